@@ -777,21 +777,11 @@ fn a_struct_has_at_most_fifteen_fields() {
 
 /// Modules of one folder that still import each other.
 const CYCLES: &[(&str, &str)] = &[
-    ("cli::args", "cli::status"),
-    ("cli::args", "cli::watch"),
     ("client::command", "client::console"),
-    ("os::data_folder", "os::sqlite"),
-    ("os::fs::dir_walk", "os::fs::inotify"),
     ("peer::config", "peer::login"),
     ("peer::config", "peer::player_server"),
     ("storage::partial_file", "storage::piece_buffer"),
     ("storage::partial_file", "storage::writeback"),
-    ("ui::account_errors", "ui::text"),
-    ("ui::causes", "ui::text"),
-    ("ui::event", "ui::text"),
-    ("ui::help", "ui::text"),
-    ("ui::skipped", "ui::text"),
-    ("ui::text", "ui::transport_notes"),
 ];
 
 #[test]

@@ -1,7 +1,7 @@
-//! Accounts as CSV files in a folder: import and export.
+//! Import and export of accounts as CSV files in a folder.
 //!
-//! An export is one moment of the store, also while a server works on it; each file takes its name when it is whole. An import is one transaction: all of
-//! it, or nothing.
+//! An export is a snapshot of the store, also while a server runs. Each file gets its final name
+//! once complete. An import is one transaction: all or nothing.
 
 use std::fmt;
 use std::fs::File;
@@ -29,19 +29,18 @@ const EXPORT_ROWS: usize = 1_000;
 const USERS: &str = "users.csv";
 const CONNECTED: &str = "connected.csv";
 const FILES: &str = "files";
-/// The longest name of a user that is the name of a file as well, with its ending.
+/// The longest user name that fits in a file name with its ending.
 const STEM_BYTES: usize = limits::NAME_BYTES - ".csv".len();
 
-/// How much it was.
+/// Rows that were exported or imported.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImportCounts {
-    /// Users.
     pub users: u64,
-    /// Those of them who are there.
+    /// Users that are connected.
     pub connections: u64,
-    /// What they have published.
     pub publications: u64,
-    /// Files of users whom `users.csv` does not name: they are left out of an import.
+    /// Files of users that `users.csv` does not name: an import leaves them out.
     pub strays: u64,
 }
 
@@ -55,16 +54,16 @@ impl fmt::Display for ImportCounts {
     }
 }
 
-/// Why an export or an import came to nothing.
+/// Why an export or an import failed.
 #[derive(Debug)]
 pub enum CsvError {
-    /// There is no folder.
+    /// The folder does not exist.
     NoFolder,
-    /// A line of a file can't be used.
+    /// A line of a file is invalid.
     Line(String, u64, Wrong),
-    /// A file, or the folder, can't be read or written.
+    /// A file, or the folder, cannot be read or written.
     File(String, io::Error),
-    /// The store fails.
+    /// The store failed.
     Store(StoreError),
 }
 
@@ -85,10 +84,10 @@ impl From<StoreError> for CsvError {
     }
 }
 
-/// Writes all accounts into a folder.
+/// Exports all accounts into a folder.
 ///
 /// # Errors
-/// When the folder is none, the disk is full, or the store fails.
+/// When the folder does not exist, the disk is full, or the store fails.
 pub fn export(store: &SqliteStore, to: &Path) -> Result<ImportCounts, CsvError> {
     let folder = open_folder(to)?;
     store.begin()?;
@@ -110,7 +109,7 @@ fn export_all(store: &SqliteStore, folder: &OwnedFd) -> Result<ImportCounts, Csv
     counts.connections = write(folder, CONNECTED, connections, |(name, at), text| {
         csv::write_connection(name, at, text)
     })?;
-    // Last of all the file with which an import begins; meanwhile each user's own.
+    // `users.csv` comes last, because an import begins with that file.
     let mut failed = None;
     counts.users = write(
         folder,
@@ -130,7 +129,7 @@ fn export_all(store: &SqliteStore, folder: &OwnedFd) -> Result<ImportCounts, Csv
     failed.map_or(Ok(counts), Err)
 }
 
-/// Writes rows into a file that takes its name when it is whole; says how many.
+/// Writes the rows into a file, renames the complete file, and returns the number of rows.
 fn write<T>(
     folder: &OwnedFd,
     name: &str,
@@ -166,10 +165,10 @@ fn write<T>(
     written.map(|()| count)
 }
 
-/// Takes all accounts of a folder into a store; who is there already keeps what he has, and gets what is new.
+/// Imports all accounts of a folder. A known user keeps the present data and receives the new.
 ///
 /// # Errors
-/// When the folder is none, a line of it can't be used, or the store fails; then nothing is changed.
+/// When the folder does not exist, a line is invalid, or the store fails. Nothing is changed then.
 pub fn import(store: &dyn Store, from: &Path) -> Result<ImportCounts, CsvError> {
     let folder = open_folder(from)?;
     store.begin()?;
@@ -218,11 +217,9 @@ fn import_all(store: &dyn Store, folder: &OwnedFd) -> Result<ImportCounts, CsvEr
     Ok(counts)
 }
 
-/// What ends an import within a row.
+/// Why reading of the rows stops.
 enum CsvStop {
-    /// The row itself.
     Wrong(Wrong),
-    /// Anything else.
     Other(CsvError),
 }
 
@@ -244,7 +241,7 @@ impl From<CsvError> for CsvStop {
     }
 }
 
-/// Does something for each row of a file; false when there is no such file.
+/// Calls `take` for each row of a file. False when the file does not exist.
 fn each(
     folder: &OwnedFd,
     name: &str,
@@ -261,7 +258,7 @@ fn each(
         Err(Errno::NOENT) => return Ok(false),
         Err(error) => return Err(failed(error.into())),
     };
-    // A FIFO would look empty, a device endless.
+    // A FIFO would look empty, and a device endless.
     if FileType::from_raw_mode(fstat(&file).map_err(|error| failed(error.into()))?.st_mode)
         != FileType::RegularFile
     {
@@ -291,7 +288,8 @@ fn count_csv(folder: &OwnedFd) -> Result<u64, CsvError> {
     Ok(count)
 }
 
-/// The file of a user. A name that would be too long with its ending is told by its hash, and by an ending that no user can have.
+/// The file of a user. A name that is too long with its ending becomes a hash, with an ending that
+/// no user name has.
 fn file_of(name: &UserName) -> String {
     if name.len() <= STEM_BYTES {
         format!("{name}.csv")
@@ -336,7 +334,6 @@ mod tests {
         Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() }
     }
 
-    /// Users of every kind.
     fn fill(store: &dyn Store) {
         let long = "x".repeat(limits::NAME_BYTES);
         store.begin().unwrap();
@@ -369,13 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_can_be_imported_and_nothing_is_lost() {
+    fn an_export_can_be_imported_without_loss() {
         let folder = tempfile::tempdir().unwrap();
         let (data, csv) = (folder.path().join("data"), folder.path().join("csv"));
         fs::create_dir(&csv).unwrap();
         let store = SqliteStore::open(&data).unwrap();
         fill(&store);
-        // While the server runs, and twice.
+        // During a transaction of the server, and twice.
         let reader = SqliteStore::open_read_only(&data).unwrap();
         let wanted = ImportCounts { users: 6, connections: 2, publications: 10, strays: 0 };
         assert_eq!(export(&reader, &csv).unwrap(), wanted);
@@ -410,12 +407,12 @@ mod tests {
             };
             assert_eq!(content(&other), content(&store));
         }
-        // And once more: all of it is there.
+        // A second import changes nothing.
         assert_eq!(import(&other, &csv).unwrap(), ImportCounts::default());
     }
 
     #[test]
-    fn files_as_the_seed_writes_them_are_taken_and_who_is_there_keeps_what_he_has() {
+    fn files_of_uc3m_are_imported_and_known_users_keep_their_data() {
         let folder = tempfile::tempdir().unwrap();
         let csv = folder.path();
         fs::create_dir(csv.join("files")).unwrap();
@@ -449,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_named_and_nothing_is_imported() {
+    fn a_wrong_line_is_reported_and_nothing_is_imported() {
         let cases = [
             ("users.csv", "ana\n../x\n", "users.csv:2: no user can be called so"),
             (
@@ -479,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_is_refused() {
+    fn a_path_that_is_no_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).unwrap();
         let file = folder.path().join("file");
@@ -490,7 +487,7 @@ mod tests {
                     && matches!(import(&store, path), Err(CsvError::NoFolder))
             );
         }
-        // An empty folder is no export.
+        // An empty folder is not an export.
         assert!(matches!(import(&store, folder.path()), Err(CsvError::File(..))));
         fs::write(folder.path().join("files"), "").unwrap();
         assert!(matches!(export(&store, folder.path()), Err(CsvError::File(..))));

@@ -1,7 +1,8 @@
-//! Where the accounts of a server are kept, and whether that place is ours alone.
+//! The folder with the accounts of a server, and the check that no other user may write there.
 //!
-//! Who may write there could give any user's name to anybody, so a store is trusted only where nobody else can. Which one is taken does not depend on where
-//! the server listens: another port must not bring an empty store, in which all names are free.
+//! Write access to the store would let another user take any name, so such a store is refused. The
+//! choice of the folder does not depend on the listen address: a change of port must not open an
+//! empty store, in which all names are free.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,27 +14,31 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, statat};
 use rustix::io::Errno;
 
-use crate::os::sqlite::{FILE, LOCK};
 use crate::os::system;
 
-/// The usual place of a user.
+/// The database of accounts.
+pub const FILE: &str = "accounts.sqlite";
+/// The file that a running server locks.
+pub const LOCK: &str = "lock";
+
+/// The default folder of a user.
+#[allow(missing_docs)]
 pub struct Usual {
-    /// The store.
     pub folder: PathBuf,
-    /// Folders of earlier versions, which had one for each address, with accounts in them.
+    /// Non-empty folders of earlier versions, which had one for each listen address.
     pub earlier: Vec<PathBuf>,
 }
 
-/// Why there is no store to begin with.
+/// Why no store is available.
 #[derive(Debug)]
 pub enum NoPlace {
-    /// Neither a home nor a folder for states is known.
+    /// Neither HOME nor XDG_STATE_HOME is set.
     NoHome,
-    /// An earlier version has left several, and nothing says which one is meant.
+    /// An earlier version has left several folders, and none matches the listen address.
     Several(Vec<PathBuf>),
-    /// A server of an earlier version runs on it.
+    /// A server of an earlier version runs on this folder.
     InUse(PathBuf),
-    /// It could not be moved.
+    /// The folder could not be moved.
     Failed(PathBuf, io::Error),
 }
 
@@ -68,17 +73,18 @@ impl Usual {
         Usual { folder: states.join("server"), earlier }
     }
 
-    /// The folder in which an earlier version kept the accounts of a server that listens there.
+    /// The folder of an earlier version for this listen address.
     #[must_use]
     pub fn earlier_at(&self, listen: SocketAddr) -> Option<&PathBuf> {
         let name = earlier_name(listen);
         self.earlier.iter().find(|path| path.file_name() == Some(&name))
     }
 
-    /// Where the accounts of a server are that listens there; a store of an earlier version is moved to it. Returns what was moved.
+    /// Moves the store of an earlier version to the default folder. Returns the old folder, or
+    /// `None` when nothing had to move.
     ///
     /// # Errors
-    /// When nobody can say which of several stores is meant, or the move fails.
+    /// When several stores qualify, or the move fails.
     pub fn prepare(&self, listen: &[SocketAddr]) -> Result<Option<PathBuf>, NoPlace> {
         if has_store(&self.folder) || self.earlier.is_empty() {
             return Ok(None);
@@ -98,7 +104,7 @@ impl Usual {
             Mode::RUSR | Mode::WUSR,
         );
         let lock = lock.map_err(|error| failed(error.into()))?;
-        // Held while it moves.
+        // The lock is held during the move.
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             Errno::WOULDBLOCK => NoPlace::InUse(old.clone()),
             error => failed(error.into()),
@@ -116,17 +122,17 @@ fn has_store(folder: &Path) -> bool {
 }
 
 fn earlier_name(listen: SocketAddr) -> OsString {
-    // A colon would have ended the path where several of them stand in a row.
+    // A colon would separate paths in a list of them.
     format!("server-{}-{}", listen.ip().to_string().replace(':', "_"), listen.port()).into()
 }
 
-/// Opens the folder of a store, which must be ours and nobody else's to write, and no link.
+/// Opens the folder of a store. The folder must not be a link, and only this user may write to it.
 ///
 /// # Errors
-/// When it is not.
+/// When another user may write to the folder, or the folder is a link or missing.
 pub fn open_own(dir: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // A slash at its end would lead through a link.
+    // A trailing slash would follow a link.
     let name = dir.components().as_path();
     let folder = match rustix::fs::open(name, flags, Mode::empty()) {
         Err(Errno::NOTDIR | Errno::LOOP) if name.is_symlink() => return Err(link()),
@@ -142,10 +148,10 @@ pub fn open_own(dir: &Path) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-/// Looks at the files of a store: none of them may be a link, or another's to write.
+/// Checks the files of a store: none may be a link, or writable for other users.
 ///
 /// # Errors
-/// When one is.
+/// When a file fails the check.
 pub fn check_files(folder: impl AsFd) -> io::Result<()> {
     for name in [
         FILE.to_owned(),
@@ -204,7 +210,7 @@ mod tests {
             fs::read(states.path().join("server").join(FILE)).unwrap(),
             b"server-127.0.0.1-1099"
         );
-        // What stands there stays.
+        // An existing store stays.
         store(states.path(), "server-127.0.0.1-1100");
         assert_eq!(Usual::below(states.path()).prepare(&[at("127.0.0.1:1100")]).unwrap(), None);
         assert_eq!(
@@ -214,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_stores_the_one_of_an_address_is_meant_in_whatever_order_or_none() {
+    fn the_listen_address_chooses_among_several_stores() {
         let states = tempfile::tempdir().unwrap();
         store(states.path(), "server-127.0.0.1-1");
         store(states.path(), "server-__1-2");
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_on_which_an_earlier_server_runs_is_left_to_it() {
+    fn a_store_in_use_by_an_earlier_server_is_not_moved() {
         let states = tempfile::tempdir().unwrap();
         store(states.path(), "server-127.0.0.1-1");
         let lock = fs::File::create(states.path().join("server-127.0.0.1-1").join(LOCK)).unwrap();
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_write_or_a_link_is_no_place() {
+    fn a_link_or_a_folder_that_others_may_write_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("data");
         fs::create_dir(&folder).unwrap();

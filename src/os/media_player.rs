@@ -1,7 +1,9 @@
-//! Media players: which are installed, and how each is started on a URL. A player is a child process; its end is noticed without blocking.
+//! Finds the installed media players and starts one on a URL, as a child process that is polled
+//! without blocking.
 //!
-//! Whoever knows the URL gets the file, and the words that a program was started with are read by every user of the machine: so the URL stands in a list
-//! that only this user reads, and the player is told where that is.
+//! The URL gives access to the file, and every user of the machine can read the arguments of a
+//! process. So the URL is written to a playlist that only this user can read, and the player gets
+//! the path of that playlist.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -15,37 +17,37 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peer::player_server::Player;
 
-/// A player that is known.
 struct Kind {
     name: &'static str,
-    /// What it is told before all else.
+    /// The first arguments.
     words: &'static [&'static str],
-    /// What stands before the path of a list. Nothing behind `--` is read as an option.
+    /// The arguments before the path of the playlist. Nothing behind `--` is read as an option.
     before_list: &'static [&'static str],
-    /// Path and option are one word.
+    /// Path and option are one argument.
     joined: bool,
 }
 
-/// Those that are known, the first choice first.
+/// Known players, in order of preference.
 const KNOWN: [Kind; 2] = [
     Kind { name: "mpv", words: &["--ytdl=no"], before_list: &["--playlist="], joined: true },
     Kind { name: "vlc", words: &["--play-and-exit"], before_list: &["--"], joined: false },
 ];
 
-/// What is on this machine is reached without a proxy, whatever the others need.
+/// Hosts that are reached without a proxy.
 const NEAR: &str = "127.0.0.1,localhost";
 
-/// A player of this machine.
+/// An installed player.
 pub struct Program {
     kind: &'static Kind,
     path: PathBuf,
     child: Option<Child>,
-    /// Where the URL stands: as long as we live, for some players hand it to one that runs already, and end.
+    /// The playlist. The file is kept as long as this process runs, because some players pass the
+    /// path to a running instance and exit.
     list: Option<List>,
 }
 
 impl Program {
-    /// The player of this name, if it is installed.
+    /// The player of this name; `None` if it is not installed.
     #[must_use]
     pub fn named(name: &str) -> Option<Program> {
         let kind = KNOWN.iter().find(|kind| kind.name == name)?;
@@ -59,18 +61,18 @@ impl Program {
         Some(Program { kind, path, child: None, list: None })
     }
 
-    /// The first that is installed.
+    /// The first known player that is installed.
     #[must_use]
     pub fn first() -> Option<Program> {
         KNOWN.iter().find_map(|kind| Program::named(kind.name))
     }
 
-    /// True when it lives in a box of its own, where our list is not seen.
+    /// True for a Snap player, whose sandbox does not see the playlist.
     fn is_boxed(&self) -> bool {
         self.path.canonicalize().is_ok_and(|path| path.ends_with("snap"))
     }
 
-    /// All that it is told, so that it plays this URL.
+    /// The arguments to play this URL.
     fn words(&self, url: &str, list: Option<&Path>) -> Vec<OsString> {
         let mut words: Vec<OsString> = self.kind.words.iter().map(OsString::from).collect();
         let Some(list) = list else {
@@ -105,7 +107,7 @@ impl Player for Program {
                 without_proxy(std::env::var_os(name).or_else(|| std::env::var_os(other))),
             );
         }
-        // It has the terminal for its keys and its words; our stdout stays ours.
+        // The player uses the terminal for keys and messages, but not stdout.
         let child =
             command.args(words).stdout(Stdio::null()).spawn().map_err(|error| error.to_string())?;
         self.child = Some(child);
@@ -119,7 +121,7 @@ impl Player for Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // What it plays ends with us.
+        // The player ends with this process.
         if let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
         {
@@ -128,7 +130,7 @@ impl Drop for Program {
     }
 }
 
-/// What needs no proxy: what needed none before, and this machine.
+/// The hosts without a proxy: the present ones, and this machine.
 fn without_proxy(before: Option<OsString>) -> OsString {
     match before.filter(|before| !before.is_empty()) {
         Some(mut before) => {
@@ -140,7 +142,7 @@ fn without_proxy(before: Option<OsString>) -> OsString {
     }
 }
 
-/// A list of one URL that nobody but this user reads; it goes when this value does.
+/// A playlist of one URL, readable for this user alone. Dropping the value removes the file.
 struct List(PathBuf);
 
 impl List {
@@ -154,7 +156,7 @@ impl List {
         }
     }
 
-    /// Under a name that nothing had before: what somebody else has put there is never written to.
+    /// Creates the file under a new name; an existing file of another user is never written to.
     fn within(folder: &Path, url: &str) -> io::Result<List> {
         let mut number = 0_u8;
         loop {
@@ -187,7 +189,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn what_needs_no_proxy_is_kept_and_this_machine_needs_none() {
+    fn this_machine_is_added_to_the_hosts_without_a_proxy() {
         assert_eq!(without_proxy(None), "127.0.0.1,localhost");
         assert_eq!(without_proxy(Some("".into())), "127.0.0.1,localhost");
         assert_eq!(
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_by_its_owner_alone_and_goes_with_its_player() {
+    fn a_playlist_is_readable_for_its_owner_alone_and_removed_with_the_player() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (
             List::within(folder.path(), "http://one").unwrap(),
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn each_player_is_told_of_the_list_in_its_own_words_and_one_in_a_box_of_the_url() {
+    fn each_player_gets_the_playlist_and_a_snap_gets_the_url() {
         let words = |kind, list| {
             Program { kind, path: PathBuf::new(), child: None, list: None }.words("http://x", list)
         };

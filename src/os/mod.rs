@@ -1,7 +1,8 @@
-//! The machine, and the only place that knows it: sockets and signals by mio, folders and maps, terminal, clock, randomness.
+//! The operating system: sockets and signals by mio, folders and maps, terminal, clock, randomness.
+//! No other layer calls the system.
 //!
-//! Everything here keeps a trait of a layer below, so that all above runs as well over something simulated. The only `unsafe` of the crate is here, each
-//! with its reason.
+//! Everything here implements a trait of a lower layer, so that all code above also runs in a
+//! simulation. The only `unsafe` of the crate is here, each with its reason.
 
 #[cfg(feature = "store")]
 pub mod csv_export;

@@ -1,14 +1,17 @@
-//! Accounts that outlive the server: one SQLite database in a folder of its own.
+//! Persistent accounts: one SQLite database in a folder of its own.
 //!
 //! ```text
-//! lock                       held by the one server, or import, that may change anything
+//! lock                       locked by the server, or import, that may write
 //! accounts.sqlite            users, connections, publications
-//! accounts.sqlite-wal, -shm  its log, which a commit is appended to and synced; in idle moments it is moved into the store
+//! accounts.sqlite-wal, -shm  the log: a commit is appended and synced, an idle server moves the log
+//!                            into the database
 //! ```
 //!
-//! Who is removed is given a name that nobody can have, one that begins with a slash: from then on no answer knows of him, and his rows go a slice at a time.
+//! A removed user is renamed to an impossible name, one that begins with a slash. No query finds
+//! such a user, and the rows are deleted a slice at a time.
 //!
-//! Who only reads takes no lock, and reads the last commit while a server runs. All text is bound, compared byte by byte, and checked again when it is read.
+//! A read-only store takes no lock and reads the last commit while a server runs. All text is
+//! bound, compared byte by byte, and checked again when read.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
@@ -27,7 +30,7 @@ use rustix::io::Errno;
 
 use crate::accounts::memory::PURGE_ROWS;
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
-use crate::os::data_folder;
+use crate::os::data_folder::{self, FILE, LOCK};
 use crate::protocol::types::account::{Key, Line, Publication, Published, UserName};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
@@ -42,18 +45,15 @@ const CACHE_KIB: u64 = 16 << 10;
 /// Wait this long for another program's write lock: the whole loop waits meanwhile.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The database.
-pub const FILE: &str = "accounts.sqlite";
-/// What a server holds while it runs.
-pub const LOCK: &str = "lock";
-/// "card": tells a store of ours from the database of another program.
+/// "card" in ASCII: marks a database as a store of cardume.
 const APPLICATION: i64 = 0x6361_7264;
-/// The newest form of a store that is understood here.
+/// The newest schema version that this program knows.
 const VERSION: i64 = 1;
-/// More than there are below.
+/// More prepared statements than there are below.
 const STATEMENTS: usize = 40;
 
-/// Places are never used again, not even those of the last rows: a cursor that stands behind one must not pass over a new one.
+/// Row ids are never reused, not even of the last rows: a cursor behind an id must not pass over a
+/// new row.
 const TABLES: &str = "
 CREATE TABLE users (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -75,18 +75,18 @@ CREATE UNIQUE INDEX publishers ON publications (file, user);
 CREATE INDEX contents ON publications (user);
 ";
 
-/// Why a folder gives no store.
+/// Why a store cannot be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another process holds it.
+    /// Another process has locked the store.
     InUse,
-    /// A newer program has written it, in this form.
+    /// A newer program has written the store, with this schema version.
     Newer(i64),
-    /// There is a file in its place that is no store.
+    /// The file is not a store of cardume.
     Stranger,
-    /// There is none.
+    /// The folder has no store.
     Missing,
-    /// Anything else, in the words of the system.
+    /// Any other reason, as the system gives it.
     Failed(String),
 }
 
@@ -121,21 +121,22 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// Accounts on a disk.
+/// A store of accounts in SQLite.
 pub struct SqliteStore {
     database: Database,
-    /// Held until the database is closed.
+    /// Unlocked after the database is closed.
     _lock: Option<OwnedFd>,
 }
 
 impl SqliteStore {
-    /// Opens the store of a folder to change it, and makes both where there are none. It may read a log: to be called before the loop begins.
+    /// Opens the store of a folder for writing, and creates folder and store if missing. Call
+    /// before the loop begins: SQLite may have to replay a log.
     ///
     /// # Errors
-    /// When somebody else has it open so, or it is none that can be understood.
+    /// When another process has locked the store, or the file is not a store of this version.
     pub fn open(dir: &Path) -> Result<SqliteStore, OpenError> {
         match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-            // What stands there may be no folder: that is said below.
+            // A file in the place of the folder is reported below.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
@@ -149,7 +150,7 @@ impl SqliteStore {
             Errno::WOULDBLOCK => OpenError::InUse,
             error => io::Error::from(error).into(),
         })?;
-        // Made here and not by SQLite, which then gives its log the same mode.
+        // Created here and not by SQLite, so that SQLite gives the same mode to its log.
         drop(create(FILE).map_err(io::Error::from)?);
         File::from(folder).sync_all()?;
         let database = connect(dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -165,7 +166,7 @@ impl SqliteStore {
         }
         database.pragma_update(None, "synchronous", "FULL")?;
         database.pragma_update(None, "foreign_keys", true)?;
-        // Its log is moved when it suits us: see `commit` and `rest`.
+        // The log is moved at a good moment: see `commit` and `rest`.
         database.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
         database.query_row(
             &format!("PRAGMA journal_size_limit = {}", WAL_BYTES),
@@ -175,10 +176,10 @@ impl SqliteStore {
         Ok(SqliteStore { database, _lock: Some(lock) })
     }
 
-    /// Opens the store of a folder to read it, whether a server runs on it or not. Every change is refused.
+    /// Opens the store of a folder for reading, also while a server runs. Every change is refused.
     ///
     /// # Errors
-    /// When there is none that can be understood.
+    /// When the folder has no store of this version.
     pub fn open_read_only(dir: &Path) -> Result<SqliteStore, OpenError> {
         if !dir.join(FILE).exists() {
             return Err(OpenError::Missing);
@@ -191,8 +192,9 @@ impl SqliteStore {
         }
     }
 
-    /// All users, from the place `after` on, at most `most`, and none only behind the last. One whose key proves nothing was taken in by an earlier version:
-    /// it is left out with a warning, so that the others can still be exported.
+    /// At most `most` users behind the id `after`, none only at the end. A user whose key proves
+    /// nothing, imported by an earlier version, is left out with a warning, so that the export
+    /// succeeds.
     ///
     /// # Errors
     /// When the disk fails.
@@ -205,7 +207,7 @@ impl SqliteStore {
         let mut after = after;
         loop {
             let read = |row: &Row<'_>| {
-                let (place, name) = (stands(row)?, user_name(row, 1)?);
+                let (place, name) = (row_id(row)?, user_name(row, 1)?);
                 let is_weak = row
                     .get_ref(2)?
                     .as_blob_or_null()?
@@ -255,7 +257,7 @@ impl SqliteStore {
         found.map_err(|error| self.failed(&error))
     }
 
-    /// Carries out a change, which belongs to a transaction; says how many rows it was.
+    /// Runs a change inside a transaction and returns the number of changed rows.
     fn change(&self, sql: &str, values: impl Params) -> Result<usize, StoreError> {
         if self.database.is_autocommit() {
             return Err(StoreError::Failed("a change outside of a transaction".into()));
@@ -273,7 +275,7 @@ impl SqliteStore {
         self.one("SELECT id FROM users WHERE name = ?", [&**name], |row| row.get(0))
     }
 
-    /// The user of a change that makes no sense without one.
+    /// The id of a user that must exist.
     fn need(&self, name: &UserName) -> Result<i64, StoreError> {
         self.id(name)?.ok_or_else(|| StoreError::Failed(format!("there is no user {name}")))
     }
@@ -290,19 +292,20 @@ impl SqliteStore {
         }
     }
 
-    /// What the system said when SQLite last asked it in vain.
+    /// The errno of the last failed system call of SQLite.
     fn system_error(&self) -> i32 {
-        // SAFETY: the handle is that of an open database, which lives as long as `self`, and is only asked for a number.
+        // SAFETY: the handle belongs to an open database, which lives as long as `self`, and is
+        // only read.
         unsafe { rusqlite::ffi::sqlite3_system_errno(self.database.handle()) }
     }
 
-    /// How many pages of the log are not in the store yet.
+    /// Pages of the log that are not in the database yet.
     fn pending(&self) -> Result<u64, StoreError> {
         self.checkpoint("PRAGMA wal_checkpoint(NOOP)")
     }
 
-    /// Moves what it can of the log, without waiting for readers, so that the next commit begins it anew. That it can't is no error: what was committed
-    /// stands in the log.
+    /// Moves as much of the log as possible without waiting for readers, so that the next commit
+    /// begins a new log. A failure loses nothing: every commit stays in the log.
     fn tidy(&self) {
         if let Err(error) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)") {
             log::warn!("the log of {FILE} grows: {error}");
@@ -315,7 +318,7 @@ impl SqliteStore {
             .map_or(0, |(pages, moved)| u64::try_from(pages.saturating_sub(moved)).unwrap_or(0)))
     }
 
-    /// Drops a slice of what removed users have published. False when nothing of them is left.
+    /// Deletes a slice of the publications of removed users. False when none are left.
     fn sweep(&self) -> Result<bool, StoreError> {
         if self.removed()?.is_none() {
             return Ok(false);
@@ -334,9 +337,8 @@ impl SqliteStore {
         Ok(true)
     }
 
-    /// A removed user.
     fn removed(&self) -> Result<Option<i64>, StoreError> {
-        // No other name begins with a slash, and the character behind it is a nought.
+        // No other name begins with a slash; `0` is the character after a slash.
         self.one("SELECT id FROM users WHERE name >= '/' AND name < '0' LIMIT 1", [], |row| {
             row.get(0)
         })
@@ -361,7 +363,7 @@ impl Store for SqliteStore {
     }
 
     fn roll_back(&self) {
-        // After some errors SQLite has done so by itself.
+        // After some errors SQLite has rolled back by itself.
         if !self.database.is_autocommit()
             && let Err(error) = self.run("ROLLBACK", [])
         {
@@ -373,7 +375,7 @@ impl Store for SqliteStore {
         self.one("SELECT key FROM users WHERE name = ?", [&**name], |row| account(row, 0))
     }
 
-    // To ask first and not to rely on a conflict: a change that comes to nothing leaves no page to sync.
+    // Look-up first instead of a conflict: a failed insert would still leave a page to sync.
     fn add_user(&self, name: &UserName, account: &Account) -> Result<bool, StoreError> {
         if self.id(name)?.is_some() {
             return Ok(false);
@@ -416,7 +418,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         let sql = "SELECT user, name, address, speaks FROM connections CROSS JOIN users ON users.id = user WHERE user > ? ORDER BY user LIMIT ?";
         self.rows(sql, params![signed(after), most_of(most)], |row| {
-            Ok((stands(row)?, (user_name(row, 1)?, connection(row, 2)?)))
+            Ok((row_id(row)?, (user_name(row, 1)?, connection(row, 2)?)))
         })
     }
 
@@ -448,7 +450,7 @@ impl Store for SqliteStore {
         let sql = "SELECT id, file, description FROM publications INDEXED BY contents
             WHERE user = (SELECT id FROM users WHERE name = ?) AND id > ? ORDER BY id LIMIT ?";
         self.rows(sql, params![&**name, signed(after), most_of(most)], |row| {
-            Ok((stands(row)?, publication(row, 1)?))
+            Ok((row_id(row)?, publication(row, 1)?))
         })
     }
 
@@ -460,7 +462,7 @@ impl Store for SqliteStore {
         let sql = "SELECT p.id, name, file, description FROM publications p CROSS JOIN users ON users.id = p.user
             WHERE p.id > ? AND name NOT GLOB '/*' ORDER BY p.id LIMIT ?";
         self.rows(sql, params![signed(after), most_of(most)], |row| {
-            Ok((stands(row)?, (user_name(row, 1)?, publication(row, 2)?)))
+            Ok((row_id(row)?, (user_name(row, 1)?, publication(row, 2)?)))
         })
     }
 
@@ -485,12 +487,12 @@ impl Store for SqliteStore {
                 self.roll_back();
             }
         }
-        // What a reader or a full disk is in the way of is tried again after the next change.
+        // A checkpoint that a reader or a full disk prevents is tried again after the next change.
         false
     }
 }
 
-/// Opens a database. Whatever the folder is called, its whole path is no URI and no word of SQLite's.
+/// Opens a database by its whole path, which is never read as a URI or a special name of SQLite.
 fn connect(dir: &Path, how: OpenFlags) -> Result<Database, OpenError> {
     let database = Database::open_with_flags(
         dir.canonicalize()?.join(FILE),
@@ -498,14 +500,14 @@ fn connect(dir: &Path, how: OpenFlags) -> Result<Database, OpenError> {
     )?;
     database.busy_timeout(BUSY_TIMEOUT)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
-    // A map of a file that somebody cuts short would end the process.
+    // A memory map of a file that another process truncates would end this process with SIGBUS.
     database.query_row("PRAGMA mmap_size = 0", [], |_| Ok(()))?;
     database.pragma_update(None, "trusted_schema", false)?;
     database.execute_batch(&format!("PRAGMA cache_size = -{}", CACHE_KIB))?;
     Ok(database)
 }
 
-/// True for a store that can be understood, false for a database in which there is nothing yet.
+/// True for a store of this version, false for an empty database.
 fn is_ours(database: &Database) -> Result<bool, OpenError> {
     let number = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
     let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
@@ -517,18 +519,18 @@ fn is_ours(database: &Database) -> Result<bool, OpenError> {
     }
 }
 
-/// Puts tables into an empty database, all or nothing.
+/// Creates the tables in an empty database, all or nothing.
 fn make(database: &Database) -> Result<(), OpenError> {
     let made = database.execute_batch(&format!("BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {TABLES} COMMIT;"));
     Ok(made?)
 }
 
-/// A place as SQLite counts: behind the last one that it can have there is nothing.
+/// A row id as SQLite counts; the maximum for larger numbers, behind which there are no rows.
 fn signed(place: u64) -> i64 {
     i64::try_from(place).unwrap_or(i64::MAX)
 }
 
-fn stands(row: &Row<'_>) -> rusqlite::Result<u64> {
+fn row_id(row: &Row<'_>) -> rusqlite::Result<u64> {
     row.get::<_, i64>(0).map(|place| u64::try_from(place).unwrap_or(0))
 }
 
@@ -543,7 +545,7 @@ fn words(error: &rusqlite::Error) -> String {
     }
 }
 
-/// What another program may have written there.
+/// A value that another program may have written.
 fn spoilt(column: usize, what: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         column,
@@ -608,7 +610,6 @@ mod tests {
         Publication { file: Line::new(file).unwrap(), description: Line::new("a lesson").unwrap() }
     }
 
-    /// A store with one user.
     fn with_ana(dir: &Path) -> SqliteStore {
         let store = SqliteStore::open(dir).unwrap();
         store.begin().unwrap();
@@ -622,7 +623,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_and_files_are_the_users_alone() {
+    fn folder_and_files_are_accessible_to_the_user_alone() {
         let folder = folder();
         let dir = folder.path().join("a/b");
         let store = with_ana(&dir);
@@ -636,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_is_there_after_the_process_and_after_a_crash() {
+    fn a_commit_outlives_the_process_and_a_crash() {
         let folder = folder();
         let (dir, copy) = (folder.path().join("one"), folder.path().join("copy"));
         let store = with_ana(&dir);
@@ -645,7 +646,7 @@ mod tests {
         store.commit().unwrap();
         store.begin().unwrap();
         store.publish(&ana(), &what("not committed")).unwrap();
-        // What a power cut would leave: the files as they are.
+        // The state after a power cut: the files as they are.
         fs::create_dir(&copy).unwrap();
         for name in [FILE, "accounts.sqlite-wal"] {
             fs::copy(dir.join(name), copy.join(name)).unwrap();
@@ -671,7 +672,7 @@ mod tests {
         let reader = SqliteStore::open_read_only(folder.path()).unwrap();
         reader.begin().unwrap();
         assert_eq!(reader.users(0, 9).unwrap().len(), 1);
-        // What it sees stays as it is, and holds nobody up.
+        // A reader keeps its snapshot, and blocks no writer.
         store.begin().unwrap();
         store.add_user(&UserName::new("rui").unwrap(), &Account { key: None }).unwrap();
         store.commit().unwrap();
@@ -690,7 +691,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_store_of_ours_is_refused_and_left_as_it_is() {
+    fn a_foreign_database_is_refused_and_unchanged() {
         let folder = folder();
         let at = |name: &str| {
             let dir = folder.path().join(name);
@@ -756,7 +757,7 @@ mod tests {
         assert!(took > 0 && error == StoreError::Full, "{took} {error}");
         store.roll_back();
         assert_eq!(store.publications(0, 9).unwrap(), []);
-        // What is small enough goes on.
+        // Small transactions go on.
         store.begin().unwrap();
         assert_eq!(store.publish(&ana(), &what("a")), Ok(true));
         store.commit().unwrap();
@@ -823,7 +824,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_user_is_gone_at_once_and_his_rows_a_slice_at_a_time() {
+    fn a_removed_user_is_gone_at_once_and_the_rows_slice_by_slice() {
         let folder = folder();
         let store = with_ana(folder.path());
         let count = 2 * PURGE_ROWS + 7;
@@ -849,7 +850,7 @@ mod tests {
                 .unwrap()
                 .unwrap()
         };
-        // What is not committed is not done.
+        // An uncommitted change is lost.
         store.begin().unwrap();
         assert_eq!((store.remove_user(&ana()), store.remove_user(&ana())), (Ok(true), Ok(false)));
         store.roll_back();
@@ -861,7 +862,7 @@ mod tests {
         assert_eq!(rows(&store), most_of(count));
         assert!(store.rest());
         assert_eq!(rows(&store), most_of(count - PURGE_ROWS));
-        // Another process goes on where this one ended, and the name can be had again meanwhile.
+        // Another process continues the sweep, and the name is free meanwhile.
         drop(store);
         let store = SqliteStore::open(folder.path()).unwrap();
         unseen(&store);
@@ -909,7 +910,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_spoilt_is_an_error_and_no_name() {
+    fn a_value_spoilt_by_another_program_is_an_error() {
         let folder = folder();
         let store = with_ana(folder.path());
         store
@@ -922,10 +923,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_anybody_could_use_is_nobodys_and_hides_no_other_user() {
+    fn a_weak_key_is_left_out_and_hides_no_other_user() {
         let folder = folder();
         let store = with_ana(folder.path());
-        // The identity, which earlier versions took.
+        // The identity element, which earlier versions accepted as a key.
         let weak =
             "INSERT INTO users (name, key) VALUES ('weak', CAST(x'01' || zeroblob(31) AS BLOB))";
         store.database.execute_batch(weak).unwrap();

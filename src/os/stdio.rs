@@ -1,7 +1,9 @@
-//! stdout and stderr through bounded buffers that never block: a pipe without a reader must not freeze a server, and a closed one must not
-//! end it. What finds no room is dropped whole line by whole line, and counted.
+//! stdout and stderr through bounded buffers that never block: a pipe without a reader must not
+//! freeze a server, and a closed pipe must not end it. Lines without room are dropped whole and
+//! counted.
 //!
-//! An error of a write means that output is lost: [`StdStreams::failure`] keeps it, and the exit code of the program tells of it.
+//! A failed write loses output: [`StdStreams::failure`] returns the error, and the exit code
+//! reports it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,23 +20,23 @@ use crate::os::system;
 /// Bytes of stdout or stderr that wait for a reader; further lines are dropped and counted.
 const OUTPUT_BYTES: usize = 8 << 20;
 
-/// A write of this size never waits once the file says that it takes something: it is what a pipe promises.
+/// Bytes of a write that never blocks once poll reports the file writable: PIPE_BUF.
 const STEP: usize = 4_096;
-/// Written in one go, so that a turn stays short.
+/// Bytes written at once, so that an iteration of the loop stays short.
 const MOST: usize = 256 << 10;
-/// How long a reader may take nothing before the last lines are given up at the end of the process.
+/// At the end of the process, give up the last lines after this long without progress of the
+/// reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which file.
+/// An output of the process.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdio {
-    /// Standard output.
     Out,
-    /// Standard error.
     Err,
 }
 
-/// One of the two, shared by the console and the log.
+/// One output, shared by the console and the log.
 #[derive(Clone)]
 pub struct StdStreams(Arc<Mutex<Buffer>>);
 
@@ -48,7 +50,8 @@ struct Buffer {
     failed: Option<Errno>,
 }
 
-/// The shell has started us with stdout, or stderr, closed (`>&-`). The runtime opens `/dev/null` in their place before `main`, so this is noted earlier.
+/// The shell has started the process with the output closed (`>&-`). The runtime opens `/dev/null`
+/// in its place before `main`, so this is recorded earlier.
 static STDOUT_IS_MISSING: AtomicBool = AtomicBool::new(false);
 static STDERR_IS_MISSING: AtomicBool = AtomicBool::new(false);
 
@@ -57,19 +60,20 @@ extern "C" fn note_closed_outputs() {
     for (number, missing) in
         [(libc::STDOUT_FILENO, &STDOUT_IS_MISSING), (libc::STDERR_FILENO, &STDERR_IS_MISSING)]
     {
-        // SAFETY: asks for the flags of a number; where it is no open file that is an answer like others.
+        // SAFETY: reads the flags of a descriptor; for a closed one the call returns an error.
         let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
         missing.store(flags < 0, Ordering::Relaxed);
     }
 }
 
-// SAFETY: the functions of this section are called once, by the C library, which is ready by then; ours takes no argument that it needs.
+// SAFETY: the C library calls the functions of this section once, after its own start; this
+// function uses no argument.
 #[cfg(target_os = "linux")]
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_THE_BEGINNING: extern "C" fn() = note_closed_outputs;
 
-/// True when the program was started without this file.
+/// True when the process was started without this output.
 #[must_use]
 pub fn is_missing(which: Stdio) -> bool {
     match which {
@@ -80,7 +84,8 @@ pub fn is_missing(which: Stdio) -> bool {
 }
 
 impl StdStreams {
-    /// Opens one of the two; `lossless` for a program whose whole purpose is this output.
+    /// `lossless`: wait for the reader instead of dropping lines, for programs whose purpose is
+    /// this output.
     #[must_use]
     pub fn new(to: Stdio, lossless: bool) -> StdStreams {
         let most = if lossless { usize::MAX } else { OUTPUT_BYTES };
@@ -100,7 +105,7 @@ impl StdStreams {
         if buffer.closed {
             return;
         }
-        // One that is longer than the limit alone is printed all the same when nothing waits before it.
+        // A text longer than the limit is accepted when the buffer is empty.
         if !buffer.waiting.is_empty()
             && buffer.waiting.len().saturating_add(bytes.len()) > buffer.most
         {
@@ -110,7 +115,7 @@ impl StdStreams {
         buffer.waiting.extend(bytes);
     }
 
-    /// Writes what can be written now. True when something is left.
+    /// Writes as much as possible without blocking. True when bytes are left.
     pub fn flush(&self) -> bool {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut written = 0;
@@ -123,19 +128,19 @@ impl StdStreams {
         !buffer.waiting.is_empty()
     }
 
-    /// True when nobody reads it any more.
+    /// True when the reader has gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).closed
     }
 
-    /// Why output was lost, if it was; `BrokenPipe`: its reader has gone.
+    /// Why output was lost, if it was; `BrokenPipe`: the reader has gone.
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).failed.map(io::Error::from)
     }
 
-    /// Asks whether the other end of the pipe has been closed. True as well when the output has failed.
+    /// True when the other end of the pipe is closed, or the output has failed.
     #[must_use]
     pub fn has_no_reader(&self) -> bool {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +150,7 @@ impl StdStreams {
         buffer.closed
     }
 
-    /// Writes what is left before the process ends, as long as somebody reads.
+    /// Writes the rest before the process ends, as long as the reader makes progress.
     pub fn close(&self) {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut moved = Instant::now();
@@ -163,7 +168,8 @@ impl StdStreams {
 }
 
 impl Buffer {
-    /// Whether the other end of the pipe, socket or terminal has been closed. A file and a device have no such end.
+    /// True when the other end of the pipe, socket or terminal is closed. Files and devices have no
+    /// other end.
     fn reader_is_gone(&self) -> bool {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let file = match self.to {
@@ -176,7 +182,6 @@ impl Buffer {
             && files[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
-    /// Nothing more is written to it.
     fn fail(&mut self, error: Errno) {
         self.failed = Some(error);
         // This output ends, the process does not.
@@ -184,7 +189,7 @@ impl Buffer {
         self.waiting = VecDeque::new();
     }
 
-    /// One write, if the file takes one within `wait`.
+    /// One write, if the file accepts one within `wait`.
     fn step(&mut self, wait: Duration) -> usize {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let file = match self.to {

@@ -1,6 +1,7 @@
-//! `get -o -`: a download that goes into stdout.
+//! `get -o -`: a download into stdout.
 //!
-//! A short wait for the reader is allowed here, because the process has nothing else to do; it is bounded, so that the loop still turns.
+//! A short wait for the reader is allowed here, because the process has nothing else to do. The
+//! wait is bounded, so that the loop goes on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,16 +16,16 @@ use crate::io::traits::Sink;
 use crate::os::stdio::{self, Stdio};
 use crate::storage::fs_trait::STDOUT_BYTES;
 
-/// What a pipe takes without waiting, once it says that it takes something.
+/// Bytes of a write that never blocks once poll reports the pipe writable: PIPE_BUF.
 const STEP: usize = 4_096;
-/// How long one turn waits for the reader.
+/// How long one iteration waits for the reader.
 const WAIT: Duration = Duration::from_millis(2);
 
-/// stdout as the place for a body.
+/// stdout as the destination of a body.
 #[derive(Default)]
 pub struct StdoutSink {
     waiting: RefCell<VecDeque<u8>>,
-    /// Why stdout takes no more.
+    /// Why stdout accepts no more bytes.
     failed: Cell<Option<Errno>>,
 }
 
@@ -64,7 +65,7 @@ impl StdoutSink {
 
 impl Sink for StdoutSink {
     fn room(&self) -> usize {
-        // A failure comes out with the next bytes, of which there are none at the end.
+        // A failure is reported with the next bytes, of which there are none at the end.
         if self.flush().is_err() {
             return STDOUT_BYTES;
         }

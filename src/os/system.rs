@@ -13,16 +13,16 @@ use crate::os::net::address;
 /// File descriptors reserved for files; connections use the others.
 const SPARE_DESCRIPTORS: u64 = 64;
 
-/// The system's number for a file that is not open.
+/// The error number for a closed file descriptor.
 pub const NOT_OPEN: i32 = libc::EBADF;
 
-/// Sixteen bytes that nobody can guess.
+/// Sixteen random bytes that cannot be guessed.
 #[must_use]
 pub fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     let mut have = 0;
     while have < bytes.len() {
-        // Before the kernel's pool is filled this waits, once, at boot; later it never fails.
+        // The call blocks once, at boot, until the kernel's pool is filled; later it never fails.
         match rustix::rand::getrandom(&mut bytes[have..], rustix::rand::GetRandomFlags::empty()) {
             Ok(count) => have += count,
             Err(rustix::io::Errno::INTR) => {}
@@ -32,7 +32,7 @@ pub fn random() -> [u8; 16] {
     bytes
 }
 
-/// The names of this machine: what it calls itself, that without its domain, and the name under which it is found without a name server.
+/// The names of this machine: its host name, with and without the domain, and its mDNS name.
 #[must_use]
 pub fn own_names() -> Vec<String> {
     let system = rustix::system::uname();
@@ -45,13 +45,13 @@ pub fn own_names() -> Vec<String> {
     }
 }
 
-/// The date and the time of day here, as `dd/mm/yyyy hh:mm:ss`.
+/// The local date and time, as `dd/mm/yyyy hh:mm:ss`.
 #[must_use]
 pub fn date() -> String {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-    // SAFETY: a plain structure of integers and a pointer that nobody follows.
+    // SAFETY: a plain structure of integers and an unused pointer.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: reads one integer of ours and writes one structure of ours.
+    // SAFETY: reads a local integer and writes a local structure.
     unsafe {
         libc::localtime_r(&raw const now, &raw mut parts);
     }
@@ -63,7 +63,8 @@ pub fn date() -> String {
     )
 }
 
-/// The folder of this program below what an XDG variable says, or below `usual` in the home; paths that begin nowhere count for nothing.
+/// The folder `cardume` below the path in an XDG variable, or below `usual` in the home. Relative
+/// paths are ignored.
 #[must_use]
 pub fn folder_of_user(
     given: Option<OsString>,
@@ -77,7 +78,8 @@ pub fn folder_of_user(
         .map(|folder| folder.join("cardume"))
 }
 
-/// Allows as many open files as the system lets us have, and returns how many links that is.
+/// Raises the limit of open files as far as allowed, and returns the number of connections it
+/// allows.
 #[must_use]
 pub fn raise_link_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -86,18 +88,18 @@ pub fn raise_link_limit() -> usize {
     usize::try_from(now.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).max(16)
 }
 
-/// What this process has used of processors.
+/// Processor time of this process.
 #[must_use]
 pub fn cpu_time() -> Duration {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
 }
 
-/// What another process of this machine has used of processors, as far as the system says so.
+/// Processor time of another process of this machine; `None` if the system does not tell.
 #[must_use]
 pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of a program stands in brackets and may hold blanks and brackets of its own.
+    // The name of a program is in brackets, and may contain blanks and brackets.
     let (_, fields) = status.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     let ticks = fields.next()?.ok()?.checked_add(fields.next()?.ok()?)?;
@@ -109,14 +111,14 @@ pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     )
 }
 
-/// The locale of messages, as POSIX chooses it: the first of these variables that is not empty.
+/// The locale of messages by POSIX: the first of these variables that is not empty.
 #[must_use]
 pub fn locale() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set).unwrap_or_default()
 }
 
-/// Resources of this process, from `/proc`; zero where the system does not say.
+/// Resources of this process, from `/proc`; zero if the system does not tell.
 #[must_use]
 pub fn process_stats() -> ProcessStats {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
@@ -126,7 +128,7 @@ pub fn process_stats() -> ProcessStats {
     let (mapped, resident) = (number(pages.next()) * page, number(pages.next()) * page);
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    // Ticks between the start of the machine and that of the process.
+    // Ticks between the start of the machine and the start of the process.
     let ticks = number(fields.split_whitespace().nth(19));
     let booted = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let booted = number(booted.lines().find_map(|line| line.strip_prefix("btime ")));
@@ -142,50 +144,54 @@ pub fn process_stats() -> ProcessStats {
     }
 }
 
-/// Whether a signal is ignored now.
+/// True when a signal is ignored.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
-    // SAFETY: a plain structure of integers and pointers that nobody follows.
+    // SAFETY: a plain structure of integers and unused pointers.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: changes nothing, and writes one structure of ours.
+    // SAFETY: changes nothing, and writes a local structure.
     let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
     asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Gives SIGINT, SIGTERM and SIGHUP back their usual meaning: the loop is over and nobody asks for them any more.
+/// Restores the default action of SIGINT, SIGTERM and SIGHUP, because the loop that handled them
+/// has ended.
 pub fn let_signals_end_us() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP]
         .into_iter()
         .filter(|signal| !is_ignored(*signal))
     {
-        // SAFETY: sets a plain default; no handler of ours runs afterwards.
+        // SAFETY: sets the default action; no handler runs afterwards.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
         }
     }
 }
 
-/// Ignores the signal that says that a lease of ours is in somebody's way: such leases last microseconds, and unasked the signal would end the process.
+/// Ignores SIGIO, which the kernel sends when another process breaks a lease. Leases here last
+/// microseconds, and the default action would end the process.
 pub fn outlive_broken_leases() {
     ignore(libc::SIGIO);
 }
 
-/// Ignores the signal that comes with a write beyond the size that this process may give a file: the write itself fails, and that is told.
+/// Ignores SIGXFSZ, which comes with a write beyond the file size limit. The write itself fails,
+/// and that failure is reported.
 pub fn outlive_size_limits() {
     ignore(libc::SIGXFSZ);
 }
 
 fn ignore(signal: libc::c_int) {
-    // SAFETY: no handler of ours runs.
+    // SAFETY: no handler runs.
     unsafe {
         libc::signal(signal, libc::SIG_IGN);
     }
 }
 
-/// All addresses of `HOST:PORT`. It may ask a name server, so it is called before the loop begins.
+/// Resolves `HOST:PORT` to all its addresses. The call may wait for a name server, so call before
+/// the loop begins.
 ///
 /// # Errors
-/// In words.
+/// The reason as the system gives it.
 pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     if let Some(at) = address::read(host) {
         return Ok(vec![at]);
@@ -195,7 +201,8 @@ pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
 }
 
-/// How much memory this process may have, in bytes: that of the machine, or what a container or a limit of the process leaves of it.
+/// Memory that this process may use, in bytes: the memory of the machine, or less by a container or
+/// a limit of the process.
 #[must_use]
 pub fn memory() -> u64 {
     let machine = rustix::system::sysinfo();
@@ -208,7 +215,8 @@ pub fn memory() -> u64 {
     limits.into_iter().flatten().chain(groups).fold(all, u64::min)
 }
 
-/// The files that may hold the limits of the groups of a process: those of each group, and of all above it, in both editions of cgroups.
+/// The files with the memory limits of the cgroups of a process and of all their parents, for
+/// cgroups v1 and v2.
 fn groups_of(text: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in text.lines() {
@@ -233,10 +241,10 @@ fn groups_of(text: &str) -> Vec<String> {
     files
 }
 
-/// Gives the pages of memory back to the system that were used once and are not.
+/// Returns unused pages of memory to the system.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it takes no pointer of ours, and moves nothing that is in use.
+    // SAFETY: the call takes no pointer, and moves no memory that is in use.
     unsafe {
         libc::malloc_trim(0);
     }
@@ -247,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_of_all_groups_above_a_process_count() {
+    fn the_limits_of_all_parent_cgroups_count() {
         let second = groups_of("0::/user.slice/a.scope\n");
         assert_eq!(
             second,

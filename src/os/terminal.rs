@@ -1,6 +1,7 @@
 //! stdin without blocking, and the modes of the terminal.
 //!
-//! The file is shared with the shell that started us, so it is not made non-blocking; it is asked before each read.
+//! The shell shares the file description, so stdin is not made non-blocking: poll comes before each
+//! read.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -15,18 +16,18 @@ use rustix::termios::{
 
 use crate::os::system;
 
-/// What a read came to.
+/// The result of a read.
+#[allow(missing_docs)]
 #[derive(Debug, PartialEq, Eq)]
 pub enum TerminalInput {
-    /// Nothing now.
+    /// No input now.
     None,
-    /// These bytes.
     Some(Vec<u8>),
-    /// There will be no more.
+    /// The input has ended.
     End,
 }
 
-/// Reads what stdin has now, a page at the most.
+/// Reads the available input, at most a page.
 #[must_use]
 pub fn read() -> TerminalInput {
     let stdin = io::stdin();
@@ -47,13 +48,14 @@ pub fn read() -> TerminalInput {
     }
 }
 
-/// Waits for keys, before the loop begins. `End` when there will be none, or a signal asks the process to end.
+/// Waits for input before the loop begins. `End` when the input has ended, or a signal asks the
+/// process to stop.
 #[must_use]
 pub fn wait(stopped: &AtomicBool) -> TerminalInput {
     while !stopped.load(Ordering::Relaxed) {
         let stdin = io::stdin();
         let mut files = [PollFd::new(&stdin, PollFlags::IN)];
-        // A signal between the look and the poll is noticed after this.
+        // A signal between the check and the poll is noticed after this time.
         match poll(&mut files, Some(&Timespec { tv_sec: 0, tv_nsec: 200_000_000 })) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => match read() {
@@ -66,7 +68,8 @@ pub fn wait(stopped: &AtomicBool) -> TerminalInput {
     TerminalInput::End
 }
 
-/// Is set from now on when a signal asks the process to end, which would leave a terminal in raw mode behind.
+/// The flag becomes true when a signal asks the process to stop, which would leave the terminal in
+/// raw mode.
 #[must_use]
 pub fn note_stops() -> Arc<AtomicBool> {
     let stopped = Arc::new(AtomicBool::new(false));
@@ -79,43 +82,44 @@ pub fn note_stops() -> Arc<AtomicBool> {
     stopped
 }
 
-/// True when a person sits at stdin.
+/// True when stdin is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
     isatty(io::stdin())
 }
 
-/// True when this process stands in the foreground of that terminal.
+/// True when this process is in the foreground of its terminal.
 #[must_use]
 pub fn is_ours() -> bool {
-    // A terminal that is not our session's own knows no background.
+    // A terminal of another session has no background.
     rustix::termios::tcgetpgrp(io::stdin())
         .map_or(true, |front| front == rustix::process::getpgrp())
 }
 
-/// True when a person looks at stderr.
+/// True when stderr is a terminal.
 #[must_use]
 pub fn is_watched() -> bool {
     isatty(io::stderr())
 }
 
-/// True for a terminal that obeys no escapes.
+/// True for a terminal without escape sequences.
 #[must_use]
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }
 
-/// How many columns the terminal behind stderr has.
+/// The columns of the terminal behind stderr.
 #[must_use]
 pub fn columns() -> usize {
     tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col))
 }
 
-/// The terminal with its own line editing switched off, until this is dropped.
+/// The terminal without its own line editing, until drop.
 pub struct RawMode(Termios);
 
 impl RawMode {
-    /// Switches it off. Ctrl-C still interrupts; Ctrl-Z would leave the shell with such a terminal, so it is a key like others.
+    /// Switches line editing off. Ctrl-C still interrupts. Ctrl-Z is an ordinary key, because a
+    /// stopped process would leave the terminal to the shell in this state.
     ///
     /// # Errors
     /// When stdin is no terminal.

@@ -58,7 +58,7 @@ impl TransportArgs {
             let busy = |error: std::io::Error| {
                 Exit::Failure(Failure::Port(at, error.to_string().to_lowercase()))
             };
-            net.ask_from(port).map_err(busy)?;
+            net.use_client_port(port).map_err(busy)?;
         }
         Ok(net)
     }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_udp_port_is_named_with_or_without_its_address() {
+    fn a_udp_port_has_an_optional_address() {
         assert_eq!(udp_port("4000"), Ok((None, 4000)));
         assert_eq!(udp_port("[::1]:4000"), Ok((Some("::1".parse().unwrap()), 4000)));
         assert!(
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_of_its_own_it_is_that_of_tcp() {
+    fn the_udp_port_uses_the_address_of_tcp_by_default() {
         let listen: SocketAddr = "192.0.2.7:4000".parse().unwrap();
         assert_eq!(udp(None, Some(listen)).ok(), Some(None));
         if HAS_QUIC {

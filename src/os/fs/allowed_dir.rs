@@ -1,4 +1,5 @@
-//! Folders that others name by whole paths: allowed only below one that the operator has named.
+//! Folders that a remote side names by whole paths: allowed only below a folder that the operator
+//! has named.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -13,17 +14,17 @@ use crate::protocol::request::FileEntry;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::Filesystem as _;
 
-/// A folder below which others may name folders.
+/// The folder below which other folders may be named.
 pub struct AllowedDir {
     root: PathBuf,
     as_given: PathBuf,
 }
 
 impl AllowedDir {
-    /// Those below `root`.
+    /// Allows the folders below `root`.
     ///
     /// # Errors
-    /// When it is not there, or no folder.
+    /// When `root` does not exist, or is no folder.
     pub fn new(root: &Path) -> io::Result<AllowedDir> {
         let as_given = std::path::absolute(root)?;
         let root = root.canonicalize()?;
@@ -34,10 +35,10 @@ impl AllowedDir {
         }
     }
 
-    /// The files of the folder at this path, in the order of their names. No link on the way there is followed.
+    /// The files of the folder at this path, sorted by name. No link on the way is followed.
     ///
     /// # Errors
-    /// `refused` for a path that leads elsewhere, `not_found` where there is no such folder.
+    /// `refused` for a path outside of the allowed folder, `not_found` without such a folder.
     pub fn list(&self, path: &str) -> Result<Vec<FileEntry>, ErrorReply> {
         let path = Path::new(path);
         let elsewhere = || {

@@ -1,6 +1,8 @@
-//! Descend from the shared folder to a file one step at a time: each folder is opened below the one before, and no link is followed.
+//! Descends from the shared folder to a file one step at a time: each folder is opened below its
+//! parent, and no link is followed.
 //!
-//! So a name can't lead out of the folder, whatever is put in the place of one of its parts between two looks. A listing holds one open folder a level.
+//! So no name leads out of the folder, even if a part of the path is replaced between two steps. A
+//! listing holds one open folder per level.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,32 +16,34 @@ use rustix::io::Errno;
 
 use crate::limits;
 use crate::os::fs::guard::{Guard, IGNORE_FILE};
-use crate::os::fs::inotify::FolderWatch;
 use crate::os::fs::part_file::stamp;
+use crate::os::fs::watch_set::WatchSet;
 use crate::protocol::types::file_name;
 use crate::storage::fs_trait::{Barred, Found};
 use crate::storage::skipped;
 
-/// A folder on the way: only a place to step on from.
+/// Flags for a folder on the way, which is not read.
 const STEP: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A folder whose entries are read.
+/// Flags for a folder whose entries are read.
 const READ: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A file that nobody has changed for so long is not asked whether somebody writes it, so that ten thousand old files are listed at once.
+/// A file unchanged for this long is not checked for open writers, so that ten thousand old files
+/// are listed at once.
 const RECENT: Duration = Duration::from_secs(10);
-/// After so many folders without a file, which take a millisecond, something else may be done.
-const SILENT: usize = 64;
-/// After so many files were read to see whether they are secret keys, something else may be done.
-const READS: u64 = 32;
-/// Where nobody can say whether a file is being written, one that was not changed for so long is not.
+/// A listing pauses after this many folders without a file, which take a millisecond.
+const PAUSE_FOLDERS: usize = 64;
+/// A listing pauses after this many files were read in search of secret keys.
+const PAUSE_READS: u64 = 32;
+/// Where the system does not tell whether a file is being written, a file unchanged for this long
+/// counts as complete.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The folder in which the last part of a name stands.
+/// The folder with the last part of a name.
 pub enum DirPlace<'a> {
-    /// The shared folder itself.
+    /// The shared folder.
     Top(BorrowedFd<'a>),
-    /// One below it.
+    /// A folder below the shared folder.
     Below(OwnedFd),
 }
 
@@ -52,15 +56,15 @@ impl AsFd for DirPlace<'_> {
     }
 }
 
-/// Walks from `top` to the folder in which the last part of `name` stands.
+/// Walks from `top` to the folder with the last part of `name`.
 ///
 /// # Errors
-/// `NotFound` where a part is no folder, or a link.
+/// `NotFound` when a part is a link or no folder.
 pub fn descend<'a, 'n>(top: &'a OwnedFd, name: &'n str) -> io::Result<(DirPlace<'a>, &'n str)> {
     let mut place = DirPlace::Top(top.as_fd());
     let mut rest = name;
     while let Some((part, below)) = rest.split_once('/') {
-        // A name of other making than `RelativeName` might step up or aside.
+        // A name that is no `RelativeName` could lead up or aside.
         if part.is_empty() || part == "." || part == ".." {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -70,11 +74,11 @@ pub fn descend<'a, 'n>(top: &'a OwnedFd, name: &'n str) -> io::Result<(DirPlace<
     Ok((place, rest))
 }
 
-/// Walks to the folder in which a download of this name stands; `create`: folders on the way that are missing are made. The name was checked as a
-/// `RelativeName` is, or is that of a `.part` or a record beside one.
+/// Walks to the folder of a download with this name; `create`: make missing folders. The name is a
+/// valid `RelativeName`, or its `.part` or resume file.
 ///
 /// # Errors
-/// `NotFound` where a folder is missing, `LOOP` or `NOTDIR` where something else stands in its place: no link is followed.
+/// `NOENT` when a folder is missing, `LOOP` or `NOTDIR` when a part is a link or no folder.
 pub fn descend_to_write(top: OwnedFd, name: &str, create: bool) -> Result<(OwnedFd, &str), Errno> {
     let mut place = top;
     let mut rest = name;
@@ -88,7 +92,7 @@ pub fn descend_to_write(top: OwnedFd, name: &str, create: bool) -> Result<(Owned
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error),
                 }
-                // A download is lasting only if its folder is; where a file system can't say so, it is as lasting as that can be.
+                // A file is only as durable as its folder. Some file systems cannot sync folders.
                 let _ = fsync(&place);
                 openat(&place, part, READ, Mode::empty())?
             }
@@ -100,7 +104,8 @@ pub fn descend_to_write(top: OwnedFd, name: &str, create: bool) -> Result<(Owned
     Ok((place, rest))
 }
 
-/// A link, a socket, a device without a driver, a file in the place of a folder: for who wants a file, there is none.
+/// Maps a link, a socket, a device without a driver, or a file in the place of a folder to
+/// `NotFound`.
 pub fn no_file(error: Errno) -> io::Error {
     match error {
         Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::NODEV => io::ErrorKind::NotFound.into(),
@@ -113,7 +118,7 @@ pub fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// The file of this name below `top`, if it is one.
+/// The file of this name below `top`, if it is a regular file.
 pub fn find(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Found> {
     let (place, last) = descend(top, name).ok()?;
     let stat = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -121,7 +126,7 @@ pub fn find(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Found> {
         return None;
     }
     let barred = bars(top, place.as_fd(), last, name, &stat, guard);
-    // A time in the future says nothing; whether it stays the same is seen by whoever looks twice.
+    // A change time in the future says nothing. The next poll shows whether the time is stable.
     let settled = || {
         is_written(place.as_fd(), last)
             .map_or_else(|| age(&stat).is_none_or(|age| age >= QUIET), |written| !written)
@@ -134,7 +139,7 @@ pub fn find(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Found> {
     })
 }
 
-/// Why the file `last` of `dir`, which is `name` below `top`, is not given.
+/// Why the file `last` of `dir` is not shared. Its path below `top` is `name`.
 pub fn bars(
     top: &OwnedFd,
     dir: BorrowedFd<'_>,
@@ -143,19 +148,19 @@ pub fn bars(
     stat: &Stat,
     guard: &Guard,
 ) -> Option<Barred> {
-    bars_way(top, name, guard).or_else(|| guard.bars_file(dir, last, name, stat))
+    bars_ancestor(top, name, guard).or_else(|| guard.bars_file(dir, last, name, stat))
 }
 
-/// Why nothing is given of a folder on the way to `name`.
-fn bars_way(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Barred> {
-    let way = name.match_indices('/').find_map(|(at, _)| {
+/// Why a folder on the way to `name` is not shared.
+fn bars_ancestor(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Barred> {
+    let barred = name.match_indices('/').find_map(|(at, _)| {
         let (folder, _) = descend(top, &name[..=at]).ok()?;
         guard.bars_folder(folder.as_fd(), &name[..at])
     });
-    way.or_else(|| guard.bars_top(top.as_fd()))
+    barred.or_else(|| guard.bars_top(top.as_fd()))
 }
 
-/// How long ago a file was last changed; `None` for one that was changed in the future.
+/// Time since the last change; `None` for a change time in the future.
 fn age(stat: &Stat) -> Option<Duration> {
     let changed = Duration::new(
         u64::try_from(stat.st_mtime).unwrap_or(0),
@@ -164,7 +169,8 @@ fn age(stat: &Stat) -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().checked_sub(changed)
 }
 
-/// Whether somebody has a file open to write it; `None` where the system does not say, as of files that are not ours.
+/// True when a process has the file open for writing; `None` when the system does not tell, as for
+/// files of other users.
 fn is_written<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, name: Name) -> Option<bool> {
     use std::os::fd::AsRawFd as _;
     let file = openat(
@@ -174,7 +180,8 @@ fn is_written<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, name: Name) -> Optio
         Mode::empty(),
     )
     .ok()?;
-    // A lease on reading is not given while anybody writes. It is given back at once; who opens the file between the two waits for no longer than that.
+    // The kernel refuses a read lease while the file is open for writing. The lease is returned at
+    // once; an open call in between waits for no longer than that.
     // SAFETY: plain numbers about a descriptor that is open until the end of this function.
     let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
     if taken == 0 {
@@ -185,60 +192,55 @@ fn is_written<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, name: Name) -> Optio
     (io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
 }
 
-/// What is in a folder, one by one, and what is in its subfolders where these are wanted; what may not be given says so. What vanishes meanwhile is not
-/// there.
+/// The entries of a folder one by one, with those of subfolders if recursive. Entries that are not
+/// shared carry the reason. Entries that vanish meanwhile are skipped.
 pub struct DirListing {
-    /// From the outermost to the one that is being read.
+    /// From the shared folder to the folder that is being read.
     open: Vec<Level>,
     recursive: bool,
-    /// Is told of each subfolder before that is read, so that nothing can come into it unseen.
-    watch: Option<Rc<FolderWatch>>,
+    /// Each subfolder is watched before it is read, so that no file enters unseen.
+    watches: Option<Rc<WatchSet>>,
     guard: Rc<Guard>,
-    /// Folders that were opened since something was said.
-    silent: usize,
-    /// How many files the guard had read at the last pause.
+    /// Folders opened since the last item or pause.
+    since_item: usize,
+    /// The value of `Guard::reads` at the last pause.
     reads: u64,
 }
 
 struct Level {
     dir: Dir,
-    /// Empty for the shared folder, and ends in `/` for all others.
-    way: String,
+    /// The path with a trailing `/`; empty for the shared folder.
+    path: String,
 }
 
 impl DirListing {
-    fn new(recursive: bool, watch: Option<Rc<FolderWatch>>, guard: Rc<Guard>) -> DirListing {
+    fn new(recursive: bool, watches: Option<Rc<WatchSet>>, guard: Rc<Guard>) -> DirListing {
         let reads = guard.reads();
-        DirListing { open: Vec::new(), recursive, watch, guard, silent: 0, reads }
+        DirListing { open: Vec::new(), recursive, watches, guard, since_item: 0, reads }
     }
 
-    /// All of the shared folder.
+    /// Lists the shared folder.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the folder cannot be read.
     pub fn of(
         top: &OwnedFd,
         recursive: bool,
-        watch: Option<Rc<FolderWatch>>,
+        watches: Option<Rc<WatchSet>>,
         guard: Rc<Guard>,
     ) -> io::Result<DirListing> {
-        let mut listing = DirListing::new(recursive, watch, guard);
+        let mut listing = DirListing::new(recursive, watches, guard);
         let dir = Dir::read_from(top)?;
         if listing.guard.bars_top(top.as_fd()).is_none() {
-            listing.open.push(Level { dir, way: String::new() });
+            listing.open.push(Level { dir, path: String::new() });
         }
         Ok(listing)
     }
 
-    /// The subfolder `name` and all below it; nothing where there is none.
-    pub fn below(
-        top: &OwnedFd,
-        name: &str,
-        watch: Rc<FolderWatch>,
-        guard: Rc<Guard>,
-    ) -> DirListing {
-        let barred = bars_way(top, name, &guard);
-        let mut listing = DirListing::new(true, Some(watch), guard);
+    /// Lists the subfolder `name` and all below; an empty listing without such a folder.
+    pub fn below(top: &OwnedFd, name: &str, watches: Rc<WatchSet>, guard: Rc<Guard>) -> DirListing {
+        let barred = bars_ancestor(top, name, &guard);
+        let mut listing = DirListing::new(true, Some(watches), guard);
         match descend(top, name) {
             Ok((place, last)) if barred.is_none() => {
                 listing.enter(place.as_fd(), last, name.to_owned());
@@ -249,15 +251,16 @@ impl DirListing {
         listing
     }
 
-    /// Opens the subfolder `last` of `dir`, which is `name` below the shared folder, as the next to be read; or says why not.
+    /// Opens the subfolder `last` of `dir`, with the path `name`, as the next to be read. Returns
+    /// the reason if the folder is not shared.
     fn enter(
         &mut self,
         dir: BorrowedFd<'_>,
         last: impl rustix::path::Arg,
         name: String,
     ) -> Option<Barred> {
-        self.silent += 1;
-        // One part is left for the file itself.
+        self.since_item += 1;
+        // One part is left for the file name.
         if name.split('/').count() >= limits::RELATIVE_PARTS || name.len() >= limits::RELATIVE_BYTES
         {
             return Some(Barred::Deep);
@@ -273,18 +276,19 @@ impl DirListing {
         if let Some(barred) = self.guard.bars_folder(opened.as_fd(), &name) {
             return Some(barred);
         }
-        if let Some(watch) = &self.watch {
-            watch.add(&opened, &name);
+        if let Some(watches) = &self.watches {
+            watches.watch_subfolder(&opened, &name);
         }
         match Dir::new(opened) {
-            Ok(dir) => self.open.push(Level { dir, way: name + "/" }),
+            Ok(dir) => self.open.push(Level { dir, path: name + "/" }),
             Err(error) => log::debug!("not shared: {name:?}: {error}"),
         }
         None
     }
 
-    /// What one entry is worth: a file, or a folder that is read next, or something that may not be given, or nothing.
-    fn look(&mut self, entry: &DirEntry) -> Option<Found> {
+    /// A found file, or an entry with the reason why it is not shared. Opens a folder. `None` for
+    /// all else.
+    fn classify(&mut self, entry: &DirEntry) -> Option<Found> {
         let level = self.open.last()?;
         let mut kind = entry.file_type();
         if kind == FileType::Directory && !self.recursive {
@@ -292,15 +296,15 @@ impl DirListing {
         }
         let dir = level.dir.fd().ok()?.try_clone_to_owned().ok()?;
         let Ok(last) = entry.file_name().to_str() else {
-            let name = format!("{}{}", level.way, entry.file_name().to_string_lossy());
+            let name = format!("{}{}", level.path, entry.file_name().to_string_lossy());
             return barred(dir.as_fd(), entry, name, Barred::Encoding);
         };
-        let name = format!("{}{last}", level.way);
+        let name = format!("{}{last}", level.path);
         if name == IGNORE_FILE {
             return None;
         }
         if kind == FileType::Directory || kind == FileType::Unknown {
-            // Whatever vanishes between the two looks is no longer there.
+            // The entry may have vanished since.
             kind = FileType::from_raw_mode(
                 statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode,
             );
@@ -326,7 +330,7 @@ impl DirListing {
                 barred: Some(Barred::Kind),
             });
         }
-        // What is not shared for its name alone need not be read.
+        // A file that its name excludes need not be read.
         let named = skipped::bars_name(&name);
         let barred = named.or_else(|| self.guard.bars_file(dir, entry.file_name(), &name, &stat));
         let settled = barred.is_some()
@@ -336,13 +340,14 @@ impl DirListing {
     }
 }
 
-/// An entry that may not be given.
+/// An entry that is not shared, with the reason.
 fn barred(dir: BorrowedFd<'_>, entry: &DirEntry, name: String, why: Barred) -> Option<Found> {
     let stat = statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some(Found { name, stamp: stamp(&stat), settled: true, barred: Some(why) })
 }
 
-/// Names that are never shared and change all the time: hidden ones, downloads under way, and their records.
+/// Names that are never shared and may change all the time: hidden files, partial files, resume
+/// files.
 pub fn is_ours_alone(part: &str) -> bool {
     part.starts_with('.') || file_name::check(part).is_err()
 }
@@ -352,26 +357,28 @@ impl Iterator for DirListing {
 
     fn next(&mut self) -> Option<io::Result<Found>> {
         loop {
-            if self.silent >= SILENT || self.guard.reads().wrapping_sub(self.reads) >= READS {
-                (self.silent, self.reads) = (0, self.guard.reads());
+            if self.since_item >= PAUSE_FOLDERS
+                || self.guard.reads().wrapping_sub(self.reads) >= PAUSE_READS
+            {
+                (self.since_item, self.reads) = (0, self.guard.reads());
                 return Some(Err(io::ErrorKind::Interrupted.into()));
             }
             let level = self.open.last_mut()?;
             match level.dir.read() {
                 Some(Ok(entry)) if entry.file_name() == c"." || entry.file_name() == c".." => {}
                 Some(Ok(entry)) => {
-                    if let Some(found) = self.look(&entry) {
-                        // A folder that may not be read was opened in vain.
-                        self.silent = if found.barred.is_none() { 0 } else { self.silent };
+                    if let Some(found) = self.classify(&entry) {
+                        // A folder without permission still counts as opened.
+                        self.since_item = if found.barred.is_none() { 0 } else { self.since_item };
                         return Some(Ok(found));
                     }
                 }
-                Some(Err(error)) if level.way.is_empty() => {
+                Some(Err(error)) if level.path.is_empty() => {
                     self.open.clear();
                     return Some(Err(error.into()));
                 }
                 Some(Err(error)) => {
-                    log::debug!("not shared: the rest of {:?}: {error}", level.way);
+                    log::debug!("not shared: the rest of {:?}: {error}", level.path);
                     self.open.pop();
                 }
                 None => {
@@ -389,8 +396,8 @@ mod tests {
 
     use super::*;
     use crate::os::fs::folder::Folder;
-    use crate::os::fs::inotify::WATCHES;
     use crate::os::fs::part_file::Allocate;
+    use crate::os::fs::watch_set::WATCHES;
     use crate::storage::fs_trait::{Condition, Filesystem as _, FsChange, FsError};
 
     fn folder() -> (tempfile::TempDir, Folder) {
@@ -399,7 +406,6 @@ mod tests {
         (place, folder)
     }
 
-    /// All names of a listing, in order.
     fn listed(folder: &Folder) -> Vec<String> {
         let good = folder
             .list(true)
@@ -411,14 +417,14 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_goes_as_deep_as_a_name_can_and_follows_no_link() {
+    fn a_listing_is_as_deep_as_a_name_and_follows_no_link() {
         let (place, folder) = folder();
         let deep = "d/".repeat(limits::RELATIVE_PARTS - 1);
         fs::create_dir_all(place.path().join(&deep).join("too deep")).unwrap();
         for file in ["a".to_owned(), format!("{deep}b"), format!("{deep}too deep/c")] {
             fs::write(place.path().join(file), "x").unwrap();
         }
-        for n in 0..SILENT * 3 {
+        for n in 0..PAUSE_FOLDERS * 3 {
             fs::create_dir(place.path().join(format!("empty{n}"))).unwrap();
         }
         symlink(".", place.path().join("round")).unwrap();
@@ -472,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_open_to_be_written_has_not_settled() {
+    fn a_file_open_for_writing_is_not_settled() {
         let (place, folder) = folder();
         let file = fs::File::create(place.path().join("a")).unwrap();
         assert!(!folder.find("a").unwrap().settled);
@@ -484,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watch_tells_what_happens_once_and_is_silent_about_downloads() {
+    fn the_watch_reports_each_change_once_and_no_partial_files() {
         let (place, folder) = folder();
         folder.watch(true).unwrap();
         let at = |name: &str| place.path().join(name);
@@ -497,13 +503,13 @@ mod tests {
         fs::rename(at("a.part"), at("a")).unwrap();
         fs::remove_file(at("c")).unwrap();
         assert_eq!(folder.changes(), [file("a"), file("c")]);
-        // What came into a new folder before it was watched is named as well.
+        // Entries of a new folder from before its watch are reported as well.
         fs::create_dir_all(at("S/T")).unwrap();
         fs::write(at("S/T/x"), "x").unwrap();
         assert_eq!(folder.changes(), [file("S/T/x")]);
         fs::write(at("S/T/y"), "y").unwrap();
         assert!(folder.changes().contains(&file("S/T/y")));
-        // A folder that moved is another one, and nobody hears of what happens at its old place.
+        // After a move, changes below the old path are no longer reported.
         fs::rename(at("S"), at("R")).unwrap();
         assert_eq!(folder.changes(), [file("R/T/x"), file("R/T/y"), file("S")]);
         fs::write(at("R/T/x"), "other").unwrap();
@@ -516,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_whose_permissions_change_is_listed_anew() {
+    fn a_folder_whose_permissions_change_is_listed_again() {
         let (place, folder) = folder();
         fs::create_dir(place.path().join("S")).unwrap();
         fs::write(place.path().join("S/a"), "x").unwrap();
@@ -530,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn another_folder_in_the_place_of_the_first_is_watched_and_none_is_missing() {
+    fn a_replaced_folder_is_watched_and_a_removed_one_is_missing() {
         let place = tempfile::tempdir().unwrap();
         let (top, aside) = (place.path().join("top"), place.path().join("aside"));
         fs::create_dir(&top).unwrap();
@@ -550,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_beyond_the_limit_are_known_not_to_be_watched() {
+    fn folders_beyond_the_limit_are_reported_as_unwatched() {
         let (place, folder) = folder();
         for n in 0..WATCHES {
             fs::create_dir(place.path().join(format!("{n}"))).unwrap();
@@ -559,7 +565,7 @@ mod tests {
         listed(&folder);
         let first = folder.condition().blind;
         assert!(first.is_some());
-        // A machine may allow fewer than we do.
+        // A machine may allow fewer watches than WATCHES.
         fs::remove_dir(place.path().join("1")).unwrap();
         for n in 2..WATCHES {
             fs::remove_dir(place.path().join(format!("{n}"))).unwrap();
@@ -570,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn subfolders_are_no_news_where_they_are_not_shared() {
+    fn changes_of_subfolders_are_not_reported_unless_shared() {
         let (place, folder) = folder();
         folder.watch(false).unwrap();
         fs::create_dir(place.path().join("S")).unwrap();

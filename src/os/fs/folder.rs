@@ -1,6 +1,8 @@
-//! A folder on a real disk. Every name is opened below the folder's descriptor, and no link is followed: no name leads outside.
+//! A folder on a real disk. Every name is opened below the folder's descriptor without following
+//! links, so no name leads outside.
 //!
-//! That descriptor is opened for each use: one that is held would keep the disk from being unmounted, and speak of a folder that was moved away.
+//! The descriptor is opened for each use. A descriptor that stays open would prevent an unmount,
+//! and keep referring to a folder that was moved away.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -29,7 +31,7 @@ use crate::storage::fs_trait::{
     Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
 };
 
-/// An open folder.
+/// A shared folder, or the folder of downloads.
 pub struct Folder {
     top: Rc<Top>,
     allocate: Allocate,
@@ -37,12 +39,12 @@ pub struct Folder {
     watched: RefCell<Option<Watched>>,
 }
 
-/// What is known of a folder whose changes are wanted.
+/// State of a folder whose changes are reported.
 struct Watched {
     recursive: bool,
-    /// Which folder stood there at the last look; `None`: none.
-    is: Option<FolderIdentity>,
-    /// `None` where the system can't watch it.
+    /// The folder at the path at the last poll; `None` if it was missing.
+    identity: Option<FolderIdentity>,
+    /// `None` if the system cannot watch the folder.
     watch: Option<Rc<FolderWatch>>,
     mounts: Option<Mounts>,
 }
@@ -53,15 +55,16 @@ fn open_at(place: &OwnedFd, last: &str, flags: OFlags) -> io::Result<(OwnedFd, S
     Ok((file, stat))
 }
 
-/// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
+/// Flags for every file: opening a FIFO must not block, and a terminal must not become the
+/// controlling one.
 const SAFELY: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 impl Folder {
-    /// Opens a folder.
+    /// Opens a folder by its path.
     ///
     /// # Errors
-    /// `NoFolder` when there is none.
+    /// `NoFolder` when the folder does not exist.
     pub fn open(path: &str, allocate: Allocate) -> Result<Folder, FsError> {
         system::outlive_broken_leases();
         let top = Top::at(path);
@@ -73,25 +76,26 @@ impl Folder {
         Folder { top: Rc::new(top), allocate, guard: Rc::default(), watched: RefCell::default() }
     }
 
-    /// The same, with a guard that knows what is to be excluded.
+    /// The same folder with a guard for exclusions.
     #[must_use]
     pub fn guarded(self, guard: Guard) -> Folder {
         Folder { guard: Rc::new(guard), ..self }
     }
 
-    /// A folder that is open already.
+    /// An open folder.
     #[must_use]
     pub fn of(dir: OwnedFd, allocate: Allocate) -> Folder {
         Folder::new(Top::Open(dir), allocate)
     }
 
-    /// Where the file of this name stands, or will: in the folder itself or below it. Good for a sync where it is to be made.
+    /// The folder for the file of this name. With `create`, missing folders are made, and the
+    /// descriptor can be synced.
     fn place<'n>(&self, name: &'n str, create: bool) -> io::Result<(OwnedFd, &'n str)> {
         let top = if create { self.top.read()? } else { self.top.step()? };
         Ok(dir_walk::descend_to_write(top, name, create)?)
     }
 
-    /// Opens a shared file to read, wherever below the folder it is.
+    /// Opens a shared file for reading.
     fn open_shared(&self, name: &str) -> io::Result<OwnedFd> {
         let top = self.top.step()?;
         let (place, last) = dir_walk::descend(&top, name)?;
@@ -104,32 +108,34 @@ impl Folder {
         }
     }
 
-    /// Looks at the folder itself. True when another stands there than before, or none.
+    /// Checks the folder itself. True when another folder is at the path than before, or none.
     fn has_moved(&self) -> bool {
         let mut watched = self.watched.borrow_mut();
         let Some(watched) = &mut *watched else { return false };
         let dir = self.top.step();
-        let is = dir.as_ref().ok().and_then(Top::identity);
+        let identity = dir.as_ref().ok().and_then(Top::identity);
         let is_over = watched.watch.as_ref().is_some_and(|watch| watch.is_over());
         let mut changed = dir.as_ref().is_ok_and(|dir| self.guard.refresh(dir.as_fd()));
         changed |= watched.mounts.as_mut().is_some_and(Mounts::have_changed);
-        if is == watched.is && !is_over {
+        if identity == watched.identity && !is_over {
             return changed;
         }
         let recursive = watched.recursive;
         *watched = match &dir {
-            Ok(dir) => self.watch_anew(dir, recursive).0,
-            Err(_) => Watched { recursive, is: None, watch: None, mounts: None },
+            Ok(dir) => self.watch_again(dir, recursive).0,
+            Err(_) => Watched { recursive, identity: None, watch: None, mounts: None },
         };
         true
     }
 
-    fn watch_anew(&self, dir: &OwnedFd, recursive: bool) -> (Watched, io::Result<()>) {
-        let is = Top::identity(dir);
+    fn watch_again(&self, dir: &OwnedFd, recursive: bool) -> (Watched, io::Result<()>) {
+        let identity = Top::identity(dir);
         let mounts = self.top.path().filter(|_| recursive).and_then(Mounts::below);
         match FolderWatch::new(&self.top, dir, recursive, &self.guard) {
-            Ok(watch) => (Watched { recursive, is, watch: Some(Rc::new(watch)), mounts }, Ok(())),
-            Err(error) => (Watched { recursive, is, watch: None, mounts }, Err(error)),
+            Ok(watch) => {
+                (Watched { recursive, identity, watch: Some(Rc::new(watch)), mounts }, Ok(()))
+            }
+            Err(error) => (Watched { recursive, identity, watch: None, mounts }, Err(error)),
         }
     }
 
@@ -148,11 +154,11 @@ impl Filesystem for Folder {
             .read()
             .map_err(|error| self.top.step().map_or_else(no_folder, |_| error.into()))?;
         self.guard.refresh(dir.as_fd());
-        let watch = self.watching();
-        if let Some(watch) = &watch {
-            watch.begin_listing(&dir);
+        let watches = self.watching().map(|watch| Rc::clone(watch.watches()));
+        if let Some(watches) = &watches {
+            watches.reset_blind(&dir);
         }
-        Ok(Box::new(DirListing::of(&dir, recursive, watch, Rc::clone(&self.guard))?))
+        Ok(Box::new(DirListing::of(&dir, recursive, watches, Rc::clone(&self.guard))?))
     }
 
     fn find(&self, name: &str) -> Option<Found> {
@@ -163,7 +169,7 @@ impl Filesystem for Folder {
         if self.watched.borrow().is_some() {
             return Ok(());
         }
-        let (watched, result) = self.watch_anew(&self.top.step()?, recursive);
+        let (watched, result) = self.watch_again(&self.top.step()?, recursive);
         *self.watched.borrow_mut() = Some(watched);
         result
     }
@@ -180,8 +186,11 @@ impl Filesystem for Folder {
     fn condition(&self) -> Condition {
         let watched = self.watched.borrow();
         let Some(watched) = &*watched else { return Condition::default() };
-        let blind = watched.watch.as_ref().map_or(Some(Blind::Unsupported), |watch| watch.blind());
-        Condition { missing: watched.is.is_none(), blind }
+        let blind = watched
+            .watch
+            .as_ref()
+            .map_or(Some(Blind::Unsupported), |watch| watch.watches().blind());
+        Condition { missing: watched.identity.is_none(), blind }
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
@@ -189,7 +198,7 @@ impl Filesystem for Folder {
         let (top, stat) = (self.top.step()?, fstat(&file)?);
         let (place, last) = dir_walk::descend(&top, name)?;
         let barred = dir_walk::bars(&top, place.as_fd(), last, name, &stat, &self.guard);
-        // The name may stand for another file by now: what is open is looked into as well.
+        // Another file may have the name by now, so the open file is checked as well.
         if barred.is_some() || self.guard.bars_open(&file, name, &stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -201,7 +210,7 @@ impl Filesystem for Folder {
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
         let (place, last) = self.place(name, false)?;
         let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
-        // One that has another name as well is somebody else's: ours never has.
+        // A file with a second name is not a download: those never have one.
         if !dir_walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -212,7 +221,7 @@ impl Filesystem for Folder {
         let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(DirEntryKind::Nothing),
-            // A link, or a file, stands where a folder has to be.
+            // A link or a file is in the place of a folder.
             Err(Errno::LOOP | Errno::NOTDIR) => return Ok(DirEntryKind::Other),
             Err(error) => return Err(error.into()),
         };
@@ -251,12 +260,14 @@ impl Filesystem for Folder {
     }
 
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        // Never through a link that somebody put there: the new file is made, not opened, and takes the name of the old one as a whole.
+        // The new file is created, not opened, so that no link is followed; then it replaces the
+        // old file as a whole.
         let (place, last) = self.place(name, true)?;
         let fresh = format!(".{last}");
         let _ = unlinkat(&place, &fresh, AtFlags::empty());
         let (file, _) = open_at(&place, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
+        // A few thousand bytes. A power cut must not leave the name without its content, which
+        // tells the owner of the part.
         let mut file = File::from(file);
         let written = file
             .write_all(content)
@@ -276,7 +287,7 @@ impl Filesystem for Folder {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         lock(&file)?;
-        // Who held the lock before may have finished: then this is a file under its final name.
+        // The previous owner of the lock may have finished: then this file has its final name.
         let stands = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW)?;
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -289,13 +300,13 @@ impl Filesystem for Folder {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        // Both stand in one folder.
+        // Both names are in one folder.
         let (dir, from) = dir_walk::descend_to_write(self.top.read()?, from, false)?;
         let to = to.rsplit('/').next().unwrap_or(to);
         rename_new(&Calls { dir: &dir, from, to })?;
         match fsync(&dir) {
             Ok(()) => Ok(()),
-            // Some file systems can't sync a folder: the name is as lasting there as they make it.
+            // Some file systems cannot sync a folder: the name is as durable as they make it.
             Err(error) if is_missing(error) => {
                 log::debug!("the folder is not synced: {error}");
                 Ok(())
@@ -323,7 +334,7 @@ impl Filesystem for Folder {
     }
 }
 
-/// Why there is no such folder.
+/// The error for a folder that cannot be opened.
 fn no_folder(error: io::Error) -> FsError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FsError::NoFolder,
@@ -331,7 +342,8 @@ fn no_folder(error: io::Error) -> FsError {
     }
 }
 
-/// Locks a file for this process. Where there are no locks it goes without: two processes in one folder are then kept apart by nothing but their users.
+/// Locks a file for this process. On file systems without locks, two processes in one folder are
+/// not kept apart.
 fn lock(file: &OwnedFd) -> io::Result<()> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),
@@ -343,17 +355,17 @@ fn lock(file: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// The ways to give a file its final name. Behind a trait, so that their failures can be tried without such a file system.
+/// The system calls that give a file its final name; a trait, so that tests can make them fail.
 trait Renames {
-    /// Renames, and fails where the name is taken.
+    /// Renames; fails if the name is taken.
     fn rename_no_replace(&self) -> Result<(), Errno>;
-    /// Gives a second name, and fails where it is taken.
+    /// Adds a second name; fails if the name is taken.
     fn link(&self) -> Result<(), Errno>;
-    /// Takes the first name away.
+    /// Removes the first name.
     fn unlink(&self) -> Result<(), Errno>;
-    /// True when something has the name.
+    /// True when the name is taken.
     fn is_taken(&self) -> Result<bool, Errno>;
-    /// Renames, whatever has the name.
+    /// Renames, and replaces a file of that name.
     fn rename(&self) -> Result<(), Errno>;
 }
 
@@ -385,10 +397,11 @@ impl Renames for Calls<'_> {
     }
 }
 
-/// Gives a file its final name, which must be free, by the best of the ways that the file system has.
+/// Gives a file its final name, which must be free, by the best call that the file system has.
 fn rename_new(calls: &dyn Renames) -> Result<(), Errno> {
     match calls.rename_no_replace() {
-        // What was tried may be missing, or be badly imitated: whatever is wrong besides shows in the other ways as well.
+        // The call may be missing or badly emulated. Any other fault shows in the next calls as
+        // well.
         Err(error) if is_unsure(error) => {}
         decided => return decided,
     }
@@ -397,14 +410,15 @@ fn rename_new(calls: &dyn Renames) -> Result<(), Errno> {
         Err(error) if is_unsure(error) || error == Errno::MLINK => {}
         Err(error) => return Err(error),
     }
-    // Between the look and the rename somebody could take the name; without those two calls nobody can do better.
+    // Another process could take the name between the check and the rename; without the two calls
+    // above there is no better way.
     if calls.is_taken()? {
         return Err(Errno::EXIST);
     }
     calls.rename()
 }
 
-/// True for an answer that another way to the same end may not give.
+/// True for an error that another call may not give.
 fn is_unsure(error: Errno) -> bool {
     is_missing(error) || matches!(error, Errno::IO | Errno::ACCESS)
 }
@@ -415,7 +429,7 @@ mod tests {
 
     use super::*;
 
-    /// Calls that answer what they are told to.
+    /// Calls with scripted results.
     struct Told {
         no_replace: Result<(), Errno>,
         link: Result<(), Errno>,
@@ -465,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gets_its_name_whatever_the_file_system_lacks() {
+    fn a_file_gets_its_name_on_every_file_system() {
         assert_eq!(tried(Ok(()), Ok(()), false, Ok(())), (Ok(()), "no_replace".into()));
         let missing = [
             Errno::INVAL,
@@ -491,7 +505,7 @@ mod tests {
                     (Err(Errno::EXIST), "no_replace link look".into())
                 );
             }
-            // A disk that fails fails in every way.
+            // A failing disk fails every call.
             assert_eq!(tried(Err(error), Err(Errno::IO), false, Err(Errno::IO)).0, Err(Errno::IO));
         }
         for error in [Errno::EXIST, Errno::NOSPC, Errno::NOENT, Errno::ROFS, Errno::DQUOT] {

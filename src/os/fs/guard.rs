@@ -1,4 +1,5 @@
-//! What of a shared folder is kept back: what its owner has excluded, secret keys, and what this program keeps for itself.
+//! Decides which files of a shared folder are not shared: those that the owner excludes, secret
+//! keys, and the data of cardume itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,35 +18,37 @@ use crate::storage::fs_trait::Barred;
 /// Bytes read of a file with exclusion patterns.
 const IGNORE_BYTES: usize = 64 << 10;
 
-/// The file of patterns at the top of a shared folder.
+/// The exclusion patterns at the top of a shared folder.
 pub const IGNORE_FILE: &str = ".cardumeignore";
-/// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
+/// Flags for every file: opening a FIFO must not block, and a terminal must not become the
+/// controlling one.
 const SAFELY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOCTTY);
-/// Files that were found to hold no secret, and are not read again as long as they are the same.
+/// Files without a secret, which are not read again until they change.
 const INNOCENT: usize = 50_000;
 
-/// Device, inode, size, both times: which version of which file.
+/// Device, inode, size, change time and modification time: the version of a file.
 type IgnoreFileVersion = (u64, u64, i64, i64, i64);
 
-/// Decides what of a folder is kept back.
+/// The exclusions of a folder.
 #[derive(Default)]
 pub struct Guard {
-    /// What is excluded on the command line, after all else. `None`: nothing is excluded, and the folder is not asked.
+    /// Patterns of the command line, which come last. `None`: nothing is excluded, and the folder's
+    /// patterns are not read.
     given: Option<Excludes>,
     excludes: RefCell<Excludes>,
-    /// The file of patterns that was read last.
+    /// The version of the pattern file that was read last.
     read: Cell<Option<IgnoreFileVersion>>,
     innocent: RefCell<BTreeMap<(u64, u64), IgnoreFileVersion>>,
-    /// How many files were read, so that a listing can pause.
+    /// Files that were read, so that a listing can pause.
     reads: Cell<u64>,
 }
 
 impl Guard {
-    /// The guard of a folder that is shared, with what is excluded on the command line.
+    /// The guard of a shared folder, with the exclusions of the command line.
     #[must_use]
     pub fn of_share(given: Excludes) -> Guard {
         let guard = Guard { given: Some(given), ..Guard::default() };
@@ -61,7 +64,7 @@ impl Guard {
         *self.excludes.borrow_mut() = excludes;
     }
 
-    /// Reads the patterns of the shared folder, where they are others than before. True when they were.
+    /// Reads the patterns of the shared folder again if they changed. True if so.
     pub fn refresh(&self, top: BorrowedFd<'_>) -> bool {
         if self.given.is_none() {
             return false;
@@ -86,17 +89,17 @@ impl Guard {
         true
     }
 
-    /// How many files were read so far.
+    /// Files that were read so far.
     pub fn reads(&self) -> u64 {
         self.reads.get()
     }
 
-    /// Why nothing of the shared folder itself is given.
+    /// Why the shared folder itself is not shared.
     pub fn bars_top(&self, top: BorrowedFd<'_>) -> Option<Barred> {
         is_cache(top).then_some(Barred::Ours)
     }
 
-    /// Why this folder is not looked into.
+    /// Why this subfolder is not shared.
     pub fn bars_folder(&self, opened: BorrowedFd<'_>, name: &str) -> Option<Barred> {
         if self.excludes.borrow().bars(name, true) {
             return Some(Barred::Excluded);
@@ -104,7 +107,7 @@ impl Guard {
         is_cache(opened).then_some(Barred::Ours)
     }
 
-    /// Why the file `last` of `dir` is not given; it is `name` below the shared folder, in folders that are not kept back.
+    /// Why the file `last` of `dir` is not shared. Its path is `name`, in folders that are shared.
     pub fn bars_file<Name: rustix::path::Arg + Copy>(
         &self,
         dir: BorrowedFd<'_>,
@@ -129,13 +132,13 @@ impl Guard {
         self.reads.set(self.reads.get() + 1);
         match head(dir, last, wanted) {
             Err(Errno::ACCESS | Errno::PERM) => Some(Barred::Unreadable),
-            // Whatever it is, it can't be given now either.
+            // A file that cannot be read cannot be shared now either.
             Err(_) => None,
             Ok(content) => match secret::judge(&content, content.len() as u64 >= bytes) {
                 Some(SecretKind::Secret) => Some(Barred::Secret),
                 Some(SecretKind::State) => Some(Barred::Ours),
                 None => {
-                    // Another change within the same tick of the clock would not show.
+                    // A second change within one tick of the clock would not show.
                     if !has_rested(stat) {
                         return None;
                     }
@@ -150,7 +153,8 @@ impl Guard {
         }
     }
 
-    /// True when what is open now must not be given: whatever was put in the place of what a look had found good.
+    /// True when the open file must not be shared: another file may have replaced the one that was
+    /// checked.
     pub fn bars_open(&self, file: &OwnedFd, name: &str, stat: &Stat) -> bool {
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
         let mut content = vec![0; secret::telling(name.as_bytes(), bytes)];
@@ -212,7 +216,8 @@ fn fill(file: impl AsFd, content: &mut [u8]) -> Result<usize, Errno> {
     Ok(at)
 }
 
-/// A cache of hashes: a folder with lists, and roots that are spelled as ours, or none yet.
+/// True for the folder of a hash cache: it has a folder of lists, and roots in the cache's format
+/// or none yet.
 fn is_cache(folder: BorrowedFd<'_>) -> bool {
     let lists = statat(folder, "lists", AtFlags::SYMLINK_NOFOLLOW);
     lists.is_ok_and(|lists| FileType::from_raw_mode(lists.st_mode) == FileType::Directory)
@@ -220,7 +225,7 @@ fn is_cache(folder: BorrowedFd<'_>) -> bool {
             .is_ok_and(|roots| roots.is_empty() || secret::is_cache(&roots))
 }
 
-/// The log and the shared memory of a database may have no mark of their own, but the database is beside them.
+/// True for a log or shared memory next to its database. These files may have no mark of their own.
 fn is_beside_database(dir: BorrowedFd<'_>, name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
     let database = ["-wal", "-shm", "-journal"].iter().find_map(|ending| last.strip_suffix(ending));

@@ -1,12 +1,13 @@
-//! Content hashes and hash lists that outlive the process, below the user's cache folder.
+//! A persistent cache of content hashes and hash lists, below the user's cache folder.
 //!
 //! ```text
-//! roots          one line a hashed file: v2 device inode size mtime ctime root check; appended in one write, for several processes share it; the last one counts
-//! lists/ROOT     the size, then the values of a file of several pieces; written beside and renamed
+//! roots          one line a file: v2 device inode size mtime ctime root checksum. Each line is
+//!                appended by one write, because processes share the file; the last one counts.
+//! lists/ROOT     the size and the hashes of a file of several pieces; written and then renamed
 //! ```
 //!
-//! Nothing here is trusted because it is there: a line must carry its check, a list must lead to its root. Nothing here is needed either: whatever is lost,
-//! or can't be written, costs a rehash, and is only logged.
+//! The cache is not trusted: a line must have a valid checksum, a list must match its root. The
+//! cache is not needed either: a lost or unwritable entry costs a rehash and is only logged.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -42,42 +43,44 @@ pub const TRUSTED_AGE: Duration = Duration::from_secs(2);
 
 const ROOTS: &str = "roots";
 const LISTS: &str = "lists";
-/// What a line of the roots begins with; whatever has another beginning is passed over.
+/// The beginning of a valid line of the roots; other lines are skipped.
 const VERSION: &str = "v2";
-/// What every file is opened with: no link is followed, and a FIFO must not hold us up.
+/// Flags for every file: no link is followed, and a FIFO must not block.
 const SAFELY: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// Below so many lines nobody minds which of them are stale.
+/// Fewer lines than this are never compacted.
 const FEW: usize = 1_000;
-/// Files that were too young when they were first asked for, kept in mind until they are hashed.
+/// Limit of `young`.
 const YOUNG: usize = 10_000;
-/// How old a file that was never renamed must be to be nobody's any more.
+/// A temporary file of this age was abandoned by its writer.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 
-/// The cache of one user.
+/// The hash cache of one user.
 pub struct HashCache {
     folder: OwnedFd,
     lists: OwnedFd,
     roots: RefCell<ContentHashes>,
-    /// How many lines the file of roots has, the stale ones among them.
+    /// Lines in the file of roots, stale lines included.
     lines: Cell<usize>,
-    /// Lists in use, so that none is read and checked again for each of its parts; and those that the disk would not take.
+    /// Lists in use, which are not read and checked again for each part, and lists that could not
+    /// be written.
     at_hand: RefCell<HashLists>,
-    /// About how many bytes lists take on disk.
+    /// Approximate bytes of lists on the disk.
     listed: Cell<u64>,
-    /// Files that had just been written when we were first asked for them, with the time of that write: it may have gone on while they were hashed.
+    /// Recently modified files, with the time of that write at their first look-up: more writes may
+    /// have followed during hashing.
     young: RefCell<BTreeMap<(u64, u64), FileStat>>,
 }
 
 impl HashCache {
-    /// Where a user's cache is: `$XDG_CACHE_HOME/cardume` or `$HOME/.cache/cardume`.
+    /// The default path: `$XDG_CACHE_HOME/cardume` or `$HOME/.cache/cardume`.
     #[must_use]
     pub fn usual() -> Option<PathBuf> {
         place(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))
     }
 
-    /// The cache of the user who runs us; in memory alone where there can be none.
+    /// The cache of this user; a cache in memory if there is no usable folder.
     #[must_use]
     pub fn of_user() -> Rc<dyn HashStore> {
         let Some(path) = HashCache::usual() else {
@@ -93,16 +96,17 @@ impl HashCache {
         }
     }
 
-    /// Opens a cache, and makes its folder where there is none. It reads all roots: to be called before the loop begins.
+    /// Opens a cache, and creates its folder if missing. Reads all roots, so call before the loop
+    /// begins.
     ///
     /// # Errors
-    /// When the folder can't be made or read, or is not ours alone to write.
+    /// When the folder cannot be created or read, or other users may write to it.
     pub fn open(path: &Path) -> io::Result<HashCache> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty())?;
         let stat = fstat(&folder)?;
-        // Who can write here could tell us anything about our files.
+        // Write access would let another user forge roots of this user's files.
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -162,7 +166,8 @@ impl HashCache {
         Ok(())
     }
 
-    /// Writes the roots that count into a new file. What another process adds meanwhile is lost, and costs a rehash.
+    /// Writes the live roots into a new file. A concurrent addition of another process is lost, and
+    /// costs a rehash.
     fn compact(&self) {
         let all = self.roots.borrow().in_order();
         let mut content = Vec::with_capacity(all.len() * 160);
@@ -182,17 +187,18 @@ impl HashCache {
         let count = file.write(line.as_bytes())?;
         self.lines.set(self.lines.get() + 1);
         if count < line.len() {
-            // The rest would not come right behind it; the end of a line at least keeps the next one whole.
+            // The rest of the line would come out of order; a line end keeps the next line whole.
             file.write_all(b"\n")?;
         }
         if is_stale(self.lines.get(), self.roots.borrow().len()) {
-            // What other processes added belongs to what is kept.
+            // Additions of other processes are kept.
             self.load()?;
         }
         Ok(())
     }
 
-    /// Removes the lists that were not used for longest, until three quarters of the room are enough, and what nobody finished.
+    /// Removes the least recently used lists until they take three quarters of the room, and
+    /// abandoned temporary files.
     fn sweep(&self) {
         let Ok(entries) = Dir::read_from(&self.lists) else { return };
         let now = now();
@@ -231,7 +237,7 @@ impl HashCache {
         self.listed.set(total);
     }
 
-    /// Reads a list from the disk. One that does not lead to its root is removed.
+    /// Reads a list from the disk. A list that does not match its root is removed.
     fn read_list(&self, root: &ContentHash, size: u64) -> io::Result<Option<HashList>> {
         let name = root.to_string();
         let (file, stat) = match open(&self.lists, &name, OFlags::RDONLY) {
@@ -250,7 +256,7 @@ impl HashCache {
             unlinkat(&self.lists, &name, AtFlags::empty())?;
             return Ok(None);
         };
-        // Used now: others are older.
+        // Marks the list as used now.
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let _ = futimens(
             &file,
@@ -259,7 +265,7 @@ impl HashCache {
                 last_modification: now,
             },
         );
-        // A good list, only of another file than was asked for, stays where it is.
+        // A valid list of a file with another size stays.
         Ok((list.size() == size).then_some(list))
     }
 
@@ -277,9 +283,9 @@ impl HashCache {
         self.replace(&self.lists, &name, &[&list.size().to_le_bytes(), list.bytes()])
     }
 
-    /// Puts a file in the place of whatever was there, all or nothing. No sync: after a crash it shows for itself that it is torn.
+    /// Replaces a file, all or nothing. Without a sync: a torn file is detected when it is read.
     fn replace(&self, folder: &OwnedFd, name: &str, content: &[&[u8]]) -> io::Result<()> {
-        // Always among the lists, where it is swept up when we don't get to its end.
+        // Temporary files are among the lists, where the sweep finds them after a crash.
         let fresh = format!(".{}", to_hex(&system::random()));
         let (mut file, _) =
             open(&self.lists, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
@@ -356,7 +362,7 @@ impl HashStore for HashCache {
 
     fn forget(&self, stamp: &FileStat) {
         if self.roots.borrow_mut().forget(stamp) {
-            // The last line of a file counts, and no file was changed that long ago.
+            // The last line of a file counts. No file has such an early change time.
             let never = FileStat { modified_ns: i128::MIN, changed_ns: i128::MIN, ..*stamp };
             if let Err(error) = self.append(&never, &ContentHash([0; 32])) {
                 log::debug!("a root is forgotten in memory alone: {error}");
@@ -365,12 +371,12 @@ impl HashStore for HashCache {
     }
 }
 
-/// Where a cache is, by what the environment says; it has to be a whole path.
+/// The path of the cache by the environment; relative paths are ignored.
 fn place(caches: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     system::folder_of_user(caches, home, ".cache")
 }
 
-/// Opens a regular file of ours.
+/// Opens a regular file of this user.
 fn open(folder: &OwnedFd, name: &str, flags: OFlags) -> io::Result<(File, Stat)> {
     let file = openat(folder, name, flags | SAFELY, PRIVATE)?;
     let stat = fstat(&file)?;
@@ -381,19 +387,20 @@ fn open(folder: &OwnedFd, name: &str, flags: OFlags) -> io::Result<(File, Stat)>
     }
 }
 
-/// Removes what is no file of ours, such as a link: it would be in the way for ever.
+/// Removes an entry that is not a file of the cache, such as a link, which would block the name for
+/// ever.
 fn remove_stranger(folder: &OwnedFd, name: &str, error: &io::Error) {
     if error.raw_os_error() == Some(libc::ELOOP) {
         let _ = unlinkat(folder, name, AtFlags::empty());
     }
 }
 
-/// True when more lines are stale than not.
+/// True when more lines are stale than live.
 fn is_stale(lines: usize, live: usize) -> bool {
     lines > FEW && lines > live.saturating_mul(2)
 }
 
-/// An entry as a line of its own, with a check at its end: a line that was torn, or grew together with another, does not have it.
+/// An entry as a line with a checksum at its end, so that torn or merged lines are detected.
 fn line(stamp: &FileStat, root: &ContentHash) -> String {
     let text = format!(
         "{VERSION} {} {} {} {} {} {root}",
@@ -414,7 +421,8 @@ fn parse(line: &[u8]) -> Option<(FileStat, ContentHash)> {
     }
     let mut words = text.split(' ');
     if words.next() != Some(VERSION) {
-        // Of an older make: it does not say what would show a change that kept size and time.
+        // Lines of an older version lack the change time, which shows a change that kept size and
+        // modification time.
         return None;
     }
     let mut number = || words.next()?.parse::<i128>().ok();
@@ -425,7 +433,8 @@ fn parse(line: &[u8]) -> Option<(FileStat, ContentHash)> {
     (words.next().is_none() && has_root(size)).then_some((stamp, root))
 }
 
-/// Bytes of a list's file before the first value: the size of the file that it speaks of, for the values alone don't say it.
+/// Bytes before the first hash of a list's file: the size of the listed file, which the hashes do
+/// not tell.
 const HEAD: usize = 8;
 
 fn unpack(content: &[u8]) -> Option<HashList> {
@@ -435,15 +444,17 @@ fn unpack(content: &[u8]) -> Option<HashList> {
     if whole { HashList::new(size, values(bytes)) } else { None }
 }
 
-/// True when a write could have followed the one that the stamp shows, and not show. So could one in the future of a clock that we don't know.
+/// True when a write after the one of this stamp might not show. A stamp in the future, by an
+/// unknown clock, counts as well.
 fn is_young(stamp: &FileStat, now: i128) -> bool {
-    // The system sets the one, anybody the other: whichever is younger counts, unless somebody has set it to a time that is yet to come.
+    // The system sets the change time and any user the modification time. The younger counts,
+    // unless it is in the future.
     let young = |at: i128| now - at < nanos(TRUSTED_AGE);
     young(stamp.changed_ns) || (stamp.modified_ns <= now && young(stamp.modified_ns))
 }
 
 fn now() -> i128 {
-    // A machine whose clock stands before 1970 trusts no stamp.
+    // A machine whose clock is before 1970 trusts no stamp.
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(i128::MIN / 2, nanos)
 }
 
@@ -492,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_process_keeps_the_next_one_finds() {
+    fn entries_outlive_the_process() {
         let folder = folder();
         let (large, small) = (list(3 * MIB + 5, 1), list(17, 2));
         {
@@ -506,18 +517,18 @@ mod tests {
         assert_eq!(cache.root(&stamp(1, 3 * MIB + 5)), Some(large.root()));
         assert_eq!(cache.root(&stamp(2, 17)), Some(small.root()));
         assert_eq!(cache.root(&FileStat { modified_ns: 5, ..stamp(2, 17) }), None);
-        // Size and time of the bytes were kept: the system's own time tells.
+        // Size and modification time were kept: the change time tells.
         assert_eq!(cache.root(&FileStat { changed_ns: 5, ..stamp(2, 17) }), None);
         assert_eq!(cache.list(&large.root(), 3 * MIB + 5), Some(large.clone()));
         assert_eq!(cache.list(&small.root(), 17), Some(small));
-        // A small file's list is its root: no file for it.
+        // The list of a small file is its root: no file for it.
         assert_eq!(fs::read_dir(at(&folder, "lists")).unwrap().count(), 1);
         assert_eq!(fs::metadata(at(&folder, "")).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(at(&folder, "roots")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
-    fn what_is_forgotten_stays_so_for_the_next_process() {
+    fn a_forgotten_entry_stays_forgotten_for_the_next_process() {
         let folder = folder();
         let of = stamp(1, 3 * MIB);
         let cache = open(&folder);
@@ -529,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_the_make_before_say_too_little_to_be_believed() {
+    fn lines_of_the_previous_version_are_ignored() {
         let folder = folder();
         open(&folder).keep(&stamp(1, 9), &list(9, 1));
         let text = format!("66304 2 9 1700000000123456789 {}", list(9, 2).root());
@@ -541,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn several_processes_share_it() {
+    fn several_processes_share_the_cache() {
         let folder = folder();
         let (one, other) = (open(&folder), open(&folder));
         for inode in 0..50 {
@@ -560,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_and_absurd_lines_are_passed_over() {
+    fn torn_and_absurd_lines_are_skipped() {
         let folder = folder();
         open(&folder).keep(&stamp(1, 9), &list(9, 1));
         let good = fs::read(at(&folder, "roots")).unwrap();
@@ -577,7 +588,7 @@ mod tests {
         let cache = open(&folder);
         assert_eq!(cache.roots.borrow().len(), 1);
         assert_eq!(cache.root(&stamp(1, 9)), Some(list(9, 1).root()));
-        // The torn end is gone, and the next line stands by itself.
+        // The torn end is gone, and the next line is a line of its own.
         cache.keep(&stamp(4, 9), &list(9, 4));
         let cache = open(&folder);
         assert_eq!(
@@ -591,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn the_roots_are_written_anew_when_most_of_them_are_stale() {
+    fn the_roots_are_compacted_when_most_are_stale() {
         let folder = folder();
         let (cache, other) = (open(&folder), open(&folder));
         other.keep(&stamp(77, 9), &list(9, 7));
@@ -607,7 +618,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_does_not_lead_to_its_root_is_removed() {
+    fn a_list_that_does_not_match_its_root_is_removed() {
         let folder = folder();
         let good = list(3 * MIB, 1);
         let file = at(&folder, "lists").join(good.root().to_string());
@@ -626,7 +637,7 @@ mod tests {
             assert_eq!(open(&folder).list(&good.root(), 3 * MIB), None);
             assert!(!file.exists());
         }
-        // A question with the wrong size is no reason to lose a good one.
+        // A question with the wrong size does not remove a valid list.
         fs::write(&file, &content).unwrap();
         for size in [2 * MIB, 3 * MIB - 1, 4 * MIB, 6 * MIB, u64::MAX] {
             assert_eq!(open(&folder).list(&good.root(), size), None);
@@ -668,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_that_is_too_young_is_not_kept_and_its_list_is() {
+    fn a_root_of_a_young_file_is_not_kept_but_its_list_is() {
         let folder = folder();
         let cache = open(&folder);
         let (of, pieces) = (stamp(1, 3 * MIB), list(3 * MIB, 1));
@@ -676,21 +687,22 @@ mod tests {
         cache.keep_at(&of, &pieces, of.modified_ns + second);
         assert_eq!(cache.root(&of), None);
         assert!(cache.list(&pieces.root(), 3 * MIB).is_some());
-        // Young when it was asked for: what was read afterwards may be older than the last write.
+        // Young at the look-up: the bytes that were read afterwards may be older than the last
+        // write.
         assert_eq!(cache.root_at(&of, of.modified_ns + second), None);
         cache.keep_at(&of, &pieces, of.modified_ns + 60 * second);
         assert_eq!(cache.root(&of), None);
-        // A clock that stands before the file's.
+        // A clock behind that of the file.
         cache.keep_at(&of, &pieces, of.modified_ns - 60 * second);
         assert_eq!(cache.root(&of), None);
-        // Old enough from the first question on.
+        // Old enough from the first look-up on.
         assert_eq!(cache.root_at(&of, of.modified_ns + 61 * second), None);
         cache.keep_at(&of, &pieces, of.modified_ns + 62 * second);
         assert_eq!(cache.root(&of), Some(pieces.root()));
     }
 
     #[test]
-    fn a_disk_that_takes_nothing_costs_only_the_next_start() {
+    fn a_full_disk_costs_a_rehash_at_the_next_start() {
         let folder = folder();
         let cache = open(&folder);
         fs::remove_dir_all(at(&folder, "")).unwrap();
@@ -702,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_on_disk_are_bounded_and_those_not_used_for_longest_go() {
+    fn lists_on_disk_are_bounded_and_the_least_recently_used_go() {
         let folder = folder();
         drop(open(&folder));
         let day = Duration::from_secs(86_400);
@@ -750,7 +762,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stands_where_the_environment_says() {
+    fn the_environment_chooses_the_path_of_the_cache() {
         let at = |caches: Option<&str>, home: Option<&str>| {
             place(caches.map(Into::into), home.map(Into::into))
         };

@@ -1,4 +1,4 @@
-//! The file of a user's secret key: 64 hex digits with mode 0600, made when it is first needed.
+//! The file of a user's secret key: 64 hex digits with mode 0600, created at the first use.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -9,10 +9,10 @@ use crate::accounts::identity::Identity;
 use crate::os::system;
 use crate::protocol::types::ids::{hex, to_hex};
 
-/// The key in this file, or in the usual one; one that is not there is made.
+/// The key in this file, or in the default file. A missing file is created with a new key.
 ///
 /// # Errors
-/// In words, with the file.
+/// The reason with the path, as the system gives it.
 pub fn open(file: Option<&Path>) -> Result<Identity, String> {
     let file = match file {
         Some(file) => file.to_owned(),
@@ -38,12 +38,12 @@ fn usual() -> Option<PathBuf> {
 }
 
 fn read(file: &Path) -> io::Result<[u8; 32]> {
-    // Not more than a key and a line's end: whatever else has this name is no key.
+    // At most a key and a line end are read: a longer file is not a key.
     let mut text = String::new();
     let file = fs::File::open(file)?;
     let open_to_others = file.metadata()?.permissions().mode() & 0o077 != 0;
     file.take(66).read_to_string(&mut text)?;
-    // A secret has as many digits as a public key, and the same spelling.
+    // A secret has the length and the spelling of a public key.
     let secret = hex(text.trim_end())
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
     if open_to_others {
@@ -59,7 +59,8 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
     let mut secret = [0; 32];
     secret[..16].copy_from_slice(&system::random());
     secret[16..].copy_from_slice(&system::random());
-    // Another process may make one at the same moment: it must be whole when it has its name, and the first one wins.
+    // Another process may create the file at the same moment: the file is complete before it gets
+    // its name, and the first one wins.
     let draft = file.with_extension(to_hex(&system::random()));
     let result =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(
@@ -67,7 +68,7 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
                 to.write_all(format!("{}\n", to_hex(&secret)).as_bytes())?;
                 to.sync_all()?;
                 fs::hard_link(&draft, file)?;
-                // Whoever loses the key loses the name: it lasts before anybody hears of it.
+                // A lost key means a lost user name, so the key is durable before its first use.
                 fs::File::open(
                     file.parent()
                         .filter(|folder| !folder.as_os_str().is_empty())
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_once_and_is_nobody_elses() {
+    fn a_key_is_made_once_for_this_user_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state/cardume/key");
         let first = open(Some(&file)).unwrap().key();
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_left_alone() {
+    fn a_file_that_is_no_key_is_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         fs::write(&file, "diary").unwrap();

@@ -1,4 +1,4 @@
-//! A file that a command without a loop reads from start to end: it may block.
+//! A file that a command without a loop reads from start to end. Reads may block.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,18 +12,18 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    /// Opens whatever has this name.
+    /// Opens the file at `path`, of any type.
     ///
     /// # Errors
-    /// When the system can't.
+    /// When the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<LocalFile> {
         File::open(path).map(LocalFile::new)
     }
 
-    /// Takes stdin.
+    /// Reads stdin.
     ///
     /// # Errors
-    /// When there is none.
+    /// When stdin is closed.
     pub fn stdin() -> io::Result<LocalFile> {
         Ok(LocalFile::new(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
     }
@@ -33,16 +33,16 @@ impl LocalFile {
         LocalFile { file, size }
     }
 
-    /// Its bytes when it was opened; a pipe or a device does not know.
+    /// The size at the opening; `None` for a pipe or a device.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Fills `buffer` with what comes next; fewer bytes are the last ones.
+    /// Fills `buffer` with the next bytes; fewer bytes are the last.
     ///
     /// # Errors
-    /// When the system can't read it.
+    /// When the read fails.
     pub fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut have = 0;
         while have < buffer.len() {

@@ -1,7 +1,10 @@
-//! Share the files that a text file names: one `name path` a line. Downloads go to a folder as usual.
+//! Share the files that a text file names: one `name path` a line. Downloads go to a folder as
+//! usual.
 //!
-//! The name goes to the first blank; the rest of the line is the path, from the manifest's own folder on unless it is absolute. The manifest is read once.
-//! The last part of a path is never followed through a link; its folder is opened anew each time, so that it may be put in place of another.
+//! The name ends at the first blank; the rest of the line is the path, relative to the manifest's
+//! folder unless absolute. The manifest is read once. The last part of a path is never followed
+//! through a link. Its folder is opened again each time, so that the operator may replace the
+//! folder.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,21 +36,21 @@ pub struct Manifest {
     lines: Rc<BTreeMap<String, ManifestPlace>>,
 }
 
-/// Where a file lies.
+/// Where a file is.
 #[derive(Debug, PartialEq, Eq)]
 struct ManifestPlace {
     folder: String,
     file: String,
 }
 
-/// Why a manifest can't be used.
+/// Why a manifest cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ManifestError {
-    /// It can't be read, in the words of the system.
+    /// The file cannot be read; the reason as the system gives it.
     Unread(String),
-    /// A line of it, counted from 1, is not `name path`.
+    /// This line, counted from 1, is not `name path`.
     Line(usize, String),
-    /// The file of this line is not there.
+    /// The file of this line does not exist.
     Missing(usize, String),
 }
 
@@ -64,10 +67,10 @@ impl fmt::Display for ManifestError {
 }
 
 impl Manifest {
-    /// Reads the manifest at `path`; `recursive`: names may have folders in them.
+    /// Reads the manifest at `path`; `recursive`: names may contain folders.
     ///
     /// # Errors
-    /// The first line that is wrong.
+    /// The first wrong line.
     pub fn read(path: &Path, recursive: bool) -> Result<Manifest, ManifestError> {
         let unread = |error: io::Error| ManifestError::Unread(error.to_string());
         let mut text = String::new();
@@ -112,7 +115,7 @@ impl Manifest {
                         printable(rest.trim())
                     )));
                 }
-                // It may be read later.
+                // The file may become readable later.
                 Some(_) => {}
             }
             if lines.insert(name.to_owned(), place).is_some() {
@@ -122,7 +125,8 @@ impl Manifest {
         Ok(Manifest { lines: Rc::new(lines) })
     }
 
-    /// The files named here, and a folder where downloads go; `shared`: whose files are shared as well, but for those that have a name of ours.
+    /// Combines the manifest with a folder for downloads; `shared`: share the files of that folder
+    /// as well, unless the manifest uses the name.
     #[must_use]
     pub fn with(&self, folder: Rc<dyn Filesystem>, shared: bool) -> ManifestFolder {
         ManifestFolder {
@@ -134,7 +138,7 @@ impl Manifest {
         }
     }
 
-    /// The files that are there now.
+    /// The named files that exist now.
     fn found(&self) -> impl Iterator<Item = Found> + 'static {
         let mut last: Option<String> = None;
         let lines = Rc::clone(&self.lines);
@@ -161,28 +165,29 @@ impl ManifestPlace {
         Folder::open(&self.folder, Allocate::None).map_err(|_| io::ErrorKind::NotFound.into())
     }
 
-    /// The file, under this name.
+    /// The file of this name.
     fn find(&self, name: &str) -> Option<Found> {
         let found = self.open().ok()?.find(&self.file)?;
         Some(Found { name: name.to_owned(), ..found })
     }
 }
 
-/// The files of a manifest, and a folder where all that is written goes.
+/// The files of a manifest, and a folder for all writes.
 pub struct ManifestFolder {
     manifest: Manifest,
     folder: Rc<dyn Filesystem>,
     shared: bool,
-    /// Downloads that have come to the folder: they are shared, whatever else lies there.
+    /// Finished downloads, which are shared even if the folder is not.
     arrived: RefCell<BTreeSet<String>>,
     seen: RefCell<Seen>,
 }
 
-/// What was last seen of the named files. Nobody tells when they change: they are looked at in turn.
+/// The last known state of the named files. The system does not report their changes, so a few are
+/// polled at a time.
 #[derive(Default)]
 struct Seen {
     stamps: BTreeMap<String, Option<FileStat>>,
-    /// The one that was looked at last.
+    /// The file that was polled last.
     last: Option<String>,
 }
 
@@ -191,12 +196,12 @@ impl ManifestFolder {
         self.manifest.lines.get(name)
     }
 
-    /// True when a file of the folder by this name may be given to others.
+    /// True when a file of the folder may be shared under this name.
     fn may_give(&self, name: &str) -> bool {
         self.shared || self.arrived.borrow().contains(name)
     }
 
-    /// Those of the next files that are no longer what they were.
+    /// Those of the next files that have changed.
     fn changed(&self) -> Vec<FsChange> {
         let Seen { stamps, last } = &mut *self.seen.borrow_mut();
         let mut changed = Vec::new();
@@ -234,7 +239,7 @@ impl Filesystem for ManifestFolder {
         };
         match self.folder.list(recursive) {
             Ok(listing) => Ok(Box::new(named.chain(listing.filter(is_free)))),
-            // What lies elsewhere is still there.
+            // Files elsewhere still exist.
             Err(FsError::NoFolder) => Ok(Box::new(named)),
             Err(error) => Err(error),
         }
@@ -248,7 +253,7 @@ impl Filesystem for ManifestFolder {
     }
 
     fn watch(&self, recursive: bool) -> io::Result<()> {
-        // What is listed next is what the first changes are measured by.
+        // The next listing is the base for the first changes.
         let stamps = self.manifest.found().map(|found| (found.name, Some(found.stamp))).collect();
         *self.seen.borrow_mut() = Seen { stamps, last: None };
         if self.shared { self.folder.watch(recursive) } else { Ok(()) }
@@ -280,7 +285,7 @@ impl Filesystem for ManifestFolder {
 
     fn look(&self, name: &str) -> io::Result<DirEntryKind> {
         match self.place(name) {
-            // A download of this name has nowhere to go: it would be another file than the one that is shared.
+            // A download of this name has no place: it would replace the file of the manifest.
             Some(place) => Ok(place
                 .find(name)
                 .map_or(DirEntryKind::Other, |found| DirEntryKind::File(found.stamp.size))),
@@ -338,7 +343,8 @@ mod tests {
 
     use super::*;
 
-    /// A folder with two files elsewhere, a manifest of these lines, and a folder to download into that holds `own`.
+    /// A folder with two files, a manifest of these lines, and a download folder with the file
+    /// `own`.
     fn read(lines: &str, recursive: bool) -> (tempfile::TempDir, Result<Manifest, ManifestError>) {
         let top = tempfile::tempdir().unwrap();
         fs::create_dir_all(top.path().join("far away")).unwrap();
@@ -375,7 +381,7 @@ mod tests {
     const LINES: &str = "a.mp4 far away/one two.mp4\r\n\nb  TOP/here.txt\n";
 
     #[test]
-    fn what_it_names_is_shared_from_where_it_lies() {
+    fn named_files_are_shared_from_their_folders() {
         let (top, named) = named(LINES, false);
         assert_eq!(listed(&named), ["a.mp4", "b"]);
         assert_eq!(named.find("b").unwrap().stamp.size, 4);
@@ -383,7 +389,7 @@ mod tests {
         let mut bytes = [0; 4];
         assert_eq!(named.read("b").unwrap().read_at(0, &mut bytes).unwrap(), 4);
         assert_eq!(&bytes, b"here");
-        // What lies in the folder is not shared, but what arrives there is.
+        // Files of the folder are not shared, but downloads are.
         assert!(named.find("own").is_none() && named.open("own").is_err());
         named.write("c.part", true).unwrap();
         named.rename_new("c.part", "c").unwrap();
@@ -394,14 +400,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_may_be_shared_beside_it_and_gives_way_where_both_have_a_name() {
+    fn a_folder_shares_the_names_that_the_manifest_does_not_use() {
         let (_top, named) = named(LINES, true);
         assert_eq!(listed(&named), ["a.mp4", "b", "own"]);
         assert_eq!(named.open("b").unwrap().size, 4);
     }
 
     #[test]
-    fn nothing_is_written_in_the_place_of_what_it_names() {
+    fn no_download_replaces_a_named_file() {
         let (top, named) = named(LINES, false);
         assert_eq!(named.look("a.mp4").unwrap(), DirEntryKind::File(3));
         named.write("a.mp4.part", true).unwrap().write_at(0, b"new").unwrap();
@@ -414,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_a_named_file_is_told_once() {
+    fn a_change_of_a_named_file_is_reported_once() {
         let (top, named) = named(LINES, true);
         named.watch(false).unwrap();
         assert_eq!(named.changes(), []);
@@ -423,14 +429,14 @@ mod tests {
         assert_eq!(named.changes(), []);
         fs::remove_file(top.path().join("here.txt")).unwrap();
         assert_eq!(named.changes(), [FsChange::File("b".into())]);
-        // The folder's own file of that name is nobody's news.
+        // A change of the folder's own file `b` is not reported.
         fs::write(top.path().join("down/b"), "other").unwrap();
         fs::write(top.path().join("down/d"), "new").unwrap();
         assert_eq!(named.changes(), [FsChange::File("d".into())]);
     }
 
     #[test]
-    fn a_wrong_line_is_named_by_its_number() {
+    fn an_error_has_the_number_of_the_wrong_line() {
         for (lines, number) in [
             ("a here.txt\nb\n", 2),
             ("../a here.txt", 1),

@@ -1,12 +1,12 @@
-//! Calls that a system may lack: an old kernel, a file system of its own kind (FUSE, network mounts), or a sandbox. Each of them is a help that can be done
-//! without.
+//! System calls that may be missing: on an old kernel, on some file systems (FUSE, network mounts),
+//! or in a sandbox. The program works without each of them.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// True for the answers of a system, a file system or a sandbox that does not have a call: those of FUSE, NFS and seccomp among them. None of the calls
-/// that may be missing here says so for another reason that matters.
+/// True for the errors of a system, a file system (FUSE, NFS) or a sandbox (seccomp) that lacks the
+/// call. None of the calls here returns these errors for another reason that matters.
 #[must_use]
 pub fn is_missing(error: Errno) -> bool {
     matches!(
@@ -15,7 +15,7 @@ pub fn is_missing(error: Errno) -> bool {
     )
 }
 
-/// A sync that can't be asked for here is none that has failed.
+/// Ignores the error of a sync that the file system does not support.
 ///
 /// # Errors
 /// When the disk fails.
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sync_that_is_not_there_has_not_failed() {
+    fn a_missing_sync_is_no_failure() {
         for error in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM] {
             assert!(synced(Err(error.into())).is_ok());
         }

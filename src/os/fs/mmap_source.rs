@@ -1,8 +1,10 @@
-//! A memory-mapped shared file: its bytes go from the page cache to the socket without a copy into this process.
+//! A memory-mapped shared file: bytes go from the page cache to the socket without a copy into this
+//! process.
 //!
-//! The map is never read here. A window of it moves along with what is sent. Before each slice `fstat` tells whether the file is still the one that was
-//! opened, and `preadv2(RWF_NOWAIT)` of the slice's first and last byte whether the slice is in memory. Once one was not, `mincore` finds how far it is, and
-//! the kernel is asked for what comes some slices ahead.
+//! The map is never read here. A window of the map moves along with the sent bytes. Before each
+//! slice, `fstat` checks that the file is unchanged, and `preadv2(RWF_NOWAIT)` of the first and
+//! last byte checks that the slice is in memory. After the first slice that was not, `mincore`
+//! finds the resident part, and the kernel reads ahead some slices.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -27,36 +29,37 @@ use crate::storage::fs_trait::FileStat;
 /// Bytes mapped at a time: unmapping a hundred gigabytes at once would block the loop for a second.
 const WINDOW_BYTES: u64 = 64 << 20;
 
-/// A page, in bytes; larger ones are multiples of it.
+/// A page in bytes; larger pages are multiples.
 const PAGE: u64 = 4_096;
-/// Pages of a slice that starts and ends within one.
+/// Pages of a slice that starts and ends within a page.
 const SLICE_PAGES: usize = limits::SLICE_BYTES / 4_096 + 1;
 
-/// An opened file with its map.
+/// An open file with its map.
 pub struct MmapSource {
     file: File,
     size: u64,
     stamp: FileStat,
-    /// When it was last changed, in seconds since 1970; nothing for one that is being written, or that claims to come from the future.
+    /// The modification time in seconds since 1970; `None` for a file that is being written, or
+    /// with a time in the future.
     modified: Option<i64>,
-    /// It is being written: only its size must stay.
+    /// The file is being written: only its size must stay.
     grows: bool,
     window: RefCell<Option<Window>>,
-    /// Some of it was not in memory when it was wanted: from then on the disk is watched.
+    /// A slice was not resident: from then on the file is read ahead.
     was_cold: Cell<bool>,
-    /// The kernel was asked for all bytes up to here.
+    /// The kernel was asked to read ahead up to this offset.
     asked_to: Cell<u64>,
     asked_at: Cell<Option<Instant>>,
 }
 
-/// The part of the file that is mapped.
+/// The mapped part of the file.
 struct Window {
     range: ByteRange,
     map: MmapRaw,
 }
 
 impl MmapSource {
-    /// Opens a regular file to be sent.
+    /// Opens a regular file for sending.
     ///
     /// # Errors
     /// When the system fails.
@@ -64,7 +67,7 @@ impl MmapSource {
         MmapSource::begin(file, false)
     }
 
-    /// Opens a file that is still being written, whose bytes are judged by somebody else.
+    /// Opens a file that is still being written, whose bytes the receiver verifies.
     ///
     /// # Errors
     /// When the system fails.
@@ -93,19 +96,20 @@ impl MmapSource {
         })
     }
 
-    /// Its bytes.
+    /// The size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Its version.
+    /// The version of the file.
     #[must_use]
     pub fn tag(&self) -> FileVersion {
         self.stamp.tag()
     }
 
-    /// Calls `with` with the address of the front of `range`, and how many of its bytes lie behind it in the window.
+    /// Calls `with` with the address of `range` in the map, and the bytes from there to the end of
+    /// the window.
     fn mapped<T>(
         &self,
         range: ByteRange,
@@ -116,7 +120,7 @@ impl MmapSource {
             window.range.start() <= range.start() && range.start() < window.range.end()
         };
         if !window.as_ref().is_some_and(fits) {
-            // The old one goes first, so that there is never more than one.
+            // The old window is unmapped first, so that there is never more than one.
             *window = None;
             let start = range.start() / WINDOW_BYTES * WINDOW_BYTES;
             let covered =
@@ -133,13 +137,13 @@ impl MmapSource {
         Ok(with(map.as_ptr().wrapping_add(ahead), length))
     }
 
-    /// Asks the kernel for what comes next, some slices before it is needed.
+    /// Asks the kernel to read the next slices before they are needed.
     fn read_ahead(&self, range: ByteRange) {
         let asked = self.asked_to.get();
         let jumped = range.start() > asked || range.end() + READAHEAD_BYTES < asked;
         let late = self.asked_at.get().is_none_or(|at| at.elapsed() >= READAHEAD_RETRY);
         if jumped || late {
-            // It may have dropped what it was asked for.
+            // The kernel may have dropped the pages that it had read ahead.
             self.ask(range.start(), range.end() + READAHEAD_BYTES);
         } else if range.end() + READAHEAD_BYTES / 2 > asked {
             self.ask(asked, range.end() + READAHEAD_BYTES);
@@ -155,7 +159,7 @@ impl MmapSource {
         self.asked_at.set(Some(Instant::now()));
     }
 
-    /// True when the page with this byte is in memory, or nobody can tell.
+    /// True when the page with this byte is in memory, or the kernel does not tell.
     fn is_resident(&self, at: u64) -> bool {
         let mut byte = [0];
         let mut buffers = [IoSliceMut::new(&mut byte)];
@@ -165,14 +169,15 @@ impl MmapSource {
         }
     }
 
-    /// How many bytes of the front of `range` lie in pages that are in memory. Of files that are not ours to write the kernel says that all are, so the
-    /// two ends are looked at as well.
+    /// The bytes at the start of `range` that are in memory. For files that this user may not
+    /// write, the kernel reports all pages as resident, so both ends are checked as well.
     fn resident_front(&self, range: ByteRange) -> u64 {
         let pages = self.mapped(range, |start, length| {
             let into_page = start.addr() % usize::try_from(PAGE).unwrap_or(1);
             let mut found = [0_u8; SLICE_PAGES];
             let length = length.min(limits::SLICE_BYTES) + into_page;
-            // SAFETY: the range lies in our map and starts at a page of it; the kernel writes one byte a page, for at most a slice and a page.
+            // SAFETY: the range is in the map and starts at a page; the kernel writes one byte a
+            // page, for at most a slice and a page.
             let done = unsafe {
                 libc::mincore(
                     start.wrapping_sub(into_page).cast_mut().cast(),
@@ -199,7 +204,7 @@ impl ByteSource for MmapSource {
             return Err(changed());
         }
         if !to.takes_mapped() {
-            // A file that was cut short since is shorter than what is to be filled.
+            // A file that was truncated meanwhile is shorter than the range.
             return to.write_read(
                 usize::try_from(range.length()).unwrap_or(usize::MAX),
                 &mut |at, into| {
@@ -233,14 +238,14 @@ impl ByteSource for MmapSource {
             return 0;
         }
         let front = self.resident_front(range);
-        // Where the kernel would not tell, the ends decide.
+        // If the kernel does not tell, the ends decide.
         if front == range.length() && !ends { 0 } else { front }
     }
 
     fn is_same(&self) -> bool {
         fstat(&self.file).is_ok_and(|stat| {
             let now = stamp(&stat);
-            // To lose its last name changes a file's stamp, and none of its bytes.
+            // An unlink changes the stamp of a file, but none of its bytes.
             let unlinked = stat.st_nlink == 0 && now.modified_ns == self.stamp.modified_ns;
             now.size == self.size && (self.grows || unlinked || now == self.stamp)
         })

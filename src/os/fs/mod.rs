@@ -16,3 +16,4 @@ pub mod part_file;
 pub mod saved_lists;
 pub mod secret;
 pub mod top;
+pub mod watch_set;

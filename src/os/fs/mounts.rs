@@ -1,4 +1,4 @@
-//! What is mounted below a folder. The kernel tells when any mount comes or goes; a watch of folders hears nothing of it.
+//! The mounts below a folder. The kernel reports every mount and unmount here; inotify does not.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,7 +15,7 @@ pub struct Mounts {
 }
 
 impl Mounts {
-    /// Those below this folder; `None` where the system does not tell.
+    /// The mounts below this folder; `None` if the system does not tell.
     #[must_use]
     pub fn below(folder: &Path) -> Option<Mounts> {
         let table = File::open("/proc/self/mountinfo").ok()?;
@@ -24,7 +24,7 @@ impl Mounts {
         Some(mounts)
     }
 
-    /// True when others are mounted there than before. Never waits.
+    /// True when mounts have changed since the last call. Never blocks.
     pub fn have_changed(&mut self) -> bool {
         let mut polled = [PollFd::new(&self.table, PollFlags::PRI)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -46,7 +46,7 @@ impl Mounts {
             return Vec::new();
         }
         let text = String::from_utf8_lossy(&text);
-        // The identity of a mount, its device, and where it is mounted.
+        // The id of a mount, its device, and its path.
         let is_below = |line: &&str| {
             line.split(' ').nth(4).is_some_and(|place| unescaped(place).starts_with(&self.below))
         };
@@ -57,7 +57,7 @@ impl Mounts {
     }
 }
 
-/// Blanks and backslashes stand there as `\040`.
+/// Blanks and backslashes are escaped as `\040`.
 fn unescaped(place: &str) -> PathBuf {
     let bytes = place.as_bytes();
     let (mut at, mut path) = (0, Vec::with_capacity(bytes.len()));
@@ -77,12 +77,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_as_they_are_spelled() {
+    fn escaped_mount_paths_are_decoded() {
         assert_eq!(unescaped("/a\\040b\\134c\\"), Path::new("/a b\\c\\"));
     }
 
     #[test]
-    fn what_is_mounted_elsewhere_is_no_news() {
+    fn a_mount_elsewhere_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         let mut mounts = Mounts::below(folder.path()).unwrap();
         assert!(mounts.known.is_empty() && !mounts.have_changed());

@@ -1,4 +1,5 @@
-//! A file that is being written: `.part` files, and finished files that are compared with arriving bytes.
+//! A file that is being written: a `.part`, or a finished file that is compared with received
+//! bytes.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -20,22 +21,23 @@ pub const READAHEAD_BYTES: u64 = 4 << 20;
 /// Repeat a readahead request after this long.
 pub const READAHEAD_RETRY: Duration = Duration::from_millis(250);
 
-/// Number of `cachestat(2)`, the same on every architecture since Linux 6.5.
+/// The number of `cachestat(2)`, the same on every architecture since Linux 6.5.
 const CACHESTAT: libc::c_long = 451;
-/// What the page cache counts in.
+/// The page size of the page cache.
 const PAGE: u64 = 4_096;
-/// What the disk is asked to fetch of a file that is read from front to end.
+/// Read-ahead of a file that is read sequentially.
 const AHEAD: u64 = READAHEAD_BYTES;
-/// In such steps: holes are filled with zeros at once when they are asked for, and more of them would hold up the loop.
+/// Bytes of a read-ahead request. The kernel fills holes with zeros during the request, so a larger
+/// one would block the loop.
 const STEP: u64 = 1 << 20;
 
-/// How room is made for a download.
+/// How disk space is allocated for a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allocate {
-    /// All of it before the first byte.
+    /// All before the first byte.
     #[default]
     Full,
-    /// None: the file is sparse until bytes come.
+    /// None: the file is sparse.
     None,
 }
 
@@ -46,7 +48,7 @@ pub struct PartFile {
     asked: Cell<Option<ReadAhead>>,
 }
 
-/// What the disk was asked to fetch, and when.
+/// The last read-ahead request and its time.
 #[derive(Clone, Copy)]
 struct ReadAhead {
     from: u64,
@@ -67,7 +69,7 @@ impl PartFile {
         }
     }
 
-    /// Nothing of what is wanted is in memory.
+    /// Reads ahead again when none of the wanted bytes is in memory.
     fn ask_again(&self, at: u64) {
         let is_under_way = |asked: ReadAhead| {
             asked.from <= at && at < asked.to && asked.at.elapsed() < READAHEAD_RETRY
@@ -79,7 +81,7 @@ impl PartFile {
         }
     }
 
-    /// A file that was cold once is fetched on while it is read, so that the disk never rests.
+    /// A file that was not resident once is read ahead from then on, so that the disk never idles.
     fn ask_ahead(&self, at: u64) {
         if let Some(asked) = self
             .asked
@@ -93,7 +95,7 @@ impl PartFile {
     }
 }
 
-/// What a disk says of a file.
+/// The version of a file.
 #[must_use]
 pub fn stamp(stat: &Stat) -> FileStat {
     FileStat {
@@ -143,7 +145,8 @@ impl FsFile for PartFile {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Err(Errno::INTR) => {}
-                // Nobody can tell what is in memory: a file system of its own kind, or one that is nothing but memory.
+                // The file system does not tell which bytes are in memory, or has no other place
+                // than memory.
                 Err(error) if is_missing(error) => return self.read_at(at, bytes),
                 Err(error) => return Err(error.into()),
             }
@@ -161,8 +164,8 @@ impl FsFile for PartFile {
         if self.allocate == Allocate::None || size == 0 {
             return Ok(ftruncate(&self.file, size)?);
         }
-        // A fallocate that fails may keep all the room there was, so the question comes first.
-        // One that says it has no blocks at all does not count them.
+        // A failed fallocate may keep all the free space, so the free space is checked first. A
+        // file system that reports no blocks at all is not checked.
         let disk = fstatvfs(&self.file).ok().filter(|disk| disk.f_blocks > 0);
         if disk.is_some_and(|disk| {
             disk.f_bavail.saturating_mul(disk.f_frsize)
@@ -172,10 +175,10 @@ impl FsFile for PartFile {
         }
         match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
             Ok(()) => {
-                // A longer one is of another version of the file.
+                // A longer file is another version.
                 if had > size { Ok(ftruncate(&self.file, size)?) } else { Ok(()) }
             }
-            // Also what some file systems answer to a size that they would take otherwise.
+            // Some file systems also give this error for a size that they would accept otherwise.
             Err(error) if is_missing(error) => Ok(ftruncate(&self.file, size)?),
             Err(error) => {
                 let _ = ftruncate(&self.file, had);
@@ -189,7 +192,7 @@ impl FsFile for PartFile {
         else {
             return;
         };
-        // SAFETY: plain numbers about a file that is open; where it is not supported nothing happens.
+        // SAFETY: plain numbers about an open file; without support nothing happens.
         unsafe {
             libc::sync_file_range(self.file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE);
         }
@@ -198,11 +201,12 @@ impl FsFile for PartFile {
     fn dirty(&self, range: ByteRange) -> u64 {
         let asked = [range.start(), range.length()];
         let mut found = [0_u64; 5];
-        // SAFETY: the kernel reads two and writes five integers of 64 bits, which these arrays are; an older kernel says ENOSYS and writes nothing.
+        // SAFETY: the kernel reads two and writes five 64-bit integers, which are these arrays; an
+        // older kernel returns ENOSYS and writes nothing.
         let done = unsafe {
             libc::syscall(CACHESTAT, self.file.as_raw_fd(), asked.as_ptr(), found.as_mut_ptr(), 0)
         };
-        // In the cache, dirty, being written, evicted, recently evicted.
+        // Cached, dirty, under writeback, evicted, recently evicted.
         if done == 0 { (found[1] + found[2]) * PAGE } else { 0 }
     }
 
@@ -217,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads all of it by warm reads alone.
+    /// Reads all bytes by non-blocking reads alone.
     fn read_through(file: &PartFile, step: usize) -> Vec<u8> {
         let mut found = Vec::new();
         let mut buffer = vec![0; step];
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn warm_reads_give_the_file_whether_it_is_in_memory_or_not() {
+    fn non_blocking_reads_return_the_file_resident_or_not() {
         let content: Vec<u8> =
             (0..9_000_001_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_disk_is_not_asked_twice_for_the_same() {
+    fn the_same_bytes_are_read_ahead_once() {
         let part = PartFile::new(tempfile::tempfile().unwrap(), Allocate::None);
         let asked = || part.asked.get().map(|asked| (asked.from, asked.to));
         part.ask_ahead(5);
@@ -266,7 +270,7 @@ mod tests {
         assert_eq!(asked(), Some((100, 100 + AHEAD)));
         part.ask_ahead(100 + STEP);
         assert_eq!(asked(), Some((100 + STEP, 100 + STEP + AHEAD)));
-        // Somewhere else is another matter.
+        // Another offset is requested at once.
         part.ask_again(50 * AHEAD);
         assert_eq!(asked(), Some((50 * AHEAD, 51 * AHEAD)));
     }

@@ -1,4 +1,4 @@
-//! Small files in one folder, which a console keeps for later.
+//! Small files in one folder, in which a console saves lists.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -12,14 +12,14 @@ use crate::protocol::types::ids::to_hex;
 /// A saved list of a console: the largest legacy list with the longest names.
 const SAVED_LIST_BYTES: u64 = 32 << 20;
 
-/// The files of one folder.
 #[derive(Clone, Debug)]
+/// The saved lists of a folder.
 pub struct SavedListsDir {
     folder: PathBuf,
 }
 
 impl SavedListsDir {
-    /// Those of this folder.
+    /// The lists in this folder.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> SavedListsDir {
         SavedListsDir { folder: folder.into() }
@@ -30,7 +30,7 @@ impl SavedLists for SavedListsDir {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         file_name::check(name).ok()?;
         let path = self.folder.join(name);
-        // Whatever else stands there, such as a pipe, could be waited for without end.
+        // A read of another type of file, such as a pipe, could block for ever.
         fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
         let mut content = Vec::new();
         File::open(path).ok()?.take(SAVED_LIST_BYTES + 1).read_to_end(&mut content).ok()?;
@@ -44,7 +44,7 @@ impl SavedLists for SavedListsDir {
         if !u64::try_from(content.len()).is_ok_and(|length| length <= SAVED_LIST_BYTES) {
             return Err("too long".into());
         }
-        // Under a hidden name until it is whole: the folder may be shared.
+        // Hidden until complete, because the folder may be shared.
         let draft = self.folder.join(format!(".{}", to_hex(&system::random())));
         let result =
             OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_replaced_as_a_whole_and_stays_in_its_folder() {
+    fn a_saved_list_is_replaced_as_a_whole_and_stays_in_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let beside = SavedListsDir::new(folder.path());
         assert_eq!(beside.read("a.json"), None);

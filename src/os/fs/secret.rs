@@ -1,20 +1,22 @@
-//! Which files are never given to others, whatever they are called: secret keys, and what this program keeps for itself.
+//! Finds files that must never be shared under any name: secret keys, and the data of cardume
+//! itself.
 //!
-//! It is the content that tells. Keys are small, so only small files are read to their end; of larger ones at most a header is.
+//! The content decides. Keys are small, so only small files are read completely; of larger files at
+//! most a header.
 
 /// Files up to this size are searched for secret keys: a key with its certificate chain is smaller.
 const SECRET_BYTES: usize = 64 << 10;
 
-/// The header of an SQLite database, with the four bytes that tell whose it is.
+/// The header of an SQLite database, with the four bytes of its application id.
 const DATABASE_HEADER: usize = 72;
-/// What such a database begins with.
+/// The beginning of an SQLite database.
 const DATABASE: &[u8] = b"SQLite format 3\0";
-/// The mark of our own store, which [`crate::os::sqlite`] writes into it.
+/// The application id of a cardume store, which [`crate::os::sqlite`] writes.
 const OURS: &[u8] = b"card";
-/// What the log of such a database begins with, but for its last byte.
+/// The beginning of the log of an SQLite database, without its last byte.
 const DATABASE_LOG: &[u8] = &[0x37, 0x7f, 0x06];
 
-/// What armours of secret keys have in them.
+/// Text in the armour of secret keys.
 const ARMOURS: [&[u8]; 6] = [
     b"PRIVATE KEY-----",
     b"PRIVATE KEY BLOCK-----",
@@ -24,26 +26,26 @@ const ARMOURS: [&[u8]; 6] = [
     b"encrypted secret key\n",
 ];
 
-/// Why a file is kept back.
+/// Why a file is not shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
-    /// It is a secret key.
+    /// A secret key.
     Secret,
-    /// It belongs to a server's store, or to a cache of hashes.
+    /// A server's store, or a hash cache.
     State,
 }
 
-/// How much of a file of this size and name must be read to tell; 0 where nothing need be.
+/// How many bytes of a file of this size and name decide; 0 when none are needed.
 pub fn telling(name: &[u8], size: u64) -> usize {
     match usize::try_from(size) {
         Ok(size) if size <= SECRET_BYTES => size,
-        // A database has whole pages.
+        // A database consists of whole pages.
         _ if size.is_multiple_of(512) || name.ends_with(b"-wal") => DATABASE_HEADER,
         _ => 0,
     }
 }
 
-/// What a file is whose first bytes, or all of them, these are.
+/// The kind of secret in a file with this beginning; `is_whole`: `content` is the whole file.
 pub fn judge(content: &[u8], is_whole: bool) -> Option<SecretKind> {
     if content.starts_with(DATABASE_LOG)
         || (content.starts_with(DATABASE)
@@ -60,7 +62,8 @@ pub fn judge(content: &[u8], is_whole: bool) -> Option<SecretKind> {
     is_cache(content).then_some(SecretKind::State)
 }
 
-/// 64 hex digits and nothing else but blanks: the key of a user, as [`crate::os::fs::key_file`] writes it and as editors leave it.
+/// 64 hex digits and blanks: the key of a user, as [`crate::os::fs::key_file`] writes it and
+/// editors save it.
 fn is_own_key(content: &[u8]) -> bool {
     let text = without_zeros(content);
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
@@ -73,7 +76,7 @@ fn is_own_key(content: &[u8]) -> bool {
 }
 
 fn is_armoured(content: &[u8]) -> bool {
-    // Armours are short lines of ASCII; in two bytes a character they are still armours.
+    // Armours are short lines of ASCII, also in UTF-16.
     let text = if content.contains(&0) { &without_zeros(content) } else { content };
     ARMOURS.iter().any(|armour| has(text, armour))
 }
@@ -86,21 +89,23 @@ fn has(text: &[u8], wanted: &[u8]) -> bool {
     memchr::memmem::find(text, wanted).is_some()
 }
 
-/// PKCS #8 and PKCS #1: one sequence as long as the file, that begins with a version, an algorithm or a modulus.
+/// PKCS #8 and PKCS #1: one sequence as long as the file that begins with a version, an algorithm
+/// or a modulus.
 fn is_der(content: &[u8]) -> bool {
     let Some((body, true)) = sequence(content) else { return false };
     let version = body.strip_prefix(&[2, 1, 0][..]).or_else(|| body.strip_prefix(&[2, 1, 1][..]));
     let Some(rest) = version else { return false };
     match rest {
-        // An algorithm is a sequence with an object identifier at its front, and a key in an octet string follows.
+        // An algorithm is a sequence that begins with an object identifier; a key in an octet
+        // string follows.
         [0x30, length, 6, ..] => rest.get(2 + usize::from(*length)) == Some(&4),
-        // A modulus; and of SEC 1 the key itself.
+        // A modulus, or the key itself in SEC 1.
         [2, 0x81 | 0x82, ..] | [4, 0x14..=0x42, ..] => true,
         _ => false,
     }
 }
 
-/// The body of the sequence that begins here, and whether it is all that is there.
+/// The body of the sequence at the start of `content`, and whether nothing follows.
 fn sequence(content: &[u8]) -> Option<(&[u8], bool)> {
     let (length, body) = match content {
         [0x30, short @ 0..=0x7f, body @ ..] => (usize::from(*short), body),
@@ -113,7 +118,7 @@ fn sequence(content: &[u8]) -> Option<(&[u8], bool)> {
     Some((body, body.len() == length))
 }
 
-/// Lines of the cache of hashes: numbers, a root, and a check.
+/// Lines of the hash cache: numbers, a root, and a checksum.
 pub fn is_cache(content: &[u8]) -> bool {
     let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Ok(line) = std::str::from_utf8(line) else { return false };
@@ -138,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_keys_are_known_by_what_is_in_them() {
+    fn secret_keys_are_recognized_by_content() {
         let hex = "0123456789abcdef".repeat(4);
         let wide: Vec<u8> = [0xff, 0xfe]
             .into_iter()
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_program_keeps_for_itself_is_known_as_well() {
+    fn data_of_cardume_is_recognized_by_content() {
         let mut database = [0; 4096];
         database[..16].copy_from_slice(DATABASE);
         assert_eq!(judge(&database, false), None);
@@ -199,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_tells() {
+    fn only_the_deciding_bytes_are_read() {
         assert_eq!((telling(b"a", 0), telling(b"a", 65)), (0, 65));
         assert_eq!(
             (

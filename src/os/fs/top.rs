@@ -1,4 +1,5 @@
-//! A shared folder by its path. It is opened for each use and never held: what is held can't be unmounted, and is not what stands there later.
+//! The path of a shared folder. The folder is opened for each use: an open descriptor would prevent
+//! an unmount, and keep referring to a folder that was replaced.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,23 +8,23 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
-/// Where a folder is.
+/// A shared folder.
 pub enum Top {
-    /// At this path, whatever stands there.
+    /// The folder at this path at the time of use.
     Path(PathBuf),
-    /// Here: it was opened in a way that no path can tell.
+    /// An open folder without a path.
     Open(OwnedFd),
 }
 
-/// Which folder stands there: its device and its inode.
+/// Device and inode of a folder.
 pub type FolderIdentity = (u64, u64);
 
 const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Top {
-    /// The folder at this path. The working folder may change, or may not be known. Links on the way are followed now and never again: whoever puts one in
-    /// the place of a folder must not choose what is shared.
+    /// The folder at this path. Links on the way are resolved now and never again, so that a later
+    /// link cannot redirect the share. A relative path stays valid when the working folder changes.
     #[must_use]
     pub fn at(path: &str) -> Top {
         Top::Path(
@@ -42,11 +43,11 @@ impl Top {
                 Mode::empty(),
                 ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
             ) {
-                // A system of old, or a sandbox, knows only of the last link.
+                // An old system, or a sandbox, can reject only a link in the last part.
                 Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
                     rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?
                 }
-                // A link in the place of a folder: the folder is not there.
+                // A link in the place of the folder: the folder is missing.
                 Err(Errno::LOOP) => return Err(io::ErrorKind::NotFound.into()),
                 opened => opened?,
             },
@@ -54,29 +55,29 @@ impl Top {
         })
     }
 
-    /// As a place to step on from.
+    /// Opens the folder as a base for paths.
     ///
     /// # Errors
-    /// When it is not there.
+    /// When the folder is missing.
     pub fn step(&self) -> io::Result<OwnedFd> {
         self.open(STEP)
     }
 
-    /// To be listed, or synced.
+    /// Opens the folder for listing or syncing.
     ///
     /// # Errors
-    /// When it is not there, or may not be read.
+    /// When the folder is missing, or may not be read.
     pub fn read(&self) -> io::Result<OwnedFd> {
         self.open(READ)
     }
 
-    /// Which folder this is.
     #[must_use]
+    /// The identity of an open folder.
     pub fn identity(dir: &OwnedFd) -> Option<FolderIdentity> {
         fstat(dir).ok().map(|stat| (stat.st_dev, stat.st_ino))
     }
 
-    /// Its path, where it has one.
+    /// The path, if known.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {

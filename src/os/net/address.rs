@@ -1,12 +1,15 @@
-//! Addresses as people write them, with the interface of a link-local one by its name: `[fe80::1%eth0]:7001`.
+//! Addresses as people write them. A link-local address has its interface by name:
+//! `[fe80::1%eth0]:7001`.
 //!
-//! The number of an interface means something on this machine alone. It goes into the sockets of this machine, and never to others.
+//! The number of an interface is valid on this machine alone. Sockets use the number, and no
+//! message carries it.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
 use crate::protocol::types::address;
 
-/// The same text with the numbers of interfaces in the place of their names, behind addresses that need them: what other layers read as an address.
+/// Replaces the names of interfaces by their numbers, behind addresses that need an interface.
+/// Other layers read only the numbers.
 #[must_use]
 pub fn numbered(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_is_named_by_its_name_or_its_number() {
+    fn an_interface_is_given_by_name_or_number() {
         let with =
             |scope| Some(SocketAddrV6::new("fe80::1".parse().unwrap(), 7001, 0, scope).into());
         assert_eq!(read("[fe80::1%lo]:7001"), with(1));

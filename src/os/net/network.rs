@@ -1,4 +1,4 @@
-//! The real network: TCP, and QUIC beside it where this build has it, in one poll.
+//! The real network: TCP, and QUIC if compiled in, in one poll.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::os::system;
 use crate::protocol::types::quic_address::QuicAddress as Place;
 use crate::reactor::traits::{Net, Ready, Stream};
 
-/// True where this program was built with QUIC.
+/// True when the program was built with QUIC.
 pub const HAS_QUIC: bool = cfg!(feature = "quic");
 
 /// The real network.
@@ -25,26 +25,24 @@ pub struct Network {
     quic: Quic,
 }
 
-/// One connection.
+/// A connection.
+#[allow(missing_docs)]
 pub enum Carrier {
-    /// By TCP.
     Tcp(Tcp),
-    /// A stream of QUIC.
     #[cfg(feature = "quic")]
     Quic(QuicStream),
 }
 
-/// One connection, to be read from and written to.
+/// A connection that can be read and written.
+#[allow(missing_docs)]
 pub enum Ends<'a> {
-    /// By TCP.
     Tcp(&'a mut Tcp),
-    /// A stream of QUIC.
     #[cfg(feature = "quic")]
     Quic(QuicStreamIo<'a>),
 }
 
 impl Network {
-    /// A network with no port open, which reports SIGINT, SIGTERM and SIGHUP.
+    /// A network without an open port. Reports SIGINT, SIGTERM and SIGHUP.
     ///
     /// # Errors
     /// When the system fails.
@@ -57,7 +55,7 @@ impl Network {
         })
     }
 
-    /// Reports when stdin has something. False for a file, which always has.
+    /// Reports when stdin is readable. False for a file, which always is.
     #[must_use]
     pub fn watch_stdin(&mut self) -> bool {
         self.sockets.watch_stdin()
@@ -68,13 +66,13 @@ impl Network {
         self.sockets.watch_stdout();
     }
 
-    /// Asks by QUIC from this UDP port.
+    /// Sends QUIC requests from this UDP port.
     ///
     /// # Errors
-    /// When it is busy.
-    pub fn ask_from(&mut self, port: u16) -> io::Result<()> {
+    /// When the port is busy.
+    pub fn use_client_port(&mut self, port: u16) -> io::Result<()> {
         #[cfg(feature = "quic")]
-        return self.quic.ask_from(port);
+        return self.quic.use_client_port(port);
         #[cfg(not(feature = "quic"))]
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("no QUIC from port {port}")))
     }
@@ -97,7 +95,7 @@ impl Net for Network {
         let most = self.quic.before_wait(most);
         let Network { sockets, quic } = self;
         sockets.wait(most, ready, &mut |token, readable, writable| {
-            quic.note(token, readable, writable)
+            quic.record_readiness(token, readable, writable)
         })?;
         self.quic.after_wait(ready);
         Ok(())

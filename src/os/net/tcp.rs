@@ -25,38 +25,42 @@ const BACKLOG: i32 = 4_096;
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
 const STDOUT: Token = Token(usize::MAX - 3);
-/// Tokens from here on are ports, by their numbers; below are links, of which there are never so many.
+/// Tokens from here on are ports; tokens below are connections, which are always fewer.
 const PORTS: usize = usize::MAX / 2;
-/// And from here on UDP sockets, of which there are a few.
+/// Tokens from here on are UDP sockets, of which there are a few.
 pub const UDP: usize = usize::MAX / 4 * 3;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1_024;
 
-/// All that TCP needs.
+/// Listening ports, the poll, and the signals.
 pub struct TcpStack {
     poll: Poll,
     events: Events,
     signals: Signals,
     ports: BTreeMap<usize, TcpListener>,
-    /// A descriptor that is kept for the moment when there is no other: whoever connects then is told so.
+    /// A reserved descriptor. When no other is left, the reserve serves to accept a connection and
+    /// report that this process is busy.
     spare: Option<File>,
-    /// The link that was accepted last has it.
+    /// The last accepted connection uses the reserve.
     is_short: bool,
-    /// The interface of the last link-local address that was named with one. Others name theirs without: it is the same network.
+    /// The interface of the last link-local address with one. Addresses without an interface use
+    /// the same network.
     interface: u32,
 }
 
-/// One connection.
+/// A connection.
 pub struct Tcp(TcpStream);
 
 impl TcpStack {
-    /// A network with no port open, which reports SIGINT, SIGTERM, SIGHUP, and the end of programs that were started.
+    /// A network without an open port. Reports SIGINT, SIGTERM, SIGHUP, and the end of child
+    /// processes.
     ///
     /// # Errors
     /// When the system fails.
     pub fn new() -> io::Result<TcpStack> {
         let poll = Poll::new()?;
-        // What was ignored at the start stays ignored: so `nohup` and a shell's background jobs want it.
+        // A signal that was ignored at the start stays ignored, as `nohup` and background jobs of a
+        // shell require.
         let wanted = [SIGINT, SIGTERM, SIGHUP]
             .into_iter()
             .filter(|signal| !system::is_ignored(*signal))
@@ -74,14 +78,14 @@ impl TcpStack {
         })
     }
 
-    /// Reports when stdin has something. False for a file, which always has.
+    /// Reports when stdin is readable. False for a file, which always is.
     #[must_use]
     pub fn watch_stdin(&mut self) -> bool {
         let stdin = io::stdin().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&stdin), STDIN, Interest::READABLE).is_ok()
     }
 
-    /// Reports when the other end of stdout is closed, where it has one: a file has none.
+    /// Reports when the other end of stdout is closed. A file has no other end.
     pub fn watch_stdout(&mut self) {
         let stdout = io::stdout().as_raw_fd();
         let _ = self.poll.registry().register(&mut SourceFd(&stdout), STDOUT, Interest::WRITABLE);
@@ -89,7 +93,7 @@ impl TcpStack {
 }
 
 impl TcpStack {
-    /// What others use to have sockets of their own watched by the same poll, with tokens from [`UDP`] on.
+    /// A handle to register other sockets in the same poll, with tokens from [`UDP`] on.
     ///
     /// # Errors
     /// When the system fails.
@@ -97,7 +101,8 @@ impl TcpStack {
         self.poll.registry().try_clone()
     }
 
-    /// Waits as [`Net::wait`](crate::reactor::traits::Net::wait) does; `udp` is told of each token of others whether it is readable and whether it is writable.
+    /// Waits as [`Net::wait`](crate::reactor::traits::Net::wait) does. `udp` is called with each
+    /// token from [`UDP`] on, and whether the socket is readable and writable.
     ///
     /// # Errors
     /// When the system fails.
@@ -119,7 +124,7 @@ impl TcpStack {
                     for signal in self.signals.pending() {
                         ready.push(match signal {
                             SIGCHLD => Ready::Child,
-                            // The console looks at its window when it is asked for lines.
+                            // The console reads the window size when it is asked for lines.
                             SIGWINCH => Ready::Console,
                             signal => Ready::Stop(signal == SIGINT),
                         });
@@ -144,7 +149,7 @@ impl TcpStack {
         Ok(())
     }
 
-    /// This address with the interface by which it is reached, where it needs one.
+    /// The address with its interface, if it needs one.
     pub fn on_interface(&mut self, at: SocketAddr) -> SocketAddr {
         match at {
             SocketAddr::V6(mut six) if six.ip().is_unicast_link_local() => {
@@ -159,16 +164,16 @@ impl TcpStack {
         }
     }
 
-    /// Opens the port of this number, in the place of the one before.
+    /// Opens the port of this number, and closes the previous port of that number.
     ///
     /// # Errors
-    /// When it is busy, or the address is not ours.
+    /// When the port is busy, or the address belongs to another machine.
     pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
         let at = self.on_interface(at);
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
-            // Beside a port of ours that is open on all of IPv4 it is for IPv6 alone.
+            // Next to an open port on all of IPv4, the socket is for IPv6 alone.
             let has_four = self.ports.values().any(|other| {
                 other.local_addr().is_ok_and(|other| other.is_ipv4() && other.port() == at.port())
             });
@@ -176,11 +181,12 @@ impl TcpStack {
         }
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
-        // What is accepted inherits this: on some old wires nobody says anything for days, and one that has lost its power is noticed all the same.
+        // Accepted sockets inherit keep-alive: some legacy protocols are silent for days, and a
+        // peer without power must still be noticed.
         let _ = socket.set_tcp_keepalive(&keepalive());
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
-        // The port before is given up only when this one is sure.
+        // The previous port is closed only after this one is open.
         if let Some(mut old) = self.ports.remove(&port) {
             self.poll.registry().deregister(&mut old)?;
         }
@@ -190,17 +196,17 @@ impl TcpStack {
         Ok(at)
     }
 
-    /// The next link that waits at the port of this number.
+    /// The next waiting connection of the port of this number.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; anything else when the system has no room for it now.
+    /// `WouldBlock` when none waits; another error when the system has no room now.
     pub fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
         let Some(port) = self.ports.get(&port) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         self.is_short = false;
         let accepted = match port.accept() {
-            // Nobody else can take the descriptor that is given up here: the process has one thread.
+            // No other thread can take the freed descriptor: the process has one thread.
             Err(error)
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
                     && self.spare.take().is_some() =>
@@ -217,35 +223,35 @@ impl TcpStack {
                 return Err(error);
             }
         };
-        // Answers are small and should leave at once; long bodies fill their packets anyway.
+        // Responses are small and should leave at once; long bodies fill their packets anyway.
         let _ = stream.set_nodelay(true);
         Ok((Tcp(stream), SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 
-    /// True when the link that was accepted last took the last descriptor.
+    /// True when the last accepted connection took the last descriptor.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.is_short
     }
 
-    /// Has a descriptor in reserve again, if there is one.
+    /// Reserves a descriptor again, if there is one.
     fn keep_spare(&mut self) {
         if self.spare.is_none() {
             self.spare = spare();
         }
     }
 
-    /// Begins a connection, from the address `bind` where it is given.
+    /// Connects, from the local address `bind` if given.
     ///
     /// # Errors
-    /// When it fails at once.
+    /// When the connection fails at once.
     pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
         let to = self.on_interface(to);
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(ip) = bind {
             let from = self.on_interface(SocketAddr::new(ip, 0));
-            // From another address it works as well; the server then sees that one.
+            // Another local address works as well; the server then sees that address.
             if let Err(error) = socket.bind(&from.into()) {
                 log::debug!("cannot connect from {ip}: {error}");
             }
@@ -260,7 +266,7 @@ impl TcpStack {
         Ok(Tcp(TcpStream::from_std(socket.into())))
     }
 
-    /// Reports what happens to a stream from now on as that of `link`, in both directions.
+    /// Reports events of a stream with the key `link`, in both directions.
     ///
     /// # Errors
     /// When the system fails.
@@ -280,7 +286,7 @@ impl TcpStack {
     }
 }
 
-/// A descriptor that costs nothing but its number.
+/// A descriptor without any resource behind it.
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
@@ -290,10 +296,10 @@ fn keepalive() -> TcpKeepalive {
 }
 
 impl Tcp {
-    /// Whether a connection that was begun is there; `Ok(false)`: not yet.
+    /// Whether the connection is established; `Ok(false)`: not yet.
     ///
     /// # Errors
-    /// Why it failed.
+    /// Why the connection failed.
     pub fn established(&self) -> io::Result<bool> {
         if let Some(error) = self.0.take_error()? {
             return Err(error);
@@ -318,7 +324,8 @@ impl RawWrite for Tcp {
     }
 
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
-        // SAFETY: the kernel alone reads these bytes; where the map no longer has any it says EFAULT, so nothing is asked of the memory here.
+        // SAFETY: only the kernel reads these bytes. For an unmapped page it returns EFAULT, so
+        // this process never touches the memory.
         let written = unsafe { libc::write(self.0.as_raw_fd(), start.cast(), length) };
         usize::try_from(written).map_err(|_| io::Error::last_os_error())
     }
@@ -330,13 +337,13 @@ impl Stream for Tcp {
     }
 
     fn is_dry_when_short(&self) -> bool {
-        // What epoll promises of edges; other systems are asked once more.
+        // Guaranteed by edge-triggered epoll; other systems are asked once more.
         cfg!(target_os = "linux")
     }
 
     fn unsent(&self) -> usize {
         let mut count: libc::c_int = 0;
-        // SAFETY: the kernel writes one integer into ours.
+        // SAFETY: the kernel writes one integer into a local variable.
         let done = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
         if done == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
     }

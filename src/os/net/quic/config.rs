@@ -11,7 +11,7 @@ fn number(count: u64) -> VarInt {
     VarInt::from_u64(count).unwrap_or(VarInt::MAX)
 }
 
-/// What both sides have in common.
+/// Common to clients and servers.
 fn common() -> TransportConfig {
     let mut config = TransportConfig::default();
     let mut sizes = MtuDiscoveryConfig::default();
@@ -25,8 +25,8 @@ fn common() -> TransportConfig {
     config
 }
 
-/// Who asks takes much in and says little.
-pub(super) fn asking() -> TransportConfig {
+/// A client receives much and sends little.
+pub(super) fn client() -> TransportConfig {
     let mut config = common();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
@@ -37,8 +37,8 @@ pub(super) fn asking() -> TransportConfig {
     config
 }
 
-/// Who answers is asked little at a time, by many.
-pub(super) fn answering() -> TransportConfig {
+/// A server receives small requests from many clients.
+pub(super) fn server() -> TransportConfig {
     let mut config = common();
     config
         .max_concurrent_bidi_streams(number(limits::STREAMS))
@@ -48,7 +48,7 @@ pub(super) fn answering() -> TransportConfig {
     config
 }
 
-/// What holds for all connections of a socket.
+/// Configuration of all connections of a socket.
 pub(super) fn endpoint() -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if config.max_udp_payload_size(limits::MAX_DATAGRAM_BYTES).is_err() {

@@ -1,14 +1,16 @@
-//! Congestion control: how many bytes of a connection may be in flight, by delivery rate rather than by loss: a path that loses one datagram in a hundred by its
-//! nature is used as well as one that loses none.
+//! Congestion control by delivery rate rather than by loss. A path that always loses one datagram
+//! in a hundred is used as well as a path without loss.
 //!
 //! ```text
 //!   Searching --no faster for three rounds, or much is lost--> Cruising
 //!       '<----------- all is lost for long -------------------'
 //! ```
 //!
-//! A round lasts from the moment at which something is sent until it has arrived. What arrived in it, by its length, is a rate; the best rate of the last ten
-//! rounds, times the shortest way there and back, is what the way itself holds. Twice that is allowed, so that a way that has become faster shows it. Where
-//! more is lost in a round than a way loses by its nature, somebody else needs room: less is allowed, until a round was quiet.
+//! A round lasts from a send until its acknowledgement. The bytes acknowledged in a round, by its
+//! duration, are a rate. The best rate of the last ten rounds, times the minimum round-trip time,
+//! is the capacity of the path. Twice the capacity may be in flight, so that a faster path shows.
+//! If a round loses more than a path loses by itself, other flows need room: the window shrinks
+//! until a round is quiet.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,24 +19,25 @@ use std::time::{Duration, Instant};
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory};
 
-/// Rounds whose best rate counts.
+/// The best rate of this many rounds counts.
 const ROUNDS: usize = 10;
-/// Datagrams that are sent before anything is known.
+/// Initial window in datagrams.
 const FIRST: u64 = 32;
-/// And that may always be on their way.
+/// Minimum window in datagrams.
 const LEAST: u64 = 4;
-/// What may be on its way at most.
+/// Maximum bytes in flight.
 const MOST: u64 = 64 << 20;
-/// The way there and back counts for this at least: a process at the other end comes to its datagrams as often as that, however near it is.
+/// Lower limit of the round-trip time in the capacity: a nearby process also reads its datagrams
+/// only this often.
 const NEAR: Duration = Duration::from_millis(2);
-/// Rounds without a better rate after which there is none to be found.
+/// After this many rounds without a better rate, the search for the best rate ends.
 const FLAT: u32 = 3;
-/// Datagrams after which it is judged whether much of them was lost,
+/// Loss is judged after this many datagrams,
 const ENOUGH: u64 = 512;
-/// and which share of them that is: no way loses so many by its nature.
+/// and is high above this share, which no path loses by itself.
 const MUCH: f64 = 0.15;
 
-/// Makes one for each connection.
+/// The factory for [`Congestion`].
 pub(super) struct Deliveries;
 
 impl ControllerFactory for Deliveries {
@@ -43,25 +46,25 @@ impl ControllerFactory for Deliveries {
     }
 }
 
-/// What is known of one way.
+/// The state of one path.
 #[derive(Clone, Debug)]
 struct Congestion {
     datagram: u64,
     window: u64,
-    /// Still searching: rounds without a better rate.
+    /// Rounds without a better rate; `None` when the search has ended.
     flat: Option<u32>,
-    /// The rates of the last rounds, in bytes a second.
+    /// Rates of the last rounds, in bytes a second.
     rates: [f64; ROUNDS],
     round: usize,
     round_began: Instant,
     arrived: u64,
     lost: u64,
-    /// All of a round had enough to send.
+    /// The round always had data to send.
     busy: bool,
     shortest: Duration,
-    /// What was lost, and of how much, since that was last judged.
+    /// Bytes lost, and bytes sent, since the last judgement.
     judged: (u64, u64),
-    /// What is allowed at most since much was lost.
+    /// Maximum window since the last high loss.
     ceiling: u64,
 }
 
@@ -88,18 +91,18 @@ impl Congestion {
         self.rates.iter().copied().fold(0.0, f64::max)
     }
 
-    /// What the way holds, twice.
+    /// Twice the capacity of the path.
     fn target(&self) -> u64 {
         let way = self.shortest.max(NEAR).min(Duration::from_secs(10));
         let holds = self.best() * way.as_secs_f64();
-        // A float that is too large, or none, becomes the nearest whole number.
+        // A float that is too large, or not a number, becomes the nearest integer.
         ((holds * 2.0) as u64).clamp(LEAST * self.datagram, MOST)
     }
 
     fn round_ends(&mut self, now: Instant) {
         let length = now.saturating_duration_since(self.round_began).as_secs_f64().max(1e-6);
         let (rate, best) = (self.arrived as f64 / length, self.best());
-        // Who had nothing to send has not learned that the way is slow.
+        // A round without enough data does not show that the path is slow.
         if self.busy || rate > best {
             self.round = (self.round + 1) % ROUNDS;
             self.rates[self.round] = rate;
@@ -107,7 +110,7 @@ impl Congestion {
         let (lost, of) = self.judged;
         self.judged = (lost + self.lost, of + self.lost + self.arrived);
         let mut much = false;
-        // A train that is lost is many datagrams at once: a few of them say nothing of the way.
+        // One lost train is many datagrams at once, so a few lost datagrams prove nothing.
         if self.judged.1 >= ENOUGH * self.datagram {
             much = self.judged.0 as f64 > MUCH * self.judged.1 as f64;
             self.judged = (0, 0);
@@ -164,7 +167,7 @@ impl Controller for Congestion {
     ) {
         self.lost += lost_bytes;
         if is_persistent_congestion {
-            // Nothing arrives any more: what was known of the way is known no longer.
+            // Persistent congestion: the known rates no longer hold.
             self.rates = [0.0; ROUNDS];
             self.window = LEAST * self.datagram;
             self.flat = Some(0);
@@ -200,7 +203,8 @@ mod tests {
 
     const DATAGRAM: u16 = 1_200;
 
-    /// A way that holds so much and takes so long; each round all that is allowed is sent, and this share of it is lost.
+    /// Simulates a path of this capacity and round-trip time. Each round sends the whole window,
+    /// and loses this share.
     fn rounds(
         pace: &mut Congestion,
         count: u32,
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_is_filled_although_it_loses_one_datagram_in_a_hundred() {
+    fn a_path_that_loses_one_datagram_in_a_hundred_is_filled() {
         let mut now = Instant::now();
         let mut pace = Congestion::new(now, DATAGRAM);
         let (holds, takes) = (5_000_000, Duration::from_millis(40));
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn where_much_is_lost_room_is_made_and_taken_again_later() {
+    fn high_loss_shrinks_the_window_for_some_rounds() {
         let mut now = Instant::now();
         let mut pace = Congestion::new(now, DATAGRAM);
         let (holds, takes) = (5_000_000, Duration::from_millis(40));
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_arrives_for_long_it_begins_anew() {
+    fn persistent_congestion_resets_the_rates() {
         let mut now = Instant::now();
         let mut pace = Congestion::new(now, DATAGRAM);
         rounds(&mut pace, 20, 5_000_000, Duration::from_millis(40), 0.0, &mut now);

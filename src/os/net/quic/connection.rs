@@ -1,4 +1,5 @@
-//! One QUIC connection and its streams, each of which is a connection of the loop. It turns QUIC events into edges and keeps bytes that a stream could not take.
+//! One QUIC connection and its streams, each of which is a connection of the loop. Turns QUIC
+//! events into edges, and stores bytes that a stream could not accept.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,63 +18,64 @@ use crate::os::net::quic::limits;
 use crate::protocol::types::account::Key;
 use crate::reactor::traits::Ready;
 
-/// TLS' word for a key that is not the expected one.
+/// The TLS alert for an unexpected key.
 const ACCESS_DENIED: u8 = 49;
 
-/// Does something with what belongs to quinn-proto. Datagrams from anywhere have made it panic before: that ends a connection, not the process.
-pub(super) fn guarded<T>(does: impl FnOnce() -> T) -> Option<T> {
+/// Runs code of quinn-proto. Received datagrams have made it panic before: a panic ends a
+/// connection, not the process.
+pub(super) fn catch_panic<T>(does: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(does)).ok()
 }
 
 /// One connection.
 pub(super) struct Conn {
-    /// Over which socket.
+    /// The number of its socket.
     pub endpoint: usize,
     pub handle: ConnectionHandle,
-    /// Gone once nothing more will happen on it.
+    /// `None` once the connection has ended.
     pub inner: Option<Box<Connection>>,
-    /// By whom and by which key it is found when another stream is wanted there.
+    /// The address and key under which further streams find the connection.
     pub known: Option<(SocketAddr, Key)>,
     lanes: BTreeMap<StreamId, Lane>,
-    /// Links whose stream can't be opened yet.
+    /// Keys of streams that cannot be opened yet.
     waiting: Vec<usize>,
-    /// Streams that somebody holds.
+    /// Streams in use.
     pub held: usize,
     pub connected: bool,
     lost: Option<(io::ErrorKind, String)>,
-    /// Somebody at this address has begun it.
-    pub begun_by: Option<Block>,
-    /// And its handshake is under way.
-    pub doubted: Option<Block>,
-    /// It is to be driven in this turn.
+    /// The address block of the remote side that began the connection.
+    pub inbound_from: Option<Block>,
+    /// The same during the handshake.
+    pub handshaking: Option<Block>,
+    /// The connection has work in this iteration.
     pub dirty: bool,
-    /// When its time comes.
+    /// The time of the next timer.
     pub armed: Option<Instant>,
-    /// When it is given up for want of anything to do, or for not having come about.
+    /// Close at this time: the connection is idle, or was not established.
     pub ends_at: Option<Instant>,
-    /// How often in a row the other side's machine said that nobody is there.
+    /// ICMP errors "port unreachable" in a row.
     pub refusals: u32,
-    /// What it is built of has shown a fault: it is given up when it is next looked at.
+    /// quinn-proto has panicked: close the connection in the next iteration.
     pub broken: bool,
 }
 
-/// One stream of it.
+/// One stream.
 #[derive(Default)]
 struct Lane {
     link: Option<usize>,
-    /// Taken from the link, and not by the connection.
+    /// Bytes accepted from the loop, and not by quinn-proto yet.
     staged: Bytes,
-    /// Nothing comes after that.
+    /// The stream ends after these bytes.
     finishing: bool,
     finished: bool,
 }
 
-/// What driving a connection came to.
+/// The result of [`Conn::hear`].
 #[derive(Default)]
 pub(super) struct Driven {
-    /// Somebody has opened streams.
+    /// The remote side has opened streams.
     pub opened: bool,
-    /// It has just come about.
+    /// The handshake is complete.
     pub connected: bool,
 }
 
@@ -95,8 +97,8 @@ impl Conn {
             held: 0,
             connected: false,
             lost: None,
-            begun_by: None,
-            doubted: None,
+            inbound_from: None,
+            handshaking: None,
             dirty: false,
             armed: None,
             ends_at: Some(ends_at),
@@ -105,18 +107,18 @@ impl Conn {
         }
     }
 
-    /// True once it is known what becomes of it.
+    /// True once the connection is established or has failed.
     pub fn is_decided(&self) -> bool {
         self.connected || self.lost.is_some()
     }
 
-    /// True while streams can be opened on it, or may be soon.
+    /// True while streams can be opened now, or may be soon.
     pub fn is_alive(&self) -> bool {
         self.inner.is_some() && self.lost.is_none()
     }
 
-    /// Takes what has happened.
-    pub fn hear(&mut self, ready: &mut Vec<Ready>) -> Driven {
+    /// Handles the events of the connection.
+    pub fn handle_events(&mut self, ready: &mut Vec<Ready>) -> Driven {
         let mut driven = Driven::default();
         while let Some(event) = self.next_event() {
             match event {
@@ -125,8 +127,8 @@ impl Conn {
                     self.wake_waiting(ready);
                 }
                 Event::ConnectionLost { reason } => {
-                    let (kind, why) = in_words(&reason);
-                    self.lose(kind, why, ready);
+                    let (kind, why) = describe(&reason);
+                    self.fail(kind, why, ready);
                 }
                 Event::Stream(StreamEvent::Opened { .. }) => driven.opened = true,
                 Event::Stream(StreamEvent::Available { .. }) => self.wake_waiting(ready),
@@ -149,14 +151,14 @@ impl Conn {
 
     fn next_event(&mut self) -> Option<Event> {
         let inner = self.inner.as_mut()?;
-        guarded(|| inner.poll()).unwrap_or_else(|| {
+        catch_panic(|| inner.poll()).unwrap_or_else(|| {
             self.broken = true;
             None
         })
     }
 
-    /// It carries nothing any more, for this reason.
-    pub fn lose(&mut self, kind: io::ErrorKind, why: String, ready: &mut Vec<Ready>) {
+    /// Fails all streams for this reason.
+    pub fn fail(&mut self, kind: io::ErrorKind, why: String, ready: &mut Vec<Ready>) {
         if self.lost.is_some() {
             return;
         }
@@ -172,7 +174,7 @@ impl Conn {
         }));
     }
 
-    /// What it was lost by.
+    /// Why the connection was lost.
     fn error(&self) -> io::Error {
         match &self.lost {
             Some((kind, why)) => io::Error::new(*kind, why.clone()),
@@ -196,7 +198,8 @@ impl Conn {
         }
     }
 
-    /// Reports what happens to this stream as that of `link`; one that is not open yet when it can be.
+    /// Reports events of this stream with the key `link`. A stream that is not open yet is reported
+    /// when it can be opened.
     pub fn watch(&mut self, id: Option<StreamId>, link: usize, ready: &mut Vec<Ready>) {
         match id {
             Some(id) => self.lanes.entry(id).or_default().link = Some(link),
@@ -215,13 +218,13 @@ impl Conn {
         }
     }
 
-    /// Opens the stream of a link; `None`: not yet.
+    /// Opens the stream of a connection of the loop; `None`: not yet.
     pub fn open(&mut self, link: Option<usize>) -> io::Result<Option<StreamId>> {
         if self.lost.is_some() {
             return Err(self.error());
         }
         let Some(inner) = self.inner.as_mut().filter(|_| self.connected) else { return Ok(None) };
-        let opened = guarded(|| inner.streams().open(Dir::Bi)).flatten();
+        let opened = catch_panic(|| inner.streams().open(Dir::Bi)).flatten();
         if let Some(id) = opened {
             self.waiting.retain(|other| Some(*other) != link);
             self.lanes.insert(id, Lane { link, ..Lane::default() });
@@ -229,21 +232,21 @@ impl Conn {
         Ok(opened)
     }
 
-    /// The next stream that the other side has opened.
+    /// The next stream that the remote side has opened.
     pub fn accept(&mut self) -> Option<StreamId> {
         let inner = self.inner.as_mut().filter(|_| self.lost.is_none())?;
-        let id = guarded(|| inner.streams().accept(Dir::Bi)).flatten()?;
+        let id = catch_panic(|| inner.streams().accept(Dir::Bi)).flatten()?;
         self.lanes.insert(id, Lane::default());
         Some(id)
     }
 
-    /// Reads what has come; `ended` tells that no more will.
+    /// Reads received bytes; sets `ended` when no more will follow.
     pub fn read(&mut self, id: StreamId, into: &mut [u8], ended: &mut bool) -> io::Result<usize> {
         if *ended {
             return Ok(0);
         }
         let Some(inner) = &mut self.inner else { return Err(self.error()) };
-        let result = guarded(|| {
+        let result = catch_panic(|| {
             let mut stream = inner.recv_stream(id);
             let Ok(mut chunks) = stream.read(true) else {
                 return (0, Err(io::Error::from(io::ErrorKind::ConnectionReset)), false);
@@ -265,14 +268,14 @@ impl Conn {
             };
             (count, then, chunks.finalize().should_transmit())
         });
-        let Some((count, then, says)) = result else { return Err(self.shattered()) };
+        let Some((count, then, says)) = result else { return Err(self.panic_error()) };
         self.dirty |= says;
         match then {
             Ok(end) => {
                 *ended = end;
                 Ok(count)
             }
-            // A reset is told the next time as well: the stream is closed then.
+            // A reset is reported again by the next read: the stream is closed then.
             Err(_) if count > 0 => Ok(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.lost.is_some() => {
                 Err(self.error())
@@ -285,14 +288,14 @@ impl Conn {
     pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> io::Result<usize> {
         self.writes(id)?;
         let Some(inner) = &mut self.inner else { return Err(self.error()) };
-        let Some(result) = guarded(|| inner.send_stream(id).write(bytes)) else {
-            return Err(self.shattered());
+        let Some(result) = catch_panic(|| inner.send_stream(id).write(bytes)) else {
+            return Err(self.panic_error());
         };
         self.dirty = true;
         result.map_err(|error| refused(&error))
     }
 
-    /// Takes all of these; what the connection has no room for waits here.
+    /// Accepts all bytes; those without room in the connection are staged.
     pub fn take(&mut self, id: StreamId, bytes: Bytes) -> io::Result<()> {
         self.writes(id)?;
         self.dirty = true;
@@ -303,7 +306,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Whether a stream takes anything now.
+    /// Whether a stream can be written now.
     pub fn writes(&self, id: StreamId) -> io::Result<()> {
         match self.lanes.get(&id) {
             _ if self.lost.is_some() => {
@@ -316,7 +319,7 @@ impl Conn {
         }
     }
 
-    /// How many bytes of a stream the connection has not taken yet: they grow fewer while the other side gets what was sent before.
+    /// Staged bytes of a stream: they shrink as the remote side acknowledges earlier bytes.
     pub fn staged(&self, id: StreamId) -> usize {
         self.lanes.get(&id).map_or(0, |lane| lane.staged.len())
     }
@@ -325,26 +328,26 @@ impl Conn {
         let (Some(inner), Some(lane)) = (&mut self.inner, self.lanes.get_mut(&id)) else { return };
         while !lane.staged.is_empty() {
             let mut chunks = [std::mem::take(&mut lane.staged)];
-            let written = guarded(|| inner.send_stream(id).write_chunks(&mut chunks));
+            let written = catch_panic(|| inner.send_stream(id).write_chunks(&mut chunks));
             [lane.staged] = chunks;
             match written {
                 Some(Ok(_)) => self.dirty = true,
                 Some(Err(WriteError::Blocked)) => return,
-                // Nobody wants it any more, as the next write says.
+                // The remote side has stopped the stream, as the next write reports.
                 Some(Err(_)) | None => lane.staged = Bytes::new(),
             }
         }
         if lane.finishing && !lane.finished {
             lane.finished = true;
             self.dirty = true;
-            let _ = guarded(|| inner.send_stream(id).finish());
+            let _ = catch_panic(|| inner.send_stream(id).finish());
         }
         if lane.finished && lane.link.is_none() {
             self.lanes.remove(&id);
         }
     }
 
-    /// Ends a stream's sending half, once all that was taken is sent.
+    /// Ends the sending half of a stream after the staged bytes.
     pub fn finish(&mut self, id: StreamId) {
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.finishing = true;
@@ -352,13 +355,13 @@ impl Conn {
         }
     }
 
-    /// Nobody holds this stream any more; what was taken of it is still sent.
-    pub fn forget(&mut self, id: Option<StreamId>, link: Option<usize>, ended: bool) {
+    /// Releases a stream; staged bytes are still sent.
+    pub fn release(&mut self, id: Option<StreamId>, link: Option<usize>, ended: bool) {
         self.held = self.held.saturating_sub(1);
         self.waiting.retain(|other| Some(*other) != link);
         let Some(id) = id else { return };
         if let Some(inner) = self.inner.as_mut().filter(|_| !ended) {
-            let _ = guarded(|| inner.recv_stream(id).stop(VarInt::from_u32(0)));
+            let _ = catch_panic(|| inner.recv_stream(id).stop(VarInt::from_u32(0)));
             self.dirty = true;
         }
         if let Some(lane) = self.lanes.get_mut(&id) {
@@ -370,13 +373,13 @@ impl Conn {
         }
     }
 
-    /// It has shown a fault of what it is built of.
-    fn shattered(&mut self) -> io::Error {
+    /// The error of a connection after a panic of quinn-proto.
+    fn panic_error(&mut self) -> io::Error {
         (self.broken, self.dirty) = (true, true);
         io::ErrorKind::ConnectionReset.into()
     }
 
-    /// Keeps what is not sent, of all streams, below what the way holds and what others leave.
+    /// Limits the unsent bytes of all streams to the capacity of the path and to `share`.
     pub fn bound(&mut self, share: u64) {
         if let Some(inner) = &mut self.inner {
             let way = inner.congestion_state().window().saturating_mul(2);
@@ -387,7 +390,7 @@ impl Conn {
     }
 }
 
-/// Why a write is none, in the words of a socket.
+/// The socket error for a failed write.
 fn refused(error: &WriteError) -> io::Error {
     match error {
         WriteError::Blocked => io::ErrorKind::WouldBlock.into(),
@@ -395,8 +398,8 @@ fn refused(error: &WriteError) -> io::Error {
     }
 }
 
-/// Why a connection was lost, for a person and for a program.
-fn in_words(reason: &ConnectionError) -> (io::ErrorKind, String) {
+/// The reason of a lost connection, for a person and for a program.
+fn describe(reason: &ConnectionError) -> (io::ErrorKind, String) {
     match reason {
         ConnectionError::TimedOut => (io::ErrorKind::TimedOut, "no answer".into()),
         ConnectionError::TransportError(error)

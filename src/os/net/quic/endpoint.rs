@@ -16,7 +16,7 @@ use quinn_udp::RecvMeta;
 
 use crate::io::budget::{Block, Budget};
 use crate::os::net::quic::config;
-use crate::os::net::quic::connection::guarded;
+use crate::os::net::quic::connection::catch_panic;
 use crate::os::net::quic::limits;
 use crate::os::net::quic::socket::{TRAIN_BYTES, TRAINS, Udp, mark};
 
@@ -25,43 +25,43 @@ pub(super) struct Endpoint {
     pub udp: Udp,
     proto: Proto,
     serves: Option<Arc<ServerConfig>>,
-    /// The number of the port, where it has one: links are accepted there.
+    /// The number of the port at which connections are accepted; `None` for a client's socket.
     pub port: Option<usize>,
-    /// Which connection goes by which handle.
+    /// The key of each connection by its handle.
     by_handle: BTreeMap<usize, usize>,
-    /// Connections on which the other side may have opened streams.
+    /// Connections on which the remote side may have opened streams.
     pub accepting: VecDeque<usize>,
-    /// It may have datagrams.
+    /// The socket may have datagrams.
     pub readable: bool,
-    /// Its socket fails, and is asked again then.
+    /// The socket fails, and is tried again at this time.
     pub rests_until: Option<Instant>,
-    /// What the kernel had no room for.
+    /// A datagram that the kernel had no room for.
     held_back: Option<(Transmit, Vec<u8>)>,
-    /// Connections that wait for that room.
+    /// Connections that wait for room in the kernel.
     pub stuck: BTreeSet<usize>,
-    /// Connections that have not come about yet, of those that others have begun.
-    pub doubtful: Budget,
-    /// All connections that others have begun.
-    pub begun: Budget,
+    /// Inbound connections during the handshake, by address block.
+    pub handshaking: Budget,
+    /// All inbound connections, by address block.
+    pub inbound: Budget,
     pub count: usize,
-    /// Handshakes that this iteration may still begin.
+    /// Handshakes that may still begin in this iteration.
     handshakes: usize,
-    /// What the datagram that is looked at costs beside its bytes.
+    /// The cost of the current datagram on top of its bytes.
     extra: usize,
 }
 
-/// What a datagram meant.
-pub(super) enum Came {
-    /// Something for this connection.
+/// The meaning of a datagram.
+pub(super) enum Received {
+    /// An event for this connection.
     For(usize, ConnectionEvent),
-    /// A connection that somebody begins.
+    /// A new inbound connection.
     New(ConnectionHandle, Box<Connection>, Block),
-    /// What all connections rest on is broken: they are over.
+    /// The endpoint has panicked: all its connections are over.
     Broken,
 }
 
 impl Endpoint {
-    /// Opens a socket there; `serves`: others may begin connections.
+    /// Opens a socket; `serves`: accept inbound connections.
     pub fn open(
         at: SocketAddr,
         serves: Option<ServerConfig>,
@@ -84,11 +84,11 @@ impl Endpoint {
             rests_until: None,
             held_back: None,
             stuck: BTreeSet::new(),
-            doubtful: Budget::of_units(
+            handshaking: Budget::of_units(
                 crate::limits::QUIC_HANDSHAKES,
                 crate::limits::QUIC_HANDSHAKES_OF_ONE,
             ),
-            begun: Budget::of_units(
+            inbound: Budget::of_units(
                 crate::limits::QUIC_CONNECTIONS,
                 crate::limits::QUIC_CONNECTIONS_OF_ONE,
             ),
@@ -102,7 +102,7 @@ impl Endpoint {
         Proto::new(Arc::new(config::endpoint()), serves, udp.keeps_datagrams_whole(), None)
     }
 
-    /// True while something waits for room in the kernel.
+    /// True while a datagram waits for room in the kernel.
     pub fn is_held_back(&self) -> bool {
         self.held_back.is_some()
     }
@@ -115,19 +115,19 @@ impl Endpoint {
         now: Instant,
     ) -> io::Result<(ConnectionHandle, Connection)> {
         let proto = &mut self.proto;
-        guarded(|| proto.connect(now, config, to, "cardume"))
+        catch_panic(|| proto.connect(now, config, to, "cardume"))
             .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?
             .map_err(|error| io::Error::other(error.to_string()))
     }
 
-    /// This handle is that of our connection.
-    pub fn name(&mut self, handle: ConnectionHandle, key: usize) {
+    /// Records the connection of a handle.
+    pub fn record_handle(&mut self, handle: ConnectionHandle, key: usize) {
         self.by_handle.insert(handle.0, key);
         self.count += 1;
     }
 
-    /// Hands on what a connection says to its endpoint; what comes back is for the connection.
-    pub fn tell(
+    /// Passes an event of a connection to the endpoint; the answer is for the connection.
+    pub fn handle_endpoint_event(
         &mut self,
         handle: ConnectionHandle,
         event: EndpointEvent,
@@ -136,16 +136,16 @@ impl Endpoint {
             self.count -= 1;
         }
         let proto = &mut self.proto;
-        guarded(|| proto.handle_event(handle, event)).flatten()
+        catch_panic(|| proto.handle_event(handle, event)).flatten()
     }
 
-    /// Receives what has come, within a budget, and hands on what it means. Returns how much of the budget that took.
+    /// Receives datagrams within a budget and dispatches them. Returns the used part of the budget.
     pub fn receive(
         &mut self,
         memory: &mut [u8],
         now: Instant,
         budget: usize,
-        take: &mut dyn FnMut(&mut Endpoint, Came),
+        take: &mut dyn FnMut(&mut Endpoint, Received),
     ) -> usize {
         let mut trains = [RecvMeta::default(); TRAINS];
         let mut received = 0;
@@ -158,7 +158,7 @@ impl Endpoint {
                     self.readable = false;
                     break;
                 }
-                // What is wrong with one address comes up here as well; the queue of errors says with which.
+                // ICMP errors of one address come up here as well; the error queue has the address.
                 Err(_) if faults < TRAINS => {
                     faults += 1;
                     continue;
@@ -175,7 +175,8 @@ impl Endpoint {
                 let mut left = BytesMut::from(bytes.get(..train.len).unwrap_or_default());
                 while !left.is_empty() {
                     let datagram = left.split_to(train.stride.clamp(1, left.len()));
-                    // One call brings in many datagrams at once. Beyond the budget, those that open connections are lost, as in a full queue.
+                    // One call receives many datagrams at once. Beyond the budget, those that open
+                    // connections are dropped, as by a full queue.
                     if received >= budget && is_initial(&datagram) {
                         continue;
                     }
@@ -189,88 +190,89 @@ impl Endpoint {
         received
     }
 
-    fn one(&mut self, train: &RecvMeta, datagram: BytesMut, now: Instant) -> Option<Came> {
+    fn one(&mut self, train: &RecvMeta, datagram: BytesMut, now: Instant) -> Option<Received> {
         let mut answer = Vec::new();
         let proto = &mut self.proto;
-        let Some(event) = guarded(|| {
+        let Some(event) = catch_panic(|| {
             proto.handle(now, train.addr, train.dst_ip, mark(train), datagram, &mut answer)
         }) else {
             log::error!("the connections by QUIC of a port are given up: their state is broken");
             self.proto = Endpoint::proto(&self.udp, self.serves.clone());
             (self.by_handle, self.count) = (BTreeMap::new(), 0);
             self.accepting.clear();
-            return Some(Came::Broken);
+            return Some(Received::Broken);
         };
         match event? {
             DatagramEvent::ConnectionEvent(handle, event) => {
-                self.by_handle.get(&handle.0).map(|key| Came::For(*key, event))
+                self.by_handle.get(&handle.0).map(|key| Received::For(*key, event))
             }
             DatagramEvent::Response(transmit) => {
-                self.costs(limits::HANDSHAKE_COST);
-                self.say(&transmit, &answer);
+                self.add_cost(limits::HANDSHAKE_COST);
+                self.send_lossy(&transmit, &answer);
                 None
             }
             DatagramEvent::NewConnection(incoming) => {
-                self.costs(limits::INITIAL_COST);
-                self.begins(incoming, now)
+                self.add_cost(limits::INITIAL_COST);
+                self.admit(incoming, now)
             }
         }
     }
 
-    /// The datagram that is looked at makes more work than its bytes.
-    pub fn costs(&mut self, extra: usize) {
+    /// Adds to the cost of the current datagram.
+    pub fn add_cost(&mut self, extra: usize) {
         self.extra += extra;
     }
 
-    /// Somebody begins a connection.
-    fn begins(&mut self, incoming: Incoming, now: Instant) -> Option<Came> {
+    /// Admits or refuses an inbound connection.
+    fn admit(&mut self, incoming: Incoming, now: Instant) -> Option<Received> {
         let mut answer = Vec::new();
         let proto = &mut self.proto;
         let block = Block::of(incoming.remote_address().ip());
         let has_room =
-            self.begun.has_room(block, 1).is_ok() && self.doubtful.has_room(block, 1).is_ok();
-        let is_doubted = self.doubtful.used() >= limits::RETRY_THRESHOLD
+            self.inbound.has_room(block, 1).is_ok() && self.handshaking.has_room(block, 1).is_ok();
+        let need_retry = self.handshaking.used() >= limits::RETRY_THRESHOLD
             && !incoming.remote_address_validated()
             && incoming.may_retry();
-        // A Retry costs no handshake, and whoever claims the address of another must not use up that one's share.
+        // A Retry costs no handshake. A sender with a forged address must not use up the share of
+        // that address.
         if self.count >= crate::limits::QUIC_CONNECTIONS
-            || !is_doubted && (!has_room || self.handshakes == 0)
+            || !need_retry && (!has_room || self.handshakes == 0)
         {
-            // An answer would only be sent to where the datagram says that it came from.
-            guarded(|| proto.ignore(incoming))?;
+            // A refusal would go to the claimed address, which may be forged.
+            catch_panic(|| proto.ignore(incoming))?;
             return None;
         }
-        if is_doubted {
-            let retry = guarded(|| proto.retry(incoming, &mut answer))?;
+        if need_retry {
+            let retry = catch_panic(|| proto.retry(incoming, &mut answer))?;
             if let Ok(transmit) = retry {
-                self.say(&transmit, &answer);
+                self.send_lossy(&transmit, &answer);
             }
             return None;
         }
         self.handshakes -= 1;
-        match guarded(|| proto.accept(incoming, now, &mut answer, None).map_err(Box::new))? {
+        match catch_panic(|| proto.accept(incoming, now, &mut answer, None).map_err(Box::new))? {
             Ok((handle, inner)) => {
-                self.doubtful.set(block, 0, 1);
-                self.begun.set(block, 0, 1);
-                Some(Came::New(handle, Box::new(inner), block))
+                self.handshaking.set(block, 0, 1);
+                self.inbound.set(block, 0, 1);
+                Some(Received::New(handle, Box::new(inner), block))
             }
             Err(error) => {
                 if let Some(transmit) = error.response {
-                    self.say(&transmit, &answer);
+                    self.send_lossy(&transmit, &answer);
                 }
                 None
             }
         }
     }
 
-    /// Sends what need not arrive.
-    fn say(&self, transmit: &Transmit, bytes: &[u8]) {
+    /// Sends a datagram that may be lost.
+    fn send_lossy(&self, transmit: &Transmit, bytes: &[u8]) {
         if let Err(error) = self.udp.send(transmit, bytes) {
             log::debug!("an answer to {} was not sent: {error}", transmit.destination);
         }
     }
 
-    /// Sends; what the kernel has no room for waits here, and nothing else is to be sent before it.
+    /// Sends a datagram. Without room in the kernel it is stored, and blocks all further datagrams.
     pub fn send(&mut self, transmit: Transmit, bytes: &mut Vec<u8>) -> io::Result<()> {
         match self.udp.send(&transmit, bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -281,8 +283,8 @@ impl Endpoint {
         }
     }
 
-    /// There is room in the kernel.
-    pub fn has_room(&mut self) {
+    /// The kernel has room again.
+    pub fn on_writable(&mut self) {
         if let Some((transmit, mut bytes)) = self.held_back.take()
             && let Err(error) = self.send(transmit, &mut bytes)
         {
@@ -296,7 +298,8 @@ fn is_initial(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| first & 0xb0 == 0x80)
 }
 
-/// What a train takes of a turn's budget: small datagrams are as much work as large ones.
+/// The cost of a train in the budget of an iteration: small datagrams are as much work as large
+/// ones.
 fn cost(length: usize, stride: usize) -> usize {
     let datagrams = length.div_ceil(stride.max(1)).max(1);
     length.max(datagrams.saturating_mul(limits::MIN_DATAGRAM_COST))
@@ -309,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiny_datagrams_do_not_make_a_turn_longer() {
+    fn tiny_datagrams_do_not_make_an_iteration_longer() {
         let poll = mio::Poll::new().expect("a poll");
         let mut endpoint =
             Endpoint::open(([127, 0, 0, 1], 0).into(), None, None, poll.registry(), Token(0))
@@ -329,9 +332,9 @@ mod tests {
         assert_eq!((cost(0, 0), cost(64, 1), cost(64_000, 1_200)), (1_000, 64_000, 64_000));
     }
 
-    /// What a client sends first, each datagram from another connection.
+    /// Initial datagrams of `count` connections.
     fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
-        let config = crate::os::net::quic::keys::asking(
+        let config = crate::os::net::quic::keys::client(
             crate::protocol::types::account::Key::new([7; 32]).expect("a point"),
         )
         .expect("its ciphers");
@@ -349,9 +352,9 @@ mod tests {
 
     fn serving() -> (mio::Poll, Endpoint, SocketAddr) {
         let poll = mio::Poll::new().expect("a poll");
-        let (crypto, _) = crate::os::net::quic::keys::answering(&[9; 32]).expect("a key");
+        let (crypto, _) = crate::os::net::quic::keys::server(&[9; 32]).expect("a key");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(config::answering()));
+        config.transport_config(Arc::new(config::server()));
         let at = ([127, 0, 0, 1], 0).into();
         let endpoint =
             Endpoint::open(at, Some(config), Some(0), poll.registry(), Token(0)).expect("a socket");
@@ -377,7 +380,7 @@ mod tests {
                 Instant::now(),
                 limits::ITERATION_BYTES,
                 &mut |_, what| {
-                    came += usize::from(matches!(what, Came::New(..)));
+                    came += usize::from(matches!(what, Received::New(..)));
                 },
             );
             assert!(came <= limits::ITERATION_HANDSHAKES, "{came} handshakes in one iteration");
@@ -395,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_that_open_connections_are_told_from_others() {
+    fn datagrams_that_open_connections_are_recognized() {
         let to = ([127, 0, 0, 1], 9).into();
         assert!(is_initial(&initials(to, 1)[0]));
         assert!(

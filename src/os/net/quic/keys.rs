@@ -1,5 +1,6 @@
-//! Identity: TLS 1.3 with raw Ed25519 keys; one side shows its key and the other expects exactly that key. There are no certificates
-//! and no authorities (RFC 7250), and whoever asks shows nothing.
+//! Identity by TLS 1.3 with raw Ed25519 keys (RFC 7250). The server shows its key, and the client
+//! expects exactly that key. There are no certificates and no authorities, and the client shows no
+//! key.
 
 use std::sync::Arc;
 
@@ -21,17 +22,17 @@ use rustls::{
 
 use crate::protocol::types::account::Key;
 
-/// What both sides say they speak: the native protocol, its first version, on each stream.
+/// The ALPN of the native protocol, version 1, on each stream.
 const ALPN: &[u8] = b"cardume/1";
-/// What stands before the 32 bytes of an Ed25519 key where it is public (RFC 8410, section 4).
+/// The DER prefix of a public Ed25519 key (RFC 8410, section 4).
 const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-/// And where it is secret (section 7).
+/// The DER prefix of a secret Ed25519 key (section 7).
 const SECRET: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
-/// The side that answers, with this secret, and the key that it shows.
-pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), String> {
+/// The configuration of a server with this secret, and its public key.
+pub(super) fn server(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), String> {
     let words = |error: Error| error.to_string();
     let secret = PrivatePkcs8KeyDer::from([&SECRET[..], secret].concat());
     let signs = ring::sign::any_eddsa_type(&secret).map_err(words)?;
@@ -48,14 +49,14 @@ pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), St
         .map_err(words)?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Nobody comes back to an earlier conversation.
+    // No session is ever resumed.
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok((QuicServerConfig::try_from(config).map_err(|error| error.to_string())?, key))
 }
 
-/// The side that asks whoever has this key.
-pub(super) fn asking(key: Key) -> Result<QuicClientConfig, String> {
+/// The configuration of a client that expects this key.
+pub(super) fn client(key: Key) -> Result<QuicClientConfig, String> {
     let provider = provider();
     let pinned = Pinned {
         shown: [&PUBLIC[..], key.bytes()].concat(),
@@ -74,7 +75,7 @@ pub(super) fn asking(key: Key) -> Result<QuicClientConfig, String> {
     QuicClientConfig::try_from(config).map_err(|error| error.to_string())
 }
 
-/// ring, with the cipher first that is cheapest where the processor knows AES.
+/// ring, with the cheapest cipher for processors with AES first.
 fn provider() -> CryptoProvider {
     use ring::cipher_suite::{
         TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
@@ -100,7 +101,7 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // Both are public: how long it takes to compare them says nothing.
+        // Both keys are public: the time of the comparison reveals nothing.
         if shown.as_ref() == self.shown {
             Ok(ServerCertVerified::assertion())
         } else {
@@ -146,9 +147,9 @@ mod tests {
     use crate::accounts::identity::Identity;
 
     #[test]
-    fn the_key_that_is_shown_is_the_one_that_the_secret_makes() {
-        let (_, key) = answering(&[7; 32]).unwrap();
+    fn the_server_shows_the_public_key_of_its_secret() {
+        let (_, key) = server(&[7; 32]).unwrap();
         assert_eq!(key, Identity::new(&[7; 32]).unwrap().key());
-        assert!(asking(key).is_ok());
+        assert!(client(key).is_ok());
     }
 }

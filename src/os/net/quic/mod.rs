@@ -1,13 +1,13 @@
-//! QUIC in the event loop: UDP sockets beside TCP, connections by quinn-proto, which knows neither sockets nor clocks, and a connection for each
-//! stream.
+//! QUIC in the event loop: UDP sockets next to TCP, connections by quinn-proto, which has no
+//! sockets and clocks of its own, and a connection of the loop for each stream.
 //!
 //! ```text
 //!   poll --datagrams--> Endpoint --> Conn --edges--> links
 //!   links --bytes--> Conn --dirty--> driven before the next poll --trains of datagrams--> Endpoint
 //! ```
 //!
-//! Edges in, levels out: what happens to a stream is reported once as that of its link. Nothing is sent while a link is visited; what it has written leaves
-//! when the turn is over, in trains as long as the kernel takes them.
+//! Edge-triggered: an event of a stream is reported once, with the key of its connection. Writes
+//! are buffered, and sent at the end of the iteration in trains as long as the kernel accepts.
 
 mod config;
 mod congestion;
@@ -31,8 +31,8 @@ use quinn_proto::{
 };
 use slab::Slab;
 
-use crate::os::net::quic::connection::{Conn, guarded};
-use crate::os::net::quic::endpoint::{Came, Endpoint};
+use crate::os::net::quic::connection::{Conn, catch_panic};
+use crate::os::net::quic::endpoint::{Endpoint, Received};
 use crate::os::net::quic::socket::{TRAIN_BYTES, TRAINS};
 use crate::os::net::quic::stream::QuicStreamIo;
 use crate::os::system;
@@ -43,45 +43,45 @@ use crate::reactor::traits::Ready;
 /// All sockets and connections of a process.
 pub struct Quic {
     registry: Registry,
-    /// The token of the first socket; those of the others follow.
+    /// The token of the first socket; the others follow.
     first_token: usize,
     endpoints: Slab<Endpoint>,
-    /// Those from which this side asks: by IPv4, by IPv6.
-    asking: [Option<usize>; 2],
-    /// The UDP port from which it does.
-    asks_from: u16,
+    /// The client sockets for IPv4 and IPv6.
+    client_sockets: [Option<usize>; 2],
+    /// The UDP port of the client sockets.
+    client_port: u16,
     conns: Slab<Conn>,
-    /// Connections that another stream can share.
+    /// Connections that further streams can share.
     known: BTreeMap<(SocketAddr, [u8; 32]), usize>,
     times: BTreeSet<(Instant, usize)>,
     dirty: Vec<usize>,
     ready: Vec<Ready>,
-    /// Where trains come in.
+    /// The buffer for received trains.
     memory: Box<[u8]>,
-    /// Where one is put together.
+    /// The buffer for the train to be sent.
     train: Vec<u8>,
 }
 
 /// One stream.
 pub struct QuicStream {
     conn: usize,
-    /// Once it is open.
+    /// `None` until the stream is open.
     id: Option<StreamId>,
     link: Option<usize>,
-    /// The other side has said that no more will come, and all was read.
+    /// The end of the stream was read.
     ended: bool,
 }
 
 impl Quic {
-    /// No socket yet; their tokens begin at `first_token`.
+    /// Without sockets; their tokens will begin at `first_token`.
     #[must_use]
     pub fn new(registry: Registry, first_token: usize) -> Quic {
         Quic {
             registry,
             first_token,
             endpoints: Slab::new(),
-            asking: [None; 2],
-            asks_from: 0,
+            client_sockets: [None; 2],
+            client_port: 0,
             conns: Slab::new(),
             known: BTreeMap::new(),
             times: BTreeSet::new(),
@@ -92,28 +92,28 @@ impl Quic {
         }
     }
 
-    /// Asks from this UDP port.
+    /// Sends requests from this UDP port.
     ///
     /// # Errors
-    /// When it is busy.
-    pub fn ask_from(&mut self, port: u16) -> io::Result<()> {
-        self.asks_from = port;
-        self.asks(true)?;
-        match self.asks(false) {
-            // A machine without IPv6 has nobody to ask there.
+    /// When the port is busy.
+    pub fn use_client_port(&mut self, port: u16) -> io::Result<()> {
+        self.client_port = port;
+        self.client_socket(true)?;
+        match self.client_socket(false) {
+            // A machine without IPv6 has no requests by IPv6.
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => Ok(()),
             other => other.map(drop),
         }
     }
 
-    /// The socket from which this side asks.
-    fn asks(&mut self, by_v4: bool) -> io::Result<usize> {
-        if let Some(number) = self.asking[usize::from(!by_v4)] {
+    /// The client socket.
+    fn client_socket(&mut self, by_v4: bool) -> io::Result<usize> {
+        if let Some(number) = self.client_sockets[usize::from(!by_v4)] {
             return Ok(number);
         }
         let ip = if by_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let number = self.open(SocketAddr::new(ip, self.asks_from), None, None)?;
-        self.asking[usize::from(!by_v4)] = Some(number);
+        let number = self.open(SocketAddr::new(ip, self.client_port), None, None)?;
+        self.client_sockets[usize::from(!by_v4)] = Some(number);
         Ok(number)
     }
 
@@ -130,17 +130,17 @@ impl Quic {
         Ok(self.endpoints.insert(Endpoint::open(at, serves, port, &self.registry, token)?))
     }
 
-    /// Opens the port of this number, with a key that is made for it; how it is reached.
+    /// Opens the port of this number with a new key. Returns the address and the key.
     ///
     /// # Errors
-    /// When it is busy, or the address is not ours.
+    /// When the port is busy, or the address belongs to another machine.
     pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<quic_address::QuicAddress> {
         let mut secret = [0; 32];
         secret[..16].copy_from_slice(&system::random());
         secret[16..].copy_from_slice(&system::random());
-        let (crypto, key) = keys::answering(&secret).map_err(io::Error::other)?;
+        let (crypto, key) = keys::server(&secret).map_err(io::Error::other)?;
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(config::answering()));
+        config.transport_config(Arc::new(config::server()));
         config
             .max_incoming(crate::limits::QUIC_HANDSHAKES)
             .incoming_buffer_size(limits::REQUEST_WINDOW_BYTES)
@@ -158,13 +158,13 @@ impl Quic {
             .map(|(number, _)| number)
     }
 
-    /// True when the port of this number is one of UDP.
+    /// True when the port of this number is a UDP port.
     #[must_use]
     pub fn has_port(&self, port: usize) -> bool {
         self.at_port(port).is_some()
     }
 
-    /// The next stream that somebody has opened at the port of this number.
+    /// The next inbound stream at the port of this number.
     ///
     /// # Errors
     /// `WouldBlock` when there is none.
@@ -188,7 +188,7 @@ impl Quic {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Begins a stream to whoever shows this key there.
+    /// Opens a stream to the server with this key.
     ///
     /// # Errors
     /// When it fails at once.
@@ -204,10 +204,10 @@ impl Quic {
             return Ok(stream(key));
         }
         let now = Instant::now();
-        let number = self.asks(to.is_ipv4())?;
+        let number = self.client_socket(to.is_ipv4())?;
         let mut config =
-            ClientConfig::new(Arc::new(keys::asking(pinned).map_err(io::Error::other)?));
-        config.transport_config(Arc::new(config::asking()));
+            ClientConfig::new(Arc::new(keys::client(pinned).map_err(io::Error::other)?));
+        config.transport_config(Arc::new(config::client()));
         let (handle, inner) = self.endpoints[number].connect(config, to, now)?;
         let key = self.add(number, handle, inner, Some((to, pinned)), now);
         self.conns[key].held = 1;
@@ -229,16 +229,16 @@ impl Quic {
             known,
             now + limits::HANDSHAKE_TIMEOUT,
         ));
-        self.endpoints[number].name(handle, key);
+        self.endpoints[number].record_handle(handle, key);
         if let Some((to, pinned)) = known {
             self.known.insert((to, *pinned.bytes()), key);
         }
-        self.touch(key);
+        self.mark_dirty(key);
         key
     }
 
-    /// It is driven before the turn is over.
-    fn touch(&mut self, key: usize) {
+    /// Marks a connection for this iteration.
+    fn mark_dirty(&mut self, key: usize) {
         if let Some(conn) = self.conns.get_mut(key)
             && !std::mem::replace(&mut conn.dirty, true)
         {
@@ -246,7 +246,7 @@ impl Quic {
         }
     }
 
-    /// Does something with the connection of a stream, which may have something to send for that.
+    /// Calls `does` with the connection of a stream, which may have data to send afterwards.
     fn with<T>(
         &mut self,
         key: usize,
@@ -262,16 +262,16 @@ impl Quic {
         Some(result)
     }
 
-    /// Reports what happens to a stream as that of `link`.
+    /// Reports events of a stream with the key `link`.
     pub fn watch(&mut self, stream: &mut QuicStream, link: usize) {
         stream.link = Some(link);
         self.with(stream.conn, |conn, ready| conn.watch(stream.id, link, ready));
     }
 
-    /// Whether a stream that was begun is there.
+    /// Whether a stream is open.
     ///
     /// # Errors
-    /// Why its connection did not come about.
+    /// Why the connection failed.
     pub fn established(&mut self, stream: &mut QuicStream) -> io::Result<bool> {
         let opened = self
             .with(stream.conn, |conn, _| conn.open(stream.link))
@@ -280,10 +280,10 @@ impl Quic {
         Ok(opened.is_some())
     }
 
-    /// Gives a stream up; what was written is still sent.
+    /// Closes a stream; written bytes are still sent.
     pub fn close(&mut self, stream: &QuicStream) {
         let unused = self.with(stream.conn, |conn, _| {
-            conn.forget(stream.id, stream.link, stream.ended);
+            conn.release(stream.id, stream.link, stream.ended);
             conn.dirty = true;
             conn.held == 0
         });
@@ -297,7 +297,7 @@ impl Quic {
         }
     }
 
-    /// Sends what the turn has written, and returns how long may be waited.
+    /// Sends the writes of the iteration, and returns the longest time to wait.
     pub fn before_wait(&mut self, most: Option<Duration>) -> Option<Duration> {
         if self.endpoints.is_empty() {
             return most;
@@ -320,8 +320,8 @@ impl Quic {
         [most, next, rest].into_iter().flatten().min()
     }
 
-    /// The poll has said this of a token of ours.
-    pub fn note(&mut self, token: usize, readable: bool, writable: bool) {
+    /// Records the readiness of a socket.
+    pub fn record_readiness(&mut self, token: usize, readable: bool, writable: bool) {
         let Some(endpoint) =
             token.checked_sub(self.first_token).and_then(|number| self.endpoints.get_mut(number))
         else {
@@ -329,14 +329,14 @@ impl Quic {
         };
         endpoint.readable |= readable;
         if writable && endpoint.is_held_back() {
-            endpoint.has_room();
+            endpoint.on_writable();
             for key in std::mem::take(&mut endpoint.stuck) {
-                self.touch(key);
+                self.mark_dirty(key);
             }
         }
     }
 
-    /// Takes in what has come, does what its time has come for, and reports it.
+    /// Receives datagrams, fires timers, and reports events.
     pub fn after_wait(&mut self, ready: &mut Vec<Ready>) {
         if self.endpoints.is_empty() {
             return;
@@ -360,7 +360,7 @@ impl Quic {
             && at <= now
         {
             self.times.pop_first();
-            self.due(key, now);
+            self.fire_timer(key, now);
         }
         self.drive(now);
         ready.append(&mut self.ready);
@@ -371,14 +371,14 @@ impl Quic {
         let Some(endpoint) = endpoints.get_mut(number) else { return };
         let mut broken = false;
         endpoint.receive(memory, now, budget, &mut |endpoint, came| match came {
-            Came::For(key, event) => {
+            Received::For(key, event) => {
                 let Some(conn) = conns.get_mut(key) else { return };
                 conn.refusals = 0;
                 if !conn.connected {
-                    endpoint.costs(limits::HANDSHAKE_COST);
+                    endpoint.add_cost(limits::HANDSHAKE_COST);
                 }
                 if let Some(inner) = &mut conn.inner
-                    && guarded(|| inner.handle_event(event)).is_none()
+                    && catch_panic(|| inner.handle_event(event)).is_none()
                 {
                     conn.broken = true;
                 }
@@ -386,16 +386,16 @@ impl Quic {
                     dirty.push(key);
                 }
             }
-            Came::New(handle, inner, block) => {
+            Received::New(handle, inner, block) => {
                 let mut conn =
                     Conn::new(number, handle, *inner, None, now + limits::HANDSHAKE_TIMEOUT);
                 conn.dirty = true;
-                (conn.begun_by, conn.doubted) = (Some(block), Some(block));
+                (conn.inbound_from, conn.handshaking) = (Some(block), Some(block));
                 let key = conns.insert(conn);
-                endpoint.name(handle, key);
+                endpoint.record_handle(handle, key);
                 dirty.push(key);
             }
-            Came::Broken => broken = true,
+            Received::Broken => broken = true,
         });
         if broken {
             let lost: Vec<usize> = self
@@ -406,20 +406,20 @@ impl Quic {
                 .collect();
             for key in lost {
                 if let Some(conn) = self.conns.get_mut(key) {
-                    // What it rested on knows nothing of it any more.
+                    // The endpoint knows nothing of the connection any more.
                     conn.inner = None;
-                    conn.lose(
+                    conn.fail(
                         io::ErrorKind::ConnectionReset,
                         "its state is broken".into(),
                         &mut self.ready,
                     );
                 }
-                self.bury(key);
+                self.remove_ended(key);
             }
         }
     }
 
-    /// Where nobody is, no connection can be.
+    /// Counts ICMP errors for the connections to that address.
     fn refusals(&mut self, number: usize) {
         let Some(endpoint) = self.endpoints.get_mut(number) else { return };
         for told in 0.. {
@@ -436,15 +436,16 @@ impl Quic {
                     continue;
                 }
                 conn.refusals += 1;
-                // Anybody may claim that; who has heard the other side believes it only when it says nothing meanwhile.
+                // Such an error can be forged: an established connection believes it only without
+                // any datagram from the remote side meanwhile.
                 if !conn.connected || conn.refusals >= limits::UNREACHABLE_REPORTS {
-                    conn.lose(
+                    conn.fail(
                         io::ErrorKind::ConnectionRefused,
                         "connection refused".into(),
                         &mut self.ready,
                     );
                     if let Some(inner) = &mut conn.inner {
-                        let _ = guarded(|| {
+                        let _ = catch_panic(|| {
                             inner.close(Instant::now(), VarInt::from_u32(0), Bytes::new())
                         });
                     }
@@ -456,42 +457,42 @@ impl Quic {
         }
     }
 
-    /// The time of a connection has come.
-    fn due(&mut self, key: usize, now: Instant) {
+    /// Fires the timer of a connection.
+    fn fire_timer(&mut self, key: usize, now: Instant) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.armed = None;
         if let Some(inner) = &mut conn.inner {
-            conn.broken |= guarded(|| inner.handle_timeout(now)).is_none();
+            conn.broken |= catch_panic(|| inner.handle_timeout(now)).is_none();
             if conn.ends_at.is_some_and(|at| at <= now) {
                 conn.ends_at = None;
                 conn.broken |=
-                    guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
-                conn.lose(io::ErrorKind::TimedOut, "no answer".into(), &mut self.ready);
+                    catch_panic(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
+                conn.fail(io::ErrorKind::TimedOut, "no answer".into(), &mut self.ready);
             }
         }
-        self.touch(key);
+        self.mark_dirty(key);
     }
 
-    /// Does for all connections that have something to do what can be done now.
+    /// Services all connections with work.
     fn drive(&mut self, now: Instant) {
         let mut budget = limits::ITERATION_BYTES;
         for key in std::mem::take(&mut self.dirty) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             conn.dirty = false;
             if !self.drive_one(key, &mut budget, now) {
-                self.touch(key);
+                self.mark_dirty(key);
             }
         }
     }
 
-    /// True when nothing is left to do for it now.
+    /// True when the connection has no work left in this iteration.
     fn drive_one(&mut self, key: usize, budget: &mut usize, now: Instant) -> bool {
         let total = self.conns.len() as u64;
         let Quic { conns, endpoints, ready, train, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return true };
         let Some(endpoint) = endpoints.get_mut(conn.endpoint) else { return true };
         if conn.inner.is_none() {
-            self.bury(key);
+            self.remove_ended(key);
             return true;
         }
         conn.bound(limits::SEND_BUFFER_BYTES.2 / total.max(1));
@@ -502,17 +503,17 @@ impl Quic {
             while let Some(event) = conn
                 .inner
                 .as_mut()
-                .and_then(|inner| guarded(|| inner.poll_endpoint_events()).flatten())
+                .and_then(|inner| catch_panic(|| inner.poll_endpoint_events()).flatten())
             {
                 quiet = false;
                 drained |= event.is_drained();
                 if let (Some(back), Some(inner)) =
-                    (endpoint.tell(conn.handle, event), &mut conn.inner)
+                    (endpoint.handle_endpoint_event(conn.handle, event), &mut conn.inner)
                 {
-                    conn.broken |= guarded(|| inner.handle_event(back)).is_none();
+                    conn.broken |= catch_panic(|| inner.handle_event(back)).is_none();
                 }
             }
-            let driven = conn.hear(ready);
+            let driven = conn.handle_events(ready);
             if driven.connected {
                 let (asked, answered) = limits::UNUSED_TIMEOUTS;
                 let rest = if conn.known.is_some() { asked } else { answered };
@@ -524,7 +525,7 @@ impl Quic {
                 endpoint.accepting.push_back(key);
                 ready.push(Ready::Port(port));
             }
-            // What it has to send for all that is sent now.
+            // All that it has to send is sent now.
             conn.dirty = false;
             while let Some(inner) = conn.inner.as_mut().filter(|_| !endpoint.is_held_back()) {
                 if *budget == 0 {
@@ -533,7 +534,7 @@ impl Quic {
                 }
                 train.clear();
                 let most = endpoint.udp.train(inner.current_mtu());
-                let Some(transmit) = guarded(|| inner.poll_transmit(now, most, train)) else {
+                let Some(transmit) = catch_panic(|| inner.poll_transmit(now, most, train)) else {
                     conn.broken = true;
                     break;
                 };
@@ -544,10 +545,12 @@ impl Quic {
                     && !conn.connected
                     && !matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ECONNREFUSED))
                 {
-                    // Whoever is not there yet will not be found this way. Which address a refusal is of, only the queue of errors knows.
+                    // A send error ends a connection whose handshake is not complete. ECONNREFUSED
+                    // may belong to another address, as the error queue tells.
                     conn.broken |=
-                        guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
-                    conn.lose(error.kind(), error.to_string(), ready);
+                        catch_panic(|| inner.close(now, VarInt::from_u32(0), Bytes::new()))
+                            .is_none();
+                    conn.fail(error.kind(), error.to_string(), ready);
                 }
             }
             if quiet || !done || conn.broken || endpoint.is_held_back() {
@@ -555,34 +558,34 @@ impl Quic {
             }
         }
         if conn.broken && !drained {
-            endpoint.tell(conn.handle, EndpointEvent::drained());
-            conn.lose(io::ErrorKind::ConnectionReset, "its state is broken".into(), ready);
+            endpoint.handle_endpoint_event(conn.handle, EndpointEvent::drained());
+            conn.fail(io::ErrorKind::ConnectionReset, "its state is broken".into(), ready);
             drained = true;
         }
         if endpoint.is_held_back() {
-            // It goes on when there is room in the kernel.
+            // Continues when the kernel has room.
             endpoint.stuck.insert(key);
         }
         if (drained || conn.is_decided())
-            && let Some(block) = conn.doubted.take()
+            && let Some(block) = conn.handshaking.take()
         {
-            endpoint.doubtful.give_back(block, 1);
+            endpoint.handshaking.give_back(block, 1);
         }
         if drained {
-            conn.lose(io::ErrorKind::ConnectionReset, "closed".into(), ready);
+            conn.fail(io::ErrorKind::ConnectionReset, "closed".into(), ready);
             conn.inner = None;
-            self.bury(key);
+            self.remove_ended(key);
             return true;
         }
         self.arm(key);
         done
     }
 
-    /// Sees to it that a connection is looked at when its time comes.
+    /// Sets the timer of a connection.
     fn arm(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let timeout =
-            conn.inner.as_mut().and_then(|inner| guarded(|| inner.poll_timeout()).flatten());
+            conn.inner.as_mut().and_then(|inner| catch_panic(|| inner.poll_timeout()).flatten());
         let at = [timeout, conn.ends_at].into_iter().flatten().min();
         if conn.armed != at {
             if let Some(before) = conn.armed {
@@ -593,8 +596,8 @@ impl Quic {
         }
     }
 
-    /// A connection on which nothing will happen any more goes when nobody holds a stream of it.
-    fn bury(&mut self, key: usize) {
+    /// Removes a connection that has ended, once no stream of it is in use.
+    fn remove_ended(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let Some(at) = conn.armed.take() {
             self.times.remove(&(at, key));
@@ -605,28 +608,29 @@ impl Quic {
             self.known.remove(&(to, *pinned.bytes()));
         }
         if conn.inner.is_none() && conn.held == 0 {
-            let (number, begun_by, doubted) = (conn.endpoint, conn.begun_by, conn.doubted);
+            let (number, inbound_from, handshaking) =
+                (conn.endpoint, conn.inbound_from, conn.handshaking);
             self.conns.remove(key);
             if let Some(endpoint) = self.endpoints.get_mut(number) {
-                if let Some(block) = begun_by {
-                    endpoint.begun.give_back(block, 1);
+                if let Some(block) = inbound_from {
+                    endpoint.inbound.give_back(block, 1);
                 }
-                if let Some(block) = doubted {
-                    endpoint.doubtful.give_back(block, 1);
+                if let Some(block) = handshaking {
+                    endpoint.handshaking.give_back(block, 1);
                 }
                 endpoint.accepting.retain(|other| *other != key);
             }
         }
     }
 
-    /// A stream, to be read from and written to.
+    /// A stream that can be read and written.
     pub fn io<'a>(&'a mut self, stream: &'a mut QuicStream) -> QuicStreamIo<'a> {
         QuicStreamIo::new(self, stream)
     }
 }
 
 impl Drop for Quic {
-    /// Says goodbye, so that nobody waits for who is gone.
+    /// Closes all connections, so that the remote sides do not wait.
     fn drop(&mut self) {
         let now = Instant::now();
         for (_, conn) in &mut self.conns {
@@ -637,7 +641,7 @@ impl Drop for Quic {
             };
             self.train.clear();
             let train = &mut self.train;
-            let last = guarded(|| {
+            let last = catch_panic(|| {
                 inner.close(now, VarInt::from_u32(0), Bytes::new());
                 inner.poll_transmit(now, 1, train)
             });

@@ -1,4 +1,5 @@
-//! A UDP socket with segmentation offload: one call sends or receives many datagrams, where the kernel can.
+//! A UDP socket with segmentation offload: one call sends or receives many datagrams, if the kernel
+//! can.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -12,11 +13,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::os::net::quic::limits;
 
-/// A train of datagrams is never longer: the kernel counts its bytes in sixteen bits.
+/// Maximum length of a train: the kernel counts its bytes in sixteen bits.
 pub(super) const TRAIN_BYTES: usize = 64 << 10;
-/// What fits into one with its headers.
+/// Maximum payload of a train with headers.
 const TRAIN_MOST: usize = TRAIN_BYTES - 100;
-/// Trains that one call brings.
+/// Trains received by one call.
 pub(super) const TRAINS: usize = 16;
 
 /// A bound UDP socket.
@@ -26,7 +27,7 @@ pub(super) struct Udp {
 }
 
 impl Udp {
-    /// Opens one there, which is reported under this token.
+    /// Opens a socket that is reported with this token.
     pub fn open(
         at: SocketAddr,
         only_v6: bool,
@@ -38,13 +39,13 @@ impl Udp {
             socket.set_only_v6(only_v6 || !at.ip().is_unspecified())?;
         }
         socket.set_nonblocking(true)?;
-        // The kernel gives as much of it as it is allowed to.
+        // The kernel grants as much as it is configured to.
         let _ = socket.set_recv_buffer_size(limits::SOCKET_BYTES);
         let _ = socket.set_send_buffer_size(limits::SOCKET_BYTES);
         socket.bind(&at.into())?;
         let mut socket = UdpSocket::from_std(socket.into());
         let state = UdpSocketState::new((&socket).into())?;
-        // To hear of a port where nobody is: else only silence says so.
+        // ICMP errors report a closed port at once; otherwise only silence would.
         let _ = state.enable_transport_errors((&socket).into());
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Udp { socket, state })
@@ -54,7 +55,7 @@ impl Udp {
         self.socket.local_addr()
     }
 
-    /// True where no router on the way may cut a datagram in two, so that its largest size can be searched.
+    /// True when routers may not fragment datagrams, so that the largest size can be searched.
     pub fn keeps_datagrams_whole(&self) -> bool {
         !self.state.may_fragment()
     }
@@ -64,8 +65,9 @@ impl Udp {
         self.state.max_gso_segments().min(TRAIN_MOST / usize::from(datagram).max(1)).max(1)
     }
 
-    /// Sends a train. What the kernel has heard of another address meanwhile is no fault of this one: it comes up with the next datagram whatever that one's
-    /// address, once, while a way that there is not comes up again.
+    /// Sends a train. A pending ICMP error for another address is not a failure of this train: such
+    /// an error comes up once, with the next datagram to any address, while an unreachable
+    /// destination fails again.
     pub fn send(&self, transmit: &Transmit, bytes: &[u8]) -> io::Result<()> {
         let contents = bytes.get(..transmit.size).unwrap_or(bytes);
         let ecn = transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));
@@ -84,7 +86,7 @@ impl Udp {
         }
     }
 
-    /// Receives trains into the parts of `memory`; how many came.
+    /// Receives trains into the parts of `memory`; returns their number.
     pub fn receive(&self, memory: &mut [u8], trains: &mut [RecvMeta; TRAINS]) -> io::Result<usize> {
         let mut parts = memory.chunks_exact_mut(TRAIN_BYTES);
         let mut slices: [IoSliceMut<'_>; TRAINS] =
@@ -92,19 +94,20 @@ impl Udp {
         self.state.recv((&self.socket).into(), &mut slices, trains)
     }
 
-    /// The next thing that went wrong: with the address at which nobody is, as its machine or one on the way says, where it is that. `None`: nothing did.
+    /// The next ICMP error: `Some(Some(address))` when no process listens at `address`,
+    /// `Some(None)` for another error, `None` for none.
     pub fn next_refusal(&self) -> Option<Option<SocketAddr>> {
         let (to, error) = self.next_error().ok()?;
         Some(to.filter(|_| is_refusal(error)))
     }
 
-    /// The next error that the kernel keeps: where the datagram was to go, and what became of it.
+    /// The next error in the error queue: the destination of the datagram and the error number.
     fn next_error(&self) -> io::Result<(Option<SocketAddr>, i32)> {
         let (mut control, mut byte) = ([0_u64; 32], 0_u8);
         let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         let mut error = 0;
-        // SAFETY: the kernel writes into the address, the byte and the control memory, none of which it is told to be longer than it is; what it says of the
-        // control message is read only where that is long enough to hold it.
+        // SAFETY: the kernel writes into the address, the byte and the control memory within their
+        // stated lengths; the control message is read only within its length.
         let ((), to) = unsafe {
             SockAddr::try_init(|name, length| {
                 let mut header: libc::msghdr = std::mem::zeroed();
@@ -145,12 +148,12 @@ impl Udp {
     }
 }
 
-/// True for what says that nobody is there.
+/// True for errors that mean that no process listens there.
 fn is_refusal(error: i32) -> bool {
     matches!(error, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH)
 }
 
-/// What a datagram's mark says of the queues on its way.
+/// The congestion mark of a received datagram.
 pub(super) fn mark(train: &RecvMeta) -> Option<EcnCodepoint> {
     train.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8))
 }
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_where_nobody_is_keeps_no_datagram_from_another() {
+    fn an_unreachable_address_delays_no_datagram_to_another() {
         let mut poll = Poll::new().expect("a poll");
         let udp = Udp::open(([127, 0, 0, 1], 0).into(), true, poll.registry(), Token(0))
             .expect("a socket");

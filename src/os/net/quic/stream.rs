@@ -11,7 +11,7 @@ use crate::os::net::quic::limits;
 use crate::os::net::quic::{Quic, QuicStream};
 use crate::reactor::traits::Stream;
 
-/// A stream with what it is a part of.
+/// A stream with its connection.
 pub struct QuicStreamIo<'a> {
     quic: &'a mut Quic,
     stream: &'a mut QuicStream,
