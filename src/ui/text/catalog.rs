@@ -229,6 +229,8 @@ pub enum Cause {
     NoKey,
     OtherKey,
     NoSharedMemory,
+    LinkGone,
+    NoQuic,
     Quic,
 }
 

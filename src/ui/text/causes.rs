@@ -93,6 +93,7 @@ const CAUSES: &[KnownCause] = &[
         &[103, 104],
         &[
             "connection reset by peer",
+            "reset by peer",
             "connection reset",
             "software caused connection abort",
             "connection aborted",
@@ -110,7 +111,7 @@ const CAUSES: &[KnownCause] = &[
         ],
     ),
     (Cause::ConnectionRefused, &[111], &["connection refused"]),
-    (Cause::ConnectionLost, &[], &["link lost", "the link is gone", "reset by peer"]),
+    (Cause::ConnectionLost, &[], &["link lost"]),
     (
         Cause::UnknownName,
         &[],
@@ -152,15 +153,12 @@ const CAUSES: &[KnownCause] = &[
     (Cause::NoKey, &[], &["there is no key"]),
     (Cause::OtherKey, &[], &["it has another key"]),
     (Cause::NoSharedMemory, &[], &["this file system has no shared memory for accounts.sqlite"]),
+    (Cause::LinkGone, &[], &["the link is gone"]),
+    (Cause::NoQuic, &[], &["this program was built without quic"]),
     (
         Cause::Quic,
         &[],
-        &[
-            "this program was built without quic",
-            "peer doesn't implement any supported version",
-            "its state is broken",
-            "closed",
-        ],
+        &["peer doesn't implement any supported version", "its state is broken", "closed"],
     ),
 ];
 

@@ -279,13 +279,13 @@ impl Catalog for English {
             }
             Cause::NotAKey => "that is no key",
             Cause::TooLong => "too long",
-            Cause::Changed => "the file has changed; run it again",
-            Cause::NotAFile => "not a file",
+            Cause::Changed => "the file has changed",
+            Cause::NotAFile => "this is no file",
             Cause::NoKey => "there is no key",
-            Cause::OtherKey => "its key is not the one that the index announces",
-            Cause::NoSharedMemory => {
-                "this file system has no shared memory; choose another folder with --data"
-            }
+            Cause::OtherKey => "it has another key",
+            Cause::NoSharedMemory => "this file system has no shared memory for accounts.sqlite",
+            Cause::LinkGone => "the link is gone",
+            Cause::NoQuic => "this program was built without QUIC",
             Cause::Quic => "the QUIC connection does not open",
         }
     }

@@ -294,6 +294,8 @@ impl Catalog for Spanish {
             Cause::NoSharedMemory => {
                 "este sistema de archivos no tiene memoria compartida; elija otra carpeta con --data"
             }
+            Cause::LinkGone => "la conexión se ha acabado",
+            Cause::NoQuic => "este programa se compiló sin QUIC",
             Cause::Quic => "la conexión QUIC no se abre",
         }
     }

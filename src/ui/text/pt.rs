@@ -284,6 +284,8 @@ impl Catalog for Portuguese {
             Cause::NoSharedMemory => {
                 "este sistema de arquivos não tem memória compartilhada; escolha outra pasta com --data"
             }
+            Cause::LinkGone => "a conexão acabou",
+            Cause::NoQuic => "este programa foi compilado sem QUIC",
             Cause::Quic => "a conexão QUIC não se abre",
         }
     }
