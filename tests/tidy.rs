@@ -648,6 +648,34 @@ fn documents_keep_to_few_pronouns() {
     }
 }
 
+#[test]
+fn the_documents_name_files_that_exist() {
+    let mut law = Law::new("docs/ARCHITECTURE.md and docs/GLOSSARY.md name files of the tree");
+    for name in ["docs/ARCHITECTURE.md", "docs/GLOSSARY.md"] {
+        let text = fs::read_to_string(root().join(name)).expect("a document");
+        for (line, number) in text.lines().zip(1..) {
+            for path in line.split('`').skip(1).step_by(2) {
+                let folder = path.split_once('/').map(|(folder, _)| folder);
+                let is_source = folder.is_some_and(|folder| {
+                    folder == "cli" || root().join("src").join(folder).is_dir()
+                });
+                // `a/{b,c}.rs` names two files.
+                let files: Vec<String> = match (path.split_once('{'), path.split_once('}')) {
+                    (Some((before, _)), Some((inside, after))) => inside[before.len() + 1..]
+                        .split(',')
+                        .map(|part| format!("{before}{part}{after}"))
+                        .collect(),
+                    _ => vec![path.to_owned()],
+                };
+                if is_source && files.iter().any(|file| !root().join("src").join(file).exists()) {
+                    law.breaks(name, number, path);
+                }
+            }
+        }
+    }
+    law.holds();
+}
+
 /// Companions of PROTOCOL.md and PROTOCOL.md itself, whose lines fit on a screen.
 const DOCUMENTS: [&str; 3] = ["PROTOCOL.md", "docs/PROTOCOL-HTTP.md", "docs/PROTOCOL-LEGACY.md"];
 /// Characters of a line of prose.

@@ -130,8 +130,9 @@ impl LegacyClient {
             }
             return Ok(LegacyStep::Wait);
         }
-        let coming = if self.is_plain { client::coming_plain } else { client::coming };
-        match coming(self.profile, inbox.header())? {
+        let decode =
+            if self.is_plain { client::decode_plain_answer } else { client::decode_answer };
+        match decode(self.profile, inbox.header())? {
             Decoded::Partial | Decoded::Quiet { .. } => Ok(LegacyStep::Wait),
             Decoded::Whole { item: LegacyAnswer::Has(size), used } => {
                 inbox.consume(used);
@@ -157,7 +158,7 @@ impl LegacyClient {
 
     /// What has come when nothing more can: the header is used up. `None` where no byte of a file was said to come.
     pub fn last(&self, inbox: &mut RecvBuffer) -> Option<Last> {
-        match client::ending(self.profile, inbox.header()) {
+        match client::decode_at_end(self.profile, inbox.header()) {
             _ if self.lists => None,
             Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used } => {
                 inbox.consume(used);
@@ -174,7 +175,7 @@ impl LegacyClient {
     /// True when what has come is all that its header says, and nothing more has come for long.
     #[must_use]
     pub fn is_all_there(&self, inbox: &RecvBuffer, now: Instant) -> bool {
-        let whole = matches!(client::ending(self.profile, inbox.header()), Decoded::Whole { used, .. } if used > 1);
+        let whole = matches!(client::decode_at_end(self.profile, inbox.header()), Decoded::Whole { used, .. } if used > 1);
         !self.lists
             && whole
             && now.saturating_duration_since(self.seen_at) >= limits::LEGACY_END_SILENCE

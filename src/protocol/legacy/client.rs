@@ -37,35 +37,38 @@ pub fn ask_list(profile: LegacyProfile, out: &mut Vec<u8>) -> bool {
 ///
 /// # Errors
 /// The refusal of the peer, or a message that can't be decoded.
-pub fn coming(profile: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+pub fn decode_answer(
+    profile: LegacyProfile,
+    buffer: &[u8],
+) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     match profile {
-        LegacyProfile::UfabcJson => ufabc_json::coming(buffer),
+        LegacyProfile::UfabcJson => ufabc_json::decode_answer(buffer),
         // rede-p2p sends no header: the first byte is the file's.
         LegacyProfile::Rede if buffer.is_empty() => Ok(Decoded::Partial),
         LegacyProfile::Rede => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 0 }),
-        _ => uc3m::coming(profile, buffer),
+        _ => uc3m::decode_answer(profile, buffer),
     }
 }
 
 /// Decode the message before the bytes once the connection has ended behind `buffer`.
 /// [`Decoded::Quiet`]: the meaning is ambiguous.
 #[must_use]
-pub fn ending(profile: LegacyProfile, buffer: &[u8]) -> Decoded<LegacyAnswer> {
-    if profile == LegacyProfile::Uc3m2020 { uc3m::ending(buffer) } else { Decoded::Partial }
+pub fn decode_at_end(profile: LegacyProfile, buffer: &[u8]) -> Decoded<LegacyAnswer> {
+    if profile == LegacyProfile::Uc3m2020 { uc3m::decode_at_end(buffer) } else { Decoded::Partial }
 }
 
 /// Decode the response of a peer known to send no length.
 ///
 /// # Errors
-/// As [`coming`].
-pub fn coming_plain(
+/// As [`decode_answer`].
+pub fn decode_plain_answer(
     profile: LegacyProfile,
     buffer: &[u8],
 ) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     if profile == LegacyProfile::Uc3m2020 {
-        uc3m::coming_plain(profile, buffer)
+        uc3m::decode_plain_answer(profile, buffer)
     } else {
-        coming(profile, buffer)
+        decode_answer(profile, buffer)
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(ask_list(profile, &mut out), can_list(profile));
             assert_eq!(out.is_empty(), !can_list(profile));
-            assert_eq!(coming(profile, b""), Ok(Decoded::Partial));
+            assert_eq!(decode_answer(profile, b""), Ok(Decoded::Partial));
         }
     }
 }

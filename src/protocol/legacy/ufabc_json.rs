@@ -244,7 +244,7 @@ pub fn ask_file(name: &str, port: u16, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// The refusal of the peer, or an object that can't be decoded.
-pub fn coming(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+pub fn decode_answer(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     #[derive(Deserialize)]
     struct JsonAnswer<'a> {
         #[serde(borrow)]
@@ -948,20 +948,26 @@ mod tests {
         for (text, meaning) in cases {
             let followed = [text.as_bytes(), b" \n{bytes"].concat();
             let expected = meaning.map(|item| Decoded::Whole { item, used: text.len() });
-            assert_eq!(coming(&followed).map_err(|refusal| refusal.code), expected, "{text}");
+            assert_eq!(
+                decode_answer(&followed).map_err(|refusal| refusal.code),
+                expected,
+                "{text}"
+            );
             if meaning.is_ok() {
                 for at in 0..text.len() {
-                    assert_eq!(coming(&text.as_bytes()[..at]), Ok(Decoded::Partial));
+                    assert_eq!(decode_answer(&text.as_bytes()[..at]), Ok(Decoded::Partial));
                 }
             }
         }
         let size = |size: u64| {
-            coming(format!(r#"{{"status": "OK", "fileSize": {size}}}"#).as_bytes()).is_ok()
+            decode_answer(format!(r#"{{"status": "OK", "fileSize": {size}}}"#).as_bytes()).is_ok()
         };
         assert_eq!((size(limits::DOWNLOAD_BYTES), size(limits::DOWNLOAD_BYTES + 1)), (true, false));
-        assert!(coming(b"{\"status\": \"\xff\"}").is_err());
-        assert!(coming(format!("{{\"status\": \"{}", "x".repeat(2_000)).as_bytes()).is_err());
-        assert!(coming(&[b' '; 2_000]).is_err());
+        assert!(decode_answer(b"{\"status\": \"\xff\"}").is_err());
+        assert!(
+            decode_answer(format!("{{\"status\": \"{}", "x".repeat(2_000)).as_bytes()).is_err()
+        );
+        assert!(decode_answer(&[b' '; 2_000]).is_err());
     }
 
     #[test]
@@ -1021,7 +1027,7 @@ mod tests {
         #[test]
         fn bytes_from_outside_do_no_harm(bytes: Vec<u8>, peer: bool) {
             let _ = UfabcJson::new(if peer { Role::Peer } else { Role::Server }).read(&bytes);
-            let _ = coming(&bytes);
+            let _ = decode_answer(&bytes);
         }
 
         #[test]
@@ -1030,7 +1036,7 @@ mod tests {
             let (mut buffer, mut out) = (Vec::new(), Vec::new());
             for (pick, cut) in picks {
                 buffer.extend_from_slice(SCRAPS[pick].as_bytes());
-                let _ = coming(&buffer);
+                let _ = decode_answer(&buffer);
                 if !cut {
                     continue;
                 }

@@ -4,14 +4,16 @@ const MOST = 1000, FIRST = 30;
 let search = { q: '', groups: new Map(), more: [], done: true, error: null, shown: FIRST, similar: false, control: null };
 let typed = 0;
 
-// A result is one content under one name, so that a result never shows a name that did not match. Without a root, the size stands for the content.
+// One result per content and name, so that a result never shows a name that did not match. Without
+// a root, the size stands for the content.
 const keyOf = h => (h.root || h.size) + '/' + h.name;
 const countPeers = holders => new Set(holders.map(h => h.peer)).size;
 
 $('q').addEventListener('input', () => { clearTimeout(typed); typed = setTimeout(begin, 60); });
 $('form').addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed); begin('again'); });
 
-/** What is asked for this text, the best first: a content by its hash, a user by @NAME, or a name, words, and a user of that name. */
+/** The requests for a text, best first: a content by hash, a user by @NAME, or a name, words, and
+ * a user of that name. */
 function questions(q) {
   const of = (path, key, value, rank) => ({ path: 'api/' + path + '?' + key + '=' + encodeURIComponent(value), rank, cursor: null });
   const hash = /^(b3:)?([0-9a-f]{64})$/i.exec(q), user = /^@(\S+)$/.exec(q);
@@ -19,14 +21,15 @@ function questions(q) {
   if (/^b3:/i.test(q)) return null;
   if (user) return [of('search', 'owner', user[1], 0)];
   const all = [of('name', 'name', q, 0), of('search', 'q', q, 1)];
-  // A part of the name of a user who is online is enough.
+  // Part of the name of an online user is enough.
   const users = new Set(peers.map(peer => peer.user).filter(user => user && user.toLowerCase().includes(q.toLowerCase())));
   if (!/\s/.test(q)) users.add(q);
   all.push(...[...users].slice(0, 4).map(user => of('search', 'owner', user, 2)));
   return all;
 }
 
-/** Begins a search for what is typed. 'again': even if it is the same. 'quiet': the same, and what was found stays until all is found anew. */
+/** Start a search for the input. 'again': also for unchanged input. 'quiet': unchanged input;
+ * keep the results until the new ones are complete. */
 function begin(how) {
   const q = $('q').value.trim(), quiet = how === 'quiet';
   if (q === search.q && how !== 'again' && !quiet) return;
@@ -38,7 +41,7 @@ function begin(how) {
   if (q && ask) go(search);
 }
 
-/** Asks one question to the end of a page. A wrong one finds nothing: not every text is a name or a user. */
+/** Request all pages of a query. An invalid query finds nothing: not every text is a name or a user. */
 async function page(s, question) {
   const cursor = question.cursor ? '&cursor=' + encodeURIComponent(question.cursor) : '';
   let answer = { holders: [], away: [], cursor: null };
@@ -59,7 +62,8 @@ async function page(s, question) {
   return answer;
 }
 
-// The first page of each question is shown at once. The rest follows when nothing more is typed, so that what is found is in order and its number is known.
+// Show the first page of each query at once. The rest follows when typing stops, for order and
+// total.
 async function go(s) {
   try {
     for (const question of [...s.more]) {
@@ -81,7 +85,7 @@ async function go(s) {
   } catch (error) {
     if (error.name === 'AbortError' || s !== search) return;
     s.error = error.message;
-    // What was found before stays until the server is back.
+    // Keep the results until the server is back.
     if (error.passing) setTimeout(() => { if (s === search) begin('quiet'); }, 3000);
   }
   if (s !== search) return;
@@ -103,16 +107,16 @@ function holderLine(h) {
   return el('li', { class: 'holder', title: h.speaks ? t('notPlayable') : null }, where, el('bdi', { text: safe(h.name) }), more ? el('span', { text: more }) : null);
 }
 
-/** A published file of a user who has no peer online: no peer gives it, so the line has no buttons. */
+/** A publication of an offline user: no provider, so the line has no buttons. */
 function awayLine({ name, description, user }) {
   return el('li', { class: 'away' }, el('h3', { class: 'name' }, el('bdi', { text: safe(name) })),
     description ? el('p', { class: 'said' }, el('bdi', { text: safe(description) })) : null,
     el('p', { class: 'facts' }, el('span', { class: 'tag warn', text: t('away') }), el('span', { text: t('awayUser', { user: safe(user) }) })));
 }
 
-/** One result, and the providers that have the same content under other names. */
+/** One result, and the providers of the same content under other names. */
 function resultLine({ name, holders, rank }, others) {
-  // Whole files go first, and peers that a browser can reach.
+  // Complete files first, and peers that a browser can reach.
   const list = [...holders].sort((a, b) => (b.play ? 1 : 0) - (a.play ? 1 : 0));
   const file = { ...list[0], name }, said = list.find(h => h.description);
   const peers = countPeers(list), known = new Set(list.map(h => h.peer));
@@ -130,18 +134,18 @@ function resultLine({ name, holders, rank }, others) {
   return el('li', null, row, notes, details);
 }
 
-/** The results in order: the very name first, then the same in another case. Of equal names, those that a peer gives go first. */
+/** The results in order: the exact name, then another case. Of equal names, files with providers first. */
 function inOrder(s) {
   const q = s.q.toLowerCase();
   const place = group => (group.rank < 2 && group.name === s.q ? 0 : group.rank < 2 && group.name.toLowerCase() === q ? 1 : group.rank + 2);
-  // Similar names come as the server has them: the most similar first.
+  // Similar names keep the order of the server: most similar first.
   return [...s.groups.values()].map(group => [place(group), group])
     .sort(([a, one], [b, two]) => a - b || (a < 5 ? natural(one.name, two.name) : 0) || (one.away ? 1 : 0) - (two.away ? 1 : 0)).map(([, group]) => group);
 }
 
 function show() {
   const s = search, all = inOrder(s), n = all.length, rest = s.more.length > 0;
-  // Until the same search is through once more, or while the server is away, what was found stays.
+  // Keep the results until the repeated search is complete, or while the server is away.
   if (s.quiet && s.error) $('status').textContent = t('failed', { why: s.error });
   if (s.quiet && (s.error || !s.done)) return;
   $('found').hidden = !n;
@@ -163,7 +167,7 @@ function show() {
   const left = n - s.shown;
   $('more').hidden = left <= 0 && !rest;
   $('more').textContent = left > 0 ? t('moreN', { n: number(left) + (rest ? '+' : '') }) : t('more');
-  // A file of a user who is away has no size, and a content with two names is on the disk of a downloader once.
+  // A publication of an offline user has no size; a content with two names counts once.
   const sizes = new Map(all.filter(group => !group.away).map(({ key, holders: [h] }) => [h.root || key, h.size || 0]));
   const size = sizes.size ? ' ' + bytes([...sizes.values()].reduce((sum, size) => sum + size, 0)) + (rest ? '+' : '') : '';
   $('status').textContent = s.error ? t('failed', { why: s.error }) : s.short ? t('rootShort') : !s.q ? '' : !n && !s.done ? t('searching') : !n ? t('found0', { q: safe(s.q) })
@@ -189,7 +193,7 @@ function peerLine(peer) {
     el('p', { class: 'facts' }, peer.user ? el('span', { text: peer.peer }) : null, said, peer.speaks ? el('span', { class: 'tag warn', text: t('speaks', { what: peer.speaks }) }) : null,
       page ? el('a', { href: page, rel: 'noopener noreferrer', text: t('itsPage') }) : null),
     details);
-  // When its files have changed, its list is asked for once more, and all else stays as it is.
+  // Request the list again after a change; keep everything else.
   const changed = n => { said.textContent = n === 1 ? t('files1') : t('filesN', { n: number(n) }); if (begun) files.load(); };
   return { li, changed };
 }
@@ -211,7 +215,7 @@ function showPeers() {
   $('morePeers').hidden = !peersCursor;
 }
 
-/** As many pages as were asked for so far, so that a change takes nothing away that was shown. */
+/** Request as many pages as before, so that a change hides no line. */
 async function loadPeers() {
   try {
     const all = [];
@@ -251,7 +255,7 @@ renderers.push(showLive);
 
 let anew = 0;
 live('api/live', (now, fresh) => {
-  // A transfer is told of by both its ends, or by one of them.
+  // Both ends of a transfer may report the same bytes.
   for (const [searches, , , , sent, received] of now.seconds) { keep(chart.first, Math.max(sent, received)); keep(chart.second, searches); }
   last = now;
   showLive();
@@ -260,7 +264,7 @@ live('api/live', (now, fresh) => {
   known = mark;
   clearTimeout(reload);
   reload = setTimeout(loadPeers, 300);
-  // What was found may be gone, or somewhere else. Many who look on may not make a search of each change.
+  // Providers may have changed. Limit the rate, since many viewers may react to each change.
   if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : search.groups.size > 200 ? 30000 : 5000);
 });
 

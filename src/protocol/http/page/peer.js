@@ -1,14 +1,14 @@
 'use strict';
 $('host').textContent = location.host;
 
-// --- Its files ---
+// --- Files ---
 function fileLine(file) {
   const what = el('div', { class: 'what' }, el('h3', { class: 'name' }, el('bdi', { text: safe(file.name) })), el('p', { class: 'facts' }, ...facts(file)));
   return el('li', null, el('div', { class: 'row' }, what, actions(file, [{ play: file.play }])));
 }
 const files = fileList('api/files', $('files'), $('more'), $('filesTotal'), fileLine, error => { $('status').textContent = error ? t('failed', { why: error.message }) : ''; });
 
-// --- Its transfers: one by one for who sits there, in numbers for all others ---
+// --- Transfers: one by one for the owner, as numbers for others ---
 let moving = null;
 
 function transferLine(transfer) {

@@ -1,5 +1,5 @@
 'use strict';
-// What both pages need. Whatever others have said is put on the page as text, never as markup.
+// Shared by both pages. Remote text is inserted as text, never as markup.
 
 const $ = id => document.getElementById(id);
 
@@ -31,7 +31,7 @@ for (const b of document.querySelectorAll('[data-lang]')) {
 }
 
 // --- Text ---
-// Characters that steer a line of text are shown rather than obeyed.
+// Show control characters instead of applying them.
 const safe = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]/g, c => '⟨U+' + c.codePointAt(0).toString(16).toUpperCase().padStart(4, '0') + '⟩');
 
 function el(tag, props, ...children) {
@@ -48,7 +48,8 @@ function el(tag, props, ...children) {
 
 const CONTROLS = 'a, button, summary';
 
-/** Puts these lines, each with its data-id, into a list. What stands there already is not touched. Of a line that was made anew the same control gets the focus, and what was open is open. */
+/** Put lines with a data-id into a list without touching unchanged ones. A rebuilt line keeps its
+ * focused control and open details. */
 function fill(list, lines) {
   const focus = document.activeElement, old = [...list.children], stays = new Set(lines);
   let row = list.contains(focus) && focus !== list ? focus : null;
@@ -62,17 +63,17 @@ function fill(list, lines) {
   });
   if (!row || focus === document.activeElement) return;
   if (list.contains(focus)) return focus.focus({ preventScroll: true });
-  // The line is gone: the one in its place is the next best.
+  // Focus the line that takes the place of a removed one.
   const next = lines.find(line => line.dataset.id === row.dataset.id) || lines[Math.min(at, lines.length - 1)];
   const controls = next ? next.querySelectorAll(CONTROLS) : [];
   (controls[place] || controls[0])?.focus({ preventScroll: true });
 }
 
-/** Compares names as people do: 2 before 10, whatever their case; names that differ are never equal. */
+/** Natural order: 2 before 10, ignoring case; different names are never equal. */
 const collators = {};
 const natural = (a, b) => (collators[lang] ||= new Intl.Collator(lang, { numeric: true })).compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
 
-/** How many files, and of how many bytes in all as far as that is said. */
+/** Number of files, and total size as far as known. */
 function total(files, more) {
   const all = files.length === 1 ? t('files1') : t('filesN', { n: number(files.length) + (more ? '+' : '') });
   return all + ' · ' + bytes(files.reduce((sum, file) => sum + (file.size || 0), 0)) + (more ? '+' : '');
@@ -98,7 +99,8 @@ async function ask(path, signal) {
   return body;
 }
 
-// Only an address of the kind that our own side writes is ever followed. A path is one below this page, wherever a proxy has put that.
+// Follow only addresses of the form that this program writes. A path is relative to this page, so
+// that any proxy prefix works.
 function good(url) {
   if (typeof url !== 'string') return null;
   return /^\/files\//.test(url) ? url.slice(1) : /^https?:\/\//.test(url) ? url : null;
@@ -124,7 +126,7 @@ function actions(file, sources) {
 // --- Files in pages ---
 const PAGES = 40, STEP = 100;
 
-/** A list of files: all pages of it are asked for, put in order, and shown so many at a time. What was shown stays so when the files have changed. */
+/** A list of files: request all pages, sort, and show a number at a time. Shown lines stay after a change. */
 function fileList(path, list, more, sum, line, failed) {
   let files = null, cursor = null, shown = STEP, run = 0, pages = PAGES;
   const lines = new Map();
@@ -176,7 +178,8 @@ function fileList(path, list, more, sum, line, failed) {
 }
 
 // --- Downloads ---
-// A file is asked for in a frame that nobody sees: what is no file is shown there, and the page stays. Then the next peer is asked.
+// Request a file in a hidden frame: an error page appears there, and this page stays. Then try the
+// next peer.
 const PROBE = 4000;
 let getting = 0;
 
@@ -187,7 +190,7 @@ function tell(key, values) {
 }
 renderers.push(() => { if (tell.again) tell.again(); });
 
-/** True when a peer is there. It gives its icon without asking its person. */
+/** True for a reachable peer. A peer sends its icon without asking a person. */
 async function isThere(url) {
   try {
     const icon = /^https?:/.test(url) ? new URL('/favicon.svg', url) : new URL('favicon.svg', document.baseURI);
@@ -207,7 +210,7 @@ async function keepFile(file, sources) {
     if (!await isThere(good(source.play))) return from(i + 1);
     if (mine !== getting) return;
     const frame = el('iframe', { hidden: '', title: name, src: good(source.play) + '?download' });
-    // A file that is kept raises no event; a page in the frame is a refusal, or the browser's word that nobody is there.
+    // A saved file raises no event. A page in the frame is an error of the peer or of the browser.
     frame.addEventListener('load', () => { frame.remove(); from(i + 1); });
     setTimeout(() => frame.remove(), 180000);
     document.body.append(frame);
@@ -217,7 +220,8 @@ async function keepFile(file, sources) {
 }
 
 // --- The player ---
-// It goes through those who have the same content: on an error, or when nothing has come for a while, on with the next one from the same moment.
+// The player tries the providers of the content in turn: on an error or a stall, continue with the
+// next one at the same position.
 const STALL = 8000;
 let playing = null;
 
@@ -233,7 +237,7 @@ function play(file, sources, opener) {
   media.setAttribute('aria-label', safe(file.name));
   $('stage').replaceChildren(media);
   $('player').hidden = false;
-  // Each address change raises events of its own: only what the present one says counts.
+  // Each change of source raises events; only those of the current source count.
   const alive = () => { p.moved = Date.now(); };
   for (const event of ['progress', 'timeupdate', 'loadeddata', 'seeked', 'play', 'pause']) media.addEventListener(event, alive);
   media.addEventListener('loadedmetadata', () => { alive(); p.begun = true; if (p.last > 0) media.currentTime = p.last; });
@@ -282,7 +286,7 @@ function onward(p, why) {
 function watch(p) {
   if (playing !== p) return clearInterval(p.timer);
   const m = p.media;
-  // Nothing more is wanted where the person has paused, or all that is played is here.
+  // Nothing is missing during a pause, or at the end of the data.
   if (m.paused && p.begun || m.ended || m.seeking && Date.now() - p.moved < STALL) return;
   const starved = m.readyState < 3;
   if (!starved) { p.moved = Date.now(); return; }
@@ -301,7 +305,7 @@ function stop() {
   p.media.load();
   $('stage').replaceChildren();
   $('player').hidden = true;
-  // Its line may have been made anew meanwhile.
+  // The line may have been rebuilt.
   const label = p.opener?.getAttribute('aria-label');
   (p.opener?.isConnected ? p.opener : [...document.querySelectorAll('.play')].find(button => button.getAttribute('aria-label') === label))?.focus();
 }
@@ -313,7 +317,7 @@ renderers.push(() => { if (playing) say(...playing.said); });
 const KEPT = 300;
 const chart = { first: [], second: [] };
 
-/** Hears events for as long as the page is there; the first one of each link is marked as fresh. */
+/** Receive live events while the page is open; the first event of each connection is marked as fresh. */
 function live(path, heard) {
   let source, pause = 2000, was = '';
   const state = key => { if (was !== key) { was = key; $('liveState').textContent = t(key); } };
@@ -325,7 +329,7 @@ function live(path, heard) {
       pause = 2000;
       state('connected');
       const now = JSON.parse(event.data);
-      // The first word of each link has all that is remembered.
+      // The first event of each connection holds the whole history.
       const first = fresh;
       if (first) { chart.first.length = chart.second.length = 0; fresh = false; }
       heard(now, first);

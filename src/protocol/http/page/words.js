@@ -1,5 +1,5 @@
 'use strict';
-// Every word that a person reads, in three languages. {…} is replaced as text.
+// Every text of the pages, in three languages. {…} is replaced as text.
 const WORDS = {
   en: {
     moreN: 'Show more ({n} left)', foundLike: 'Nothing has these words. Similar names:', rootShort: 'Behind b3: come the 64 digits of a hash.', elsewhere: 'This peer answers only on the machine of the server.', getting: 'Asking {peer} for {name}…', got: '{name} comes from {peer}.', ofUser: 'of {user}', away: 'away', awayUser: '{user} is not online.', otherNames: '{n} more under other names',

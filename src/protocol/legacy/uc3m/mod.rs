@@ -176,7 +176,10 @@ pub fn ask_file(_profile: LegacyProfile, name: &str, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// The refusal of the peer, or a message that can't be decoded.
-pub fn coming(profile: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+pub fn decode_answer(
+    profile: LegacyProfile,
+    buffer: &[u8],
+) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     if profile == LegacyProfile::Uc3m2020 && buffer.first() == Some(&b'0') {
         return match buffer[1..] {
             [] | [0] | [0, _] | [0, _, _] | [0, _, _, _] => Ok(Decoded::Partial),
@@ -193,16 +196,16 @@ pub fn coming(profile: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAns
                     Decoded::Whole { item: LegacyAnswer::Guess(length.into()), used: LENGTH_FORM }
                 }
             }),
-            [_, ..] => coming_plain(profile, buffer),
+            [_, ..] => decode_plain_answer(profile, buffer),
         };
     }
-    coming_plain(profile, buffer)
+    decode_plain_answer(profile, buffer)
 }
 
 /// The meaning of `buffer` when nothing follows. [`Decoded::Quiet`]: a short file of the plain
 /// form, or a truncated file of the form with a length.
 #[must_use]
-pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
+pub fn decode_at_end(buffer: &[u8]) -> Decoded<LegacyAnswer> {
     match *buffer {
         [b'0'] => Decoded::Whole { item: LegacyAnswer::Bytes(Some(0)), used: 1 },
         [b'0', 0, a, b, c, d, ref bytes @ ..]
@@ -221,8 +224,8 @@ pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
 /// Decode the message before the bytes, without looking for a length.
 ///
 /// # Errors
-/// As [`coming`].
-pub fn coming_plain(
+/// As [`decode_answer`].
+pub fn decode_plain_answer(
     profile: LegacyProfile,
     buffer: &[u8],
 ) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
@@ -922,11 +925,11 @@ mod tests {
             };
             assert_eq!(head, expected, "{profile:?}");
             for end in 0..head.len() {
-                assert_eq!(coming(profile, &head[..end]), Ok(Decoded::Partial));
+                assert_eq!(decode_answer(profile, &head[..end]), Ok(Decoded::Partial));
             }
             let bytes = [head, &b"f\x000ile"[..]].concat();
             assert_eq!(
-                coming(profile, &bytes),
+                decode_answer(profile, &bytes),
                 Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used: head.len() })
             );
         }
@@ -943,18 +946,18 @@ mod tests {
             ] {
                 let answer = status(profile, number);
                 assert_eq!(
-                    coming(profile, &answer[..1]).map_err(|no| no.code),
+                    decode_answer(profile, &answer[..1]).map_err(|no| no.code),
                     Err(code),
                     "{profile:?} {number}"
                 );
             }
             assert_eq!(
-                coming(profile, b"HTTP/1.1").map_err(|no| no.code),
+                decode_answer(profile, b"HTTP/1.1").map_err(|no| no.code),
                 Err(ErrorCode::BadRequest)
             );
         }
         assert_eq!(
-            coming(LegacyProfile::Uc3m2024, b"0x").map_err(|no| no.code),
+            decode_answer(LegacyProfile::Uc3m2024, b"0x").map_err(|no| no.code),
             Err(ErrorCode::BadRequest)
         );
     }
@@ -962,7 +965,8 @@ mod tests {
     #[test]
     fn a_size_is_a_number_that_a_file_can_have() {
         let said = |size: &str| {
-            coming(LegacyProfile::Uc3m2025, format!("\0{size}").as_bytes()).map_err(|no| no.code)
+            decode_answer(LegacyProfile::Uc3m2025, format!("\0{size}").as_bytes())
+                .map_err(|no| no.code)
         };
         assert_eq!(said("0\0"), Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(0)), used: 3 }));
         let most = limits::DOWNLOAD_BYTES;
@@ -1000,7 +1004,7 @@ mod tests {
             let mut bytes = words.get(start).map_or(Vec::new(), |word| word.as_bytes().to_vec());
             bytes.extend(tail.iter().map(|byte| if zeros && *byte < 8 { 0 } else { *byte }));
             for (profile, role) in ALL.into_iter().flat_map(|profile| [(profile, Role::Server), (profile, Role::Peer)]) {
-                let _ = coming(profile, &bytes);
+                let _ = decode_answer(profile, &bytes);
                 let mut uc3m = Uc3m::new(role, profile);
                 let mut out = Vec::new();
                 match uc3m.read(&bytes, &mut out) {
