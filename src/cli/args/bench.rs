@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::args::DEFAULT_SERVER;
 
-/// Examples and what the words mean, below the help.
+/// Examples and explanations below the help.
 pub const EXAMPLES: &str = "\
 Examples:
   cardume bench                                    50 peers join and search for 10 s
@@ -93,7 +93,7 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// A length of time, up to a day.
+/// A duration of up to a day.
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()

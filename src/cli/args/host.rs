@@ -7,19 +7,21 @@ use clap::Args;
 /// Under which names.
 #[derive(Args)]
 pub struct HostArgs {
-    /// A name by which browsers and other programs may ask by HTTP, such as that of a proxy; repeat for more. Addresses, localhost and the names of this machine are always taken, all others refused
+    /// A name by which browsers and other programs may ask by HTTP, such as that of a proxy; repeat
+    /// for more. Addresses, localhost and the names of this machine are always taken, all others
+    /// refused
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub host_name: Vec<String>,
 }
 
 impl HostArgs {
-    /// These names, and those of this machine.
+    /// These names, and the names of this machine.
     pub fn names(&self) -> HostNames {
         HostNames::new(self.host_name.iter().cloned().chain(system::own_names()))
     }
 }
 
-/// A name of a host, without a port.
+/// A host name without a port.
 fn host_name(text: &str) -> Result<String, String> {
     if is_host_name(text) {
         Ok(text.to_owned())

@@ -1,4 +1,5 @@
-//! Ports and consoles of older systems on the command line; ports bind to loopback unless an address is given.
+//! Ports and consoles of older systems on the command line; ports bind to loopback unless an
+//! address is given.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,7 +15,7 @@ pub fn port(text: &str) -> Result<SocketAddr, String> {
     address::read(text).ok_or_else(|| "a port is like 5000 or 192.168.1.9:5000".to_owned())
 }
 
-/// `[IP:]PORT[:PROFILE]`. UC3M takes unprivileged ports alone.
+/// `[IP:]PORT[:PROFILE]`. UC3M uses unprivileged ports alone.
 pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
     let (place, tongue) = match text.rsplit_once(':') {
         Some((place, word))
@@ -24,7 +25,7 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
             (place, profile(word)?)
         }
         _ if port(text).is_ok() => (text, LegacyProfile::Uc3mFixed),
-        // `IP:PORT:2024` ends in what could be a port as well.
+        // `IP:PORT:2024` ends in a number that could be a port as well.
         Some((place, word)) => (place, profile(word)?),
         None => (text, LegacyProfile::Uc3mFixed),
     };
@@ -36,7 +37,7 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
     }
 }
 
-/// The wire of an edition.
+/// The profile of an edition.
 pub fn profile(word: &str) -> Result<LegacyProfile, String> {
     LegacyProfile::parse(&format!("uc3m-{word}")).ok_or_else(|| {
         format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed")

@@ -1,4 +1,5 @@
-//! The command line, as data: every flag, its default and its words. Completions and man pages come from the same definitions.
+//! The command line, as data: every flag, its default and its words. Completions and man pages come
+//! from the same definitions.
 
 #[cfg(feature = "loadgen")]
 pub mod bench;
@@ -35,7 +36,7 @@ use crate::cli::args::status::StatusArgs;
 use crate::cli::args::transport::TransportArgs;
 use crate::cli::args::watch::WatchArgs;
 
-/// Where a server is looked for when nobody says.
+/// The default of `--server`.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
 
 const EXIT_CODES: &str = "Exit codes:
@@ -63,7 +64,8 @@ Examples:
 
 {EXIT_CODES}"))]
 pub struct Cli {
-    /// Language of help, prompts and errors; fixed lines of the specification stay Portuguese [default: as LC_ALL, LC_MESSAGES or LANG says, else pt]
+    /// Language of help, prompts and errors; fixed lines of the specification stay Portuguese
+    /// [default: as LC_ALL, LC_MESSAGES or LANG says, else pt]
     #[arg(long, global = true, value_enum, env = "CARDUME_LANG")]
     lang: Option<LanguageArg>,
 
@@ -95,13 +97,14 @@ impl Cli {
         self.lang.map_or_else(|| Lang::of_locale(&system::locale()), LanguageArg::lang)
     }
 
-    /// True for commands whose whole purpose is their output.
+    /// True for commands whose only purpose is their output.
     pub fn is_one_shot(&self) -> bool {
         !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_))
     }
 }
 
-/// The language of help and errors, found in the words after the program's name before they are parsed: help has to be in it, and so has an error.
+/// The language of help and errors, found before the arguments are parsed, because a parse error is
+/// in that language as well.
 pub fn lang_of(words: &[OsString]) -> Lang {
     let mut words = words.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--");
     let flag = words.find(|word| word == "--lang" || word.starts_with("--lang="));
@@ -262,7 +265,8 @@ none of them has hashed it yet. Exit code 6 if any failed, 7 if any could not
 be read, 3 if any is unknown.")]
     Verify(VerifyArgs),
 
-    /// Print what the users of an index do, one line an operation, as an index server with --rpc-log tells it
+    /// Print what the users of an index do, one line an operation, as an index server with
+    /// --rpc-log tells it
     #[command(after_long_help = "\
 Examples:
   cardume rpc-log                             listens on 127.0.0.1:6111
@@ -298,7 +302,8 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
 }
 
 impl Verb {
-    /// True for commands that only show something: they end when nobody reads it any more. A download, or a change at a server, goes on to its end.
+    /// True for commands that only print: they end when the reader of stdout has gone. A download,
+    /// or a change at a server, continues.
     pub fn is_for_its_output(&self) -> bool {
         use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Users, Verify, Watch};
         #[cfg(feature = "loadgen")]
@@ -336,7 +341,8 @@ pub struct AskArgs {
 /// Where the key of whoever runs this is.
 #[derive(Args)]
 pub struct KeyArgs {
-    /// The file with the secret key, made when it is first needed [default: cardume/key below the user's state folder]
+    /// The file with the secret key, made when it is first needed [default: cardume/key below the
+    /// user's state folder]
     #[arg(long, value_name = "FILE", env = "CARDUME_KEY", hide_env_values = true)]
     pub key: Option<String>,
 }
@@ -404,12 +410,14 @@ pub struct PeerArgs {
     #[arg(long, value_name = "DIR")]
     pub folder: Option<String>,
 
-    /// A file that names more to share, one `name path` a line, wherever it lies; without --folder nothing else is shared and downloads go to the current folder
+    /// A file that names more to share, one `name path` a line, wherever it lies; without --folder
+    /// nothing else is shared and downloads go to the current folder
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub manifest: Option<String>,
 
-    /// Whose commands and answers the console has: napster, rede, or uc3m in one of its editions, of which fixed is the default. At a console of uc3m,
-    /// CONNECT says who you are, opens the port and shares the folder (the current one, if none is given)
+    /// Whose commands and answers the console has: napster, rede, or uc3m in one of its editions,
+    /// of which fixed is the default. At a console of uc3m, CONNECT says who you are, opens the
+    /// port and shares the folder (the current one, if none is given)
     #[arg(long, value_name = "FAMILY[:PROFILE]", value_parser = legacy::family, default_value = "napster")]
     pub console: ConsoleProfile,
 
@@ -417,8 +425,9 @@ pub struct PeerArgs {
     #[arg(short, long)]
     pub recursive: bool,
 
-    /// Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or 'tmp/'; repeat for more. They come after those in the
-    /// file .cardumeignore at the top of the folder, and the last that matches decides ('!' shares after all)
+    /// Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or
+    /// 'tmp/'; repeat for more. They come after those in the file .cardumeignore at the top of the
+    /// folder, and the last that matches decides ('!' shares after all)
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
 
@@ -458,7 +467,8 @@ pub struct PeerArgs {
     #[arg(long, value_enum, default_value = "full")]
     pub allocate: AllocateArg,
 
-    /// Where the hashes of files are kept, so that a restart hashes nothing twice [default: cardume below the user's cache folder]
+    /// Where the hashes of files are kept, so that a restart hashes nothing twice [default: cardume
+    /// below the user's cache folder]
     #[arg(long, value_name = "DIR", env = "CARDUME_CACHE", hide_env_values = true)]
     pub cache: Option<String>,
 
@@ -466,11 +476,13 @@ pub struct PeerArgs {
     #[arg(long)]
     pub no_cache: bool,
 
-    /// Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is given
+    /// Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is
+    /// given
     #[arg(long, value_name = "[IP:]PORT", value_parser = transport::udp_port, requires = "listen")]
     pub udp: Option<(Option<IpAddr>, u16)>,
 
-    /// Answer UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed, which is the default; repeat for more
+    /// Answer UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed,
+    /// which is the default; repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m, requires = "listen")]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
     /// Answer rede-p2p's words on this port
@@ -485,7 +497,7 @@ pub struct PeerArgs {
 }
 
 impl PeerArgs {
-    /// How fast it may be.
+    /// The limits of the transfer rates.
     pub fn speed(&self) -> cardume::reactor::event_loop::RateLimits {
         cardume::reactor::event_loop::RateLimits {
             upload: self.upload_limit,
@@ -514,7 +526,6 @@ pub enum AllocateArg {
 }
 
 impl AllocateArg {
-    /// How it is done.
     pub fn how(self) -> Allocate {
         match self {
             AllocateArg::Full => Allocate::Full,
@@ -540,7 +551,8 @@ pub struct VerifyArgs {
     #[arg(value_name = "FILE|FOLDER", required = true, value_hint = clap::ValueHint::AnyPath)]
     pub files: Vec<String>,
 
-    /// What the one file must be, whatever the index says: 64 hex digits, as `cardume hash` and `b3sum` print them
+    /// What the one file must be, whatever the index says: 64 hex digits, as `cardume hash` and
+    /// `b3sum` print them
     #[arg(long, value_name = "ROOT")]
     pub hash: Option<String>,
 
@@ -561,7 +573,8 @@ pub struct GetArgs {
     #[arg(long, value_name = "ROOT", conflicts_with = "no_verify")]
     pub hash: Option<String>,
 
-    /// From this peer, without asking the server; one that speaks an old wire is like rede@IP:PORT, ufabc-json@… or uc3m-2024@…
+    /// From this peer, without asking the server; one that speaks an old wire is like rede@IP:PORT,
+    /// ufabc-json@… or uc3m-2024@…
     #[arg(long, value_name = "[WIRE@]IP:PORT", value_parser = place)]
     pub from: Option<PeerTarget>,
 
@@ -601,13 +614,13 @@ pub struct GetArgs {
 }
 
 impl GetArgs {
-    /// True when the bytes themselves go to stdout.
+    /// True when the bytes of the file go to stdout.
     pub fn goes_to_stdout(&self) -> bool {
         self.output.as_deref() == Some("-")
     }
 }
 
-/// `100MB`, `1.5GiB`, `500k`: bytes a second.
+/// Bytes a second, such as `100MB`, `1.5GiB` or `500k`.
 pub fn rate(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches("/s");
     let size: bytesize::ByteSize =

@@ -59,7 +59,7 @@ pub enum PlayerArg {
     None,
 }
 
-/// The player that is meant.
+/// The chosen player, or the first that is installed.
 fn player(args: &PlayArgs) -> Result<Option<Program>, Exit> {
     let named = |name: &str| match Program::named(name) {
         Some(program) => Ok(Some(program)),
@@ -73,7 +73,7 @@ fn player(args: &PlayArgs) -> Result<Option<Program>, Exit> {
     }
 }
 
-/// PLAY, once; true: a program plays it.
+/// A node that runs PLAY; true if a media player plays the file.
 pub fn play(args: &PlayArgs) -> Result<(Peer, bool), Exit> {
     let mut goal = DownloadTarget::read(&args.name).map_err(Exit::Failure)?;
     if let Some(text) = &args.hash {
@@ -82,7 +82,7 @@ pub fn play(args: &PlayArgs) -> Result<(Peer, bool), Exit> {
     let player = player(args)?;
     let plays = player.is_some();
     let task = Task::Once(Command::Play(goal));
-    // To make room for a giant file takes longer on some disks than anybody waits for a picture.
+    // On some disks the allocation of a giant file takes longer than a viewer waits for a picture.
     let open_folder = build_node::opener(AllocateArg::None);
     let mut options = build_node::waiting(
         args.wait,
@@ -90,7 +90,7 @@ pub fn play(args: &PlayArgs) -> Result<(Peer, bool), Exit> {
     );
     options.by_quic = args.transport.is_quic(false)?;
     if Path::new(&args.folder).join(&args.name).is_file() {
-        // Whoever shares this folder may have hashed it; where nothing stands there is nothing to be remembered.
+        // Another process that shares this folder may have hashed its files.
         options.hashes = HashCache::of_user();
     }
     let player = player.map(|program| Box::new(program) as Box<dyn Player>);

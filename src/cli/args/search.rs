@@ -17,7 +17,8 @@ pub struct SearchArgs {
     /// The exact name, with its extension; or b3:ROOT, whatever the name
     pub name: Option<String>,
 
-    /// Words that the name or the description holds, in any order; "a phrase" in quotes; `-word`: and not this one
+    /// Words that the name or the description holds, in any order; "a phrase" in quotes; `-word`:
+    /// and not this one
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub contains: Option<String>,
 
@@ -61,11 +62,11 @@ pub struct SearchArgs {
     pub ask: AskArgs,
 }
 
-/// How many a search shows when nobody says it.
+/// Default of `--limit`.
 const SHOWN: u32 = 1_000;
 
 impl SearchArgs {
-    /// What is to be done.
+    /// The command of these arguments.
     pub fn command(&self) -> Result<Command, Exit> {
         let name = |text: &str| {
             RelativeName::new(text)
@@ -120,7 +121,7 @@ impl SearchArgs {
     }
 }
 
-/// `700M..4G`, `700M..`, `..4G`; one size alone is exactly that one.
+/// `700M..4G`, `700M..`, `..4G`; a single size means exactly that size.
 fn sizes(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
     let wrong = || "sizes are like 700M..4G, 700M.. or ..4G".to_owned();
     let size = |text: &str| match text.trim() {

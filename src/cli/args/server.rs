@@ -25,13 +25,15 @@ pub struct ServerArgs {
     /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
     #[arg(long, value_name = "IP:PORT", value_parser = args::address)]
     pub listen: Vec<SocketAddr>,
-    /// Where accounts and publications are kept, whatever the addresses; `none`: in memory alone [default: cardume/server below the user's state folder; for port 0, none]
+    /// Where accounts and publications are kept, whatever the addresses; `none`: in memory alone
+    /// [default: cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
     /// Whether peers may join without an account
     #[arg(long, value_enum, default_value = "optional")]
     pub accounts: Policy,
-    /// Speak UC3M on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed, which is the default; repeat for more
+    /// Speak UC3M on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed, which is
+    /// the default; repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m)]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
     /// Speak rede-p2p's words on this port
@@ -46,11 +48,13 @@ pub struct ServerArgs {
     /// Answer UC3M's date service on this port as well; the usual ports do so anyway
     #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
     pub soap: Option<SocketAddr>,
-    /// How often, in seconds, each peer must be heard; one that is silent for 2.5 times as long is out
+    /// How often, in seconds, each peer must be heard; one that is silent for 2.5 times as long is
+    /// out
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat: u64,
 
-    /// How much memory the index may take: 512MiB, 2GiB; files beyond it are refused [default: half of what this machine or its container has]
+    /// How much memory the index may take: 512MiB, 2GiB; files beyond it are refused [default: half
+    /// of what this machine or its container has]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
 
@@ -65,7 +69,8 @@ pub struct ServerArgs {
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
     pub allow_advertise: Vec<Range>,
 
-    /// Tell this log server every operation of a user; without a port, rpcbind there is asked for it
+    /// Tell this log server every operation of a user; without a port, rpcbind there is asked for
+    /// it
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
 }
@@ -135,7 +140,7 @@ pub enum Policy {
     Required,
 }
 
-/// An amount of memory that an index works with.
+/// The memory of an index.
 fn memory(text: &str) -> Result<u64, String> {
     let size = text
         .parse::<bytesize::ByteSize>()

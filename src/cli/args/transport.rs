@@ -13,7 +13,8 @@ use crate::cli::Exit;
 /// By which way files come.
 #[derive(Args)]
 pub struct TransportArgs {
-    /// The way by which the bytes come: TCP, or QUIC over UDP from peers that answer on it (--udp), with TCP where that does not get through
+    /// The way by which the bytes come: TCP, or QUIC over UDP from peers that answer on it (--udp),
+    /// with TCP where that does not get through
     #[arg(long, value_enum, default_value = "tcp")]
     pub transport: TransportArg,
 
@@ -32,7 +33,7 @@ pub enum TransportArg {
 }
 
 impl TransportArgs {
-    /// True where QUIC is wanted; `alone`: no index is asked, which would say by which key a peer is known.
+    /// True if QUIC is wanted. `alone`: the index is not asked, so the key of the peer is unknown.
     pub fn is_quic(&self, alone: bool) -> Result<bool, Exit> {
         let quic = self.transport == TransportArg::Quic;
         if self.udp_port.is_some() && !quic {
@@ -50,7 +51,7 @@ impl TransportArgs {
         Ok(quic)
     }
 
-    /// The network that these words mean.
+    /// The network for these arguments.
     pub fn network(&self) -> Result<Network, Exit> {
         let mut net = network()?;
         if let Some(port) = self.udp_port {
@@ -64,7 +65,7 @@ impl TransportArgs {
     }
 }
 
-/// The usual network.
+/// The default network.
 pub fn network() -> Result<Network, Exit> {
     Network::new().map_err(|error| match FsError::from(error) {
         limit @ FsError::Descriptors => Exit::Failure(Failure::Disk(limit.to_string())),
@@ -72,7 +73,7 @@ pub fn network() -> Result<Network, Exit> {
     })
 }
 
-/// Where a peer answers by QUIC, and whether it can.
+/// The UDP address of a peer, after a check that this build has QUIC.
 pub fn udp(
     wanted: Option<(Option<IpAddr>, u16)>,
     listen: Option<SocketAddr>,
