@@ -758,15 +758,11 @@ const LARGE: &[(&str, usize)] = &[
     ("PeerConfig", 31),
     ("SharedFolder", 24),
     ("Server", 24),
-    ("PeerArgs", 24),
     ("EventLoop", 24),
     ("Source", 19),
     ("Connection", 18),
     ("LegacyStream", 18),
     ("Index", 18),
-    ("BenchArgs", 17),
-    ("Console", 16),
-    ("Conn", 16),
 ];
 
 #[test]

@@ -50,16 +50,16 @@ fn wrong(text: impl Into<String>) -> Exit {
 
 fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
     let peers = u64::from(args.peers);
-    let holders = args.holders.or_else(|| args.fill.then_some(HOLDERS));
-    let (names, files) = match (args.fill, args.files) {
+    let holders = args.set.holders.or_else(|| args.set.fill.then_some(HOLDERS));
+    let (names, files) = match (args.set.fill, args.set.files) {
         (true, _) => {
-            let names = args.names.unwrap_or((peers * FILES / HOLDERS).max(1));
+            let names = args.set.names.unwrap_or((peers * FILES / HOLDERS).max(1));
             (names, names.saturating_mul(holders.unwrap_or(HOLDERS)).div_ceil(peers))
         }
-        (false, Some(0)) => (args.names.unwrap_or(NAMES), 0),
+        (false, Some(0)) => (args.set.names.unwrap_or(NAMES), 0),
         (false, files) => {
             let files = files.unwrap_or(FILES);
-            (args.names.unwrap_or((peers * files / HOLDERS).max(files)), files)
+            (args.set.names.unwrap_or((peers * files / HOLDERS).max(files)), files)
         }
     };
     let wire = if args.resp.is_some() { Wire::Resp } else { Wire::Native };
@@ -97,10 +97,10 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
         length,
         mix: args.mix,
         names,
-        zipf: args.zipf,
+        zipf: args.set.zipf,
         files,
         holders,
-        fill: args.fill,
+        fill: args.set.fill,
         idle: args.idle,
         churn: args.churn,
         roots: args.roots,

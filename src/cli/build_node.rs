@@ -132,8 +132,10 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
     // UC3M's clients say where they are at CONNECT, and not before.
     let later = args.console.joins_at_connect();
     if !later
-        && (args.listen.is_none() && args.folder.is_some()
-            || args.listen.is_some() && args.folder.is_none() && args.manifest.is_none())
+        && (args.listen.is_none() && args.share.folder.is_some()
+            || args.listen.is_some()
+                && args.share.folder.is_none()
+                && args.share.manifest.is_none())
     {
         return Err(Exit::new(exit::USAGE, "--listen and --folder go together"));
     }
@@ -146,39 +148,40 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
     let options = PeerConfig {
         accept,
         advertise: args.advertise,
-        metrics_open: args.metrics == Metrics::Open,
-        hosts: args.hosts.names(),
+        metrics_open: args.http.metrics == Metrics::Open,
+        hosts: args.http.hosts.names(),
         process: system::process_stats,
-        slots: args.uploads.and_then(|slots| usize::try_from(slots).ok()),
+        slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
         once: args.once,
         typed,
         chooses: typed,
         patience: RetryPolicy::Endless,
         open_folder: sharer(args)?,
-        recursive: args.recursive,
+        recursive: args.filter.recursive,
         hashes: hashes(args)?,
         user: args.user.as_deref().filter(|_| !later).map(user).transpose()?,
         console: args.console,
         place: args.listen.filter(|_| later),
         notebook: Box::new(SavedListsDir::new(".")),
         identity: identity(&args.key),
-        speech: ListenerProtocol::Sniffed { ufabc_json: args.ufabc_json },
+        speech: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
         udp: transport::udp(args.udp, args.listen)?,
         old_ports: args
+            .legacy
             .uc3m
             .iter()
             .copied()
-            .chain(args.rede.map(|at| (at, LegacyProfile::Rede)))
+            .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)))
             .collect(),
-        ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
+        ..options(task, &args.server, args.share.folder.clone().unwrap_or_else(|| ".".into()))?
     };
     begin(options)
 }
 
 /// What is remembered of files that were hashed before. It is read here, before the loop begins.
 fn hashes(args: &PeerArgs) -> Result<Rc<dyn HashStore>, Exit> {
-    match &args.cache {
-        _ if args.no_cache => Ok(Rc::new(Remembered::default())),
+    match &args.storage.cache {
+        _ if args.storage.no_cache => Ok(Rc::new(Remembered::default())),
         None => Ok(HashCache::of_user()),
         Some(cache) => match HashCache::open(Path::new(cache)) {
             Ok(cache) => Ok(Rc::new(cache)),
@@ -438,15 +441,15 @@ pub fn share_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFol
 
 /// Opens what a peer shares: a folder, what a manifest names, or both.
 fn sharer(args: &PeerArgs) -> Result<OpenFolder, Exit> {
-    let open = share_opener(&args.exclude, args.allocate)?;
-    let Some(file) = &args.manifest else { return Ok(open) };
-    let manifest = Manifest::read(Path::new(file), args.recursive).map_err(|error| {
+    let open = share_opener(&args.filter.exclude, args.storage.allocate)?;
+    let Some(file) = &args.share.manifest else { return Ok(open) };
+    let manifest = Manifest::read(Path::new(file), args.filter.recursive).map_err(|error| {
         let code = if matches!(error, ManifestError::Line(..)) { exit::USAGE } else { exit::LOCAL };
         Exit::new(code, format!("{}: {error}", printable(file)))
     })?;
     // Whoever names a folder, here or later at JOIN, shares it: the current one is only where downloads go.
     let shared =
-        args.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
+        args.share.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
     Ok(Box::new(move |path| Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Filesystem>)))
 }
 

@@ -48,25 +48,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "WORD=N,…", default_value = "search=1", value_parser = Workload::read)]
     pub mix: Workload,
 
-    /// How many names there are [default: what gives each 5 holders]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub names: Option<u64>,
-
-    /// The exponent of Zipf's law, by which few names are wanted often; 0: all alike
-    #[arg(long, value_name = "X", default_value = "1", value_parser = exponent)]
-    pub zipf: f64,
-
-    /// Files of each peer; with 0 nobody joins [default: 100; with --fill, what it takes]
-    #[arg(long, value_name = "F", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
-    pub files: Option<u64>,
-
-    /// How many holders every name has, which each answer is checked for [default with --fill: 5]
-    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u64).range(1..=64))]
-    pub holders: Option<u64>,
-
-    /// Give every name its holders before anything is measured
-    #[arg(long, conflicts_with = "files")]
-    pub fill: bool,
+    #[command(flatten)]
+    pub set: FileSetArgs,
 
     /// Join, say so, and be quiet
     #[arg(long)]
@@ -91,6 +74,30 @@ pub struct BenchArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+// The files of all peers.
+#[derive(Args)]
+pub struct FileSetArgs {
+    /// How many names there are [default: what gives each 5 holders]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub names: Option<u64>,
+
+    /// The exponent of Zipf's law, by which few names are wanted often; 0: all alike
+    #[arg(long, value_name = "X", default_value = "1", value_parser = exponent)]
+    pub zipf: f64,
+
+    /// Files of each peer; with 0 nobody joins [default: 100; with --fill, what it takes]
+    #[arg(long, value_name = "F", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    pub files: Option<u64>,
+
+    /// How many holders every name has, which each answer is checked for [default with --fill: 5]
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub holders: Option<u64>,
+
+    /// Give every name its holders before anything is measured
+    #[arg(long, conflicts_with = "files")]
+    pub fill: bool,
 }
 
 /// A duration of up to a day.

@@ -406,14 +406,8 @@ pub struct PeerArgs {
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
-    /// What to share, and where downloads go
-    #[arg(long, value_name = "DIR")]
-    pub folder: Option<String>,
-
-    /// A file that names more to share, one `name path` a line, wherever it lies; without --folder
-    /// nothing else is shared and downloads go to the current folder
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub manifest: Option<String>,
+    #[command(flatten)]
+    pub share: ShareArgs,
 
     /// Whose commands and answers the console has: napster, rede, or uc3m in one of its editions,
     /// of which fixed is the default. At a console of uc3m, CONNECT says who you are, opens the
@@ -421,15 +415,8 @@ pub struct PeerArgs {
     #[arg(long, value_name = "FAMILY[:PROFILE]", value_parser = legacy::family, default_value = "napster")]
     pub console: ConsoleProfile,
 
-    /// Share subfolders as well, under names such as Sub/aula1.mp4
-    #[arg(short, long)]
-    pub recursive: bool,
-
-    /// Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or
-    /// 'tmp/'; repeat for more. They come after those in the file .cardumeignore at the top of the
-    /// folder, and the last that matches decides ('!' shares after all)
-    #[arg(long, value_name = "GLOB")]
-    pub exclude: Vec<String>,
+    #[command(flatten)]
+    pub filter: FilterArgs,
 
     /// Whose peer this is; the name is registered if need be
     #[arg(long, value_name = "USER", env = "CARDUME_USER")]
@@ -444,6 +431,57 @@ pub struct PeerArgs {
     #[arg(long, value_name = "IP[:PORT]", value_parser = advertise)]
     pub advertise: Option<(IpAddr, Option<u16>)>,
 
+    #[command(flatten)]
+    pub transfer: TransferArgs,
+
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    #[command(flatten)]
+    pub storage: StorageArgs,
+
+    /// Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is
+    /// given
+    #[arg(long, value_name = "[IP:]PORT", value_parser = transport::udp_port, requires = "listen")]
+    pub udp: Option<(Option<IpAddr>, u16)>,
+
+    #[command(flatten)]
+    pub legacy: LegacyPeerArgs,
+    /// End with code 5 when there is no server, instead of trying again
+    #[arg(long)]
+    pub once: bool,
+}
+
+// What a peer shares.
+#[derive(Args)]
+pub struct ShareArgs {
+    /// What to share, and where downloads go
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<String>,
+
+    /// A file that names more to share, one `name path` a line, wherever it lies; without --folder
+    /// nothing else is shared and downloads go to the current folder
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub manifest: Option<String>,
+}
+
+// Which files of a folder are shared.
+#[derive(Args)]
+pub struct FilterArgs {
+    /// Share subfolders as well, under names such as Sub/aula1.mp4
+    #[arg(short, long)]
+    pub recursive: bool,
+
+    /// Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or
+    /// 'tmp/'; repeat for more. They come after those in the file .cardumeignore at the top of the
+    /// folder, and the last that matches decides ('!' shares after all)
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+}
+
+// Limits of uploads and downloads.
+#[derive(Args)]
+pub struct TransferArgs {
     /// Bytes a second that go out, over all uploads
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub upload_limit: Option<u64>,
@@ -455,14 +493,22 @@ pub struct PeerArgs {
     /// Uploads at once; the rest wait and are told their place
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub uploads: Option<u32>,
+}
 
+// Access to metrics and by HTTP.
+#[derive(Args)]
+pub struct HttpArgs {
     /// Who is told its figures, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,
 
     #[command(flatten)]
     pub hosts: HostArgs,
+}
 
+// Downloads and hashes on the disk.
+#[derive(Args)]
+pub struct StorageArgs {
     /// Make room for a download before its first byte, or not
     #[arg(long, value_enum, default_value = "full")]
     pub allocate: AllocateArg,
@@ -475,12 +521,11 @@ pub struct PeerArgs {
     /// Keep hashes in memory alone, whatever is said of a cache
     #[arg(long)]
     pub no_cache: bool,
+}
 
-    /// Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is
-    /// given
-    #[arg(long, value_name = "[IP:]PORT", value_parser = transport::udp_port, requires = "listen")]
-    pub udp: Option<(Option<IpAddr>, u16)>,
-
+// Ports of legacy protocols.
+#[derive(Args)]
+pub struct LegacyPeerArgs {
     /// Answer UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed,
     /// which is the default; repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m, requires = "listen")]
@@ -491,17 +536,14 @@ pub struct PeerArgs {
     /// Answer ufabc-json's JSON on the usual port
     #[arg(long, alias = "seed001")]
     pub ufabc_json: bool,
-    /// End with code 5 when there is no server, instead of trying again
-    #[arg(long)]
-    pub once: bool,
 }
 
 impl PeerArgs {
     /// The limits of the transfer rates.
     pub fn speed(&self) -> cardume::reactor::event_loop::RateLimits {
         cardume::reactor::event_loop::RateLimits {
-            upload: self.upload_limit,
-            download: self.download_limit,
+            upload: self.transfer.upload_limit,
+            download: self.transfer.download_limit,
             max_connections: 0,
         }
     }

@@ -53,23 +53,45 @@ pub struct Console {
     lang: Lang,
     out: StdStreams,
     err: StdStreams,
-    listens: bool,
+    input: Input,
     /// The output is the only purpose of this process.
     ends_with_reader: bool,
+    screen: Option<Screen>,
+    /// A buffer for one line.
+    line: Vec<u8>,
+}
+
+/// stdin and its lines.
+#[derive(Default)]
+struct Input {
+    listens: bool,
     /// stdin is a file, which never raises an edge.
     always_ready: bool,
+    /// The beginning of a line.
     typed: Vec<u8>,
     lines: VecDeque<String>,
     ended: bool,
-    /// The end of stdin was reported.
     end_reported: bool,
     /// The next line answers a question, which can be cancelled.
     is_asking: bool,
     /// The question was cancelled.
     cancelled: bool,
-    screen: Option<Screen>,
-    /// A buffer for one line.
-    line: Vec<u8>,
+}
+
+impl Input {
+    fn split(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    self.lines.push_back(String::from_utf8_lossy(&self.typed).into_owned());
+                    self.typed.clear();
+                }
+                // The line is too long for a command; its end is still found.
+                _ if self.typed.len() >= limits::COMMAND_BYTES => {}
+                _ => self.typed.push(*byte),
+            }
+        }
+    }
 }
 
 /// The drawings on a terminal.
@@ -118,15 +140,8 @@ impl Console {
             lang,
             out: outputs.out.clone(),
             err: outputs.err.clone(),
-            listens: false,
+            input: Input::default(),
             ends_with_reader: false,
-            always_ready: false,
-            typed: Vec::new(),
-            lines: VecDeque::new(),
-            ended: false,
-            end_reported: false,
-            is_asking: false,
-            cancelled: false,
             screen,
             line: Vec::new(),
         }
@@ -134,8 +149,8 @@ impl Console {
 
     /// Reads stdin from now on; `watched`: the poll reports stdin.
     pub fn read_stdin(&mut self, watched: bool) {
-        self.listens = true;
-        self.always_ready = !watched;
+        self.input.listens = true;
+        self.input.always_ready = !watched;
     }
 
     /// `shows`: end the process when the reader of stdout has gone.
@@ -153,10 +168,10 @@ impl Console {
     fn read(&mut self) -> bool {
         match terminal::read() {
             TerminalInput::None => return false,
-            TerminalInput::End if self.is_asking && self.style == Style::Typed => {
-                self.cancelled = true
+            TerminalInput::End if self.input.is_asking && self.style == Style::Typed => {
+                self.input.cancelled = true
             }
-            TerminalInput::End => self.ended = true,
+            TerminalInput::End => self.input.ended = true,
             TerminalInput::Some(bytes) => match &mut self.screen {
                 Some(Screen { editor: Some(editor), words, .. }) => {
                     let mut drawn = Vec::new();
@@ -165,33 +180,19 @@ impl Console {
                         editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn)
                     {
                         match edited {
-                            Edited::Line(line) => self.lines.push_back(line),
-                            Edited::End | Edited::Interrupt if self.is_asking => {
-                                self.cancelled = true
+                            Edited::Line(line) => self.input.lines.push_back(line),
+                            Edited::End | Edited::Interrupt if self.input.is_asking => {
+                                self.input.cancelled = true
                             }
-                            Edited::End | Edited::Interrupt => self.ended = true,
+                            Edited::End | Edited::Interrupt => self.input.ended = true,
                         }
                     }
                     self.err.put(&drawn);
                 }
-                _ => self.split(&bytes),
+                _ => self.input.split(&bytes),
             },
         }
         true
-    }
-
-    fn split(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                b'\n' => {
-                    self.lines.push_back(String::from_utf8_lossy(&self.typed).into_owned());
-                    self.typed.clear();
-                }
-                // The line is too long for a command; its end is still found.
-                _ if self.typed.len() >= limits::COMMAND_BYTES => {}
-                _ => self.typed.push(*byte),
-            }
-        }
     }
 
     fn print(&mut self, to_out: bool, text: &str) {
@@ -243,32 +244,33 @@ impl traits::ConsoleIo for Console {
             self.hide();
             self.show();
         }
-        if !self.listens {
+        if !self.input.listens {
             return None;
         }
         // Keys are read at once for the echo. Lines of a script stay in their pipe until needed.
-        let came = self.lines.is_empty()
-            && !self.ended
+        let came = self.input.lines.is_empty()
+            && !self.input.ended
             && (ready || self.style == Style::Typed)
             && self.read();
         // The rest in the pipe raises no new edge.
-        let part = (came && !self.ended).then_some(Typed::Part);
+        let part = (came && !self.input.ended).then_some(Typed::Part);
         if !ready {
             return part;
         }
-        if let Some(line) = self.lines.pop_front() {
-            self.is_asking = false;
+        if let Some(line) = self.input.lines.pop_front() {
+            self.input.is_asking = false;
             return Some(Typed::Line(address::numbered(&line)));
         }
-        if std::mem::take(&mut self.cancelled) {
+        if std::mem::take(&mut self.input.cancelled) {
             return Some(Typed::Interrupt);
         }
-        if self.ended && !self.end_reported {
-            if !self.typed.is_empty() {
-                let line = String::from_utf8_lossy(&std::mem::take(&mut self.typed)).into_owned();
+        if self.input.ended && !self.input.end_reported {
+            if !self.input.typed.is_empty() {
+                let line =
+                    String::from_utf8_lossy(&std::mem::take(&mut self.input.typed)).into_owned();
                 return Some(Typed::Line(address::numbered(&line)));
             }
-            self.end_reported = true;
+            self.input.end_reported = true;
             return Some(if self.style == Style::Typed {
                 Typed::Line("QUIT".into())
             } else {
@@ -302,11 +304,11 @@ impl traits::ConsoleIo for Console {
         }
         if let UiEvent::Prompt(prompt) = report {
             let asks = !matches!(prompt, Prompt::Menu | Prompt::Command);
-            if self.is_asking && !asks {
+            if self.input.is_asking && !asks {
                 // The question was not answered: the typed part of an answer is no command.
                 self.clear_line();
             }
-            self.is_asking = asks;
+            self.input.is_asking = asks;
         }
         match self.family.say(report, self.lang) {
             Output::Answer { line, note } => {
@@ -342,7 +344,9 @@ impl traits::ConsoleIo for Console {
                     self.err.put(format!("{}\n", text.trim_end()).as_bytes());
                 }
                 // A one-shot command asks only for the choice between contents.
-                _ if self.style == Style::OneShot && self.listens => self.err.put(text.as_bytes()),
+                _ if self.style == Style::OneShot && self.input.listens => {
+                    self.err.put(text.as_bytes())
+                }
                 _ => {}
             },
             Output::Silent => {
@@ -357,7 +361,10 @@ impl traits::ConsoleIo for Console {
     fn flush(&mut self) -> bool {
         let (out, err) = (self.out.flush(), self.err.flush());
         out || err
-            || (self.always_ready && self.listens && !self.end_reported && !self.lines.is_empty())
+            || (self.input.always_ready
+                && self.input.listens
+                && !self.input.end_reported
+                && !self.input.lines.is_empty())
     }
 
     fn is_abandoned(&self) -> bool {

@@ -43,10 +43,8 @@ pub(super) struct Conn {
     pub held: usize,
     pub connected: bool,
     lost: Option<(io::ErrorKind, String)>,
-    /// The address block of the remote side that began the connection.
-    pub inbound_from: Option<Block>,
-    /// The same during the handshake.
-    pub handshaking: Option<Block>,
+    /// `None` for an outbound connection.
+    pub inbound: Option<Admitted>,
     /// The connection has work in this iteration.
     pub dirty: bool,
     /// The time of the next timer.
@@ -57,6 +55,13 @@ pub(super) struct Conn {
     pub refusals: u32,
     /// quinn-proto has panicked: close the connection in the next iteration.
     pub broken: bool,
+}
+
+/// An inbound connection in the budgets of its endpoint.
+#[derive(Clone, Copy)]
+pub(super) struct Admitted {
+    pub from: Block,
+    pub handshaking: bool,
 }
 
 /// One stream.
@@ -97,8 +102,7 @@ impl Conn {
             held: 0,
             connected: false,
             lost: None,
-            inbound_from: None,
-            handshaking: None,
+            inbound: None,
             dirty: false,
             armed: None,
             ends_at: Some(ends_at),

@@ -31,7 +31,7 @@ use quinn_proto::{
 };
 use slab::Slab;
 
-use crate::os::net::quic::connection::{Conn, catch_panic};
+use crate::os::net::quic::connection::{Admitted, Conn, catch_panic};
 use crate::os::net::quic::endpoint::{Endpoint, Received};
 use crate::os::net::quic::socket::{TRAIN_BYTES, TRAINS};
 use crate::os::net::quic::stream::QuicStreamIo;
@@ -390,7 +390,7 @@ impl Quic {
                 let mut conn =
                     Conn::new(number, handle, *inner, None, now + limits::HANDSHAKE_TIMEOUT);
                 conn.dirty = true;
-                (conn.inbound_from, conn.handshaking) = (Some(block), Some(block));
+                conn.inbound = Some(Admitted { from: block, handshaking: true });
                 let key = conns.insert(conn);
                 endpoint.record_handle(handle, key);
                 dirty.push(key);
@@ -567,9 +567,10 @@ impl Quic {
             endpoint.stuck.insert(key);
         }
         if (drained || conn.is_decided())
-            && let Some(block) = conn.handshaking.take()
+            && let Some(inbound) = &mut conn.inbound
+            && std::mem::take(&mut inbound.handshaking)
         {
-            endpoint.handshaking.give_back(block, 1);
+            endpoint.handshaking.give_back(inbound.from, 1);
         }
         if drained {
             conn.fail(io::ErrorKind::ConnectionReset, "closed".into(), ready);
@@ -608,15 +609,14 @@ impl Quic {
             self.known.remove(&(to, *pinned.bytes()));
         }
         if conn.inner.is_none() && conn.held == 0 {
-            let (number, inbound_from, handshaking) =
-                (conn.endpoint, conn.inbound_from, conn.handshaking);
+            let (number, inbound) = (conn.endpoint, conn.inbound);
             self.conns.remove(key);
             if let Some(endpoint) = self.endpoints.get_mut(number) {
-                if let Some(block) = inbound_from {
-                    endpoint.inbound.give_back(block, 1);
-                }
-                if let Some(block) = handshaking {
-                    endpoint.handshaking.give_back(block, 1);
+                if let Some(inbound) = inbound {
+                    endpoint.inbound.give_back(inbound.from, 1);
+                    if inbound.handshaking {
+                        endpoint.handshaking.give_back(inbound.from, 1);
+                    }
                 }
                 endpoint.accepting.retain(|other| *other != key);
             }
