@@ -29,7 +29,7 @@ fn fails(codes: &[i32], lie: impl Fn(&mut FetchRequest) + Send + 'static) -> Don
 #[test]
 fn a_response_for_another_name_is_a_protocol_error() {
     fails(&[8], |asked| {
-        asked.head("b.mp4", 5, TAG, 0, 5, false);
+        asked.header("b.mp4", 5, TAG, 0, 5, false);
         asked.raw(b"hello");
     });
 }
@@ -38,7 +38,7 @@ fn a_response_for_another_name_is_a_protocol_error() {
 fn a_body_longer_than_announced_is_a_protocol_error() {
     let there = Dir::new();
     let from = fake_peer(|asked| {
-        asked.head("a.mp4", 10, TAG, 0, 5, true);
+        asked.header("a.mp4", 10, TAG, 0, 5, true);
         asked.raw(b"hello, this is more than five bytes\n");
     });
     let done = get(from, &there);
@@ -49,9 +49,9 @@ fn a_body_longer_than_announced_is_a_protocol_error() {
 #[test]
 fn pieces_of_two_versions_are_never_combined() {
     fails(&[4, 6, 8], |asked| {
-        asked.head("a.mp4", 10, TAG, 0, 5, true);
+        asked.header("a.mp4", 10, TAG, 0, 5, true);
         asked.raw(b"hello");
-        asked.head("a.mp4", 10, OTHER, 5, 5, false);
+        asked.header("a.mp4", 10, OTHER, 5, 5, false);
         asked.raw(b"world");
     });
 }
@@ -59,9 +59,9 @@ fn pieces_of_two_versions_are_never_combined() {
 #[test]
 fn a_size_that_changes_between_pieces_makes_no_file() {
     fails(&[4, 6, 8], |asked| {
-        asked.head("a.mp4", 10, TAG, 0, 5, true);
+        asked.header("a.mp4", 10, TAG, 0, 5, true);
         asked.raw(b"hello");
-        asked.head("a.mp4", 11, TAG, 5, 6, false);
+        asked.header("a.mp4", 11, TAG, 5, 6, false);
         asked.raw(b" world");
     });
 }
@@ -69,9 +69,9 @@ fn a_size_that_changes_between_pieces_makes_no_file() {
 #[test]
 fn pieces_out_of_order_are_a_protocol_error() {
     fails(&[8], |asked| {
-        asked.head("a.mp4", 10, TAG, 0, 5, true);
+        asked.header("a.mp4", 10, TAG, 0, 5, true);
         asked.raw(b"hello");
-        asked.head("a.mp4", 10, TAG, 0, 5, false);
+        asked.header("a.mp4", 10, TAG, 0, 5, false);
         asked.raw(b"hello");
     });
 }
@@ -93,19 +93,19 @@ fn impossible_numbers_are_a_protocol_error() {
         ("\"10\"", "0", "5"),
         ("null", "0", "5"),
     ] {
-        let head = format!(
+        let header = format!(
             "\"status\":\"FETCH_OK\",\"name\":\"a.mp4\",\"size\":{size},\"tag\":\"{TAG}\",\"from\":{from},\"length\":{length},\"more\":false"
         );
         let there = Dir::new();
-        let text = head.clone();
+        let text = header.clone();
         let done = get(
             fake_peer(move |asked| {
                 asked.raw(format!("{{\"id\":{},{text}}}\nhello", asked.fetch["id"]).as_bytes());
             }),
             &there,
         );
-        assert!([7, 8].contains(&done.code), "{head}: {done:#?}");
-        assert!(!there.has("a.mp4"), "{head}");
+        assert!([7, 8].contains(&done.code), "{header}: {done:#?}");
+        assert!(!there.has("a.mp4"), "{header}");
     }
 }
 
@@ -114,7 +114,7 @@ fn an_absurd_size_fails_at_once_and_leaves_no_file() {
     let there = Dir::new();
     let done = get(
         fake_peer(|asked| {
-            asked.head("a.mp4", 1 << 45, TAG, 0, 5, true);
+            asked.header("a.mp4", 1 << 45, TAG, 0, 5, true);
             asked.raw(b"hello");
         }),
         &there,
@@ -133,7 +133,7 @@ fn a_source_that_returns_after_an_early_end_is_resumed() {
         fake_peer(move |asked| {
             let from = usize::try_from(asked.from()).expect("a small number");
             let length = (content.len() - from).min(1 << 20);
-            asked.head("a.mp4", content.len() as u64, TAG, from as u64, length as u64, false);
+            asked.header("a.mp4", content.len() as u64, TAG, from as u64, length as u64, false);
             asked.raw(
                 &content
                     [from..from + if asked.nth % 2 == 0 { length } else { length.min(700_001) }],
@@ -154,7 +154,7 @@ fn a_source_with_a_new_version_at_each_request_is_given_up() {
             if asked.fetch.get("tag").is_some() {
                 return asked.refuse("changed", false);
             }
-            asked.head("a.mp4", 10, &format!("{:016x}", asked.nth), 0, 5, true);
+            asked.header("a.mp4", 10, &format!("{:016x}", asked.nth), 0, 5, true);
             asked.raw(b"hello");
         }),
         &there,

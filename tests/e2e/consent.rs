@@ -60,8 +60,8 @@ fn a_person_is_asked_once_for_each_requester_and_file() {
     assert_eq!(conn.outcome(json!({"method": "PING"})), "PONG");
     source.wait_for_stderr("asks for a.mp4");
     source.type_line("YES");
-    let head = conn.receive();
-    assert_eq!((&head["id"], &head["length"]), (&1.into(), &9.into()), "{head}");
+    let header = conn.receive();
+    assert_eq!((&header["id"], &header["length"]), (&1.into(), &9.into()), "{header}");
     conn.body(9);
     assert_eq!(conn.fetch("a.mp4"), b"all of it");
     conn.send_line("{\"id\":50,\"method\":\"FETCH\",\"name\":\"b.mp4\"}");
@@ -116,8 +116,8 @@ fn a_queued_request_receives_its_position_and_then_the_file() {
     let fetch = "{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}";
     let mut first = Native::open(source.at);
     first.send_line(fetch);
-    let head = first.receive();
-    assert_eq!(head["status"], "FETCH_OK", "{head}");
+    let header = first.receive();
+    assert_eq!(header["status"], "FETCH_OK", "{header}");
     let (mut second, mut third) = (Native::open(source.at), Native::open(source.at));
     second.send_line(fetch);
     assert_eq!(
@@ -128,8 +128,8 @@ fn a_queued_request_receives_its_position_and_then_the_file() {
     assert_eq!(third.receive(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 2}));
     // A cancelled request frees the slot, and the queue advances.
     drop(first);
-    let head = second.receive();
-    assert_eq!(head["status"], "FETCH_OK", "{head}");
+    let header = second.receive();
+    assert_eq!(header["status"], "FETCH_OK", "{header}");
     assert_eq!(third.receive(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1}));
     second.reset();
     assert_eq!(third.receive()["status"], "FETCH_OK");

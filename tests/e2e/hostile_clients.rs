@@ -223,9 +223,9 @@ fn a_half_closed_connection_still_receives_its_responses() {
     conn.receive();
     let mut content = Vec::new();
     loop {
-        let head = conn.receive();
-        content.extend(conn.body(head["length"].as_u64().expect("a number")));
-        if head["more"] == false {
+        let header = conn.receive();
+        content.extend(conn.body(header["length"].as_u64().expect("a number")));
+        if header["more"] == false {
             break;
         }
     }
@@ -475,11 +475,11 @@ fn more_than_sixteen_fetches_on_a_connection_are_too_many() {
     }
     let mut busy = 0;
     while busy < 4 {
-        let head = conn.receive();
-        if let Some(length) = head["length"].as_u64() {
+        let header = conn.receive();
+        if let Some(length) = header["length"].as_u64() {
             conn.body(length);
         }
-        busy += usize::from(head["error"]["code"] == "busy");
+        busy += usize::from(header["error"]["code"] == "busy");
     }
 }
 

@@ -83,8 +83,8 @@ fn is_incomplete(done: &Done, there: &Dir) {
 fn a_provider_that_pauses_during_a_file_delivers_the_whole_file() {
     let bytes = noise(31, 3_000_000);
     for wire in ["rede", "uc3m-2020"] {
-        let head: &[u8] = if wire == "rede" { b"" } else { b"0" };
-        let given = [head, &bytes].concat();
+        let header: &[u8] = if wire == "rede" { b"" } else { b"0" };
+        let given = [header, &bytes].concat();
         let provider = LegacyProvider::new(move |_, stream| {
             stream.write_all(&given[..1_310_720])?;
             // Longer than the silence that once counted as the end.

@@ -91,7 +91,7 @@ fn question(stream: &mut TcpStream) -> String {
 }
 
 /// The bytes before a file of this size, for each protocol.
-fn heads(size: usize) -> Vec<(&'static str, Vec<u8>)> {
+fn headers(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("uc3m-2020", b"0".to_vec()),
         ("uc3m-2024", b"0\0".to_vec()),
@@ -135,9 +135,9 @@ fn fails_with(code: i32, done: &Done) {
 #[test]
 fn each_legacy_protocol_downloads_a_file() {
     let bytes = noise(1, 3_000_017);
-    for (wire, head) in heads(bytes.len()) {
+    for (wire, header) in headers(bytes.len()) {
         let (provider, there) =
-            (LegacyProvider::answering(&[&head[..], &bytes].concat()), Dir::new());
+            (LegacyProvider::answering(&[&header[..], &bytes].concat()), Dir::new());
         let done = get("aula 1.mp4", &provider.from(wire), &there);
         is_unverified(&done, bytes.len());
         assert!(there.read("aula 1.mp4") == bytes, "{wire}");
@@ -159,10 +159,10 @@ fn each_legacy_protocol_downloads_a_file() {
 
 #[test]
 fn a_response_may_arrive_byte_by_byte_and_be_empty() {
-    for (wire, head) in heads(0).into_iter().filter(|(wire, _)| *wire != "rede") {
+    for (wire, header) in headers(0).into_iter().filter(|(wire, _)| *wire != "rede") {
         let provider = LegacyProvider::new(move |_, _, stream| {
             stream.set_nodelay(true)?;
-            head.iter().try_for_each(|byte| stream.write_all(&[*byte]))
+            header.iter().try_for_each(|byte| stream.write_all(&[*byte]))
         });
         let there = Dir::new();
         is_unverified(&get("empty.mp4", &provider.from(wire), &there), 0);
@@ -258,12 +258,12 @@ fn an_absurd_size_allocates_nothing() {
 #[test]
 fn bytes_beyond_the_announced_size_are_dropped() {
     let bytes = noise(3, 200_000);
-    for (wire, head) in heads(bytes.len())
+    for (wire, header) in headers(bytes.len())
         .into_iter()
         .filter(|(wire, _)| ["uc3m-2025", "uc3m-2024-plain", "ufabc-json"].contains(wire))
     {
         let (provider, there) = (
-            LegacyProvider::answering(&[&head[..], &bytes, &noise(4, 3 << 20)].concat()),
+            LegacyProvider::answering(&[&header[..], &bytes, &noise(4, 3 << 20)].concat()),
             Dir::new(),
         );
         is_unverified(&get("a.mp4", &provider.from(wire), &there), bytes.len());
@@ -274,11 +274,11 @@ fn bytes_beyond_the_announced_size_are_dropped() {
 #[test]
 fn a_stream_that_ends_early_is_retried_once() {
     let bytes = noise(5, 2_000_000);
-    for (wire, head) in heads(bytes.len())
+    for (wire, header) in headers(bytes.len())
         .into_iter()
         .filter(|(wire, _)| ["uc3m-2025", "ufabc-json"].contains(wire))
     {
-        let answer = [&head[..], &bytes].concat();
+        let answer = [&header[..], &bytes].concat();
         let provider = LegacyProvider::new(move |nth, _, stream| {
             stream.write_all(if nth == 0 { &answer[..900_000] } else { &answer })
         });
@@ -293,15 +293,16 @@ fn a_stream_that_ends_early_is_retried_once() {
 #[test]
 fn a_killed_stream_leaves_a_part_that_the_next_run_compares_and_completes() {
     let bytes = noise(6, 3_000_000);
-    for (wire, head) in
-        heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "uc3m-2020"].contains(wire))
+    for (wire, header) in headers(bytes.len())
+        .into_iter()
+        .filter(|(wire, _)| ["uc3m-2025", "uc3m-2020"].contains(wire))
     {
-        let (gate, answer) = (Gate::new(), [&head[..], &bytes].concat());
+        let (gate, answer) = (Gate::new(), [&header[..], &bytes].concat());
         let (held, mut changed) = (gate.clone(), answer.clone());
         // The file is another version by then: bytes of the old version must not remain.
         changed[2_000_000] ^= 1;
         changed.truncate(if wire == "uc3m-2020" { 2_500_000 } else { changed.len() });
-        let wanted = changed[head.len()..].to_vec();
+        let wanted = changed[header.len()..].to_vec();
         let provider = LegacyProvider::new(move |nth, _, stream| {
             if nth > 0 {
                 return stream.write_all(&changed);
@@ -383,8 +384,8 @@ fn a_part_without_our_record_is_left_alone() {
 fn an_existing_file_is_compared_and_never_written() {
     let bytes = noise(7, 700_000);
     let other = [&bytes[..600_000], &[!bytes[600_000]], &bytes[600_001..]].concat();
-    for (wire, head) in heads(bytes.len()) {
-        let provider = LegacyProvider::answering(&[&head[..], &bytes].concat());
+    for (wire, header) in headers(bytes.len()) {
+        let provider = LegacyProvider::answering(&[&header[..], &bytes].concat());
         let there = Dir::with("a.mp4", &bytes);
         let done = get("a.mp4", &provider.from(wire), &there);
         assert_eq!(done.succeeded().events("same").len(), 1, "{wire} {done:#?}");
@@ -400,9 +401,9 @@ fn an_existing_file_is_compared_and_never_written() {
 #[test]
 fn a_stream_is_written_to_a_file_and_to_a_pipe() {
     let bytes = noise(8, 2_500_000);
-    for (wire, head) in heads(bytes.len()) {
+    for (wire, header) in headers(bytes.len()) {
         let (provider, there) =
-            (LegacyProvider::answering(&[&head[..], &bytes].concat()), Dir::new());
+            (LegacyProvider::answering(&[&header[..], &bytes].concat()), Dir::new());
         let file = there.at("other.mp4").to_str().expect("UTF-8").to_owned();
         run(["get", "a.mp4", "--from", &provider.from(wire), "-o", &file]).succeeded();
         assert!(there.read("other.mp4") == bytes, "{wire}");
@@ -456,11 +457,14 @@ fn a_disk_that_is_too_small_is_7_at_the_start_when_the_size_is_announced() {
     let bytes = noise(9, 3 << 20);
     let outcomes: Vec<(Done, Vec<String>)> = ["uc3m-2025", "uc3m-2020"]
         .map(|wire| {
-            let head =
-                heads(bytes.len()).into_iter().find(|(known, _)| *known == wire).expect("a wire").1;
+            let header = headers(bytes.len())
+                .into_iter()
+                .find(|(known, _)| *known == wire)
+                .expect("a wire")
+                .1;
             let done = get(
                 "a.mp4",
-                &LegacyProvider::answering(&[&head[..], &bytes].concat()).from(wire),
+                &LegacyProvider::answering(&[&header[..], &bytes].concat()).from(wire),
                 &dir,
             );
             (done, dir.names())

@@ -109,14 +109,14 @@ impl Native {
     #[track_caller]
     pub fn fetch(&mut self, name: &str) -> Vec<u8> {
         let mut content = Vec::new();
-        let mut head = self.request(json!({"method": "FETCH", "name": name}));
+        let mut header = self.request(json!({"method": "FETCH", "name": name}));
         loop {
-            let length = head["length"].as_u64().unwrap_or_else(|| panic!("{head}"));
+            let length = header["length"].as_u64().unwrap_or_else(|| panic!("{header}"));
             content.extend(self.body(length));
-            if head["more"] != true {
+            if header["more"] != true {
                 return content;
             }
-            head = self.receive();
+            header = self.receive();
         }
     }
 
@@ -168,7 +168,7 @@ pub struct FetchRequest {
 
 impl FetchRequest {
     /// Sends the header of a body.
-    pub fn head(
+    pub fn header(
         &mut self,
         name: &str,
         size: u64,
@@ -178,8 +178,8 @@ impl FetchRequest {
         more: bool,
     ) -> bool {
         let (id, status) = (self.fetch["id"].clone(), "FETCH_OK");
-        let head = json!({"id": id, "status": status, "name": name, "size": size, "tag": tag, "from": from, "length": length, "more": more});
-        self.raw(format!("{head}\n").as_bytes())
+        let header = json!({"id": id, "status": status, "name": name, "size": size, "tag": tag, "from": from, "length": length, "more": more});
+        self.raw(format!("{header}\n").as_bytes())
     }
 
     /// Sends bytes; false when the connection is gone.

@@ -66,8 +66,8 @@ fn a_running_download_serves_and_announces_its_pieces() {
         let from = piece * PIECE as u64;
         let request = json!({"method": "FETCH", "root": what.root, "from": from, "length": PIECE});
         if held(piece) {
-            let head = conn.request(request);
-            let length = head["length"].as_u64().unwrap_or_else(|| panic!("{head}"));
+            let header = conn.request(request);
+            let length = header["length"].as_u64().unwrap_or_else(|| panic!("{header}"));
             let at = piece as usize * PIECE;
             assert!(conn.body(length) == what.bytes[at..at + length as usize], "piece {piece}");
         } else {
@@ -205,8 +205,8 @@ fn a_part_replaced_by_a_symlink_is_not_served() {
         }
         let mut conn = Native::open(requester.at);
         for piece in 0..6 {
-            let head = conn.request(json!({"method": "FETCH", "root": what.root, "from": piece * PIECE, "length": PIECE}));
-            if let Some(length) = head["length"].as_u64() {
+            let header = conn.request(json!({"method": "FETCH", "root": what.root, "from": piece * PIECE, "length": PIECE}));
+            if let Some(length) = header["length"].as_u64() {
                 assert!(
                     conn.body(length) == what.bytes[piece * PIECE..][..PIECE],
                     "a secret, hard: {hard}"

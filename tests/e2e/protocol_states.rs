@@ -68,7 +68,7 @@ fn a_long_join_is_answered_after_a_half_close_and_ends_with_its_connection() {
     conn.half_close();
     let received: Vec<Value> = std::iter::from_fn(|| conn.receive_or_end()).collect();
     let statuses: Vec<&str> =
-        received.iter().map(|head| head["status"].as_str().unwrap_or("refused")).collect();
+        received.iter().map(|header| header["status"].as_str().unwrap_or("refused")).collect();
     assert_eq!(statuses, ["JOIN_MORE", "JOIN_MORE", "JOIN_OK", "LS_OK"], "{received:?}");
     let mut requester = Native::open(server.at);
     wait_until("the peer is gone", || requester.holders("0-1.mp4").is_empty().then_some(()));
@@ -88,21 +88,21 @@ fn requests_before_a_protocol_error_are_answered_to_the_last_byte() {
         );
         let (mut bytes, mut list) = (Vec::new(), Vec::new());
         loop {
-            let head = conn.receive();
-            match head["status"].as_str() {
+            let header = conn.receive();
+            match header["status"].as_str() {
                 Some("FETCH_OK") => {
-                    bytes.extend(conn.body(head["length"].as_u64().expect("a length")))
+                    bytes.extend(conn.body(header["length"].as_u64().expect("a length")))
                 }
                 Some("PIECES_OK") => {
-                    list.extend(conn.body(head["length"].as_u64().expect("a length")))
+                    list.extend(conn.body(header["length"].as_u64().expect("a length")))
                 }
-                _ if head["event"] == "WAITING" => {}
+                _ if header["event"] == "WAITING" => {}
                 _ => {
                     assert!(
-                        head["id"].is_null()
+                        header["id"].is_null()
                             && ["bad_request", "too_large"]
-                                .contains(&head["error"]["code"].as_str().unwrap_or("")),
-                        "{head}"
+                                .contains(&header["error"]["code"].as_str().unwrap_or("")),
+                        "{header}"
                     );
                     break;
                 }

@@ -146,16 +146,16 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn send_line(&mut self, head: &Value) {
-        let _ = self.stream.write_all(format!("{head}\n").as_bytes());
+    pub fn send_line(&mut self, header: &Value) {
+        let _ = self.stream.write_all(format!("{header}\n").as_bytes());
     }
 
     /// Sends `head` ten times a second until the other side closes; incoming bytes are dropped.
-    pub fn chatter(&mut self, head: &Value) {
+    pub fn chatter(&mut self, header: &Value) {
         self.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
         let mut buffer = [0; 4_096];
         loop {
-            self.send_line(head);
+            self.send_line(header);
             match self.stream.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
@@ -216,9 +216,9 @@ impl Conn {
             _ if other => self.refuse(request, "not_found"),
             Some("HAVE") => self.send_line(&json!({"id": id, "status": "HAVE_OK", "root": what.root, "whole": true, "pieces": []})),
             Some("PIECES") => {
-                let head = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
+                let header = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
                     "from": 0, "length": what.list.len(), "more": false});
-                self.send_line(&head);
+                self.send_line(&header);
                 let _ = self.stream.write_all(&what.list);
             }
             Some("FETCH") => self.send_file(what, request),
@@ -243,14 +243,14 @@ impl Conn {
         let end = at + usize::try_from(wanted).unwrap_or(usize::MAX).min(size - at);
         loop {
             let next = end.min(at + PIECE);
-            let mut head = json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
+            let mut header = json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
                 "from": at, "length": next - at, "more": next < end});
             if what.proves && request["prove"] == true {
                 let value = &what.list[at / PIECE * 32..][..32];
-                head["value"] =
+                header["value"] =
                     value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
             }
-            self.send_line(&head);
+            self.send_line(&header);
             let _ = self.stream.write_all(&what.bytes[at..next]);
             at = next;
             if at == end {

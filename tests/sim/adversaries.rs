@@ -108,12 +108,12 @@ impl Adversary {
         }
         for mut conn in std::mem::take(&mut self.conns) {
             let mut goes_on = conn.moves();
-            for head in take_lines(&mut conn.got) {
+            for header in take_lines(&mut conn.got) {
                 self.oracle.count(|c| c.lies += 1);
                 if self.server.is_some() {
-                    self.lie_as_peer(&head, &mut conn)
+                    self.lie_as_peer(&header, &mut conn)
                 } else {
-                    self.lie_as_server(&head, &mut conn)
+                    self.lie_as_server(&header, &mut conn)
                 }
             }
             goes_on = goes_on && conn.moves();
@@ -153,9 +153,9 @@ impl Adversary {
         }
     }
 
-    fn lie_as_peer(&self, head: &Value, conn: &mut Conn) {
+    fn lie_as_peer(&self, header: &Value, conn: &mut Conn) {
         let rng = &self.rng;
-        if head["cardume"].is_u64() {
+        if header["cardume"].is_u64() {
             return match rng.below(12) {
                 0 => conn.send("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":20000}"),
                 1 => conn.send("{\"cardume\":2,\"error\":{\"code\":\"version\",\"retry\":false,\"text\":\"no\"}}"),
@@ -164,12 +164,12 @@ impl Adversary {
                 _ => conn.send("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
             };
         }
-        let id = head["id"].as_u64().unwrap_or(0);
-        if head["method"] != "FETCH" {
+        let id = header["id"].as_u64().unwrap_or(0);
+        if header["method"] != "FETCH" {
             return conn.send(&format!("{{\"id\":{id},\"status\":\"PONG\"}}"));
         }
-        let name = head["name"].as_str().unwrap_or("x");
-        let from = head["from"].as_u64().unwrap_or(0);
+        let name = header["name"].as_str().unwrap_or("x");
+        let from = header["from"].as_u64().unwrap_or(0);
         // Mostly the same size for each lie, so that downloads continue and meet further lies.
         let size = if from < 300_000 && !rng.once_in(5) {
             300_000
@@ -231,9 +231,9 @@ impl Adversary {
         }
     }
 
-    fn lie_as_server(&self, head: &Value, conn: &mut Conn) {
+    fn lie_as_server(&self, header: &Value, conn: &mut Conn) {
         let rng = &self.rng;
-        if head["cardume"].is_u64() {
+        if header["cardume"].is_u64() {
             return match rng.below(12) {
                 0 => conn.send("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
                 1 => conn.send("HTTP/1.1 200 OK\r\n"),
@@ -242,9 +242,9 @@ impl Adversary {
                 _ => conn.send("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":5000}"),
             };
         }
-        let id = head["id"].as_u64().unwrap_or(0);
-        let name = head["name"].as_str().unwrap_or("x").to_owned();
-        match head["method"].as_str() {
+        let id = header["id"].as_u64().unwrap_or(0);
+        let name = header["name"].as_str().unwrap_or("x").to_owned();
+        match header["method"].as_str() {
             Some("JOIN") if rng.once_in(4) => conn.send(&format!(
                 "{{\"id\":{id},\"error\":{{\"code\":\"in_use\",\"retry\":true,\"text\":\"mine\"}}}}"
             )),

@@ -407,20 +407,20 @@ impl Client {
                 return;
             };
             let line = &self.got[self.at..self.at + end];
-            let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
+            let header: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
                 panic!("{} said no JSON ({error}) to a {}", self.target, self.kind)
             });
             self.at += end + 1;
-            if head["status"] == "FETCH_OK" || head["status"] == "PIECES_OK" {
+            if header["status"] == "FETCH_OK" || header["status"] == "PIECES_OK" {
                 let number = |key: &str| {
-                    usize::try_from(head[key].as_u64().unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+                    usize::try_from(header[key].as_u64().unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
                 };
                 assert!(number("length") as u64 <= limits::BODY_BYTES, "a body that is too long");
                 self.body = Some(Body { left: number("length"), at: number("from") });
             }
-            if let Some(id) = head["id"].as_u64()
-                && (head["status"].is_string() || head["error"].is_object())
-                && head["more"] != true
+            if let Some(id) = header["id"].as_u64()
+                && (header["status"].is_string() || header["error"].is_object())
+                && header["more"] != true
             {
                 self.answered.push(id);
             }
@@ -430,10 +430,10 @@ impl Client {
     /// The response to one GET: its body must be the version named by the ETag.
     fn check_http(&mut self) {
         let Some(end) = self.got.windows(4).position(|four| four == b"\r\n\r\n") else { return };
-        let head = String::from_utf8_lossy(&self.got[..end]).into_owned();
+        let header = String::from_utf8_lossy(&self.got[..end]).into_owned();
         let field =
-            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        if !head.starts_with("HTTP/1.1 20") {
+            |name: &str| header.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        if !header.starts_with("HTTP/1.1 20") {
             return;
         }
         let tag = field("ETag: ").map(|tag| tag.trim_matches('"').to_owned()).unwrap_or_default();
@@ -449,10 +449,10 @@ impl Client {
         let version = self
             .oracle
             .version(self.target, &name, &tag)
-            .unwrap_or_else(|| panic!("an ETag of no version: {head}"));
+            .unwrap_or_else(|| panic!("an ETag of no version: {header}"));
         assert!(
             body.len() <= version.size - from && version.bytes()[from..from + body.len()] == *body,
-            "wrong bytes over HTTP: {head}"
+            "wrong bytes over HTTP: {header}"
         );
     }
 }

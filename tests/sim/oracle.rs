@@ -312,21 +312,21 @@ impl Oracle {
 
     /// Checks a line that a real host sent on an outbound connection.
     pub fn check_request(&self, ip: IpAddr, line: &[u8]) {
-        let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
+        let header: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
             panic!("a host sent a line that is no JSON ({error}): {line:?}")
         });
-        match head["method"].as_str() {
-            Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => {
+        match header["method"].as_str() {
+            Some("FETCH") if header["from"].as_u64().is_some_and(|from| from > 0) => {
                 self.count(|c| c.resumed += 1)
             }
             Some("UPDATE" | "JOIN") => {
                 let Some(disk) = self.disk(ip) else { return };
-                for file in head["files"].as_array().into_iter().flatten() {
+                for file in header["files"].as_array().into_iter().flatten() {
                     let name = file["name"].as_str().unwrap_or_default();
                     let partial = file["partial"] == true;
                     let there = disk.has(name) || (partial && disk.has(&format!("{name}.part")));
                     assert!(
-                        there || head["method"] == "JOIN",
+                        there || header["method"] == "JOIN",
                         "{ip} tells the index of {name}, which it does not have"
                     );
                     let Some(root) = file["root"].as_str() else { continue };

@@ -288,13 +288,13 @@ impl Provider {
         }
         for mut conn in std::mem::take(&mut self.conns) {
             let mut goes_on = conn.receive();
-            for head in take_lines(&mut conn.got) {
+            for header in take_lines(&mut conn.got) {
                 self.oracle.count(|c| c.lies += u64::from(!self.behaviour.is_honest()));
-                self.answer(&head, &mut conn, now);
+                self.answer(&header, &mut conn, now);
             }
             if now >= self.hashed_at {
-                for head in std::mem::take(&mut conn.pending) {
-                    self.pieces(&head, &mut conn, now);
+                for header in std::mem::take(&mut conn.pending) {
+                    self.pieces(&header, &mut conn, now);
                 }
             }
             if self.behaviour == Behaviour::Slow && conn.backoff_until > now {
@@ -387,13 +387,13 @@ impl Provider {
         if self.behaviour == Behaviour::HalfSize { size.div_ceil(2) } else { size }
     }
 
-    fn answer(&mut self, head: &Value, conn: &mut Conn, now: u64) {
-        if head["cardume"].is_u64() {
+    fn answer(&mut self, header: &Value, conn: &mut Conn, now: u64) {
+        if header["cardume"].is_u64() {
             const OPENING: &str = "{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000,\"max_head\":65536,\"caps\":[],\"nonce\":\"00\"}\n";
             return conn.out.push_back(Outgoing::Text(OPENING.into()));
         }
-        let id = head["id"].as_u64().unwrap_or(0);
-        match head["method"].as_str() {
+        let id = header["id"].as_u64().unwrap_or(0);
+        match header["method"].as_str() {
             Some("PING") => conn.send(&json!({"id": id, "status": "PONG"})),
             Some("LS") => {
                 let files: Vec<Value> =
@@ -402,49 +402,50 @@ impl Provider {
             }
             Some("CANCEL") => {
                 let before = conn.sends.len();
-                conn.sends.retain(|send| json!(send.id) != head["fetch"]);
+                conn.sends.retain(|send| json!(send.id) != header["fetch"]);
                 if conn.sends.len() < before {
-                    conn.refuse(head["fetch"].as_u64().unwrap_or(0), "cancelled");
+                    conn.refuse(header["fetch"].as_u64().unwrap_or(0), "cancelled");
                 }
                 conn.send(&json!({"id": id, "status": "CANCEL_OK"}));
             }
-            Some("FETCH") => self.fetch(head, conn),
-            Some("PIECES") if self.behaviour != Behaviour::Old => self.pieces(head, conn, now),
-            Some("HAVE") if self.behaviour != Behaviour::Old => self.have(head, conn),
+            Some("FETCH") => self.fetch(header, conn),
+            Some("PIECES") if self.behaviour != Behaviour::Old => self.pieces(header, conn, now),
+            Some("HAVE") if self.behaviour != Behaviour::Old => self.have(header, conn),
             _ => conn.refuse(id, "unsupported"),
         }
     }
 
-    fn file(&self, head: &Value) -> Option<usize> {
-        let by_root = self.behaviour != Behaviour::Old && head["root"].is_string();
+    fn file(&self, header: &Value) -> Option<usize> {
+        let by_root = self.behaviour != Behaviour::Old && header["root"].is_string();
         self.files.iter().position(|file| {
             if by_root {
-                head["root"] == file.root.as_str()
+                header["root"] == file.root.as_str()
             } else {
-                head["name"] == file.name.as_str()
+                header["name"] == file.name.as_str()
             }
         })
     }
 
-    fn fetch(&mut self, head: &Value, conn: &mut Conn) {
-        let id = head["id"].as_u64().unwrap_or(0);
-        if self.behaviour == Behaviour::Old && !head["name"].is_string() {
+    fn fetch(&mut self, header: &Value, conn: &mut Conn) {
+        let id = header["id"].as_u64().unwrap_or(0);
+        if self.behaviour == Behaviour::Old && !header["name"].is_string() {
             return conn.refuse(id, "bad_request");
         }
-        let Some(number) = self.file(head).filter(|_| self.behaviour != Behaviour::Refuses) else {
+        let Some(number) = self.file(header).filter(|_| self.behaviour != Behaviour::Refuses)
+        else {
             return conn.refuse(id, "not_found");
         };
         let file = &self.files[number];
         let size = self.size(file);
-        let from = head["from"].as_u64().unwrap_or(0);
-        if head["tag"].as_str().is_some_and(|tag| tag != file.tag) {
+        let from = header["from"].as_u64().unwrap_or(0);
+        if header["tag"].as_str().is_some_and(|tag| tag != file.tag) {
             return conn.refuse(id, "changed");
         }
         if from > size {
             return conn.refuse(id, "range");
         }
         let end = size
-            .min(head["length"].as_u64().map_or(u64::MAX, |length| from.saturating_add(length)));
+            .min(header["length"].as_u64().map_or(u64::MAX, |length| from.saturating_add(length)));
         let asked = from / limits::PIECE_BYTES..end.max(from + 1).div_ceil(limits::PIECE_BYTES);
         let lacks = match self.behaviour {
             Behaviour::Partial => asked.clone().any(|piece| !file.has.contains(&piece)),
@@ -505,15 +506,16 @@ impl Provider {
         conn.out.push_back(Outgoing::Bytes(bytes));
     }
 
-    fn pieces(&mut self, head: &Value, conn: &mut Conn, now: u64) {
-        let id = head["id"].as_u64().unwrap_or(0);
-        let Some(number) = self.file(head).filter(|_| self.behaviour != Behaviour::Refuses) else {
+    fn pieces(&mut self, header: &Value, conn: &mut Conn, now: u64) {
+        let id = header["id"].as_u64().unwrap_or(0);
+        let Some(number) = self.file(header).filter(|_| self.behaviour != Behaviour::Refuses)
+        else {
             return conn.refuse(id, "not_found");
         };
         let file = &self.files[number];
         if now < self.hashed_at {
             conn.send(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
-            return conn.pending.push(head.clone());
+            return conn.pending.push(header.clone());
         }
         let mut values = piece_tree::values(file.content.list().bytes());
         match self.behaviour {
@@ -526,11 +528,11 @@ impl Provider {
             _ => {}
         }
         let bytes = values.concat();
-        let from = usize::try_from(head["from"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+        let from = usize::try_from(header["from"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
         if from > bytes.len() {
             return conn.refuse(id, "range");
         }
-        let length = head["length"]
+        let length = header["length"]
             .as_u64()
             .and_then(|length| usize::try_from(length).ok())
             .unwrap_or(usize::MAX);
@@ -542,9 +544,10 @@ impl Provider {
         conn.out.push_back(Outgoing::Text(part.to_vec()));
     }
 
-    fn have(&mut self, head: &Value, conn: &mut Conn) {
-        let id = head["id"].as_u64().unwrap_or(0);
-        let Some(number) = self.file(head).filter(|_| self.behaviour != Behaviour::Refuses) else {
+    fn have(&mut self, header: &Value, conn: &mut Conn) {
+        let id = header["id"].as_u64().unwrap_or(0);
+        let Some(number) = self.file(header).filter(|_| self.behaviour != Behaviour::Refuses)
+        else {
             return conn.refuse(id, "not_found");
         };
         let file = &self.files[number];

@@ -73,8 +73,8 @@ impl Sniffer {
             if memchr::memmem::find(line, b"\"root\":\"").is_none() {
                 continue;
             }
-            let Ok(head) = serde_json::from_slice::<Value>(line) else { continue };
-            if let (Some(id), Some(root)) = (head["id"].as_u64(), head["root"].as_str()) {
+            let Ok(header) = serde_json::from_slice::<Value>(line) else { continue };
+            if let (Some(id), Some(root)) = (header["id"].as_u64(), header["root"].as_str()) {
                 let root = (!self.roots.contains_key(&id)).then(|| root.to_owned());
                 self.roots.insert(id, root);
             }
@@ -111,44 +111,46 @@ impl Sniffer {
                 self.deaf = true;
                 return;
             }
-            self.head(at, &line, oracle);
+            self.header(at, &line, oracle);
         }
     }
 
-    fn head(&mut self, at: SocketAddr, line: &[u8], oracle: &Oracle) {
+    fn header(&mut self, at: SocketAddr, line: &[u8], oracle: &Oracle) {
         oracle.log_wire(|| format!("{at} says {}", String::from_utf8_lossy(line)));
         let of_body = memchr::memmem::find(line, b"\"length\":").is_some();
         if !of_body && memchr::memmem::find(line, b"HAVE").is_none() {
             return;
         }
-        let head: Value = serde_json::from_slice(line)
+        let header: Value = serde_json::from_slice(line)
             .unwrap_or_else(|error| panic!("{at} says no JSON ({error})"));
-        if head["status"] == "HAVE_OK" || head["event"] == "HAVE" {
-            return claims(at.ip(), &head, oracle);
+        if header["status"] == "HAVE_OK" || header["event"] == "HAVE" {
+            return claims(at.ip(), &header, oracle);
         }
         let number = |key: &str| {
-            head[key].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX)
+            header[key]
+                .as_u64()
+                .and_then(|number| usize::try_from(number).ok())
+                .unwrap_or(usize::MAX)
         };
-        let text = |key: &str| head[key].as_str().unwrap_or_default();
-        let by_root = head["id"].as_u64().and_then(|id| self.roots.get(&id));
+        let text = |key: &str| header[key].as_str().unwrap_or_default();
+        let by_root = header["id"].as_u64().and_then(|id| self.roots.get(&id));
         let named = || oracle.version(at, text("name"), text("tag"));
-        let content = match by_root {
-            Some(None) => None,
-            Some(Some(root)) => Some(
-                oracle
-                    .content(root)
-                    .unwrap_or_else(|| panic!("{at} answers for a root that nobody has: {head}")),
-            ),
-            None => Some(named().unwrap_or_else(|| {
-                panic!("{at} gives a version of {} that never was: {head}", text("name"))
-            })),
-        };
-        let of = match (head["status"].as_str(), content) {
+        let content =
+            match by_root {
+                Some(None) => None,
+                Some(Some(root)) => Some(oracle.content(root).unwrap_or_else(|| {
+                    panic!("{at} answers for a root that nobody has: {header}")
+                })),
+                None => Some(named().unwrap_or_else(|| {
+                    panic!("{at} gives a version of {} that never was: {header}", text("name"))
+                })),
+            };
+        let of = match (header["status"].as_str(), content) {
             (Some("FETCH_OK"), Some(content)) => Of::File(content),
             (Some("PIECES_OK"), Some(content)) => {
                 assert!(
                     oracle.content(text("root")).is_some_and(|other| other.is(content)),
-                    "{at} gives the list of another content: {head}"
+                    "{at} gives the list of another content: {header}"
                 );
                 oracle.count(|c| c.lists += 1);
                 Of::List(content)
@@ -157,7 +159,7 @@ impl Sniffer {
             _ => return,
         };
         if let Some(content) = content {
-            assert_eq!(number("size"), content.size, "{at} says another size: {head}");
+            assert_eq!(number("size"), content.size, "{at} says another size: {header}");
         }
         oracle.count(|c| c.bodies += 1);
         self.body =
@@ -178,22 +180,22 @@ impl Body {
 }
 
 /// A real host announces its pieces.
-fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
-    let root = head["root"].as_str().unwrap_or_default();
+fn claims(ip: IpAddr, header: &Value, oracle: &Oracle) {
+    let root = header["root"].as_str().unwrap_or_default();
     let content = oracle
         .content(root)
-        .unwrap_or_else(|| panic!("{ip} has pieces of a root that nobody has: {head}"));
+        .unwrap_or_else(|| panic!("{ip} has pieces of a root that nobody has: {header}"));
     let Some(disk) = oracle.disk(ip) else { return };
     oracle.count(|c| c.claims += 1);
-    if head["whole"] == true {
+    if header["whole"] == true {
         return assert!(
             oracle.has_been(ip, None, content),
-            "{ip} says that it has all of what it never had: {head}"
+            "{ip} says that it has all of what it never had: {header}"
         );
     }
     // A download finished or dropped meanwhile was present at the announcement.
     let Some(bytes) = disk.part_of(&Meant::Root(root.to_owned())) else { return };
-    for run in head["pieces"].as_array().into_iter().flatten() {
+    for run in header["pieces"].as_array().into_iter().flatten() {
         let (first, count) = (run[0].as_u64().unwrap_or(u64::MAX), run[1].as_u64().unwrap_or(1));
         for piece in first..first + count {
             let right = content.piece(piece);
