@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cardume::client::command::{Command, DownloadTarget};
-use cardume::download::RetryPolicy;
+use cardume::download::types::RetryPolicy;
 use cardume::limits;
 use cardume::os::fs::allowed_dir::AllowedDir;
 use cardume::os::fs::folder::Folder;

@@ -1,9 +1,8 @@
-//! When each download wants to be woken, in order of time: the first of them is one look-up.
+//! The timers of all downloads, in order of time: the earliest is one look-up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// The deadlines of downloads, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     by_download: BTreeMap<u64, Instant>,
@@ -11,7 +10,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Sets the deadline of a download; `None`: it has none.
+    /// Sets the timer of a download; `None` clears it.
     pub(super) fn set(&mut self, download: u64, deadline: Option<Instant>) {
         let before = match deadline {
             Some(at) => self.by_download.insert(download, at),
@@ -23,9 +22,14 @@ impl Deadlines {
         }
     }
 
-    /// The first of all.
+    /// The earliest timer.
     pub(super) fn first(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// The downloads whose timers are due, by number.
+    pub(super) fn due(&self, now: Instant) -> BTreeSet<u64> {
+        self.by_time.range(..=(now, u64::MAX)).map(|(_, download)| *download).collect()
     }
 }
 
@@ -43,6 +47,7 @@ mod tests {
         deadlines.set(1, Some(later));
         deadlines.set(2, Some(now));
         assert_eq!(deadlines.first(), Some(now));
+        assert_eq!(deadlines.due(now), BTreeSet::from([2]));
         deadlines.set(2, Some(later + Duration::from_secs(1)));
         assert_eq!(deadlines.first(), Some(later));
         deadlines.set(1, None);

@@ -1,16 +1,19 @@
-//! One download, or one list, from a legacy peer: one connection, one request, then all bytes in order.
+//! One download, or one list, from a legacy peer: one connection, one request, then all bytes in
+//! order.
 //!
 //! ```text
-//!   Connecting --link is there--> Asking --yes--> Receiving --the end--> Settling --> over
-//!        ^  '--lost--v              '--no--> the next one who has it       |
-//!        '-------- Resting <------------------ended early-----------------'
+//!   Connecting --established--> Requesting --accepted--> Receiving --end--> Finalizing --> over
+//!        ^  '--lost--v              '--refused--> next source   |
+//!        '------ BackingOff <-----------------ended early-------'
 //! ```
 //!
-//! Nobody can be asked for a part of a file, so one giver at a time is asked for all of it, and whatever goes wrong, it comes once more from its first
-//! byte on. Nothing proves its bytes. What old wires leave open, the end of an empty answer for one, is settled here.
+//! Legacy protocols have no ranges: one source at a time sends the whole file, and every retry
+//! begins with the first byte. Nothing verifies the bytes. Ambiguities of those protocols, such as
+//! the end of an empty response, are resolved here.
 //!
-//! What ends a file: the last byte where its size was said; else the end of the link (FIN), which is all that those wires have. A reset or silence is
-//! no end. Where no size was said and no end comes, the download fails as [`Failure::Unended`], and the bytes stay in the `.part`.
+//! The end of a file is its last byte where its size is known. Otherwise only FIN is an end, not a
+//! reset or silence. Without either the download fails as [`Failure::Unended`], and the bytes stay
+//! in the `.part`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,8 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::connection::legacy::{Last, LegacyClient, LegacyStep};
-use crate::download::download::disk;
-use crate::download::{Ctx, LegacySource, Outcome, RetryPolicy};
+use crate::download::types::{Ctx, LegacySource, Outcome, RetryPolicy, disk_failure};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
@@ -30,100 +32,108 @@ use crate::storage::partial_file::Finalized;
 use crate::storage::sequential_file::SequentialFile;
 use crate::ui::event::{Failure, UiEvent, WaitReason};
 
-/// What is asked for.
+/// What a legacy peer is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// The file.
+pub(super) enum StreamGoal {
     File,
-    /// What its giver shares.
+    /// The list of files.
     List,
-    /// The same, because its answer was empty: is the file?
-    Doubt,
+    /// The list of files, after an empty response: is the file really empty?
+    ConfirmEmpty,
 }
 
-/// One download of that kind.
 pub(super) struct LegacyStream {
     pub(super) name: RelativeName,
-    wanted: Wanted,
-    /// The first one is asked.
+    goal: StreamGoal,
+    /// The first source is asked.
     sources: VecDeque<LegacySource>,
     retry_policy: RetryPolicy,
     state: StreamState,
-    stream: Option<Rc<SequentialFile>>,
-    /// The size that a header of two meanings names.
-    guess: Option<u64>,
-    /// The provider that was found to put no length before the bytes.
-    plain: Option<SocketAddr>,
-    /// The link ended with so many bytes of a guessed size.
-    cut: Option<u64>,
-    /// So many bytes came from a provider that did not tell whether they are all.
-    unended: Option<u64>,
-    /// How often in a row it was lost.
-    attempts: u32,
-    /// The most that ever came in one go.
-    best: u64,
-    /// When that grew.
-    last_received: Instant,
-    /// How many bytes were here when that last changed, and when it did.
-    seen: (u64, Instant),
-    begun: bool,
-    told_at: Instant,
-    wait_reason: Option<WaitReason>,
+    /// `None` before the first byte.
+    file: Option<Rc<SequentialFile>>,
+    length: LengthGuess,
+    progress: StreamProgress,
     due_at: Instant,
 }
 
 enum StreamState {
-    Resting(Instant),
+    BackingOff(Instant),
     Connecting(ConnId),
-    Asking(ConnId, LegacyClient),
+    Requesting(ConnId, LegacyClient),
     Receiving(ConnId, LegacyClient),
-    /// All is here; the disk is asked then whether it has it.
-    Settling(Instant),
+    /// Every byte is here: ask the disk whether all is written.
+    Finalizing(Instant),
+}
+
+/// What is known of a length that the protocol leaves ambiguous.
+#[derive(Default)]
+struct LengthGuess {
+    /// The size, if the ambiguous header is a length.
+    size: Option<u64>,
+    /// The source that sends no length before the bytes.
+    plain: Option<SocketAddr>,
+    /// The bytes received when the connection ended before the guessed size.
+    cut: Option<u64>,
+    /// The bytes received from a source that did not mark the end.
+    unended: Option<u64>,
+}
+
+struct StreamProgress {
+    /// Consecutive losses.
+    attempts: u32,
+    /// The most bytes of one attempt: repeated bytes are no progress.
+    best: u64,
+    last_received: Instant,
+    /// The bytes of this attempt, and their last change.
+    seen: (u64, Instant),
+    has_begun: bool,
+    reported_at: Instant,
+    wait_reason: Option<WaitReason>,
 }
 
 impl LegacyStream {
-    /// Asks the first of these, and the next where that one has nothing.
+    /// Asks the first source, and the next where that one does not have the file.
     pub(super) fn new(
         name: RelativeName,
-        wanted: Wanted,
-        givers: VecDeque<LegacySource>,
-        patience: RetryPolicy,
-        around: &mut Ctx<'_, '_>,
+        goal: StreamGoal,
+        sources: VecDeque<LegacySource>,
+        retry_policy: RetryPolicy,
+        ctx: &mut Ctx<'_, '_>,
     ) -> LegacyStream {
-        let now = around.io.now;
-        let mut streamed = LegacyStream {
+        let now = ctx.io.now;
+        let mut download = LegacyStream {
             name,
-            wanted,
-            sources: givers,
-            retry_policy: patience,
-            state: StreamState::Resting(now),
-            stream: None,
-            guess: None,
-            plain: None,
-            cut: None,
-            unended: None,
-            attempts: 0,
-            best: 0,
-            last_received: now,
-            seen: (0, now),
-            begun: false,
-            told_at: now,
-            wait_reason: None,
+            goal,
+            sources,
+            retry_policy,
+            state: StreamState::BackingOff(now),
+            file: None,
+            length: LengthGuess::default(),
+            progress: StreamProgress {
+                attempts: 0,
+                best: 0,
+                last_received: now,
+                seen: (0, now),
+                has_begun: false,
+                reported_at: now,
+                wait_reason: None,
+            },
             due_at: now,
         };
-        streamed.connect(around);
-        streamed
+        download.connect(ctx);
+        download
     }
 
-    fn connect(&mut self, around: &mut Ctx<'_, '_>) {
-        let Some(giver) = self.sources.front() else { return };
-        let bind = around.bind.filter(|ip| {
-            ip.is_ipv4() == giver.at.is_ipv4() && ip.is_loopback() == giver.at.ip().is_loopback()
-        });
-        self.state = StreamState::Connecting(around.io.connect(giver.at, bind));
+    /// Connects to the first source.
+    fn connect(&mut self, ctx: &mut Ctx<'_, '_>) {
+        let Some(source) = self.sources.front() else {
+            debug_assert!(false, "a stream without sources is over");
+            return;
+        };
+        self.state = StreamState::Connecting(ctx.connect(source.at));
     }
 
-    /// Its connection, until that is established.
+    /// The connection that is being established.
     pub(super) fn connecting(&self) -> Option<ConnId> {
         match self.state {
             StreamState::Connecting(conn) => Some(conn),
@@ -131,53 +141,52 @@ impl LegacyStream {
         }
     }
 
-    /// Its link, while it has one.
-    pub(super) fn link(&self) -> Option<ConnId> {
+    pub(super) fn conn(&self) -> Option<ConnId> {
         match &self.state {
-            StreamState::Connecting(link)
-            | StreamState::Asking(link, _)
-            | StreamState::Receiving(link, _) => Some(*link),
-            StreamState::Resting(_) | StreamState::Settling(_) => None,
+            StreamState::Connecting(conn)
+            | StreamState::Requesting(conn, _)
+            | StreamState::Receiving(conn, _) => Some(*conn),
+            StreamState::BackingOff(_) | StreamState::Finalizing(_) => None,
         }
     }
 
-    /// What of it is here, for those who watch it.
-    pub(super) fn shown(&self) -> Option<Rc<SequentialFile>> {
-        self.stream.clone()
+    /// The bytes for a player.
+    pub(super) fn view(&self) -> Option<Rc<SequentialFile>> {
+        self.file.clone()
     }
 
-    /// True while it only tries to find a source again.
+    /// True while the download only retries a lost source.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.state, StreamState::Resting(_))
-            || (matches!(self.state, StreamState::Connecting(_)) && self.attempts > 0)
+        matches!(self.state, StreamState::BackingOff(_))
+            || (matches!(self.state, StreamState::Connecting(_)) && self.progress.attempts > 0)
     }
 
-    /// True for a list, which has no name of its own.
     pub(super) fn is_list(&self) -> bool {
-        self.wanted == Wanted::List
+        self.goal == StreamGoal::List
     }
 
-    /// The link is there: asks.
+    /// The connection is established: sends the request.
     pub(super) fn connected(&mut self, io: &mut Io<'_>) -> Option<Outcome> {
-        let (StreamState::Connecting(id), Some(giver)) = (&self.state, self.sources.front()) else {
+        let (StreamState::Connecting(id), Some(source)) = (&self.state, self.sources.front())
+        else {
             return None;
         };
         let (id, now) = (*id, io.now);
-        let link = io.connection(id)?;
-        let foreign = match self.wanted {
-            Wanted::File => Some(LegacyClient::file(
-                giver.speaks,
-                &giver.remote,
-                giver.at,
-                self.plain == Some(giver.at),
-                &mut link.send_queue,
+        let conn = io.connection(id)?;
+        let client = match self.goal {
+            StreamGoal::File => Some(LegacyClient::file(
+                source.speaks,
+                &source.remote,
+                source.at,
+                self.length.plain == Some(source.at),
+                &mut conn.send_queue,
                 now,
             )),
-            Wanted::List | Wanted::Doubt => {
-                LegacyClient::list(giver.speaks, &mut link.send_queue, now)
+            StreamGoal::List | StreamGoal::ConfirmEmpty => {
+                LegacyClient::list(source.speaks, &mut conn.send_queue, now)
             }
         };
-        let Some(foreign) = foreign else {
+        let Some(client) = client else {
             return self.give_up(
                 Failure::Refused(ErrorReply::new(
                     ErrorCode::Unsupported,
@@ -186,289 +195,288 @@ impl LegacyStream {
                 io,
             );
         };
-        if self.wanted != Wanted::File {
-            link.max_header = limits::LEGACY_LIST_BYTES + 1;
+        if self.goal != StreamGoal::File {
+            conn.max_header = limits::LEGACY_LIST_BYTES + 1;
         }
-        link.deadline = Some(foreign.deadline());
-        self.seen = (0, now);
+        conn.deadline = Some(client.deadline());
+        self.progress.seen = (0, now);
         self.due_at = now + limits::TAKEOVER_INTERVAL;
-        self.state = StreamState::Asking(id, foreign);
+        self.state = StreamState::Requesting(id, client);
         None
     }
 
-    /// Bytes have come.
-    pub(super) fn received(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let mut asks_a_person = false;
-        while let StreamState::Asking(id, foreign) = &mut self.state {
-            let (id, now) = (*id, around.io.now);
-            let link = around.io.connection(id)?;
-            let step = foreign.step(&mut link.recv_buffer, now);
-            link.deadline = Some(foreign.deadline());
+    /// Bytes arrived.
+    pub(super) fn received(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let mut needs_consent = false;
+        while let StreamState::Requesting(id, client) = &mut self.state {
+            let (id, now) = (*id, ctx.io.now);
+            let conn = ctx.io.connection(id)?;
+            let step = client.step(&mut conn.recv_buffer, now);
+            conn.deadline = Some(client.deadline());
             match step {
                 Ok(LegacyStep::Wait) => {
-                    if asks_a_person {
-                        self.stall(WaitReason::Consent, around.io);
+                    if needs_consent {
+                        self.wait(WaitReason::Consent, ctx.io);
                     }
                     return None;
                 }
-                Ok(LegacyStep::Waits) => asks_a_person = true,
+                Ok(LegacyStep::Waits) => needs_consent = true,
                 Ok(LegacyStep::Bytes { size }) => {
-                    if let Err(error) = self.begin(size, None, around) {
-                        return Some(self.failed(&error));
+                    if let Err(error) = self.begin(size, None, ctx) {
+                        return Some(self.fail(&error));
                     }
                 }
                 Ok(LegacyStep::Guess { size }) => {
-                    if let Err(error) = self.begin(None, Some(size), around) {
-                        return Some(self.failed(&error));
+                    if let Err(error) = self.begin(None, Some(size), ctx) {
+                        return Some(self.fail(&error));
                     }
                 }
-                Err(refusal) => return self.refused(refusal, around),
+                Err(error) => return self.refused(error, ctx),
             }
         }
-        self.look_for_the_end(around)
+        self.check_end(ctx)
     }
 
-    /// All that follow are bytes of the file.
+    /// The header is complete: all following bytes belong to the file. `guess`: the size, if an
+    /// ambiguous header is a length.
     fn begin(
         &mut self,
         size: Option<u64>,
         guess: Option<u64>,
-        around: &mut Ctx<'_, '_>,
+        ctx: &mut Ctx<'_, '_>,
     ) -> Result<(), FsError> {
-        self.guess = guess;
-        let Some(giver) = self.sources.front() else { return Ok(()) };
-        let stream = match &self.stream {
-            Some(stream) => {
-                stream.restart(size)?;
-                Rc::clone(stream)
+        self.length.size = guess;
+        let Some(source) = self.sources.front() else { return Ok(()) };
+        let file = match &self.file {
+            Some(file) => {
+                file.restart(size)?;
+                Rc::clone(file)
             }
-            None => Rc::new(around.storage.stream(&self.name, giver.at, size)?),
+            None => Rc::new(ctx.storage.stream(&self.name, source.at, size)?),
         };
-        self.stream = Some(Rc::clone(&stream));
-        self.wait_reason = None;
-        let now = around.io.now;
-        self.seen = (0, now);
-        if !std::mem::replace(&mut self.begun, true) {
-            self.told_at = now;
-            around.io.tell(UiEvent::Begun {
+        self.file = Some(Rc::clone(&file));
+        self.progress.wait_reason = None;
+        let now = ctx.io.now;
+        self.progress.seen = (0, now);
+        if !std::mem::replace(&mut self.progress.has_begun, true) {
+            self.progress.reported_at = now;
+            ctx.io.tell(UiEvent::Begun {
                 name: self.name.clone(),
-                from: giver.at,
+                from: source.at,
                 held: 0,
                 size: size.or(guess).unwrap_or(0),
             });
         }
-        let state = std::mem::replace(&mut self.state, StreamState::Resting(now));
-        let StreamState::Asking(id, foreign) = state else { return Ok(()) };
-        self.state = StreamState::Receiving(id, foreign);
-        let Some(link) = around.io.connection(id) else { return Ok(()) };
-        link.deadline = None;
-        link.idle_timeout = Some(limits::READ_TIMEOUT);
-        if let Err(error) = link.recv_buffer.expect(
-            Rc::clone(&stream) as Rc<_>,
+        let state = std::mem::replace(&mut self.state, StreamState::BackingOff(now));
+        let StreamState::Requesting(id, client) = state else { return Ok(()) };
+        self.state = StreamState::Receiving(id, client);
+        let Some(conn) = ctx.io.connection(id) else { return Ok(()) };
+        conn.deadline = None;
+        conn.idle_timeout = Some(limits::READ_TIMEOUT);
+        if let Err(error) = conn.recv_buffer.expect(
+            Rc::clone(&file) as Rc<_>,
             0,
             size.or(guess).unwrap_or(limits::DOWNLOAD_BYTES),
         ) {
-            return Err(stream.failure().unwrap_or_else(|| error.into()));
+            return Err(file.failure().unwrap_or_else(|| error.into()));
         }
         Ok(())
     }
 
-    /// Are as many bytes here as were said? What comes behind them is nobody's.
-    fn look_for_the_end(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let (StreamState::Receiving(id, _), Some(stream)) = (&self.state, &self.stream) else {
+    /// Ends the download once every byte is here. Bytes behind the end are ignored.
+    fn check_end(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let (StreamState::Receiving(id, _), Some(file)) = (&self.state, &self.file) else {
             return None;
         };
         let id = *id;
-        if stream.size().is_some_and(|size| stream.have() >= size) {
-            return self.whole(id, around);
+        if file.size().is_some_and(|size| file.have() >= size) {
+            return self.finish(id, ctx);
         }
-        if self.guess.is_some_and(|guess| stream.have() >= guess) {
-            // Only more bytes tell that there was no length: they are asked for anew, for the header was the front of the file.
+        if self.length.size.is_some_and(|guess| file.have() >= guess) {
+            // More bytes than the length: the header was the beginning of the file.
             let more =
-                around.io.connection(id).is_some_and(|link| !link.recv_buffer.header().is_empty());
-            return if more { self.ask_plainly(around) } else { None };
+                ctx.io.connection(id).is_some_and(|conn| !conn.recv_buffer.header().is_empty());
+            return if more { self.request_plain(ctx) } else { None };
         }
-        let receiving =
-            around.io.connection(id).is_some_and(|link| link.recv_buffer.is_receiving());
-        // A stream without an end is no file.
-        if receiving {
-            None
-        } else {
-            self.give_up(Failure::Protocol("a file of an absurd size".into()), around.io)
+        if ctx.io.connection(id).is_some_and(|conn| conn.recv_buffer.is_receiving()) {
+            return None;
         }
+        self.give_up(Failure::Protocol("a file of an absurd size".into()), ctx.io)
     }
 
-    /// What was taken for a length was the beginning of the file: asks for it once more.
-    fn ask_plainly(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        self.plain = self.sources.front().map(|giver| giver.at);
-        if self.stream.as_ref().is_some_and(|stream| !stream.may_restart()) {
-            return self.leave_unended(around.io);
+    /// The guessed length was the beginning of the file: requests the file once more.
+    fn request_plain(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        self.length.plain = self.sources.front().map(|source| source.at);
+        if self.file.as_ref().is_some_and(|file| !file.may_restart()) {
+            return self.end_unmarked(ctx.io);
         }
-        self.drop_link(around.io);
-        self.connect(around);
+        self.drop_conn(ctx.io);
+        self.connect(ctx);
         None
     }
 
-    /// Nothing more comes, and nothing says that this is all.
-    fn leave_unended(&mut self, io: &mut Io<'_>) -> Option<Outcome> {
-        let stream = self.stream.as_ref();
-        self.unended = stream.map(|stream| stream.have());
-        if stream.is_some_and(|stream| !stream.may_restart()) {
+    /// No more bytes come, and nothing marks the end of the file.
+    fn end_unmarked(&mut self, io: &mut Io<'_>) -> Option<Outcome> {
+        let file = self.file.as_ref();
+        self.length.unended = file.map(|file| file.have());
+        if file.is_some_and(|file| !file.may_restart()) {
             self.sources.truncate(1);
         }
         self.give_up(Failure::NoSource(self.name.clone()), io)
     }
 
-    /// Before a byte was stored, no more can come: what has come is the file, or nobody knows.
-    fn last_words(&mut self, last: Last, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    /// The response ended before a byte was stored: the header is the whole file, or its end is
+    /// unknown.
+    fn end_before_body(&mut self, last: Last, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let size = if let Last::All(size) = last { Some(size) } else { None };
-        if let Err(error) = self.begin(size, None, around) {
-            return Some(self.failed(&error));
+        if let Err(error) = self.begin(size, None, ctx) {
+            return Some(self.fail(&error));
         }
         match last {
-            Last::All(_) => self.look_for_the_end(around),
-            Last::Unclear => self.leave_unended(around.io),
+            Last::All(_) => self.check_end(ctx),
+            Last::Unclear => self.end_unmarked(ctx.io),
         }
     }
 
-    /// The last byte is here.
-    fn whole(&mut self, id: ConnId, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        if let Some(link) = around.io.connection(id) {
-            if link.recv_buffer.header().is_empty() { link.finish() } else { link.drop_now() }
+    /// Every byte is here: closes the connection.
+    fn finish(&mut self, id: ConnId, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        if let Some(conn) = ctx.io.connection(id) {
+            if conn.recv_buffer.header().is_empty() { conn.finish() } else { conn.drop_now() }
         }
-        self.state = StreamState::Settling(around.io.now);
-        self.due(around)
+        self.state = StreamState::Finalizing(ctx.io.now);
+        self.due(ctx)
     }
 
-    /// The other side will send no more.
-    pub(super) fn ended(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        if let StreamState::Asking(id, foreign) = &self.state
-            && let Some(link) = around.io.connection(*id)
-            && let Some(last) = foreign.last(&mut link.recv_buffer)
+    /// The source sends no more.
+    pub(super) fn ended(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        if let StreamState::Requesting(id, client) = &self.state
+            && let Some(conn) = ctx.io.connection(*id)
+            && let Some(last) = client.last(&mut conn.recv_buffer)
         {
-            return self.last_words(last, around);
+            return self.end_before_body(last, ctx);
         }
-        let have = self.stream.as_ref().map_or(0, |stream| stream.have());
+        let have = self.file.as_ref().map_or(0, |file| file.have());
         match &self.state {
-            StreamState::Receiving(..) if self.guess.is_some_and(|guess| have < guess) => {
-                // A cut file of the form with a length, or a short one of the form without: once more tells, or nothing does.
-                if self.cut.replace(have) == Some(have) {
-                    self.leave_unended(around.io)
+            StreamState::Receiving(..) if self.length.size.is_some_and(|guess| have < guess) => {
+                // A cut file with a length, or a short file without. Retry once: the same end
+                // twice stays ambiguous.
+                if self.length.cut.replace(have) == Some(have) {
+                    self.end_unmarked(ctx.io)
                 } else {
-                    self.lose(around)
+                    self.lose(ctx)
                 }
             }
             StreamState::Receiving(id, _)
-                if self.stream.as_ref().is_some_and(|stream| stream.size().is_none()) =>
+                if self.file.as_ref().is_some_and(|file| file.size().is_none()) =>
             {
                 let id = *id;
-                self.whole(id, around)
+                self.finish(id, ctx)
             }
-            StreamState::Asking(..) if self.wanted != Wanted::File => self.listed(around),
-            StreamState::Asking(id, foreign) if foreign.leaves_open() => {
+            StreamState::Requesting(..) if self.goal != StreamGoal::File => self.list_received(ctx),
+            StreamState::Requesting(id, client) if client.leaves_open() => {
                 let id = *id;
-                if let Some(link) = around.io.connection(id) {
-                    link.drop_now();
+                if let Some(conn) = ctx.io.connection(id) {
+                    conn.drop_now();
                 }
-                self.wanted = Wanted::Doubt;
-                self.connect(around);
+                self.goal = StreamGoal::ConfirmEmpty;
+                self.connect(ctx);
                 None
             }
-            _ => self.lose(around),
+            _ => self.lose(ctx),
         }
     }
 
-    /// The list has ended.
-    fn listed(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let (StreamState::Asking(id, foreign), Some(giver)) = (&self.state, self.sources.front())
+    /// The list is complete: ends the download of a list, or confirms that a file is empty.
+    fn list_received(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let (StreamState::Requesting(id, client), Some(source)) =
+            (&self.state, self.sources.front())
         else {
             return None;
         };
-        let (id, from) = (*id, giver.at);
-        let link = around.io.connection(id)?;
-        link.finish();
-        if self.wanted == Wanted::List {
-            return Some(Outcome::Listed { from, names: Ok(foreign.names(&link.recv_buffer)) });
+        let (id, from) = (*id, source.at);
+        let conn = ctx.io.connection(id)?;
+        conn.finish();
+        if self.goal == StreamGoal::List {
+            return Some(Outcome::Listed { from, names: Ok(client.names(&conn.recv_buffer)) });
         }
-        self.wanted = Wanted::File;
-        if !foreign.has_named(&giver.remote, &link.recv_buffer) {
-            return self.give_up(Failure::NotFound(self.name.clone()), around.io);
+        self.goal = StreamGoal::File;
+        if !client.has_named(&source.remote, &conn.recv_buffer) {
+            return self.give_up(Failure::NotFound(self.name.clone()), ctx.io);
         }
-        // It is there, and it is empty.
-        let stream = match self.stream.take() {
-            Some(stream) => stream.restart(Some(0)).map(|()| stream),
-            None => around.storage.stream(&self.name, from, Some(0)).map(Rc::new),
+        let file = match self.file.take() {
+            Some(file) => file.restart(Some(0)).map(|()| file),
+            None => ctx.storage.stream(&self.name, from, Some(0)).map(Rc::new),
         };
-        match stream {
-            Err(error) => Some(self.failed(&error)),
-            Ok(stream) => {
-                self.stream = Some(stream);
-                self.state = StreamState::Settling(around.io.now);
-                self.due(around)
+        match file {
+            Err(error) => Some(self.fail(&error)),
+            Ok(file) => {
+                self.file = Some(file);
+                self.state = StreamState::Finalizing(ctx.io.now);
+                self.due(ctx)
             }
         }
     }
 
-    /// The link is gone.
-    pub(super) fn closed(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        if let Some(error) = self.stream.as_ref().and_then(|stream| stream.failure()) {
-            return Some(self.failed(&error));
+    /// The connection is closed.
+    pub(super) fn closed(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        if let Some(error) = self.file.as_ref().and_then(|file| file.failure()) {
+            return Some(self.fail(&error));
         }
-        self.lose(around)
+        self.lose(ctx)
     }
 
-    fn failed(&self, error: &FsError) -> Outcome {
-        Outcome::Failed(disk(&self.name, error))
+    fn fail(&self, error: &FsError) -> Outcome {
+        Outcome::Failed(disk_failure(&self.name, error))
     }
 
-    /// The giver says no, or nothing that is understood.
-    fn refused(&mut self, refusal: ErrorReply, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let failure = match refusal.code {
-            code if code.retry() => return self.lose(around),
+    /// The source sent an error, or no valid response.
+    fn refused(&mut self, error: ErrorReply, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let failure = match error.code {
+            code if code.retry() => return self.lose(ctx),
             ErrorCode::NotFound => Failure::NotFound(self.name.clone()),
-            ErrorCode::BadRequest | ErrorCode::TooLarge => Failure::Protocol(refusal.text),
-            _ => Failure::Refused(refusal),
+            ErrorCode::BadRequest | ErrorCode::TooLarge => Failure::Protocol(error.text),
+            _ => Failure::Refused(error),
         };
-        self.give_up(failure, around.io)
+        self.give_up(failure, ctx.io)
     }
 
-    /// This giver is not asked again: the next one is, at once. With the last of them it is over.
+    /// Drops this source for good and asks the next one at once. The last one ends the download.
     fn give_up(&mut self, why: Failure, io: &mut Io<'_>) -> Option<Outcome> {
-        self.drop_link(io);
-        self.wanted = if self.is_list() { Wanted::List } else { Wanted::File };
+        self.drop_conn(io);
+        self.goal = if self.is_list() { StreamGoal::List } else { StreamGoal::File };
         self.sources.pop_front();
-        self.state = StreamState::Resting(io.now);
+        self.state = StreamState::BackingOff(io.now);
         if !self.sources.is_empty() {
             return None;
         }
-        let why = match self.unended {
+        let why = match self.length.unended {
             Some(bytes) => Failure::Unended(self.name.clone(), bytes),
             None => why,
         };
-        Some(match (self.is_list(), why) {
-            (true, why) => {
-                Outcome::Listed { from: SocketAddr::from(([0, 0, 0, 0], 0)), names: Err(why) }
-            }
-            (false, why) => Outcome::Failed(why),
+        Some(if self.is_list() {
+            Outcome::Listed { from: SocketAddr::from(([0, 0, 0, 0], 0)), names: Err(why) }
+        } else {
+            Outcome::Failed(why)
         })
     }
 
-    /// This giver is lost: the next one is asked, or the same one after a rest.
-    fn lose(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let now = around.io.now;
+    /// This source is lost: asks the next one, or the same one, after a backoff.
+    fn lose(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let now = ctx.io.now;
         self.note_progress(now);
-        let nobody = match self.sources.front() {
-            Some(giver) if self.is_list() => Failure::Refused(ErrorReply::new(
+        let failure = match self.sources.front() {
+            Some(source) if self.is_list() => Failure::Refused(ErrorReply::new(
                 ErrorCode::Io,
-                format!("{} does not answer", giver.at),
+                format!("{} does not answer", source.at),
             )),
             _ => Failure::NoSource(self.name.clone()),
         };
-        let stuck = self.stream.as_ref().is_some_and(|stream| !stream.may_restart());
+        let stuck = self.file.as_ref().is_some_and(|file| !file.may_restart());
         let over = match self.retry_policy {
-            // Whoever was never there need not be waited for.
+            // Do not wait for a source that was never reachable.
             RetryPolicy::For(time) => {
-                self.best == 0 || now.saturating_duration_since(self.last_received) >= time
+                let silence = now.saturating_duration_since(self.progress.last_received);
+                self.progress.best == 0 || silence >= time
             }
             RetryPolicy::Endless => false,
         };
@@ -476,156 +484,153 @@ impl LegacyStream {
             self.sources.truncate(1);
         }
         if stuck || over || self.is_list() {
-            let unsized_ = self
-                .stream
-                .as_ref()
-                .is_some_and(|stream| stream.size().is_none() && stream.have() > 0);
-            if unsized_ && !self.is_list() {
-                return self.leave_unended(around.io);
+            let is_unsized =
+                self.file.as_ref().is_some_and(|file| file.size().is_none() && file.have() > 0);
+            if is_unsized && !self.is_list() {
+                return self.end_unmarked(ctx.io);
             }
-            return self.give_up(nobody, around.io);
+            return self.give_up(failure, ctx.io);
         }
-        self.drop_link(around.io);
+        self.drop_conn(ctx.io);
         self.sources.rotate_left(1);
         let (first, longest) = limits::BACKOFF;
-        self.state = StreamState::Resting(
-            now + around.io.jitter(first.saturating_mul(1 << self.attempts.min(16)).min(longest)),
-        );
-        self.attempts += 1;
-        self.stall(WaitReason::Source, around.io);
+        let backoff = first.saturating_mul(1 << self.progress.attempts.min(16)).min(longest);
+        self.state = StreamState::BackingOff(now + ctx.io.jitter(backoff));
+        self.progress.attempts += 1;
+        self.wait(WaitReason::Source, ctx.io);
         None
     }
 
-    /// Ends its link.
-    pub(super) fn drop_link(&self, io: &mut Io<'_>) {
-        if let Some(link) = self.link().and_then(|id| io.connection(id)) {
-            link.drop_now();
+    /// Closes the connection at once.
+    pub(super) fn drop_conn(&self, io: &mut Io<'_>) {
+        if let Some(conn) = self.conn().and_then(|id| io.connection(id)) {
+            conn.drop_now();
         }
     }
 
-    fn stall(&mut self, why: WaitReason, io: &mut Io<'_>) {
-        if self.wait_reason.as_ref() != Some(&why) && !self.is_list() {
+    fn wait(&mut self, why: WaitReason, io: &mut Io<'_>) {
+        if self.progress.wait_reason.as_ref() != Some(&why) && !self.is_list() {
             io.tell(UiEvent::Stalled { name: self.name.clone(), why: why.clone() });
-            self.wait_reason = Some(why);
+            self.progress.wait_reason = Some(why);
         }
     }
 
-    /// How many bytes are here, and of how many where that is known.
+    /// Bytes received and the size if known.
     pub(super) fn progress(&self) -> (u64, Option<u64>) {
-        self.stream
-            .as_ref()
-            .map_or((0, None), |stream| (stream.have(), stream.size().or(self.guess)))
+        self.file.as_ref().map_or((0, None), |file| (file.have(), file.size().or(self.length.size)))
     }
 
-    /// What came before does not count twice.
     fn note_progress(&mut self, now: Instant) {
-        let have = self.stream.as_ref().map_or(0, |stream| stream.have());
-        if have > self.best {
-            (self.best, self.last_received, self.attempts) = (have, now, 0);
+        let have = self.file.as_ref().map_or(0, |file| file.have());
+        if have > self.progress.best {
+            self.progress.best = have;
+            self.progress.last_received = now;
+            self.progress.attempts = 0;
         }
-        if have != self.seen.0 {
-            self.seen = (have, now);
+        if have != self.progress.seen.0 {
+            self.progress.seen = (have, now);
         }
     }
 
-    /// Does what its time has come for.
-    pub(super) fn due(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let now = around.io.now;
+    /// Runs the timer that is due.
+    pub(super) fn due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let now = ctx.io.now;
         self.due_at = now + limits::TAKEOVER_INTERVAL;
         match &mut self.state {
-            StreamState::Resting(until) if *until <= now => {
-                self.connect(around);
+            StreamState::BackingOff(until) if *until <= now => {
+                self.connect(ctx);
                 None
             }
-            StreamState::Asking(_, foreign) if foreign.list_ends().is_some_and(|at| at <= now) => {
-                self.listed(around)
+            StreamState::Requesting(_, client)
+                if client.list_ends().is_some_and(|at| at <= now) =>
+            {
+                self.list_received(ctx)
             }
-            StreamState::Asking(id, foreign) => {
-                let link = around.io.connection(*id)?;
-                if !foreign.is_all_there(&link.recv_buffer, now) {
+            StreamState::Requesting(id, client) => {
+                let conn = ctx.io.connection(*id)?;
+                if !client.is_all_there(&conn.recv_buffer, now) {
                     return None;
                 }
-                let last = foreign.last(&mut link.recv_buffer)?;
-                self.last_words(last, around)
+                let last = client.last(&mut conn.recv_buffer)?;
+                self.end_before_body(last, ctx)
             }
-            StreamState::Receiving(..) => self.receiving(around),
-            StreamState::Settling(at) if *at <= now => {
+            StreamState::Receiving(..) => self.receiving_due(ctx),
+            StreamState::Finalizing(at) if *at <= now => {
                 *at = now + limits::SINK_RETRY;
-                self.finalize(around)
+                self.finalize(ctx)
             }
-            StreamState::Resting(_) | StreamState::Connecting(_) | StreamState::Settling(_) => None,
+            StreamState::BackingOff(_)
+            | StreamState::Connecting(_)
+            | StreamState::Finalizing(_) => None,
         }
     }
 
-    fn receiving(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        self.note_progress(around.io.now);
-        let (StreamState::Receiving(id, foreign), Some(stream)) =
-            (&self.state, self.stream.clone())
+    fn receiving_due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        self.note_progress(ctx.io.now);
+        let (StreamState::Receiving(id, client), Some(file)) = (&self.state, self.file.clone())
         else {
             return None;
         };
-        let (id, now, quiet) = (*id, around.io.now, foreign.quiet());
-        if stream.is_full() {
-            // Perhaps more is there and waits for us.
-            self.seen.1 = now;
+        let (id, now, quiet) = (*id, ctx.io.now, client.quiet());
+        if file.is_full() {
+            // More bytes may be waiting in the socket.
+            self.progress.seen.1 = now;
         }
-        let since = now.saturating_duration_since(self.seen.1);
-        if self.guess == Some(stream.have()) && since >= limits::LEGACY_END_SILENCE {
-            return self.whole(id, around);
+        let since = now.saturating_duration_since(self.progress.seen.1);
+        if self.length.size == Some(file.have()) && since >= limits::LEGACY_END_SILENCE {
+            return self.finish(id, ctx);
         }
         if quiet.is_some_and(|quiet| since >= quiet) {
-            return self.leave_unended(around.io);
+            return self.end_unmarked(ctx.io);
         }
         if since >= limits::STALLED_NOTICE {
-            self.stall(WaitReason::Silence, around.io);
-        } else if now.saturating_duration_since(self.told_at) >= limits::PROGRESS_INTERVAL {
-            self.told_at = now;
+            self.wait(WaitReason::Silence, ctx.io);
+        } else if now.saturating_duration_since(self.progress.reported_at) >= limits::PROGRESS_INTERVAL {
+            self.progress.reported_at = now;
             if since < limits::STALLED_NOTICE {
-                self.wait_reason = None;
+                self.progress.wait_reason = None;
             }
-            let held = stream.have();
-            around.io.tell(UiEvent::Progress {
+            let held = file.have();
+            ctx.io.tell(UiEvent::Progress {
                 name: self.name.clone(),
                 held,
-                size: stream.size().or(self.guess).unwrap_or(held),
+                size: file.size().or(self.length.size).unwrap_or(held),
             });
         }
         None
     }
 
-    fn finalize(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let (stream, giver) = (self.stream.clone()?, self.sources.front()?.at);
-        match stream.finalize() {
+    fn finalize(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+        let (file, from) = (self.file.clone()?, self.sources.front()?.at);
+        match file.finalize() {
             Ok(Finalized::NotYet) => {
-                if around.io.now.saturating_duration_since(self.told_at)
-                    >= limits::PROGRESS_INTERVAL
-                {
-                    self.stall(WaitReason::Disk, around.io);
+                let silence = ctx.io.now.saturating_duration_since(self.progress.reported_at);
+                if silence >= limits::PROGRESS_INTERVAL {
+                    self.wait(WaitReason::Disk, ctx.io);
                 }
                 None
             }
-            Ok(Finalized::Disturbed) => {
-                Some(self.failed(&FsError::Disturbed(self.name.to_string())))
-            }
+            Ok(Finalized::Disturbed) => Some(self.fail(&FsError::Disturbed(self.name.to_string()))),
             Ok(Finalized::Same) => Some(Outcome::Same),
-            Ok(Finalized::Named) => Some(Outcome::Unverified { size: stream.have(), from: giver }),
-            Err(error) => Some(self.failed(&error)),
+            Ok(Finalized::Named) => Some(Outcome::Unverified { size: file.have(), from }),
+            Err(error) => Some(self.fail(&error)),
         }
     }
 
-    /// The process stood still for so long.
+    /// The process was suspended for this long.
     pub(super) fn stood_still(&mut self, gap: Duration) {
-        (self.last_received, self.seen.1) = (self.last_received + gap, self.seen.1 + gap);
+        self.progress.last_received += gap;
+        self.progress.seen.1 += gap;
     }
 
-    /// When it wants to be woken.
+    /// The next time to call [`LegacyStream::due`].
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            StreamState::Resting(at) | StreamState::Settling(at) => Some(*at),
-            // It is also when progress is told.
+            StreamState::BackingOff(at) | StreamState::Finalizing(at) => Some(*at),
+            // Progress is reported on the same timer, to avoid a second wake-up.
             StreamState::Receiving(..) => Some(self.due_at),
-            StreamState::Asking(_, foreign) => {
-                foreign.list_ends().or_else(|| foreign.header_ends().map(|at| at.max(self.due_at)))
+            StreamState::Requesting(_, client) => {
+                client.list_ends().or_else(|| client.header_ends().map(|at| at.max(self.due_at)))
             }
             StreamState::Connecting(_) => None,
         }

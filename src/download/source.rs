@@ -1,11 +1,12 @@
 //! One source of one download: its connection, pending requests and responses.
 //!
 //! ```text
-//!   Connecting --link is there--> Open --asks and answers--> ...
-//!        '------------lost-----------'--> the download decides whether it is tried again
+//!   Connecting --established--> handshake --welcome--> Open --requests, responses--> ...
+//!        '------------ lost -------------'--> the download decides on a retry
 //! ```
 //!
-//! It knows how to ask and how to take a body in; what to ask and what to think of the answer is the download's affair.
+//! A source sends requests and receives bodies. The download decides which requests, and judges
+//! the responses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::connection::outbound::Outbound;
+use crate::download::types::Candidate;
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
@@ -22,359 +24,338 @@ use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{HashListPart, Have, Piece, Response, WaitingReason};
 use crate::protocol::types::ids::{ContentHash, FileVersion};
-use crate::protocol::types::quic_address::QuicAddress;
-use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::piece_buffer::{HashListBuffer, PieceBuffer};
 use crate::storage::piece_picker::SourceId;
 
-/// One that gives, or may.
 pub(super) struct Source {
-    /// Where it answers.
-    pub at: SocketAddr,
-    /// Its link.
+    /// The peer. `whole` and `quic` follow what the peer and the index report later.
+    pub candidate: Candidate,
     pub conn: ConnId,
-    /// Where it answers by QUIC as well.
-    pub quic: Option<QuicAddress>,
-    /// Its link is one of QUIC.
     pub by_quic: bool,
-    /// It has all of the file, as far as is known.
-    pub whole: bool,
-    /// What it calls the file.
-    pub name: RelativeName,
-    /// How it is asked for the file.
-    pub wanted: Selector,
-    /// Its version of the file: one that is asked by name must not give another.
+    /// The file in requests: by root or by name.
+    pub selector: Selector,
+    /// The expected version of the file, for requests by name.
     pub tag: Option<FileVersion>,
-    /// How many pieces of it were kept.
-    pub given: u64,
-    /// When it last said something, or sent a fair part of a body; before that, when its link was begun.
-    pub heard_at: Instant,
-    /// How many bytes of bodies were here then.
-    heard_bytes: u64,
-    /// It has asked for patience: a person, a slot or a hash is waited for.
-    pub waits: bool,
-    /// When it last gave a whole piece, or was asked for one after it had nothing to do.
-    busy_since: Instant,
-    /// It is asked what each piece is worth.
+    /// Request the hash of each piece together with the piece.
     pub proves: bool,
-    /// What it is to the plan, once there is one.
+    /// The number of this source in the piece picker; `None` before there is a picker.
     pub picker_id: Option<SourceId>,
-    asking: Option<Box<Outbound>>,
-    asks: BTreeMap<u64, PendingAsk>,
-    /// The ask whose body is arriving.
+    pub activity: Activity,
+    /// `None` until the connection is established.
+    outbound: Option<Box<Outbound>>,
+    pending: BTreeMap<u64, PendingFetch>,
+    /// The request whose body is arriving.
     arriving: Option<u64>,
     /// Memory for the next piece.
     spare: Vec<u8>,
 }
 
-/// What was asked.
-pub(super) enum PendingAsk {
-    /// A piece; its bytes gather there once its first head has come.
-    Piece(u64, Option<Rc<PieceBuffer>>),
-    /// The list of pieces.
-    List(Rc<HashListBuffer>, Option<HashListPart>),
-    /// Which pieces it has.
-    Have,
-    /// A piece that was to come later than something else, and comes now only if that was too late.
-    Yielded(u64),
-    /// Nothing that is still wanted.
-    Dropped,
+/// Signs of life of a source.
+pub(super) struct Activity {
+    /// Stored pieces of this source.
+    pub stored: u64,
+    /// The last message or fair part of a body; before the first, the connection attempt.
+    pub last_received: Instant,
+    /// Body bytes at `last_received`.
+    received_bytes: u64,
+    /// The source asked for more time: a person, a slot or a hash is pending.
+    pub has_asked_to_wait: bool,
+    /// The last stored piece, or the first request after an idle time.
+    busy_since: Instant,
 }
 
-/// What a source said.
+pub(super) enum PendingFetch {
+    /// A piece; the buffer exists once the first header arrived.
+    Piece(u64, Option<Rc<PieceBuffer>>),
+    HashList(Rc<HashListBuffer>, Option<HashListPart>),
+    Have,
+    /// A cancelled piece request. The piece may be under way already.
+    Yielded(u64),
+    /// The response is ignored.
+    Ignored,
+}
+
+/// A message of a source, with its body where it has one.
 pub(super) enum SourceEvent {
-    /// It has opened.
     Opened,
-    /// The head of a piece: [`Source::take_in`] takes its body.
-    Head(u64, Piece),
-    /// A piece is here.
-    Arrived(Rc<PieceBuffer>),
-    /// The list of pieces is here.
-    Listed(HashListPart, Rc<HashListBuffer>),
-    /// Pieces that it has.
-    Has(Have),
-    /// It asks for patience with an answer.
-    Waits(WaitingReason),
-    /// It says no.
-    Refused(PendingAsk, ErrorReply),
-    /// It says no to everything.
-    Closes(ErrorReply),
+    /// The header of a piece: [`Source::receive_body`] receives its body.
+    PieceHeader(u64, Piece),
+    Piece(Rc<PieceBuffer>),
+    HashList(HashListPart, Rc<HashListBuffer>),
+    Have(Have),
+    /// A response takes longer.
+    Waiting(WaitingReason),
+    Refused(PendingFetch, ErrorReply),
+    /// An error that refers to no request: the source ends the connection.
+    Closing(ErrorReply),
 }
 
 impl Source {
-    /// A source to which a link is being made.
-    pub fn new(
-        at: SocketAddr,
-        link: ConnId,
-        whole: bool,
-        name: RelativeName,
-        wanted: Selector,
-        now: Instant,
-    ) -> Source {
+    pub fn new(candidate: Candidate, conn: ConnId, selector: Selector, now: Instant) -> Source {
         Source {
-            at,
-            conn: link,
-            quic: None,
+            candidate,
+            conn,
             by_quic: false,
-            whole,
-            name,
-            wanted,
+            selector,
             tag: None,
-            given: 0,
-            heard_at: now,
-            heard_bytes: 0,
-            waits: false,
-            busy_since: now,
             proves: false,
             picker_id: None,
-            asking: None,
-            asks: BTreeMap::new(),
+            activity: Activity {
+                stored: 0,
+                last_received: now,
+                received_bytes: 0,
+                has_asked_to_wait: false,
+                busy_since: now,
+            },
+            outbound: None,
+            pending: BTreeMap::new(),
             arriving: None,
             spare: Vec::new(),
         }
     }
 
-    /// True once its link was there.
-    pub fn was_linked(&self) -> bool {
-        self.asking.is_some()
+    pub fn peer(&self) -> SocketAddr {
+        self.candidate.peer
     }
 
-    /// True once it has opened.
+    pub fn is_connected(&self) -> bool {
+        self.outbound.is_some()
+    }
+
+    /// True after the handshake.
     pub fn is_open(&self) -> bool {
-        self.asking.as_ref().is_some_and(|asking| asking.welcome().is_some())
+        self.outbound.as_ref().is_some_and(|outbound| outbound.welcome().is_some())
     }
 
-    /// True while something is asked and not answered.
-    pub fn is_asked(&self) -> bool {
-        self.asks.values().any(|ask| matches!(ask, PendingAsk::Piece(..)))
+    /// True while a piece is requested.
+    pub fn has_piece_request(&self) -> bool {
+        self.pending.values().any(|request| matches!(request, PendingFetch::Piece(..)))
     }
 
-    /// It has said something; `waits`: that it needs more time, which it gets once, however often it says so.
-    pub fn hears(&mut self, waits: bool, now: Instant) {
-        if waits && self.waits {
+    /// True while the hash list is requested.
+    pub fn has_list_request(&self) -> bool {
+        self.pending.values().any(|request| matches!(request, PendingFetch::HashList(..)))
+    }
+
+    pub fn is_requested(&self, piece: u64) -> bool {
+        let is_piece = |request: &PendingFetch| matches!(request, PendingFetch::Piece(number, _) if *number == piece);
+        self.pending.values().any(is_piece)
+    }
+
+    pub fn requested_pieces(&self) -> Vec<u64> {
+        let piece = |request: &PendingFetch| {
+            if let PendingFetch::Piece(piece, _) = request { Some(*piece) } else { None }
+        };
+        self.pending.values().filter_map(piece).collect()
+    }
+
+    /// True when the source is open and owes no response.
+    pub fn is_idle(&self) -> bool {
+        self.is_open() && !self.has_piece_request() && !self.has_list_request()
+    }
+
+    /// True while the source owes a response and sent next to nothing for `timeout`.
+    pub fn is_silent(&self, timeout: Duration, now: Instant) -> bool {
+        !self.is_idle() && now.saturating_duration_since(self.activity.last_received) >= timeout
+    }
+
+    /// False for a silent or slow source, besides which others are tried.
+    pub fn is_useful(&self, now: Instant) -> bool {
+        let is_slow = self.has_piece_request()
+            && now.saturating_duration_since(self.activity.busy_since) >= limits::HASH_LIST_TIMEOUT;
+        !is_slow && !self.activity.has_asked_to_wait && !self.is_silent(limits::HEDGE, now)
+    }
+
+    /// Notes a message. A source gets more time once, however often it asks to wait.
+    pub fn note_message(&mut self, asks_to_wait: bool, now: Instant) {
+        if asks_to_wait && self.activity.has_asked_to_wait {
             return;
         }
-        (self.heard_at, self.heard_bytes, self.waits) = (now, self.body_bytes(), waits);
+        self.activity.last_received = now;
+        self.activity.received_bytes = self.body_bytes();
+        self.activity.has_asked_to_wait = asks_to_wait;
     }
 
-    /// Bytes of a body have come: enough of them show that it is alive.
-    pub fn hears_bytes(&mut self, now: Instant) {
-        let here = self.body_bytes();
-        if here >= self.heard_bytes + limits::HEDGE_BYTES {
-            self.hears(false, now);
+    /// Notes bytes of a body: a fair number of them is a sign of life.
+    pub fn note_bytes(&mut self, now: Instant) {
+        if self.body_bytes() >= self.activity.received_bytes + limits::HEDGE_BYTES {
+            self.note_message(false, now);
         }
     }
 
-    /// The process stood still for so long.
+    pub fn note_stored(&mut self, now: Instant) {
+        self.activity.stored += 1;
+        self.activity.busy_since = now;
+    }
+
     pub fn stood_still(&mut self, gap: Duration) {
-        (self.heard_at, self.busy_since) = (self.heard_at + gap, self.busy_since + gap);
+        self.activity.last_received += gap;
+        self.activity.busy_since += gap;
     }
 
-    /// It has given a whole piece.
-    pub fn gave(&mut self, now: Instant) {
-        self.given += 1;
-        self.busy_since = now;
-    }
-
-    /// True while it owes an answer and has sent next to nothing for `patience`.
-    pub fn is_silent(&self, patience: Duration, now: Instant) -> bool {
-        let owes = !self.is_open() || self.is_asked() || self.is_asked_list();
-        owes && now.saturating_duration_since(self.heard_at) >= patience
-    }
-
-    /// True when it has opened and owes nothing.
-    pub fn is_idle(&self) -> bool {
-        self.is_open() && !self.is_asked() && !self.is_asked_list()
-    }
-
-    /// False for one that can't be counted on: others are connected to besides it.
-    pub fn is_useful(&self, now: Instant) -> bool {
-        let late = self.is_asked()
-            && now.saturating_duration_since(self.busy_since) >= limits::HASH_LIST_TIMEOUT;
-        !late && !self.waits && !self.is_silent(limits::HEDGE, now)
+    /// Bytes of pieces that are not complete.
+    pub fn arriving_bytes(&self) -> u64 {
+        let held = |request: &PendingFetch| {
+            if let PendingFetch::Piece(_, Some(buffer)) = request { buffer.held() } else { 0 }
+        };
+        self.pending.values().map(held).sum()
     }
 
     fn body_bytes(&self) -> u64 {
-        let list =
-            |ask: &PendingAsk| if let PendingAsk::List(list, _) = ask { list.held() } else { 0 };
-        self.arriving() + self.asks.values().map(list).sum::<u64>()
-    }
-
-    /// True when it was asked for the list of pieces.
-    pub fn is_asked_list(&self) -> bool {
-        self.asks.values().any(|ask| matches!(ask, PendingAsk::List(..)))
-    }
-
-    /// True when it was asked for this piece.
-    pub fn is_asked_for(&self, piece: u64) -> bool {
-        self.asks.values().any(|ask| matches!(ask, PendingAsk::Piece(asked, _) if *asked == piece))
-    }
-
-    /// The pieces that it was asked for.
-    pub fn asked_pieces(&self) -> Vec<u64> {
-        let piece = |ask: &PendingAsk| {
-            if let PendingAsk::Piece(piece, _) = ask { Some(*piece) } else { None }
+        let held = |request: &PendingFetch| {
+            if let PendingFetch::HashList(list, _) = request { list.held() } else { 0 }
         };
-        self.asks.values().filter_map(piece).collect()
+        self.arriving_bytes() + self.pending.values().map(held).sum::<u64>()
     }
 
-    /// Bytes of pieces that are not whole yet.
-    pub fn arriving(&self) -> u64 {
-        let held = |ask: &PendingAsk| {
-            if let PendingAsk::Piece(_, Some(arrival)) = ask { arrival.held() } else { 0 }
-        };
-        self.asks.values().map(held).sum()
-    }
-
-    /// The link is there: opens it.
+    /// The connection is established: sends the handshake.
     pub fn open(&mut self, hello: &Hello, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
-        self.heard_at = now;
-        let Some(link) = io.connection(self.conn) else { return };
-        link.max_header = limits::HEADER_BYTES + limits::SCRATCH_BYTES;
-        let asking = Outbound::new(Some(Role::Peer), hello, &nonce, &mut link.send_queue, now);
-        link.deadline = asking.deadline();
-        self.asking = Some(Box::new(asking));
+        self.activity.last_received = now;
+        let Some(conn) = io.connection(self.conn) else { return };
+        conn.max_header = limits::HEADER_BYTES + limits::SCRATCH_BYTES;
+        let outbound = Outbound::new(Some(Role::Peer), hello, &nonce, &mut conn.send_queue, now);
+        conn.deadline = outbound.deadline();
+        self.outbound = Some(Box::new(outbound));
     }
 
-    fn ask(&mut self, request: &Request, ask: PendingAsk, io: &mut Io<'_>) {
+    fn send(&mut self, request: &Request, pending: PendingFetch, io: &mut Io<'_>) {
         let now = io.now;
-        if matches!(ask, PendingAsk::Piece(..) | PendingAsk::List(..))
-            && !self.is_asked()
-            && !self.is_asked_list()
+        if matches!(pending, PendingFetch::Piece(..) | PendingFetch::HashList(..))
+            && !self.has_piece_request()
+            && !self.has_list_request()
         {
-            // It owed nothing until now.
-            (self.busy_since, self.heard_at) = (now, now);
+            (self.activity.busy_since, self.activity.last_received) = (now, now);
         }
-        let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else {
+        let (Some(outbound), Some(conn)) = (&mut self.outbound, io.connection(self.conn)) else {
             return;
         };
-        let id = asking.ask(request, &mut link.send_queue, now);
-        // While a body comes its own silence is judged: the answers behind it come when they can.
-        if !link.recv_buffer.is_receiving() {
-            link.deadline = asking.deadline();
+        let id = outbound.ask(request, &mut conn.send_queue, now);
+        // During a body only its idle timeout counts: the responses behind it can't come earlier.
+        if !conn.recv_buffer.is_receiving() {
+            conn.deadline = outbound.deadline();
         }
-        self.asks.insert(id, ask);
+        self.pending.insert(id, pending);
     }
 
-    /// Asks for bytes of the file: those of piece `piece`.
-    pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, io: &mut Io<'_>) {
+    pub fn request_piece(&mut self, piece: u64, from: u64, length: u64, io: &mut Io<'_>) {
         let fetch =
-            Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag: self.tag };
+            Fetch { wanted: self.selector.clone(), from, length: Some(length), tag: self.tag };
         let request = if self.proves { Request::Prove(fetch) } else { Request::Fetch(fetch) };
-        self.ask(&request, PendingAsk::Piece(piece, None), io);
+        self.send(&request, PendingFetch::Piece(piece, None), io);
     }
 
-    /// Asks for the list of pieces.
-    pub fn ask_list(&mut self, io: &mut Io<'_>) {
-        let fetch = Fetch { wanted: self.wanted.clone(), from: 0, length: None, tag: None };
-        self.ask(&Request::Pieces(fetch), PendingAsk::List(Rc::default(), None), io);
+    pub fn request_list(&mut self, io: &mut Io<'_>) {
+        let fetch = Fetch { wanted: self.selector.clone(), from: 0, length: None, tag: None };
+        self.send(&Request::Pieces(fetch), PendingFetch::HashList(Rc::default(), None), io);
     }
 
-    /// Asks which pieces it has.
-    pub fn ask_have(&mut self, root: ContentHash, io: &mut Io<'_>) {
-        self.ask(&Request::Have { root }, PendingAsk::Have, io);
+    pub fn request_have(&mut self, root: ContentHash, io: &mut Io<'_>) {
+        self.send(&Request::Have { root }, PendingFetch::Have, io);
     }
 
-    /// Tells it that a piece was wrong: its disk may have changed unnoticed.
-    pub fn tell_wrong(&mut self, root: ContentHash, piece: u64, io: &mut Io<'_>) {
-        self.ask(&Request::Wrong { root, piece }, PendingAsk::Dropped, io);
+    /// Reports a wrong piece to the source: its disk may have changed unnoticed.
+    pub fn report_wrong(&mut self, root: ContentHash, piece: u64, io: &mut Io<'_>) {
+        self.send(&Request::Wrong { root, piece }, PendingFetch::Ignored, io);
     }
 
-    /// A piece that it was asked for came from another.
-    pub fn no_longer(&mut self, piece: u64, io: &mut Io<'_>) {
-        let asked = self.asks.iter().find(|(id, ask)| {
-            matches!(ask, PendingAsk::Piece(asked, None) if *asked == piece)
-                && self.arriving != Some(**id)
-        });
-        if let Some(fetch) = asked.map(|(id, _)| *id) {
-            self.ask(&Request::Cancel { fetch }, PendingAsk::Dropped, io);
+    /// The request for a piece of which no byte arrived.
+    fn unanswered(&mut self, piece: u64) -> Option<(u64, &mut PendingFetch)> {
+        let arriving = self.arriving;
+        let mut requests = self.pending.iter_mut();
+        requests
+            .find(|(id, request)| {
+                matches!(request, PendingFetch::Piece(number, None) if *number == piece)
+                    && arriving != Some(**id)
+            })
+            .map(|(id, request)| (*id, request))
+    }
+
+    /// Cancels the request for a piece that another source sent.
+    pub fn cancel(&mut self, piece: u64, io: &mut Io<'_>) {
+        if let Some((fetch, _)) = self.unanswered(piece) {
+            self.send(&Request::Cancel { fetch }, PendingFetch::Ignored, io);
         }
     }
 
-    /// A piece that it was asked for, and of which nothing has come, is to make room for another. False when it is on its way.
-    pub fn yields(&mut self, piece: u64, io: &mut Io<'_>) -> bool {
-        let asked = self.asks.iter_mut().find(|(id, ask)| {
-            matches!(ask, PendingAsk::Piece(asked, None) if *asked == piece)
-                && self.arriving != Some(**id)
-        });
-        let Some((fetch, ask)) = asked else { return false };
-        let fetch = *fetch;
-        *ask = PendingAsk::Yielded(piece);
-        self.ask(&Request::Cancel { fetch }, PendingAsk::Dropped, io);
+    /// Cancels the request for a piece in favour of a more urgent one. False when the piece is
+    /// arriving.
+    pub fn yield_piece(&mut self, piece: u64, io: &mut Io<'_>) -> bool {
+        let Some((fetch, request)) = self.unanswered(piece) else { return false };
+        *request = PendingFetch::Yielded(piece);
+        self.send(&Request::Cancel { fetch }, PendingFetch::Ignored, io);
         true
     }
 
-    /// Says something when it has been silent for as long as the other side allows.
     pub fn keep_alive(&mut self, io: &mut Io<'_>) {
         if self.ping_at().is_some_and(|at| at <= io.now) {
-            self.ask(&Request::Ping, PendingAsk::Dropped, io);
+            self.send(&Request::Ping, PendingFetch::Ignored, io);
         }
     }
 
-    /// When that is.
     pub fn ping_at(&self) -> Option<Instant> {
-        self.asking.as_ref().and_then(|asking| asking.ping_at())
+        self.outbound.as_ref().and_then(|outbound| outbound.ping_at())
     }
 
-    /// The next thing that it said; `None` when more bytes are needed.
+    /// The next event of this source; `None` when more bytes are needed.
     ///
     /// # Errors
-    /// When it does not speak the protocol; the text says how.
-    pub fn next(&mut self, io: &mut Io<'_>) -> Result<Option<SourceEvent>, String> {
+    /// On a violation of the protocol, described by the text.
+    pub fn next_event(&mut self, io: &mut Io<'_>) -> Result<Option<SourceEvent>, String> {
         let now = io.now;
         loop {
-            let Some(link) = io.connection(self.conn) else { return Ok(None) };
-            if link.recv_buffer.is_receiving() {
-                link.idle_timeout = Some(limits::READ_TIMEOUT);
-                link.deadline = None;
+            let Some(conn) = io.connection(self.conn) else { return Ok(None) };
+            if conn.recv_buffer.is_receiving() {
+                conn.idle_timeout = Some(limits::READ_TIMEOUT);
+                conn.deadline = None;
                 return Ok(None);
             }
             if let Some(id) = self.arriving.take()
-                && let Some(heard) = self.arrived(id)
+                && let Some(event) = self.body_received(id)
             {
-                return Ok(Some(heard));
+                return Ok(Some(event));
             }
-            let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else {
+            let (Some(outbound), Some(conn)) = (&mut self.outbound, io.connection(self.conn))
+            else {
                 return Ok(None);
             };
-            let Some(said) = asking.next(&mut link.recv_buffer, now)? else {
-                asking.moves(now);
-                link.idle_timeout = None;
-                link.deadline = asking.deadline();
+            let Some(message) = outbound.next(&mut conn.recv_buffer, now)? else {
+                outbound.moves(now);
+                conn.idle_timeout = None;
+                conn.deadline = outbound.deadline();
                 return Ok(None);
             };
-            link.deadline = asking.deadline();
-            return Ok(Some(match said {
+            conn.deadline = outbound.deadline();
+            return Ok(Some(match message {
                 Message::Welcome(_) => SourceEvent::Opened,
-                Message::Waiting(_, waiting) => SourceEvent::Waits(waiting),
-                Message::Have(have) => SourceEvent::Has(have),
+                Message::Waiting(_, waiting) => SourceEvent::Waiting(waiting),
+                Message::Have(have) => SourceEvent::Have(have),
                 Message::Reply(id, Response::Have(have)) => {
-                    self.asks.remove(&id);
-                    SourceEvent::Has(have)
+                    self.pending.remove(&id);
+                    SourceEvent::Have(have)
                 }
-                Message::Error(None, refusal) => SourceEvent::Closes(refusal),
-                Message::Error(Some(id), refusal) => match self.asks.remove(&id) {
-                    Some(PendingAsk::Dropped | PendingAsk::Yielded(_)) | None => continue,
-                    Some(ask) => SourceEvent::Refused(ask, refusal),
+                Message::Error(None, error) => SourceEvent::Closing(error),
+                Message::Error(Some(id), error) => match self.pending.remove(&id) {
+                    Some(PendingFetch::Ignored | PendingFetch::Yielded(_)) | None => continue,
+                    Some(request) => SourceEvent::Refused(request, error),
                 },
-                Message::Reply(id, Response::Piece(piece)) => match self.asks.get_mut(&id) {
-                    Some(PendingAsk::Piece(..)) => SourceEvent::Head(id, piece),
-                    Some(ask @ PendingAsk::Yielded(_)) => {
-                        // It was under way already.
-                        if let PendingAsk::Yielded(number) = *ask {
-                            *ask = PendingAsk::Piece(number, None);
+                Message::Reply(id, Response::Piece(piece)) => match self.pending.get_mut(&id) {
+                    Some(PendingFetch::Piece(..)) => SourceEvent::PieceHeader(id, piece),
+                    Some(request @ PendingFetch::Yielded(_)) => {
+                        // The response crossed the cancellation.
+                        if let PendingFetch::Yielded(number) = *request {
+                            *request = PendingFetch::Piece(number, None);
                         }
-                        SourceEvent::Head(id, piece)
+                        SourceEvent::PieceHeader(id, piece)
                     }
                     _ => return Err("a piece that nobody asked for".into()),
                 },
                 Message::Reply(id, Response::Pieces(part)) => {
-                    self.list_part(id, part, io)?;
+                    self.list_header(id, part, io)?;
                     continue;
                 }
-                Message::Reply(id, _) => match self.asks.remove(&id) {
-                    Some(PendingAsk::Piece(..) | PendingAsk::List(..)) => {
+                Message::Reply(id, _) => match self.pending.remove(&id) {
+                    Some(PendingFetch::Piece(..) | PendingFetch::HashList(..)) => {
                         return Err("an answer of another kind".into());
                     }
                     _ => continue,
@@ -384,91 +365,92 @@ impl Source {
         }
     }
 
-    /// A body has ended: is what was asked all here?
-    fn arrived(&mut self, id: u64) -> Option<SourceEvent> {
-        let whole = match self.asks.get(&id)? {
-            PendingAsk::Piece(_, Some(arrival)) => arrival.is_whole(),
-            PendingAsk::List(_, Some(part)) => !part.more,
+    /// A body ended. The event is `None` while more bodies of the response follow.
+    fn body_received(&mut self, id: u64) -> Option<SourceEvent> {
+        let is_complete = match self.pending.get(&id)? {
+            PendingFetch::Piece(_, Some(buffer)) => buffer.is_whole(),
+            PendingFetch::HashList(_, Some(part)) => !part.more,
             _ => false,
         };
-        match whole.then(|| self.asks.remove(&id)).flatten()? {
-            PendingAsk::Piece(_, Some(arrival)) => Some(SourceEvent::Arrived(arrival)),
-            PendingAsk::List(list, Some(part)) => Some(SourceEvent::Listed(part, list)),
+        match is_complete.then(|| self.pending.remove(&id)).flatten()? {
+            PendingFetch::Piece(_, Some(buffer)) => Some(SourceEvent::Piece(buffer)),
+            PendingFetch::HashList(list, Some(part)) => Some(SourceEvent::HashList(part, list)),
             _ => None,
         }
     }
 
-    /// The head of a part of the list has come: its body follows.
-    fn list_part(&mut self, id: u64, part: HashListPart, io: &mut Io<'_>) -> Result<(), String> {
-        let Some(PendingAsk::List(list, known)) = self.asks.get_mut(&id) else {
+    /// The header of a part of the hash list: its body follows.
+    fn list_header(&mut self, id: u64, part: HashListPart, io: &mut Io<'_>) -> Result<(), String> {
+        let Some(PendingFetch::HashList(list, known)) = self.pending.get_mut(&id) else {
             return Err("a list of pieces that nobody asked for".into());
         };
-        let goes_on =
+        let is_same =
             known.as_ref().is_none_or(|known| known.size == part.size && known.root == part.root);
-        if !goes_on || part.from != list.held() {
+        if !is_same || part.from != list.held() {
             return Err("a list of pieces out of order".into());
         }
         let (from, length, list) = (part.from, part.length, Rc::clone(list));
         *known = Some(part);
         self.arriving = Some(id);
-        if let Some(link) = io.connection(self.conn) {
-            link.recv_buffer.expect(list, from, length).map_err(|error| error.to_string())?;
+        if let Some(conn) = io.connection(self.conn) {
+            conn.recv_buffer.expect(list, from, length).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
 
-    /// Takes in the body behind the head of answer `id`; `make` makes the place for a piece whose first bytes these are.
+    /// Receives the body behind the header of response `id`. `make` creates the buffer with the
+    /// first body of a piece.
     ///
     /// # Errors
-    /// When the head does not fit what was asked.
-    pub fn take_in(
+    /// When the header does not fit the request.
+    pub fn receive_body(
         &mut self,
         id: u64,
-        head: &Piece,
+        header: &Piece,
         make: impl FnOnce(u64, Vec<u8>) -> PieceBuffer,
         io: &mut Io<'_>,
     ) -> Result<(), String> {
-        let Some(PendingAsk::Piece(piece, arrival)) = self.asks.get_mut(&id) else {
+        let Some(PendingFetch::Piece(piece, buffer)) = self.pending.get_mut(&id) else {
             return Err("a piece that nobody asked for".into());
         };
         let spare = std::mem::take(&mut self.spare);
-        let arrival = Rc::clone(arrival.get_or_insert_with(|| Rc::new(make(*piece, spare))));
-        let here = arrival.start() + arrival.held();
-        let end = head.from + head.length;
-        let whole = end == arrival.start() + arrival.length();
-        if head.from != here || end > arrival.start() + arrival.length() || whole == head.more {
+        let buffer = Rc::clone(buffer.get_or_insert_with(|| Rc::new(make(*piece, spare))));
+        let here = buffer.start() + buffer.held();
+        let end = header.from + header.length;
+        let whole = end == buffer.start() + buffer.length();
+        if header.from != here || end > buffer.start() + buffer.length() || whole == header.more {
             return Err("a piece out of order".into());
         }
         self.arriving = Some(id);
-        if let Some(link) = io.connection(self.conn) {
-            link.recv_buffer
-                .expect(arrival, head.from, head.length)
+        if let Some(conn) = io.connection(self.conn) {
+            conn.recv_buffer
+                .expect(buffer, header.from, header.length)
                 .map_err(|error| error.to_string())?;
         }
         Ok(())
     }
 
-    /// Gives the memory of a piece back.
-    pub fn reuse(&mut self, arrival: &PieceBuffer) {
-        self.spare = arrival.take_memory();
+    /// Keeps the memory of a stored piece for the next one.
+    pub fn reuse(&mut self, buffer: &PieceBuffer) {
+        self.spare = buffer.take_memory();
     }
 
-    /// Ends the link at once.
-    pub fn drop_link(&self, io: &mut Io<'_>) {
-        if let Some(link) = io.connection(self.conn) {
-            link.drop_now();
+    /// Closes the connection at once.
+    pub fn drop_conn(&self, io: &mut Io<'_>) {
+        if let Some(conn) = io.connection(self.conn) {
+            conn.drop_now();
         }
     }
 
-    /// Ends the link: at once when something is still asked on it.
-    pub fn finish_or_drop(&self, io: &mut Io<'_>) {
-        if self.asks.is_empty() { self.finish(io) } else { self.drop_link(io) }
-    }
-
-    /// Ends the link in good manners.
+    /// Closes the connection once the queued bytes are sent.
     pub fn finish(&self, io: &mut Io<'_>) {
-        if let Some(link) = io.connection(self.conn) {
-            link.finish();
+        if let Some(conn) = io.connection(self.conn) {
+            conn.finish();
         }
+    }
+
+    /// Closes the connection: at once while a response is pending.
+    pub fn finish_or_drop(&self, io: &mut Io<'_>) {
+        if self.pending.is_empty() { self.finish(io) } else { self.drop_conn(io) }
     }
 }

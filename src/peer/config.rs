@@ -3,7 +3,7 @@
 use crate::client::command::Command;
 use crate::client::console::ConsoleProfile;
 use crate::client::console::saved_lists::{NoSavedLists, SavedLists};
-use crate::download::RetryPolicy;
+use crate::download::types::RetryPolicy;
 use crate::limits;
 use crate::node::stats::process::ProcessStats;
 use crate::peer::login::OpenIdentity;

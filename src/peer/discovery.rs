@@ -7,8 +7,9 @@ use std::rc::Rc;
 use crate::client::command::{DownloadTarget, PeerTarget};
 use crate::client::server_connection::Joining;
 use crate::connection::legacy::LegacyClient;
-use crate::download::{
-    Candidate, DownloadRequest, Ended, LegacySource, Outcome, PieceOrder, RetryPolicy,
+use crate::download::manager::Ended;
+use crate::download::types::{
+    Candidate, DownloadRequest, LegacySource, Outcome, PieceOrder, RetryPolicy,
 };
 use crate::limits;
 use crate::node::io::Io;
@@ -104,8 +105,13 @@ impl Peer {
     }
 
     fn stream(&mut self, name: RelativeName, from: Vec<LegacySource>, io: &mut Io<'_>) {
-        let id =
-            self.downloads.stream(name.clone(), from, self.options.patience, &self.library, io);
+        let id = self.downloads.begin_legacy(
+            name.clone(),
+            from,
+            self.options.patience,
+            &self.library,
+            io,
+        );
         self.commands.running = Some(Running::Download(id));
         self.is_watched(id, &name, io);
         if self.options.typed {
@@ -119,7 +125,7 @@ impl Peer {
             let text = format!("nobody can be asked in {} what he shares", speaks.as_str());
             return self.fail(&Failure::Refused(ErrorReply::new(ErrorCode::Unsupported, text)), io);
         }
-        let id = self.downloads.list(
+        let id = self.downloads.list_legacy(
             LegacySource { at: from, speaks, remote: String::new() },
             &self.library,
             io,
@@ -315,7 +321,7 @@ impl Peer {
 
     /// Asks the index who else has what is being downloaded.
     pub(super) fn look_for_more(&mut self, io: &mut Io<'_>) {
-        for (id, root) in self.downloads.look_for_more(io) {
+        for (id, root) in self.downloads.take_lookups(io) {
             self.home.want(io);
             if let Some(ask) = self.home.ask_if_open(
                 &Request::Search { wanted: Selector::Root(root), cursor: None, speaks: None },
@@ -355,7 +361,7 @@ impl Peer {
             self.errand_rests(id, io);
         }
         if self.library.keeps_downloads() && self.is_known_to_index() {
-            let something = self.downloads.announce(&self.library);
+            let something = self.downloads.take_announcements(&self.library);
             if !something.is_empty() {
                 something.into_iter().for_each(|file| self.news.have(file));
                 self.send_news(io);

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::server_connection::{Joining, ServerConnection};
 use crate::connection::inbound::HandshakeParams;
-use crate::download::Downloads;
+use crate::download::manager::DownloadManager;
 use crate::limits;
 use crate::node::conn_map::{ConnMap, ConnOwner};
 use crate::node::io::Io;
@@ -72,7 +72,7 @@ pub struct Peer {
     account: Login,
     acts: MultiSteps,
     uploads: UploadQueue,
-    downloads: Downloads,
+    downloads: DownloadManager,
     traffic: TransferStats,
     watching: PlayerServer,
     /// The owner of each connection.
@@ -137,7 +137,7 @@ impl Peer {
             account: Login::new(identity, options.user.clone(), options.registers),
             acts: MultiSteps::default(),
             uploads: UploadQueue::new(options.accept, options.slots),
-            downloads: Downloads::new(options.by_quic),
+            downloads: DownloadManager::new(options.by_quic),
             traffic: TransferStats::default(),
             watching: PlayerServer::with(options.player.take()),
             owners: ConnMap::default(),

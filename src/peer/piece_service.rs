@@ -25,7 +25,7 @@ impl Peer {
         match wanted {
             Selector::Name(name) => Some(name.clone()),
             Selector::Root(root) => self.library.named(root).or_else(|| {
-                self.downloads.giving(root).map(|(name, _)| self.library.kept_as(name))
+                self.downloads.serving(root).map(|(name, _)| self.library.kept_as(name))
             }),
         }
     }
@@ -52,7 +52,7 @@ impl Peer {
                 Err(ErrorReply::new(ErrorCode::Changed, "the file has changed since it was hashed"))
             };
         }
-        let Some((_, part)) = self.downloads.giving(root) else {
+        let Some((_, part)) = self.downloads.serving(root) else {
             return Err(ErrorReply::no_such_file());
         };
         let source = part
@@ -66,7 +66,7 @@ impl Peer {
         match wanted {
             Selector::Root(root) if self.library.named(root).is_none() => self
                 .downloads
-                .giving(root)
+                .serving(root)
                 .is_some_and(|(_, part)| part.holds(range) && !part.is_disturbed()),
             _ => true,
         }
@@ -89,7 +89,7 @@ impl Peer {
             return self.refuse(link, ask, &ErrorReply::no_such_file(), io);
         };
         if let Selector::Root(root) = &fetch.wanted
-            && let Some((_, part)) = self.downloads.giving(root)
+            && let Some((_, part)) = self.downloads.serving(root)
             && let Some((root, list)) = part.trusted()
         {
             return self.send_list(link, ask, &fetch, (&name, tag_of(&root), root, list), io);
@@ -240,7 +240,7 @@ impl Peer {
                 runs: vec![PieceRange { first: 0, count: piece_tree::pieces(size) }],
             }));
         }
-        let Some((_, part)) = self.downloads.giving(&root) else {
+        let Some((_, part)) = self.downloads.serving(&root) else {
             return Err(ErrorReply::no_such_file());
         };
         let mut subscriber = HaveSubscriber::new(link, root, piece_tree::pieces(part.size()));
@@ -266,12 +266,12 @@ impl Peer {
                 continue;
             }
             let whole = self.library.named(&root).is_some();
-            let runs = match self.downloads.giving(&root) {
+            let runs = match self.downloads.serving(&root) {
                 Some((_, part)) => subscriber.news(part.picker().held()),
                 None => Vec::new(),
             };
             subscriber.note(&runs);
-            if whole || self.downloads.giving(&root).is_none() {
+            if whole || self.downloads.serving(&root).is_none() {
                 // It hears the end, or the download came to nothing: what it said is no longer asked for.
                 self.have_subscribers.take(number);
             }

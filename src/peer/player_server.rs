@@ -14,8 +14,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::client::command::{Command, DownloadTarget};
 use crate::connection::player::{self, PlayerConnection, PlayerStep};
-use crate::download::PieceOrder;
 use crate::download::player_view::PlayerView;
+use crate::download::types::PieceOrder;
 use crate::limits;
 use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
@@ -205,7 +205,7 @@ impl Peer {
         let name = RelativeName::from(&name.file());
         // One that had lost its sources has made way for it: whoever watched that watches this.
         let made_way = |play: &&mut Play| {
-            play.name == name && play.download.is_some_and(|old| !self.downloads.has(old))
+            play.name == name && play.download.is_some_and(|old| !self.downloads.is_running(old))
         };
         for play in self.watching.plays.iter_mut().filter(made_way) {
             (play.download, play.wants) = (Some(id), None);
@@ -494,7 +494,7 @@ impl Peer {
     fn look_at_plays(&mut self, io: &mut Io<'_>) {
         for play in &mut self.watching.plays {
             let Some(id) = play.download else { continue };
-            let shown = self.downloads.shown(id);
+            let shown = self.downloads.view(id);
             let is_same = match (&play.shown, &shown) {
                 (None, None) => true,
                 (Some(before), Some((now, _))) => before.is(now),

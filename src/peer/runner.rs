@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::command::{self, Command, CommandParser, DownloadTarget, ParsedLine};
 use crate::client::console::ConsoleProfile;
 use crate::client::server_connection::Joining;
-use crate::download::RetryPolicy;
+use crate::download::types::RetryPolicy;
 use crate::limits;
 use crate::node::PortId;
 use crate::node::io::Io;
@@ -547,7 +547,7 @@ impl Peer {
         if never_ends
             && !self.acts.answers(id)
             && self.commands.running == Some(Running::Download(id))
-            && self.downloads.is_resting(id)
+            && self.downloads.is_lost(id)
         {
             self.done(io);
         }
@@ -578,7 +578,7 @@ impl Peer {
 
     /// Ends when no download is under way; one without a source goes on the next time.
     pub(super) fn try_quit(&mut self, io: &mut Io<'_>) {
-        let waiting = self.downloads.ids().into_iter().any(|id| !self.downloads.is_resting(id));
+        let waiting = self.downloads.ids().into_iter().any(|id| !self.downloads.is_lost(id));
         if !waiting && (self.news.is_empty() || !self.home.is_open()) {
             self.end(self.commands.exit_code(), io);
         }

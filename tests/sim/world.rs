@@ -15,7 +15,7 @@ use std::time::Duration;
 use cardume::accounts::memory::MemoryStore;
 use cardume::client::command::Command;
 use cardume::client::subscribe::SubscribeClient;
-use cardume::download::RetryPolicy;
+use cardume::download::types::RetryPolicy;
 use cardume::io::traits::Sink;
 use cardume::limits;
 use cardume::peer::Peer;

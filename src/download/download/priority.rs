@@ -1,48 +1,49 @@
-//! Priorities of a player: its pieces come first.
+//! The order of pieces: those that a player needs come first.
 
-use crate::download::download::{Download, DownloadState};
-use crate::download::{Ctx, Outcome, PieceOrder};
+use crate::download::download::Download;
+use crate::download::types::{Ctx, Outcome, PieceOrder};
 use crate::storage::partial_file::PartialFile;
 use crate::storage::priorities::Priorities;
 
 impl Download {
-    /// Tells the plan in which order pieces are wanted.
-    pub(super) fn put_in_order(&self) {
-        let Some(part) = &self.part else { return };
-        let wants = match &self.order {
+    /// Hands the order to the piece picker.
+    pub(super) fn apply_order(&self) {
+        let Some(file) = self.file() else { return };
+        let priorities = match &self.config.order {
             PieceOrder::Any => return,
-            PieceOrder::FromFront => Priorities::from_the_front(part.size()),
-            PieceOrder::Watched(None) => Priorities::both_ends(part.size()),
-            PieceOrder::Watched(Some(wants)) => wants.clone(),
+            PieceOrder::FromFront => Priorities::from_the_front(file.size()),
+            PieceOrder::Watched(None) => Priorities::both_ends(file.size()),
+            PieceOrder::Watched(Some(priorities)) => priorities.clone(),
         };
-        part.picker().watch(wants);
+        file.picker().watch(priorities);
     }
 
-    /// From now on this is wanted first. What was asked of a source before, and has not begun to come, gives way to what somebody waits for.
+    /// Changes the order. Earlier requests of which nothing arrived yield to urgent ones.
     pub(in crate::download) fn watch(
         &mut self,
-        wants: Priorities,
-        around: &mut Ctx<'_, '_>,
+        priorities: Priorities,
+        ctx: &mut Ctx<'_, '_>,
     ) -> Option<Outcome> {
-        self.order = PieceOrder::Watched(Some(wants));
-        self.put_in_order();
-        let part = self.part.clone().filter(|_| matches!(self.state, DownloadState::Fetching))?;
+        self.config.order = PieceOrder::Watched(Some(priorities));
+        self.apply_order();
+        let file = self.file().filter(|_| self.is_fetching())?.clone();
         for source in self.sources.values_mut() {
-            let Some(giver) = source.picker_id else { continue };
-            let in_the_way = part.picker().in_the_way(giver);
+            let Some(picker_id) = source.picker_id else { continue };
+            let in_the_way = file.picker().in_the_way(picker_id);
             for piece in in_the_way {
-                if source.yields(piece, around.io) {
-                    part.picker().take_off(giver, piece);
+                if source.yield_piece(piece, ctx.io) {
+                    file.picker().take_off(picker_id, piece);
                 }
             }
         }
-        self.go_on(around)
+        self.advance(ctx)
     }
 
-    /// The download on its disk, once there is one, and whether all its bytes were judged before they were kept, by its list or by what their giver said of them.
-    pub(in crate::download) fn shown(&self) -> Option<(&PartialFile, bool)> {
-        self.part
-            .as_ref()
-            .map(|part| (part, part.trusted().is_some() || part.awaits_list() || !self.unproven))
+    /// The pieces for a player, and whether each was verified before it was kept, by the hash
+    /// list or by the hash that its source sent. `None` before the first piece.
+    pub(in crate::download) fn view(&self) -> Option<(&PartialFile, bool)> {
+        let part = self.part.as_ref()?;
+        let file = &part.file;
+        Some((file, file.trusted().is_some() || file.awaits_list() || !part.is_unproven))
     }
 }

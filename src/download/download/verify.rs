@@ -1,575 +1,447 @@
-//! Responses of a source: prove hash lists, verify pieces, ban sources that lie.
+//! Events of a source: verify pieces, handle refusals, ban sources of wrong bytes.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::download::download::{Download, HashListState, RESTARTS, disk};
-use crate::download::source::{PendingAsk, SourceEvent};
-use crate::download::{Candidate, Ctx, Outcome, PieceOrder};
+use crate::download::download::state::{Root, State};
+use crate::download::download::{Download, RESTARTS};
+use crate::download::source::{PendingFetch, Source, SourceEvent};
+use crate::download::types::{Candidate, Ctx, Outcome, disk_failure};
 use crate::limits;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Selector;
-use crate::protocol::response::{HashListPart, Piece, WaitingReason};
-use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::response::{Have, Piece, WaitingReason};
 use crate::storage::partial_file::{PartialFile, Stored};
-use crate::storage::piece_buffer::{HashListBuffer, PieceBuffer};
+use crate::storage::piece_buffer::PieceBuffer;
 use crate::storage::piece_picker::SourceId;
-use crate::storage::piece_tree::{self, HashList};
 use crate::ui::event::{Failure, UiEvent, WaitReason};
 
 impl Download {
-    /// Reads what a source said.
+    /// Handles what a source sent.
     pub(in crate::download) fn received(
         &mut self,
         id: u32,
-        around: &mut Ctx<'_, '_>,
+        ctx: &mut Ctx<'_, '_>,
     ) -> Option<Outcome> {
-        let mut heard_something = false;
+        let mut has_event = false;
         for _ in 0..limits::SERVICE_REQUESTS {
-            let Some(source) = self.sources.get_mut(&id) else { return self.mourn(around) };
-            let heard = match source.next(around.io) {
-                // Some bytes of a body change nothing of what there is to do.
+            let Some(source) = self.sources.get_mut(id) else { return self.advance_or_wait(ctx) };
+            let event = match source.next_event(ctx.io) {
                 Ok(None) => {
-                    source.hears_bytes(around.io.now);
-                    return if heard_something { self.go_on(around) } else { None };
+                    // Some bytes of a body allow no new request.
+                    source.note_bytes(ctx.io.now);
+                    return if has_event { self.advance(ctx) } else { None };
                 }
-                Ok(Some(heard)) => heard,
+                Ok(Some(event)) => event,
                 Err(text) => {
-                    log::debug!("{}: {} {text}", self.name, source.at);
-                    self.give_up(id, Failure::Protocol(text), around.io);
-                    return self.mourn(around);
+                    log::debug!("{}: {} {text}", self.name, source.peer());
+                    self.give_up(id, Failure::Protocol(text), ctx.io);
+                    return self.advance_or_wait(ctx);
                 }
             };
-            heard_something = true;
-            // Only what leads on is a sign of life: a source could else keep its place by talking.
-            let leads_on = match &heard {
-                SourceEvent::Has(_) => false,
-                SourceEvent::Head(_, piece) => piece.length > 0,
+            has_event = true;
+            // A message without progress is no sign of life: a source could keep its place by
+            // sending them.
+            let is_progress = match &event {
+                SourceEvent::Have(_) => false,
+                SourceEvent::PieceHeader(_, piece) => piece.length > 0,
                 _ => true,
             };
-            if leads_on {
-                source.hears(matches!(heard, SourceEvent::Waits(_)), around.io.now);
+            if is_progress {
+                source.note_message(matches!(event, SourceEvent::Waiting(_)), ctx.io.now);
             }
-            let outcome = self.heard(id, heard, around);
-            if outcome.is_some() {
-                return outcome;
+            if let Err(failure) = self.handle_event(id, event, ctx) {
+                return Some(Outcome::Failed(failure));
             }
         }
-        if let Some(source) = self.sources.get(&id)
-            && let Some(link) = around.io.connection(source.conn)
+        if let Some(source) = self.sources.get(id)
+            && let Some(conn) = ctx.io.connection(source.conn)
         {
-            link.reschedule = true;
+            conn.reschedule = true;
         }
-        self.go_on(around)
+        self.advance(ctx)
     }
 
-    pub(super) fn heard(
+    fn handle_event(
         &mut self,
         id: u32,
-        heard: SourceEvent,
-        around: &mut Ctx<'_, '_>,
-    ) -> Option<Outcome> {
-        let failed = match heard {
-            SourceEvent::Opened => Ok(()),
-            SourceEvent::Head(ask, piece) => self.head(id, ask, &piece, around),
-            SourceEvent::Arrived(arrival) => self.arrived(id, &arrival, around),
-            SourceEvent::Listed(part, list) => self.listed(id, part, &list, around),
-            SourceEvent::Has(have) => {
-                if let (Some(part), Some(source)) = (&self.part, self.sources.get_mut(&id))
-                    && Some(have.root) == self.root
-                    && let Some(giver) = source.picker_id
-                {
-                    source.whole |= have.whole;
-                    part.picker().add_have(giver, &have.runs, have.whole);
-                }
-                Ok(())
-            }
-            SourceEvent::Waits(waiting) => {
-                let alone = self.sources.len() == 1;
-                match waiting {
-                    WaitingReason::Consent if alone => self.stall(WaitReason::Consent, around.io),
-                    WaitingReason::Slot { place } if alone => {
-                        self.stall(WaitReason::Slot(place), around.io)
-                    }
-                    WaitingReason::Hashing if self.part.is_none() && self.assumed_root => {
-                        self.stall(WaitReason::Hashing, around.io)
-                    }
-                    _ => {}
-                }
-                Ok(())
-            }
-            SourceEvent::Refused(ask, refusal) => self.refused(id, &ask, refusal, around),
-            SourceEvent::Closes(refusal) => {
-                let failure = Failure::Refused(refusal.clone());
-                if refusal.code.retry() {
-                    self.lose(id, around.io)
-                } else {
-                    self.give_up(id, failure, around.io)
-                }
-                Ok(())
-            }
-        };
-        failed.err().map(Outcome::Failed)
-    }
-
-    /// The head of a piece: checks that it belongs here, and says where its body goes.
-    pub(super) fn head(
-        &mut self,
-        id: u32,
-        ask: u64,
-        piece: &Piece,
-        around: &mut Ctx<'_, '_>,
+        event: SourceEvent,
+        ctx: &mut Ctx<'_, '_>,
     ) -> Result<(), Failure> {
-        let Some(source) = self.sources.get(&id) else { return Ok(()) };
-        let (at, by_name) =
-            (source.at, matches!(&source.wanted, Selector::Name(name) if *name != piece.name));
-        let blind = self.is_blind();
-        if piece.size > limits::DOWNLOAD_BYTES {
-            self.give_up(id, Failure::Protocol("a file of an absurd size".into()), around.io);
-            return Ok(());
-        }
-        if blind
-            && self.part.is_none()
-            && self.root.is_some()
-            && self.size.is_some_and(|size| size != piece.size)
-        {
-            self.give_up(id, Failure::Refused(another_file()), around.io);
-            return Ok(());
-        }
-        if blind && self.part.is_none() {
-            self.size = Some(piece.size);
-            self.tag = Some(piece.tag);
-            self.first = Some(at);
-            if let Some(source) = self.sources.get_mut(&id) {
-                source.tag = Some(piece.tag);
+        match event {
+            SourceEvent::Opened => {}
+            SourceEvent::PieceHeader(request, piece) => {
+                return self.piece_header(id, request, &piece, ctx);
             }
-            self.begin_part(Some(at), around.storage, around.io)?;
-            self.join(id, around.io);
-        }
-        let size = self.part.as_ref().map(PartialFile::size).or(self.size);
-        if by_name {
-            self.give_up(id, Failure::Protocol("a piece of another file".into()), around.io);
-            return Ok(());
-        }
-        if size != Some(piece.size) || (blind && self.tag != Some(piece.tag)) {
-            self.give_up(id, Failure::Refused(another_file()), around.io);
-            return Ok(());
-        }
-        let (part, size, hashed, value) = (self.part.clone(), piece.size, self.verify, piece.value);
-        let Some(source) = self.sources.get_mut(&id) else { return Ok(()) };
-        match source.take_in(
-            ask,
-            piece,
-            |number, spare| PieceBuffer::new(size, number, part, hashed, spare).claimed(value),
-            around.io,
-        ) {
-            Ok(()) => {
-                if matches!(
-                    self.wait_reason,
-                    Some(
-                        WaitReason::Consent
-                            | WaitReason::Slot(_)
-                            | WaitReason::Source
-                            | WaitReason::Nobody
-                            | WaitReason::Silence
-                    )
-                ) {
-                    self.wait_reason = None;
-                }
-                self.moved = true;
-            }
-            Err(text) => self.give_up(id, Failure::Protocol(text), around.io),
+            SourceEvent::Piece(piece) => return self.piece_received(id, &piece, ctx),
+            SourceEvent::HashList(part, list) => return self.list_received(id, part, &list, ctx),
+            SourceEvent::Have(have) => self.add_have(id, &have),
+            SourceEvent::Waiting(reason) => self.note_waiting(&reason, ctx.io),
+            SourceEvent::Refused(request, error) => self.refused(id, &request, error, ctx),
+            SourceEvent::Closing(error) if error.code.retry() => self.lose(id, ctx.io),
+            SourceEvent::Closing(error) => self.give_up(id, Failure::Refused(error), ctx.io),
         }
         Ok(())
     }
 
-    /// The plan learns of a source, and of what it was asked before there was a plan.
-    pub(super) fn join(&mut self, id: u32, io: &mut Io<'_>) -> Option<SourceId> {
-        let (part, source) = (self.part.as_ref()?, self.sources.get_mut(&id)?);
-        if source.picker_id.is_none() {
-            let mut plan = part.picker();
-            let giver = plan.add_source(source.whole, io.now);
-            source.picker_id = Some(giver);
-            for piece in source.asked_pieces() {
-                plan.ask(giver, piece, io.now);
+    fn add_have(&mut self, id: u32, have: &Have) {
+        if Some(have.root) == self.root.hash()
+            && let (Some(part), Some(source)) = (&self.part, self.sources.get_mut(id))
+            && let Some(picker_id) = source.picker_id
+        {
+            source.candidate.whole |= have.whole;
+            part.file.picker().add_have(picker_id, &have.runs, have.whole);
+        }
+    }
+
+    fn note_waiting(&mut self, reason: &WaitingReason, io: &mut Io<'_>) {
+        let is_only = self.sources.len() == 1;
+        let reason = match reason {
+            WaitingReason::Consent if is_only => WaitReason::Consent,
+            WaitingReason::Slot { place } if is_only => WaitReason::Slot(*place),
+            WaitingReason::Hashing if self.part.is_none() && self.root.needs_list() => {
+                WaitReason::Hashing
             }
-            drop(plan);
-            if let (false, Some(root)) = (source.whole, self.root) {
-                source.ask_have(root, io);
+            _ => return,
+        };
+        self.progress.wait(&self.name, reason, io);
+    }
+
+    /// The header of a piece: checks that it belongs to this file, and receives its body.
+    fn piece_header(
+        &mut self,
+        id: u32,
+        request: u64,
+        piece: &Piece,
+        ctx: &mut Ctx<'_, '_>,
+    ) -> Result<(), Failure> {
+        let Some(source) = self.sources.get(id) else {
+            debug_assert!(false, "a piece comes from an open source");
+            return Ok(());
+        };
+        let is_named = matches!(&source.selector, Selector::Name(name) if *name != piece.name);
+        let is_unverified = self.is_unverified();
+        if piece.size > limits::DOWNLOAD_BYTES {
+            self.give_up(id, Failure::Protocol("a file of an absurd size".into()), ctx.io);
+            return Ok(());
+        }
+        if is_unverified && self.part.is_none() {
+            if self.root.hash().is_some() && self.size.is_some_and(|size| size != piece.size) {
+                self.give_up(id, Failure::Refused(another_file()), ctx.io);
+                return Ok(());
+            }
+            self.begin_unverified(id, piece, ctx)?;
+        }
+        if is_named {
+            self.give_up(id, Failure::Protocol("a piece of another file".into()), ctx.io);
+            return Ok(());
+        }
+        let size = self.file().map(PartialFile::size).or(self.size);
+        if size != Some(piece.size) || (is_unverified && self.tag != Some(piece.tag)) {
+            self.give_up(id, Failure::Refused(another_file()), ctx.io);
+            return Ok(());
+        }
+        let file = self.file().cloned();
+        let (is_hashed, hash) = (self.config.verify, piece.value);
+        let make = |number, spare| {
+            PieceBuffer::new(piece.size, number, file, is_hashed, spare).claimed(hash)
+        };
+        let Some(source) = self.sources.get_mut(id) else { return Ok(()) };
+        match source.receive_body(request, piece, make, ctx.io) {
+            Ok(()) => {
+                self.progress.end_wait_for_source();
+                self.progress.has_received = true;
+            }
+            Err(text) => self.give_up(id, Failure::Protocol(text), ctx.io),
+        }
+        Ok(())
+    }
+
+    /// Begins a part of unverified pieces with the first piece of this source.
+    fn begin_unverified(
+        &mut self,
+        id: u32,
+        piece: &Piece,
+        ctx: &mut Ctx<'_, '_>,
+    ) -> Result<(), Failure> {
+        let Some(source) = self.sources.get_mut(id) else { return Ok(()) };
+        let peer = source.peer();
+        source.tag = Some(piece.tag);
+        (self.size, self.tag) = (Some(piece.size), Some(piece.tag));
+        self.sources.set_first(Some(peer));
+        self.begin_part(Some(peer), ctx.storage, ctx.io)?;
+        self.register_in_picker(id, ctx.io);
+        Ok(())
+    }
+
+    /// Adds a source to the picker, with the pieces requested before there was one. `None` before
+    /// there is a part.
+    pub(super) fn register_in_picker(&mut self, id: u32, io: &mut Io<'_>) -> Option<SourceId> {
+        let (part, source) = (self.part.as_ref()?, self.sources.get_mut(id)?);
+        if source.picker_id.is_none() {
+            let mut picker = part.file.picker();
+            let picker_id = picker.add_source(source.candidate.whole, io.now);
+            source.picker_id = Some(picker_id);
+            for piece in source.requested_pieces() {
+                picker.ask(picker_id, piece, io.now);
+            }
+            drop(picker);
+            if let (false, Some(root)) = (source.candidate.whole, self.root.hash()) {
+                source.request_have(root, io);
             }
         }
         source.picker_id
     }
 
-    /// A piece is here: judges and keeps it.
-    pub(super) fn arrived(
+    /// A piece arrived: verifies and stores it.
+    fn piece_received(
         &mut self,
         id: u32,
-        arrival: &Rc<PieceBuffer>,
-        around: &mut Ctx<'_, '_>,
+        piece: &Rc<PieceBuffer>,
+        ctx: &mut Ctx<'_, '_>,
     ) -> Result<(), Failure> {
-        let last = piece_tree::pieces(self.size.unwrap_or(0)) - 1;
-        let unjudged = self.part.as_ref().is_none_or(PartialFile::awaits_list);
-        if unjudged && !self.is_prover(id) {
-            // It was to prove a list that is asked of another by now.
-            if let (Some(part), Some(source)) = (&self.part, self.sources.get(&id))
-                && let Some(giver) = source.picker_id
-            {
-                part.picker().take_off(giver, arrival.piece());
-            }
+        let is_verifiable = self.file().is_some_and(|file| !file.awaits_list());
+        if !is_verifiable && !self.is_prover(id) {
+            // Requested to prove a list that was dropped since.
+            self.release_piece(id, piece.piece());
             return Ok(());
         }
-        if let HashListState::Unproven { from, list, .. } = &self.list
-            && arrival.piece() == last
+        if let State::ProveList(proof) = &self.state
+            && piece.piece() == proof.last_piece()
         {
-            if arrival.value().as_ref() != list.value(last) {
-                let from = *from;
-                if from == id {
-                    self.ban(id, around.io);
-                } else {
-                    // Either of the two is wrong: neither is asked for it again before the others.
-                    self.drop_list([from, id]);
-                }
+            let from = proof.from;
+            if piece.value().as_ref() == proof.list.value(piece.piece()) {
+                self.trust_list(ctx)?;
+                self.register_in_picker(id, ctx.io);
+            } else if from == id {
+                self.ban(id, ctx.io);
+                return Ok(());
+            } else {
+                // The list or the piece is wrong: ask neither source before the others.
+                let peers = [from, id].map(|id| self.sources.get(id).map(Source::peer));
+                self.sources.note_slow(peers.into_iter().flatten());
+                self.drop_list();
                 return Ok(());
             }
-            self.prove(around)?;
-            self.join(id, around.io);
         }
-        match arrival.matches_claim() {
-            // It is not what its own giver says of it: something went wrong on the way, or worse.
-            Some(false) => {
-                self.blame_piece(id, arrival.piece(), around.io);
-                return Ok(());
-            }
+        match piece.matches_claim() {
             Some(true) => {}
-            None => self.unproven |= self.is_blind(),
-        }
-        let giver = self.join(id, around.io);
-        let (Some(part), Some(source), Some(giver)) =
-            (self.part.clone(), self.sources.get_mut(&id), giver)
-        else {
-            return Ok(());
-        };
-        let stored = part.store(giver, arrival, around.io.now);
-        source.reuse(arrival);
-        match stored {
-            Err(error) => return Err(disk(&self.name, &error)),
-            Ok(Stored::Duplicate) => {}
-            Ok(Stored::HashMismatch) => self.blame_piece(id, arrival.piece(), around.io),
-            Ok(Stored::Accepted(others)) => {
-                self.last_received = around.io.now;
-                if part.held() != self.resumed && std::mem::take(&mut self.quiet) {
-                    // The first one is told at once: whoever goes on with an old download sees that it does.
-                    around.io.tell(UiEvent::Progress {
-                        name: self.name.clone(),
-                        held: part.held(),
-                        size: part.size(),
-                    });
-                }
-                if let Some(source) = self.sources.get_mut(&id) {
-                    source.gave(around.io.now);
-                    self.attempts.remove(&source.at);
-                }
-                for source in self
-                    .sources
-                    .values_mut()
-                    .filter(|source| source.picker_id.is_some_and(|giver| others.contains(&giver)))
-                {
-                    source.no_longer(arrival.piece(), around.io);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The list of pieces is here: does it lead to the root?
-    pub(super) fn listed(
-        &mut self,
-        id: u32,
-        head: HashListPart,
-        list: &HashListBuffer,
-        around: &mut Ctx<'_, '_>,
-    ) -> Result<(), Failure> {
-        // A late answer is as good as any where the root judges it.
-        let late = self.trusted_root
-            && matches!(self.list, HashListState::Unknown | HashListState::Asked(_));
-        if !late && !matches!(self.list, HashListState::Asked(asked) if asked == id) {
-            return Ok(());
-        }
-        self.list_since = around.io.now;
-        self.moved = true;
-        self.list = HashListState::Unknown;
-        if let Some(source) = self.sources.get(&id)
-            && source.tag.is_some_and(|tag| tag != head.tag)
-        {
-            // An honest list, of a later version than the bytes that came.
-            let at = source.at;
-            self.changed(id, at, another_file(), around);
-            return Ok(());
-        }
-        let good = HashList::new(head.size, list.values()).filter(|list| list.root() == head.root);
-        let same_size = self.size.is_none_or(|size| size == head.size);
-        let Some(list) = good else {
-            self.ban(id, around.io);
-            return Ok(());
-        };
-        if self.assumed_root && (self.root != Some(head.root) || !same_size) {
-            // It is not what the earlier download was of.
-            self.begin_anew(around.io);
-            (self.root, self.size) = (None, Some(head.size));
-        } else if self.root.is_some_and(|root| root != head.root) || !same_size {
-            self.ban(id, around.io);
-            return Ok(());
-        }
-        self.assumed_root = false;
-        if self.name.as_root().is_some() {
-            self.name = RelativeName::from(&head.name.file());
-        }
-        self.size = Some(head.size);
-        self.root.get_or_insert(head.root);
-        self.list = HashListState::Unproven {
-            from: id,
-            provers: BTreeSet::from([id]),
-            root: head.root,
-            list: Rc::new(list),
-        };
-        self.list_more = 0;
-        if self.part.is_none() {
-            self.recall(around.storage, around.io)?;
-        }
-        if piece_tree::pieces(head.size) == 1 && self.part.is_none() {
-            // The list is the root, and the piece will prove itself.
-            return self.prove(around);
-        }
-        self.prove_by_last(around)
-    }
-
-    /// The list is proven if the last piece is here and is what it says.
-    pub(super) fn prove_by_last(&mut self, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
-        let (HashListState::Unproven { from, list, .. }, Some(part)) = (&self.list, &self.part)
-        else {
-            return Ok(());
-        };
-        let last = piece_tree::pieces(list.size()) - 1;
-        if list.size() != part.size() {
-            let from = *from;
-            self.ban(from, around.io);
-            return Ok(());
-        }
-        if !part.picker().held().has(last) {
-            return Ok(());
-        }
-        // What an earlier run held of this root was judged then, and has no value to be looked at now.
-        if part.unjudged(last).is_none_or(|value| Some(&value) == list.value(last)) {
-            return self.prove(around);
-        }
-        let from = *from;
-        self.ban(from, around.io);
-        Ok(())
-    }
-
-    /// The list is believed: from now on it judges every piece.
-    pub(super) fn prove(&mut self, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
-        let HashListState::Unproven { root, list, .. } = &self.list else { return Ok(()) };
-        let (root, list) = (*root, Rc::clone(list));
-        self.root = Some(root);
-        match &self.part {
-            Some(part) => {
-                let wrong = part.judge_by(root, list);
-                if wrong > 0
-                    && (!part.may_restart() || matches!(self.order, PieceOrder::Watched(_)))
-                {
-                    // They are in the pipe already, or were seen: this was never the file.
-                    if part.may_restart() {
-                        self.throw_away(part);
-                    }
-                    let who = self.first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-                    return Err(Failure::BadBytes(self.name.clone(), who));
-                }
-                self.recheck_at = part.is_doubted().then_some(around.io.now);
-                if wrong > 0 {
-                    log::warn!("{}: {wrong} pieces were wrong and are fetched again", self.name);
-                }
-                self.list = HashListState::Proven;
-                self.wait_reason = None;
+            // The piece differs from the hash that its own source sent.
+            Some(false) => {
+                self.ban_for_piece(id, piece.piece(), ctx.io);
+                return Ok(());
             }
             None => {
-                self.begin_part(None, around.storage, around.io)?;
-                self.list = HashListState::Proven;
+                let is_unverified = self.is_unverified();
+                if let Some(part) = &mut self.part {
+                    part.is_unproven |= is_unverified;
+                }
+            }
+        }
+        self.store(id, piece, ctx.io)
+    }
+
+    /// Frees a piece in the picker for other sources.
+    fn release_piece(&self, id: u32, piece: u64) {
+        if let (Some(file), Some(source)) = (self.file(), self.sources.get(id))
+            && let Some(picker_id) = source.picker_id
+        {
+            file.picker().take_off(picker_id, piece);
+        }
+    }
+
+    fn store(&mut self, id: u32, piece: &PieceBuffer, io: &mut Io<'_>) -> Result<(), Failure> {
+        let picker_id = self.register_in_picker(id, io);
+        let (Some(file), Some(source), Some(picker_id)) =
+            (self.file().cloned(), self.sources.get_mut(id), picker_id)
+        else {
+            // Requested before the hash list arrived: the part begins with the proof of the list.
+            return Ok(());
+        };
+        let stored = file.store(picker_id, piece, io.now);
+        source.reuse(piece);
+        match stored.map_err(|error| disk_failure(&self.name, &error))? {
+            Stored::Duplicate => {}
+            Stored::HashMismatch => self.ban_for_piece(id, piece.piece(), io),
+            Stored::Accepted(others) => {
+                source.note_stored(io.now);
+                let peer = source.peer();
+                self.sources.reset_attempts(peer);
+                self.progress.piece_stored(&self.name, file.held(), file.size(), io);
+                for source in self.sources.values_mut() {
+                    if source.picker_id.is_some_and(|picker_id| others.contains(&picker_id)) {
+                        source.cancel(piece.piece(), io);
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// A source says no to something.
-    pub(super) fn refused(
+    /// A source refused a request.
+    fn refused(
         &mut self,
         id: u32,
-        ask: &PendingAsk,
-        refusal: ErrorReply,
-        around: &mut Ctx<'_, '_>,
-    ) -> Result<(), Failure> {
-        let Some(source) = self.sources.get_mut(&id) else { return Ok(()) };
-        let at = source.at;
-        match (ask, refusal.code) {
-            (PendingAsk::Piece(piece, _), ErrorCode::Cancelled) => {
-                if let (Some(part), Some(giver)) = (&self.part, source.picker_id) {
-                    part.picker().take_off(giver, *piece);
+        request: &PendingFetch,
+        error: ErrorReply,
+        ctx: &mut Ctx<'_, '_>,
+    ) {
+        let Some(source) = self.sources.get(id) else {
+            debug_assert!(false, "a refusal comes from an open source");
+            return;
+        };
+        let (peer, is_whole, picker_id) = (source.peer(), source.candidate.whole, source.picker_id);
+        match (request, error.code) {
+            (PendingFetch::Piece(piece, _), ErrorCode::Cancelled) => self.release_piece(id, *piece),
+            (PendingFetch::Piece(piece, _), ErrorCode::Range) if !is_whole => {
+                match (self.file(), picker_id) {
+                    (Some(file), Some(picker_id)) => file.picker().failed(picker_id, *piece),
+                    // The source lacks the piece with which a download begins: asking again at
+                    // once would keep both busy.
+                    _ => self.lose(id, ctx.io),
                 }
             }
-            (PendingAsk::Piece(piece, _), ErrorCode::Range) if !source.whole => {
-                match (&self.part, source.picker_id) {
-                    (Some(part), Some(giver)) => part.picker().failed(giver, *piece),
-                    // It does not have yet what a download begins with; to ask it over and over would keep both busy.
-                    _ => self.lose(id, around.io),
+            (PendingFetch::HashList(..), ErrorCode::Unsupported | ErrorCode::BadRequest) => {
+                // A peer without hash lists: an older or another implementation.
+                self.note_listless(id, peer);
+                if matches!(self.root, Root::Assumed(_)) {
+                    self.restart(ctx.io);
+                } else if self.root == Root::Required {
+                    self.root = Root::Unknown;
+                }
+                if let Some(source) = self.sources.get_mut(id) {
+                    source.selector = Selector::Name(source.candidate.name.clone());
                 }
             }
-            (PendingAsk::List(..), ErrorCode::Unsupported | ErrorCode::BadRequest) => {
-                // It knows no lists: of an older or another make.
-                self.expects_no_list_of(id, at);
-                if self.assumed_root {
-                    self.begin_anew(around.io);
-                    (self.root, self.size, self.assumed_root) = (None, None, false);
-                }
-                if let Some(source) = self.sources.get_mut(&id) {
-                    source.wanted = Selector::Name(source.name.clone());
-                }
-            }
-            (PendingAsk::List(..), code) if !code.retry() && self.tag.is_some() => {
-                // It gives bytes, but no list of them.
-                self.expects_no_list_of(id, at);
+            (PendingFetch::HashList(..), code) if !code.retry() && self.tag.is_some() => {
+                // The source serves pieces without a hash list.
+                self.note_listless(id, peer);
             }
             (_, ErrorCode::Changed | ErrorCode::Range)
-                if self.is_blind() || self.is_its_word_alone(at) =>
+                if self.is_unverified() || self.is_only_claim_of(peer) =>
             {
-                self.changed(id, at, refusal, around)
+                self.source_changed(id, error, ctx)
             }
-            (_, code) if code.retry() => self.lose(id, around.io),
+            (_, code) if code.retry() => self.lose(id, ctx.io),
             (_, ErrorCode::NotFound)
-                if self.is_blind()
-                    && !self.waiting.is_empty()
-                    && self.part.as_ref().is_some_and(PartialFile::may_restart) =>
+                if self.is_unverified()
+                    && !self.sources.waiting().is_empty()
+                    && self.file().is_some_and(PartialFile::may_restart) =>
             {
-                // What came from it fits nobody else's, and it has no more.
-                self.begin_anew(around.io);
-                self.first = None;
-                self.give_up(id, Failure::NotFound(self.name.clone()), around.io);
+                // The source has no more, and its pieces fit no other source.
+                self.restart(ctx.io);
+                self.sources.set_first(None);
+                self.give_up(id, Failure::NotFound(self.name.clone()), ctx.io);
             }
             (_, ErrorCode::NotFound) if self.part.is_none() => {
-                self.give_up(id, Failure::NotFound(self.name.clone()), around.io)
+                self.give_up(id, Failure::NotFound(self.name.clone()), ctx.io)
             }
-            (_, ErrorCode::NotFound | ErrorCode::Changed) if self.root.is_some() && self.moved => {
-                self.lose(id, around.io)
+            (_, ErrorCode::NotFound | ErrorCode::Changed)
+                if self.root.hash().is_some() && self.progress.has_received =>
+            {
+                self.lose(id, ctx.io)
             }
-            _ => self.give_up(id, Failure::Refused(refusal), around.io),
-        }
-        Ok(())
-    }
-
-    fn expects_no_list_of(&mut self, id: u32, at: SocketAddr) {
-        self.listless.insert(at);
-        if matches!(self.list, HashListState::Asked(asked) if asked == id) {
-            self.list = HashListState::Unknown;
+            _ => self.give_up(id, Failure::Refused(error), ctx.io),
         }
     }
 
-    /// True when the root is only what this very source says of its file, and nobody else has shown that he has it.
-    fn is_its_word_alone(&self, at: SocketAddr) -> bool {
-        !self.trusted_root
-            && self.first == Some(at)
+    fn note_listless(&mut self, id: u32, peer: SocketAddr) {
+        self.sources.note_listless(peer);
+        if matches!(self.state, State::GetList { from } if from == Some(id)) {
+            self.drop_list();
+        }
+    }
+
+    /// True when only this source claims the root, and no other source is known.
+    fn is_only_claim_of(&self, peer: SocketAddr) -> bool {
+        !self.root.is_trusted()
+            && self.sources.first() == Some(peer)
             && self.sources.len() == 1
-            && self.backing_off.is_empty()
-            && self.waiting.is_empty()
+            && !self.sources.has_candidates()
     }
 
-    /// What is here belongs to a version that is no more.
-    pub(super) fn changed(
-        &mut self,
-        id: u32,
-        at: SocketAddr,
-        refusal: ErrorReply,
-        around: &mut Ctx<'_, '_>,
-    ) {
-        if self.restarts >= RESTARTS || self.part.as_ref().is_some_and(|part| !part.may_restart()) {
-            return self.give_up(id, Failure::Refused(refusal), around.io);
+    /// A source has another version of the file now: restarts with that version.
+    pub(super) fn source_changed(&mut self, id: u32, error: ErrorReply, ctx: &mut Ctx<'_, '_>) {
+        if self.restarts >= RESTARTS || self.file().is_some_and(|file| !file.may_restart()) {
+            return self.give_up(id, Failure::Refused(error), ctx.io);
         }
         self.restarts += 1;
-        let name =
-            self.sources.get(&id).map_or_else(|| self.name.clone(), |source| source.name.clone());
-        self.begin_anew(around.io);
-        let quic = self.remove(id, around.io).and_then(|source| source.quic);
-        self.waiting.push_front(Candidate {
-            peer: at,
-            name,
-            size: None,
-            root: None,
-            whole: true,
-            quic,
-        });
+        self.restart(ctx.io);
+        let Some(source) = self.remove(id, ctx.io) else { return };
+        let known = Candidate { size: None, root: None, whole: true, ..source.candidate };
+        self.sources.wait_first(known);
     }
 
-    /// What came in this run is of no use. What an earlier run left behind is never thrown away unasked: where it is in the way, the download ends.
-    pub(super) fn throw_away(&self, part: &PartialFile) {
-        if self.resumed == 0 && !part.is_doubted() {
-            part.discard();
+    /// Discards a part without pieces of an earlier run. Those are never deleted unasked: where
+    /// they are in the way, the download fails.
+    pub(super) fn discard(&self, file: &PartialFile) {
+        if self.progress.resumed == 0 && !file.is_doubted() {
+            file.discard();
         }
     }
 
-    pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {
+    /// Begins anew, without the pieces and without the claims of an untrusted source.
+    pub(super) fn restart(&mut self, io: &mut Io<'_>) {
         if let Some(part) = self.part.take() {
-            self.throw_away(&part);
+            self.discard(&part.file);
         }
-        self.recheck_at = None;
-        self.anew = true;
-        self.begun = false;
-        self.unproven = false;
-        (self.tag, self.list) = (None, HashListState::Unknown);
-        if !self.trusted_root {
-            (self.root, self.size, self.first) = (None, None, None);
+        if self.progress.resumed == 0 && !matches!(self.root, Root::Assumed(_)) {
+            io.tell(UiEvent::Restarted(self.name.clone()));
+        }
+        self.ignores_resume = true;
+        self.progress.restart();
+        self.tag = None;
+        self.drop_list();
+        if !self.root.is_trusted() {
+            (self.root, self.size) = (Root::Unknown, None);
+            self.sources.set_first(None);
         }
         for source in self.sources.values_mut() {
             source.picker_id = None;
         }
-        if self.resumed == 0 && !self.assumed_root {
-            io.tell(UiEvent::Restarted(self.name.clone()));
+    }
+
+    /// Bans the source of a wrong piece. It is told before its connection closes: an honest source
+    /// may have a bad disk.
+    fn ban_for_piece(&mut self, id: u32, piece: u64, io: &mut Io<'_>) {
+        if let (Some(root), Some(source)) = (self.root.hash(), self.sources.get_mut(id)) {
+            source.report_wrong(root, piece, io);
+        }
+        if let Some(source) = self.exclude(id, io) {
+            source.finish(io);
         }
     }
 
-    /// A piece from this source was wrong. It is told so on its way out, for it may not know: it can be honest, and its disk not.
-    fn blame_piece(&mut self, id: u32, piece: u64, io: &mut Io<'_>) {
-        let link = self.sources.get(&id).map(|source| source.conn);
-        if let (Some(root), Some(source)) = (self.root, self.sources.get_mut(&id)) {
-            source.tell_wrong(root, piece, io);
-        }
-        self.parting = link;
-        self.ban(id, io);
-        self.parting = None;
-    }
-
-    /// What came from this source, or what it said of the pieces, was wrong: it is not asked again.
+    /// Bans a source of wrong bytes or hashes.
     pub(super) fn ban(&mut self, id: u32, io: &mut Io<'_>) {
-        let Some(source) = self.sources.get(&id) else {
-            self.list = HashListState::Unknown;
-            return;
-        };
-        let who = source.at;
-        self.banned.insert(who);
-        io.tell(UiEvent::Blamed { name: self.name.clone(), who });
-        self.why_lost = Some(Failure::BadBytes(self.name.clone(), who));
-        self.remove(id, io);
-        if !self.trusted_root
-            && self.first == Some(who)
-            && self.part.as_ref().is_some_and(|part| part.trusted().is_none() && part.may_restart())
-        {
-            // Its bytes, and the root that only it has named, are no concern of the next one's.
-            self.begin_anew(io);
-            self.first = None;
+        if let Some(source) = self.exclude(id, io) {
+            source.drop_conn(io);
         }
+    }
+
+    /// Removes and bans a source, without closing its connection.
+    fn exclude(&mut self, id: u32, io: &mut Io<'_>) -> Option<Source> {
+        let source = self.detach(id);
+        debug_assert!(source.is_some(), "a banned source is open");
+        let source = source?;
+        let who = source.peer();
+        self.sources.ban(who);
+        io.tell(UiEvent::Blamed { name: self.name.clone(), who });
+        self.last_failure = Some(Failure::BadBytes(self.name.clone(), who));
+        let is_restartable = |file: &PartialFile| file.trusted().is_none() && file.may_restart();
+        if !self.root.is_trusted()
+            && self.sources.first() == Some(who)
+            && self.file().is_some_and(is_restartable)
+        {
+            // The next source shares neither its bytes nor its claimed root.
+            self.restart(io);
+            self.sources.set_first(None);
+        }
+        Some(source)
     }
 }
 
-fn another_file() -> ErrorReply {
+pub(super) fn another_file() -> ErrorReply {
     ErrorReply::new(ErrorCode::Changed, "the source has another file")
 }

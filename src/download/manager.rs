@@ -1,0 +1,473 @@
+//! All downloads of a process, by number.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::download::deadlines::Deadlines;
+use crate::download::download::Download;
+use crate::download::legacy_stream::{LegacyStream, StreamGoal};
+use crate::download::player_view::PlayerView;
+use crate::download::types::{Candidate, Ctx, DownloadRequest, LegacySource, Outcome, RetryPolicy};
+use crate::node::conn_map::ConnOwner;
+use crate::node::io::Io;
+use crate::node::{CloseReason, ConnId};
+use crate::protocol::native::Hello;
+use crate::protocol::request::FileEntry;
+use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::Storage;
+use crate::storage::partial_file::PartialFile;
+use crate::storage::priorities::Priorities;
+use crate::ui::event::UiEvent;
+
+/// The downloads of a process.
+pub struct DownloadManager {
+    downloads: BTreeMap<u64, Download>,
+    /// Downloads from legacy peers.
+    streams: BTreeMap<u64, LegacyStream>,
+    next_id: u64,
+    deadlines: Deadlines,
+    /// Downloads by root, for look-ups by other peers. Entries of an earlier root may remain.
+    by_root: BTreeSet<([u8; 32], u64)>,
+    /// Downloads that the index knows as partial.
+    announced: BTreeSet<u64>,
+    /// Downloads that the index may have to learn of.
+    unannounced: BTreeSet<u64>,
+    /// Connections that were opened since the last [`DownloadManager::take_opened`].
+    opened: Vec<(ConnId, ConnOwner)>,
+    listen_port: Option<u16>,
+    bind: Option<IpAddr>,
+    by_quic: bool,
+}
+
+/// A finished download: its number, its name and its outcome.
+pub type Ended = (u64, RelativeName, Outcome);
+
+impl DownloadManager {
+    /// A manager without downloads. `by_quic`: prefer QUIC where a source offers it.
+    #[must_use]
+    pub fn new(by_quic: bool) -> DownloadManager {
+        DownloadManager {
+            downloads: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            next_id: 1,
+            deadlines: Deadlines::default(),
+            by_root: BTreeSet::new(),
+            announced: BTreeSet::new(),
+            unannounced: BTreeSet::new(),
+            opened: Vec::new(),
+            listen_port: None,
+            bind: None,
+            by_quic,
+        }
+    }
+
+    /// Sets the listen address of this process: sources learn the port, connections leave from
+    /// the address.
+    pub fn listens_on(&mut self, at: SocketAddr) {
+        self.listen_port = Some(at.port());
+        self.bind = (!at.ip().is_unspecified()).then(|| at.ip());
+    }
+
+    /// Begins a download, or joins the running one of this name. A running one without sources is
+    /// replaced. Returns its number, and the end of a download that ended at once.
+    pub fn begin(
+        &mut self,
+        request: DownloadRequest,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> (u64, Option<Ended>) {
+        if let Some(id) = self.running(&request.name, io) {
+            let mut ctx = self.ctx(storage, io);
+            let download = self.downloads.get_mut(&id);
+            let outcome = download.and_then(|download| download.add_request(request, &mut ctx));
+            return (id, self.after_event(id, outcome, io));
+        }
+        let id = self.take_id();
+        let name = request.name.clone();
+        let mut ctx = self.ctx(storage, io);
+        match Download::new(request, &mut ctx) {
+            Err(failure) => (id, Some((id, name, Outcome::Failed(failure)))),
+            Ok(mut download) => {
+                let outcome = download.advance(&mut ctx);
+                self.downloads.insert(id, download);
+                (id, self.after_event(id, outcome, io))
+            }
+        }
+    }
+
+    /// Begins a download from the first of these legacy peers that has the file, as
+    /// [`DownloadManager::begin`] does.
+    pub fn begin_legacy(
+        &mut self,
+        name: RelativeName,
+        sources: Vec<LegacySource>,
+        retry_policy: RetryPolicy,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> u64 {
+        if let Some(id) = self.running(&name, io) {
+            return id;
+        }
+        self.begin_stream(name, StreamGoal::File, sources.into(), retry_policy, storage, io)
+    }
+
+    /// Asks a legacy peer for the list of its files.
+    pub fn list_legacy(&mut self, source: LegacySource, storage: &Storage, io: &mut Io<'_>) -> u64 {
+        // A list is not saved: the name is never shown.
+        let name = RelativeName::of_root(&ContentHash([0; 32]));
+        let no_retry = RetryPolicy::For(Duration::ZERO);
+        self.begin_stream(name, StreamGoal::List, [source].into(), no_retry, storage, io)
+    }
+
+    fn begin_stream(
+        &mut self,
+        name: RelativeName,
+        goal: StreamGoal,
+        sources: VecDeque<LegacySource>,
+        retry_policy: RetryPolicy,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> u64 {
+        let id = self.take_id();
+        let mut ctx = self.ctx(storage, io);
+        let stream = LegacyStream::new(name, goal, sources, retry_policy, &mut ctx);
+        self.streams.insert(id, stream);
+        self.note_changes(id);
+        id
+    }
+
+    fn take_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// The running download of this name. One that has lost its sources is removed instead.
+    fn running(&mut self, name: &RelativeName, io: &mut Io<'_>) -> Option<u64> {
+        let id = self.named(name).or_else(|| {
+            let mut streams = self.streams.iter();
+            let found = streams.find(|(_, stream)| stream.name == *name && !stream.is_list());
+            found.map(|(id, _)| *id)
+        })?;
+        if !self.is_lost(id) {
+            return Some(id);
+        }
+        if let Some(download) = self.downloads.get(&id) {
+            download.drop_conns(io);
+        }
+        if let Some(stream) = self.streams.get(&id) {
+            stream.drop_conn(io);
+        }
+        self.remove(id);
+        None
+    }
+
+    fn remove(&mut self, id: u64) -> Option<RelativeName> {
+        self.deadlines.set(id, None);
+        self.by_root.retain(|(_, download)| *download != id);
+        self.announced.remove(&id);
+        self.unannounced.remove(&id);
+        if let Some(stream) = self.streams.remove(&id) {
+            return Some(stream.name);
+        }
+        self.downloads.remove(&id).map(|download| download.name)
+    }
+
+    fn ctx<'a, 'b>(&self, storage: &'a Storage, io: &'a mut Io<'b>) -> Ctx<'a, 'b> {
+        Ctx { storage, bind: self.bind, by_quic: self.by_quic, io }
+    }
+
+    /// True while this source of this download uses this connection. The source of a legacy
+    /// stream has number 0.
+    #[must_use]
+    pub fn has_source(&self, (id, source): (u64, u32), conn: ConnId) -> bool {
+        match self.streams.get(&id) {
+            Some(stream) => stream.conn() == Some(conn),
+            None => self
+                .downloads
+                .get(&id)
+                .and_then(|download| download.source(source))
+                .is_some_and(|source| source.conn == conn),
+        }
+    }
+
+    /// The connections that were opened since the last call, with their owners.
+    pub fn take_opened(&mut self) -> Vec<(ConnId, ConnOwner)> {
+        std::mem::take(&mut self.opened)
+    }
+
+    /// True while a download only waits for lost sources.
+    #[must_use]
+    pub fn is_lost(&self, id: u64) -> bool {
+        self.downloads.get(&id).is_some_and(Download::is_lost)
+            || self.streams.get(&id).is_some_and(LegacyStream::is_lost)
+    }
+
+    /// The numbers of all downloads.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u64> {
+        self.downloads.keys().chain(self.streams.keys()).copied().collect()
+    }
+
+    /// The number of downloads, without lists of legacy peers.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.downloads.len() + self.streams.values().filter(|stream| !stream.is_list()).count()
+    }
+
+    /// All downloads: name, bytes held, size if known, and whether the download waits for sources.
+    pub fn under_way(&self) -> impl Iterator<Item = (&RelativeName, u64, Option<u64>, bool)> {
+        let downloads = self.downloads.values().map(|download| {
+            let file = download.file();
+            let held = file.map_or(0, PartialFile::held);
+            (&download.name, held, file.map(PartialFile::size), download.is_lost())
+        });
+        let streams = self.streams.values().filter(|stream| !stream.is_list()).map(|stream| {
+            let (held, size) = stream.progress();
+            (&stream.name, held, size, stream.is_lost())
+        });
+        downloads.chain(streams)
+    }
+
+    /// True while this download runs.
+    #[must_use]
+    pub fn is_running(&self, id: u64) -> bool {
+        self.downloads.contains_key(&id) || self.streams.contains_key(&id)
+    }
+
+    /// The number of the running download of this name, legacy streams excluded.
+    #[must_use]
+    pub fn named(&self, name: &RelativeName) -> Option<u64> {
+        self.downloads.iter().find(|(_, download)| download.name == *name).map(|(id, _)| *id)
+    }
+
+    /// The connection to a source is established.
+    pub fn connected(&mut self, (id, source): (u64, u32), io: &mut Io<'_>) -> Option<Ended> {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            let outcome = stream.connected(io);
+            return self.after_event(id, outcome, io);
+        }
+        let hello = Hello { peer: self.listen_port, quic: false };
+        let download = self.downloads.get_mut(&id);
+        if let Some(source) = download.and_then(|download| download.source_mut(source)) {
+            source.open(&hello, io);
+            if source.by_quic {
+                io.tell(UiEvent::ByQuic(source.peer()));
+            }
+        }
+        self.note_changes(id);
+        None
+    }
+
+    /// The source on this connection sends no more.
+    pub fn ended(
+        &mut self,
+        id: u64,
+        conn: ConnId,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
+        let mut ctx = self.ctx(storage, io);
+        let Some(stream) = self.streams.get_mut(&id) else {
+            if let Some(conn) = io.connection(conn) {
+                conn.drop_now();
+            }
+            return None;
+        };
+        let outcome = stream.ended(&mut ctx);
+        self.after_event(id, outcome, io)
+    }
+
+    /// Bytes arrived from a source.
+    pub fn received(
+        &mut self,
+        (id, source): (u64, u32),
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
+        let mut ctx = self.ctx(storage, io);
+        let outcome = match self.streams.get_mut(&id) {
+            Some(stream) => stream.received(&mut ctx),
+            None => self.downloads.get_mut(&id)?.received(source, &mut ctx),
+        };
+        self.after_event(id, outcome, io)
+    }
+
+    /// The connection to a source is closed.
+    pub fn closed(
+        &mut self,
+        (id, source): (u64, u32),
+        reason: &CloseReason,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
+        let mut ctx = self.ctx(storage, io);
+        let outcome = match self.streams.get_mut(&id) {
+            Some(stream) => stream.closed(&mut ctx),
+            None => self.downloads.get_mut(&id)?.closed(source, reason, &mut ctx),
+        };
+        self.after_event(id, outcome, io)
+    }
+
+    /// Adds sources to a running download.
+    pub fn add(
+        &mut self,
+        id: u64,
+        candidates: Vec<Candidate>,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
+        let mut ctx = self.ctx(storage, io);
+        let outcome = self.downloads.get_mut(&id)?.add(candidates, &mut ctx);
+        self.after_event(id, outcome, io)
+    }
+
+    /// Runs the timers that are due. Returns the downloads that ended.
+    pub fn due(&mut self, storage: &Storage, io: &mut Io<'_>) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for id in self.deadlines.due(io.now) {
+            let mut ctx = self.ctx(storage, io);
+            let outcome = match self.streams.get_mut(&id) {
+                Some(stream) => stream.due(&mut ctx),
+                None => self.downloads.get_mut(&id).and_then(|download| download.due(&mut ctx)),
+            };
+            ended.extend(self.after_event(id, outcome, io));
+        }
+        ended
+    }
+
+    /// Changes the order of a download that is played.
+    pub fn watch(
+        &mut self,
+        id: u64,
+        priorities: Priorities,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
+        let mut ctx = self.ctx(storage, io);
+        let outcome = self.downloads.get_mut(&id)?.watch(priorities, &mut ctx);
+        self.after_event(id, outcome, io)
+    }
+
+    /// The bytes of a download for a player; true: each was verified before it was kept. `None`
+    /// before the first byte.
+    #[must_use]
+    pub fn view(&self, id: u64) -> Option<(PlayerView, bool)> {
+        if let Some(download) = self.downloads.get(&id) {
+            let (file, is_verified) = download.view()?;
+            return Some((PlayerView::Pieces(file.clone()), is_verified));
+        }
+        self.streams.get(&id)?.view().map(|stream| (PlayerView::Stream(stream), false))
+    }
+
+    /// Takes out a download that is over, and notes what changed in any other.
+    fn after_event(&mut self, id: u64, outcome: Option<Outcome>, io: &mut Io<'_>) -> Option<Ended> {
+        let Some(outcome) = outcome else {
+            self.note_changes(id);
+            return None;
+        };
+        if let Some(download) = self.downloads.get(&id) {
+            download.drop_conns(io);
+        }
+        if let Some(stream) = self.streams.get(&id) {
+            stream.drop_conn(io);
+        }
+        let name = self.remove(id);
+        debug_assert!(name.is_some(), "a download ends once");
+        Some((id, name?, outcome))
+    }
+
+    fn note_changes(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get(&id) {
+            self.opened.extend(stream.connecting().map(|conn| (conn, ConnOwner::LegacySource(id))));
+            self.deadlines.set(id, stream.deadline());
+        } else if let Some(download) = self.downloads.get_mut(&id) {
+            let opened = download.take_opened();
+            self.opened.extend(opened.map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
+            self.deadlines.set(id, download.deadline());
+            self.by_root.extend(download.root().map(|root| (root.0, id)));
+            if !self.announced.contains(&id) {
+                self.unannounced.insert(id);
+            }
+        }
+    }
+
+    /// The process was suspended for this long: its sources were not silent.
+    pub fn stood_still(&mut self, gap: Duration) {
+        self.downloads.values_mut().for_each(|download| download.stood_still(gap));
+        self.streams.values_mut().for_each(|stream| stream.stood_still(gap));
+    }
+
+    /// The next time to call [`DownloadManager::due`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let downloads = || self.downloads.values().filter_map(Download::deadline);
+        let streams = || self.streams.values().filter_map(LegacyStream::deadline);
+        debug_assert_eq!(
+            self.deadlines.first(),
+            downloads().chain(streams()).min(),
+            "the deadline of each download is noted"
+        );
+        self.deadlines.first()
+    }
+
+    /// The downloads for which to ask the index for more sources now.
+    pub fn take_lookups(&mut self, io: &mut Io<'_>) -> Vec<(u64, ContentHash)> {
+        let mut lookups = Vec::new();
+        for (id, download) in &mut self.downloads {
+            if let Some(root) = download.due_lookup(io.now) {
+                download.note_lookup(io);
+                lookups.push((*id, root));
+            }
+        }
+        lookups
+    }
+
+    /// A running download of this root with verified pieces to serve.
+    #[must_use]
+    pub fn serving(&self, root: &ContentHash) -> Option<(&RelativeName, &PartialFile)> {
+        let entries = self.by_root.range((root.0, 0)..=(root.0, u64::MAX));
+        let mut downloads = entries.filter_map(|(_, id)| self.downloads.get(id));
+        let download =
+            downloads.find(|download| download.root() == Some(*root) && download.can_serve())?;
+        Some((&download.name, download.file()?))
+    }
+
+    /// The index forgot all partial downloads: a JOIN names only complete files.
+    pub fn announce_again(&mut self) {
+        self.announced.clear();
+        self.unannounced.extend(self.downloads.keys());
+    }
+
+    /// The partial downloads that the index does not know.
+    pub fn take_announcements(&mut self, storage: &Storage) -> Vec<FileEntry> {
+        let mut entries = Vec::new();
+        // A download without verified pieces is looked at again after its next event.
+        for id in std::mem::take(&mut self.unannounced) {
+            let download = self.downloads.get(&id).filter(|download| download.can_serve());
+            if let Some(download) = download
+                && let (Some(root), Some(file)) = (download.root(), download.file())
+            {
+                let name = storage.kept_as(&download.name);
+                let entry = FileEntry::new(name, file.size());
+                entries.push(FileEntry { root: Some(root), partial: true, ..entry });
+                self.announced.insert(id);
+            }
+        }
+        entries
+    }
+
+    /// Closes all connections before the process ends. The resume files are up to date.
+    pub fn pause(&mut self, io: &mut Io<'_>) {
+        self.downloads.values().for_each(|download| download.drop_conns(io));
+        self.streams.values().for_each(|stream| stream.drop_conn(io));
+    }
+}
+
+impl Default for DownloadManager {
+    fn default() -> DownloadManager {
+        DownloadManager::new(false)
+    }
+}
