@@ -27,8 +27,11 @@ impl Discovery {
 
     pub fn schedule_next(&mut self, io: &mut Io<'_>) {
         self.count += 1;
-        let interval =
-            if self.count <= limits::EAGER_SEARCHES { limits::SOURCE_SEARCH_INTERVALS.0 } else { limits::SOURCE_SEARCH_INTERVALS.1 };
+        let interval = if self.count <= limits::EAGER_SEARCHES {
+            limits::SOURCE_SEARCH_INTERVALS.0
+        } else {
+            limits::SOURCE_SEARCH_INTERVALS.1
+        };
         self.at = Some(io.now + io.jitter(interval));
     }
 }

@@ -24,7 +24,7 @@ use std::time::Instant;
 use crate::download::discovery::Discovery;
 use crate::download::download::hash_list::ListHedge;
 use crate::download::download::state::{Part, Root, State};
-use crate::download::progress::Progress;
+use crate::download::progress::DownloadProgress;
 use crate::download::source::Source;
 use crate::download::source_set::SourceSet;
 use crate::download::types::{
@@ -60,7 +60,7 @@ pub(super) struct Download {
     part: Option<Part>,
     sources: SourceSet,
     list_hedge: ListHedge,
-    progress: Progress,
+    progress: DownloadProgress,
     discovery: Discovery,
     restarts: u32,
     /// Ignore the resume file: its content was found to be another one.
@@ -93,7 +93,7 @@ impl Download {
             part: None,
             sources: SourceSet::new(request.sources),
             list_hedge: ListHedge::new(now),
-            progress: Progress::new(now),
+            progress: DownloadProgress::new(now),
             discovery: Discovery::new(request.looks.then_some(now)),
             restarts: 0,
             ignores_resume: false,
@@ -318,7 +318,9 @@ impl Download {
             return Some(Outcome::Same);
         }
         if !self.is_fetching() {
-            self.release_sources(ctx.io);
+            if !self.sources.is_empty() {
+                self.release_sources(ctx.io);
+            }
             return None;
         }
         if !self.is_rechecking() && self.file().is_some_and(PartialFile::is_whole) {

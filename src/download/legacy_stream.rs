@@ -585,7 +585,9 @@ impl LegacyStream {
         }
         if since >= limits::STALLED_NOTICE {
             self.wait(WaitReason::Silence, ctx.io);
-        } else if now.saturating_duration_since(self.progress.reported_at) >= limits::PROGRESS_INTERVAL {
+        } else if now.saturating_duration_since(self.progress.reported_at)
+            >= limits::PROGRESS_INTERVAL
+        {
             self.progress.reported_at = now;
             if since < limits::STALLED_NOTICE {
                 self.progress.wait_reason = None;

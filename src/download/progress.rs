@@ -8,7 +8,7 @@ use crate::node::io::Io;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{UiEvent, WaitReason};
 
-pub(super) struct Progress {
+pub(super) struct DownloadProgress {
     /// Bytes that an earlier run left behind.
     pub resumed: u64,
     /// A piece began to arrive in this run.
@@ -22,9 +22,9 @@ pub(super) struct Progress {
     wait_reason: Option<WaitReason>,
 }
 
-impl Progress {
-    pub fn new(now: Instant) -> Progress {
-        Progress {
+impl DownloadProgress {
+    pub fn new(now: Instant) -> DownloadProgress {
+        DownloadProgress {
             resumed: 0,
             has_received: false,
             last_received: now,
@@ -82,7 +82,8 @@ impl Progress {
     }
 
     pub fn is_report_due(&self, now: Instant) -> bool {
-        self.reported_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS_INTERVAL)
+        self.reported_at
+            .is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS_INTERVAL)
     }
 
     pub fn report(&mut self, name: &RelativeName, held: u64, size: u64, io: &mut Io<'_>) {

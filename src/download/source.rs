@@ -40,7 +40,7 @@ pub(super) struct Source {
     pub proves: bool,
     /// The number of this source in the piece picker; `None` before there is a picker.
     pub picker_id: Option<SourceId>,
-    pub activity: Activity,
+    pub activity: SourceActivity,
     /// `None` until the connection is established.
     outbound: Option<Box<Outbound>>,
     pending: BTreeMap<u64, PendingFetch>,
@@ -51,7 +51,7 @@ pub(super) struct Source {
 }
 
 /// Signs of life of a source.
-pub(super) struct Activity {
+pub(super) struct SourceActivity {
     /// Stored pieces of this source.
     pub stored: u64,
     /// The last message or fair part of a body; before the first, the connection attempt.
@@ -100,7 +100,7 @@ impl Source {
             tag: None,
             proves: false,
             picker_id: None,
-            activity: Activity {
+            activity: SourceActivity {
                 stored: 0,
                 last_received: now,
                 received_bytes: 0,

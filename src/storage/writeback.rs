@@ -391,14 +391,14 @@ fn fitting(
             let mut good = Bitfield::none(before.held.end());
             let value =
                 |piece: u64| usize::try_from(piece).ok().and_then(|at| before.values.get(at));
-            for piece in before.held.iter().filter(|piece| {
-                value(*piece).is_some_and(|value| Some(value) == list.value(*piece))
-            }) {
+            let is_right =
+                |piece: &u64| value(*piece).is_some_and(|hash| Some(hash) == list.value(*piece));
+            for piece in before.held.iter().filter(is_right) {
                 good.set(piece);
             }
-            // Where nothing fits it is another content, unless there was nothing.
-            let none = before.held.count() > 0 && good.count() == 0 && before.doubted.count() == 0;
-            (!none).then_some(good)
+            // Without a right piece the part is of another content, and is kept.
+            let there = before.held.union(&before.doubted);
+            (there.count() == 0 || there.iter().any(|piece| is_right(&piece))).then_some(good)
         }
         _ => None,
     }

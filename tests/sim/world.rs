@@ -575,6 +575,31 @@ impl World {
         }
     }
 
+    /// The owner follows the message: removes a part of another content and repeats the request.
+    fn replace_part(&mut self, number: usize, part: &str) {
+        let name = part.strip_suffix(".part").expect("the name of a part");
+        let machine = self.machine(number);
+        let (at, disk) = (machine.at, Rc::clone(&machine.disk));
+        let is_verifying = machine.options.verify;
+        let content = disk.record(name).and_then(|record| self.oracle.content_of(&record));
+        let peers: Vec<_> =
+            self.honest_peers().filter(|peer| peer.at != at && peer.disk.has(name)).collect();
+        let mut files = self.providers.iter().flat_map(|(provider, _)| &provider.files);
+        // Pieces received without verification have no hash to compare with the list.
+        let is_same = is_verifying
+            && !peers.is_empty()
+            && peers
+                .iter()
+                .all(|peer| content.is_some_and(|content| peer.disk.holds(name, content)))
+            && files.all(|file| file.name != name || Some(file.content) == content);
+        assert!(
+            !is_same,
+            "{at}: {name} is refused, and every provider has the content of its part"
+        );
+        SimDrive(disk).remove(part).expect("the disk works in calm");
+        self.say_at(self.clock.now() + SECOND, number - 1, format!("GET {name}"));
+    }
+
     fn fetch_what_is_missing(&mut self) {
         let mut missing: BTreeSet<(usize, String)> = BTreeSet::new();
         for (peer, name) in self.wanted.clone() {
@@ -1281,13 +1306,7 @@ impl World {
             UiEvent::Failed(failure) => {
                 machine.begun.clear();
                 if let (true, Failure::OtherContent { part, root: None, .. }) = (is_calm, failure) {
-                    // The owner follows the message: removes the unverified part and requests the
-                    // name again.
-                    let name = part.strip_suffix(".part").expect("the name of a part");
-                    let drive = SimDrive(Rc::clone(&machine.disk));
-                    drive.remove(part).expect("the disk works in calm");
-                    let line = format!("GET {name}");
-                    self.say_at(now + SECOND, number - 1, line);
+                    self.replace_part(number, part);
                 }
             }
             UiEvent::Restarted(_) => oracle.count(|c| c.restarted += 1),

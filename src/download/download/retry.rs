@@ -112,7 +112,8 @@ impl Download {
             return Some(outcome);
         }
         let now = ctx.io.now;
-        let is_starved = self.sources.are_idle() && self.progress.silence(now) >= limits::STALLED_NOTICE;
+        let is_starved =
+            self.sources.are_idle() && self.progress.silence(now) >= limits::STALLED_NOTICE;
         let has_no_source = is_starved || self.sources.is_empty() || self.sources.are_silent(now);
         if !has_no_source || !self.is_fetching() {
             return None;

@@ -24,14 +24,14 @@ impl Download {
         id: u32,
         ctx: &mut Ctx<'_, '_>,
     ) -> Option<Outcome> {
-        let mut has_event = false;
+        let mut may_request = false;
         for _ in 0..limits::SERVICE_REQUESTS {
             let Some(source) = self.sources.get_mut(id) else { return self.advance_or_wait(ctx) };
             let event = match source.next_event(ctx.io) {
                 Ok(None) => {
                     // Some bytes of a body allow no new request.
                     source.note_bytes(ctx.io.now);
-                    return if has_event { self.advance(ctx) } else { None };
+                    return if may_request { self.advance(ctx) } else { None };
                 }
                 Ok(Some(event)) => event,
                 Err(text) => {
@@ -40,7 +40,9 @@ impl Download {
                     return self.advance_or_wait(ctx);
                 }
             };
-            has_event = true;
+            // The header of a verified piece allows no new request either.
+            may_request |= !matches!(event, SourceEvent::PieceHeader(..))
+                || !matches!(self.state, State::Fetch);
             // A message without progress is no sign of life: a source could keep its place by
             // sending them.
             let is_progress = match &event {
@@ -53,6 +55,9 @@ impl Download {
             }
             if let Err(failure) = self.handle_event(id, event, ctx) {
                 return Some(Outcome::Failed(failure));
+            }
+            if !self.is_fetching() {
+                return self.advance(ctx);
             }
         }
         if let Some(source) = self.sources.get(id)
@@ -126,7 +131,7 @@ impl Download {
             self.give_up(id, Failure::Protocol("a file of an absurd size".into()), ctx.io);
             return Ok(());
         }
-        if is_unverified && self.part.is_none() {
+        if is_unverified && self.part.is_none() && !self.root.needs_list() {
             if self.root.hash().is_some() && self.size.is_some_and(|size| size != piece.size) {
                 self.give_up(id, Failure::Refused(another_file()), ctx.io);
                 return Ok(());
@@ -138,7 +143,9 @@ impl Download {
             return Ok(());
         }
         let size = self.file().map(PartialFile::size).or(self.size);
-        if size != Some(piece.size) || (is_unverified && self.tag != Some(piece.tag)) {
+        if size != Some(piece.size)
+            || (is_unverified && self.tag.is_some_and(|tag| tag != piece.tag))
+        {
             self.give_up(id, Failure::Refused(another_file()), ctx.io);
             return Ok(());
         }
@@ -170,9 +177,30 @@ impl Download {
         source.tag = Some(piece.tag);
         (self.size, self.tag) = (Some(piece.size), Some(piece.tag));
         self.sources.set_first(Some(peer));
-        self.begin_part(Some(peer), ctx.storage, ctx.io)?;
-        self.register_in_picker(id, ctx.io);
+        match self.begin_part(Some(peer), ctx.storage, ctx.io) {
+            Err(Failure::OtherContent { .. }) if self.may_send_list(id) => self.require_list(id),
+            result => {
+                result?;
+                self.register_in_picker(id, ctx.io);
+            }
+        }
         Ok(())
+    }
+
+    fn may_send_list(&self, id: u32) -> bool {
+        let source = self.sources.get(id);
+        self.config.verify && source.is_some_and(|source| !self.sources.is_listless(source))
+    }
+
+    /// A part of another source or version is there. Its pieces may be the same: the hash list
+    /// tells, and is required before any piece is stored.
+    fn require_list(&mut self, id: u32) {
+        self.root = Root::Required;
+        self.tag = None;
+        self.sources.set_first(None);
+        if let Some(source) = self.sources.get_mut(id) {
+            source.tag = None;
+        }
     }
 
     /// Adds a source to the picker, with the pieces requested before there was one. `None` before
@@ -307,14 +335,14 @@ impl Download {
                 self.note_listless(id, peer);
                 if matches!(self.root, Root::Assumed(_)) {
                     self.restart(ctx.io);
-                } else if self.root == Root::Required {
-                    self.root = Root::Unknown;
                 }
                 if let Some(source) = self.sources.get_mut(id) {
                     source.selector = Selector::Name(source.candidate.name.clone());
                 }
             }
-            (PendingFetch::HashList(..), code) if !code.retry() && self.tag.is_some() => {
+            (PendingFetch::HashList(..), code)
+                if !code.retry() && (self.tag.is_some() || self.root == Root::Required) =>
+            {
                 // The source serves pieces without a hash list.
                 self.note_listless(id, peer);
             }
@@ -348,6 +376,10 @@ impl Download {
 
     fn note_listless(&mut self, id: u32, peer: SocketAddr) {
         self.sources.note_listless(peer);
+        if self.root == Root::Required {
+            // Only this source is asked: its pieces come without a list or not at all.
+            self.root = Root::Unknown;
+        }
         if matches!(self.state, State::GetList { from } if from == Some(id)) {
             self.drop_list();
         }
