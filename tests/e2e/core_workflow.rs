@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{
-    self, Dir, assert_same_files, get_via, noise, own_ip, peer, peer_on, peer_with, run, server,
-    server_with, start_get_from, wait_until,
+    self, Dir, assert_same_files, finish_giant, get_via, noise, own_ip, peer, peer_on, peer_with,
+    run, server, server_with, start_get, start_get_from, wait_until,
 };
 use crate::native::Native;
 
@@ -67,7 +67,7 @@ fn a_file_of_more_than_four_gibibytes_is_downloaded_whole() {
     let (here, there) = (Dir::new(), Dir::new());
     here.sparse("giant.mkv", (4 << 30) + (100 << 20) + 17);
     let _source = peer(server.at, &here);
-    get_via(&["giant.mkv"], server.at, &there).succeeded();
+    finish_giant(start_get(&["giant.mkv"], server.at, &there)).succeeded();
     assert_same_files(&here.at("giant.mkv"), &there.at("giant.mkv"));
     assert_eq!(there.names(), ["giant.mkv"]);
 }

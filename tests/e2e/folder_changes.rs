@@ -213,7 +213,11 @@ fn ten_thousand_files_join_with_cached_roots() {
     let began = Instant::now();
     let mut first = peer_with(server.at, &here, &args);
     println!("joined the first time after {:?}", began.elapsed());
-    wait_until("all roots follow", || (hashed(&mut client, first.at) == FILES).then_some(()));
+    wait_until("all roots follow", || {
+        // A list of so many files keeps server and test busy.
+        std::thread::park_timeout(Duration::from_millis(200));
+        (hashed(&mut client, first.at) == FILES).then_some(())
+    });
     println!("all hashed after {:?}", began.elapsed());
     first.type_line("QUIT");
     assert_eq!(first.code(), 0);
@@ -224,5 +228,5 @@ fn ten_thousand_files_join_with_cached_roots() {
     assert_eq!(hashed(&mut client, second.at), FILES);
     assert_eq!(root(&mut client, second.at, "f09999.mp4"), Some(hash(b"f09999.mp4")));
     // The roots above show that the cache was used; the limit is for a busy machine.
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
 }

@@ -559,6 +559,13 @@ pub fn finish(mut process: Process) -> Done {
     Done { code, out: process.out.lines(), err: process.err.lines() }
 }
 
+/// Waits for a giant download as long as progress is reported.
+#[track_caller]
+pub fn finish_giant(process: Process) -> Done {
+    while process.out.next().is_some() {}
+    finish(process)
+}
+
 impl Done {
     /// The command must have failed with this code and a last line of error that contains `text`.
     #[track_caller]

@@ -11,8 +11,8 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Process, assert_same_files, cardume, finish, get_from, noise, run, run_tool,
-    start_get, start_get_from, unreachable, wait_until,
+    Dir, Done, Process, assert_same_files, cardume, finish, finish_giant, get_from, noise, run,
+    run_tool, start_get, start_get_from, unreachable, wait_until,
 };
 use crate::provider::{Content, Gate, Provider};
 
@@ -431,16 +431,10 @@ fn a_giant_file_is_downloaded_whole() {
     });
     let there = Dir::new();
     is_unverified(
-        &finish_slowly(begin("a.mp4", &provider.from("uc3m-2025"), &there)),
+        &finish_giant(begin("a.mp4", &provider.from("uc3m-2025"), &there)),
         usize::try_from(size).expect("a number"),
     );
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
-}
-
-/// Waits for a giant download as long as progress is reported.
-fn finish_slowly(process: Process) -> Done {
-    while process.out.next().is_some() {}
-    finish(process)
 }
 
 #[test]

@@ -10,8 +10,8 @@ use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Node, Process, assert_same_files, cardume, finish, get_via, noise, own_ip, peer,
-    peer_on, peer_with, run, server, server_with, start_get, wait_until,
+    Dir, Done, Node, Process, assert_same_files, cardume, finish, finish_giant, get_via, noise,
+    own_ip, peer, peer_on, peer_with, run, server, server_with, start_get, wait_until,
 };
 use crate::native::Native;
 
@@ -113,7 +113,7 @@ fn a_giant_sparse_file_and_tiny_files_are_downloaded_by_quic() {
     for name in ["giant.mp4", "none.mp4", "one.mp4"] {
         holders(&mut with_quic_ports(server.at), name, 1);
         let there = Dir::new();
-        let done = get(name, server.at, &there);
+        let done = finish_giant(start_get(&[name, "--transport", "quic"], server.at, &there));
         assert_eq!(transports(done.succeeded()), ["quic"], "{done:#?}");
         assert_same_files(&here.at(name), &there.at(name));
     }
