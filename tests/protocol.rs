@@ -18,13 +18,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cardume::accounts::memory::MemoryStore;
+use cardume::client::config::Task;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
 use cardume::node::io::{Action, CloseMode, Io};
 use cardume::node::stats::loop_histogram::LoopHistogram;
 use cardume::node::{CloseReason, ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
-use cardume::peer::config::{PeerConfig, Task};
+use cardume::peer::config::PeerConfig;
 use cardume::peer::upload_queue::Accept;
 use cardume::protocol::types::byte_range::ByteRange;
 use cardume::protocol::types::ids::ContentHash;
@@ -663,9 +664,9 @@ fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
         Box::new(move |_| Ok(Rc::clone(&folder) as Rc<dyn Filesystem>)),
     );
     match role {
-        "peer-asks" => options.accept = Accept::Ask,
-        "peer-one-slot" => options.slots = Some(1),
-        "peer-downloading" => options.servers = vec![SERVER.parse().unwrap()],
+        "peer-asks" => options.uploads.accept = Accept::Ask,
+        "peer-one-slot" => options.uploads.slots = Some(1),
+        "peer-downloading" => options.client.servers = vec![SERVER.parse().unwrap()],
         _ => {}
     }
     Peer::new(options).unwrap()

@@ -1,4 +1,4 @@
-//! Build nodes from arguments: every argument is checked before anything runs.
+//! Build nodes from arguments. Every argument is checked before a node runs.
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cardume::client::command::{Command, DownloadTarget};
+use cardume::client::Client;
+use cardume::client::command::{Command, DownloadTarget, PeerTarget, VerifyTarget};
+use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
+use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::download::types::RetryPolicy;
 use cardume::limits;
 use cardume::os::fs::allowed_dir::AllowedDir;
@@ -22,10 +25,8 @@ use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
 use cardume::os::terminal;
 use cardume::peer::Peer;
-use cardume::peer::config::{OpenFolder, PeerConfig, Task};
-use cardume::peer::login::OpenIdentity;
+use cardume::peer::config::{NetworkConfig, PeerConfig, UploadConfig};
 use cardume::peer::upload_queue::Accept;
-use cardume::peer::verify::Checked;
 use cardume::protocol::detect::ListenerProtocol;
 use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use cardume::protocol::types::file_name::{BadName, printable};
@@ -57,7 +58,7 @@ use crate::cli::questions;
 /// connections and other programs.
 const MEMORY_SHARE: u64 = 2;
 
-/// where a server listens is captured by the keyboard, with a default.
+/// A server. Without an address it asks the user at the terminal for one.
 pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, Exit> {
     let mut listen = args.listen;
     if listen.is_empty() {
@@ -127,9 +128,9 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
     Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
 }
 
-/// A peer that joins at once, or waits for a person to do so.
+/// A peer that joins at once, or a console whose user joins by a command.
 pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
-    // UC3M's clients say where they are at CONNECT, and not before.
+    // A console of UC3M joins at CONNECT.
     let later = args.console.joins_at_connect();
     if !later
         && (args.listen.is_none() && args.share.folder.is_some()
@@ -145,40 +146,51 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
         AcceptArg::Ask => Accept::Ask,
         AcceptArg::Never => Accept::Never,
     };
-    let options = PeerConfig {
-        accept,
-        advertise: args.advertise,
-        metrics_open: args.http.metrics == Metrics::Open,
-        hosts: args.http.hosts.names(),
-        process: system::process_stats,
-        slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
-        once: args.once,
-        typed,
-        chooses: typed,
-        patience: RetryPolicy::Endless,
-        open_folder: sharer(args)?,
-        recursive: args.filter.recursive,
-        hashes: hashes(args)?,
-        user: args.user.as_deref().filter(|_| !later).map(user).transpose()?,
-        console: args.console,
-        place: args.listen.filter(|_| later),
-        notebook: Box::new(SavedListsDir::new(".")),
-        identity: identity(&args.key),
-        speech: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
-        udp: transport::udp(args.udp, args.listen)?,
-        old_ports: args
-            .legacy
-            .uc3m
-            .iter()
-            .copied()
-            .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)))
-            .collect(),
-        ..options(task, &args.server, args.share.folder.clone().unwrap_or_else(|| ".".into()))?
+    let folder = args.share.folder.clone().unwrap_or_else(|| ".".into());
+    let defaults = PeerConfig::new(task, folder.clone(), share_opener(args)?);
+    let legacy_ports = args
+        .legacy
+        .uc3m
+        .iter()
+        .copied()
+        .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)));
+    let config = PeerConfig {
+        client: ClientConfig {
+            servers: addresses(&args.server)?,
+            needs_server: args.once,
+            typed,
+            chooses: typed,
+            recursive: args.filter.recursive,
+            console: args.console,
+            saved_lists: Box::new(SavedListsDir::new(".")),
+            user: UserConfig {
+                name: args.user.as_deref().filter(|_| !later).map(user).transpose()?,
+                registers: true,
+                identity: identity(&args.key),
+            },
+            ..defaults.client
+        },
+        downloads: DownloadConfig { hashes: hashes(args)?, ..defaults.downloads },
+        network: NetworkConfig {
+            protocol: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
+            connect_at: args.listen.filter(|_| later),
+            udp: transport::udp(args.udp, args.listen)?,
+            legacy_ports: legacy_ports.collect(),
+            advertise: args.advertise,
+            hosts: args.http.hosts.names(),
+            ..defaults.network
+        },
+        uploads: UploadConfig {
+            accept,
+            slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
+            metrics_open: args.http.metrics == Metrics::Open,
+            process: system::process_stats,
+        },
     };
-    begin(options)
+    Peer::new(config).map_err(|error| no_folder(&folder, error))
 }
 
-/// What is remembered of files that were hashed before. It is read here, before the loop begins.
+/// The hash cache. It is read here, before the loop starts.
 fn hashes(args: &PeerArgs) -> Result<Rc<dyn HashStore>, Exit> {
     match &args.storage.cache {
         _ if args.storage.no_cache => Ok(Rc::new(Remembered::default())),
@@ -191,26 +203,25 @@ fn hashes(args: &PeerArgs) -> Result<Rc<dyn HashStore>, Exit> {
 }
 
 /// SEARCH, once.
-pub fn search(args: &SearchArgs) -> Result<Peer, Exit> {
+pub fn search(args: &SearchArgs) -> Result<Client, Exit> {
     once(args.command()?, &args.ask)
 }
 
 /// REGISTER, once.
-pub fn register(args: &NameArgs) -> Result<Peer, Exit> {
+pub fn register(args: &NameArgs) -> Result<Client, Exit> {
     let command = Command::Operate(Some(user(&args.user)?), AccountOp::Register);
-    begin(PeerConfig {
-        identity: identity(&args.key),
-        ..options(Task::Once(command), &args.ask.server, ".".into())?
-    })
+    let mut config = client(command, &args.ask)?;
+    config.user.identity = identity(&args.key);
+    Ok(Client::new(config))
 }
 
 /// UNREGISTER, once.
-pub fn unregister(args: &NameArgs) -> Result<Peer, Exit> {
+pub fn unregister(args: &NameArgs) -> Result<Client, Exit> {
     as_user(AccountOp::Unregister, &args.user, false, &args.key, &args.ask)
 }
 
 /// PUBLISH, once.
-pub fn publish(args: &PublishArgs) -> Result<Peer, Exit> {
+pub fn publish(args: &PublishArgs) -> Result<Client, Exit> {
     let description = Line::new(&args.description)
         .ok_or_else(|| Exit::new(exit::USAGE, "a description is one line of at most 255 bytes"))?;
     as_user(
@@ -223,43 +234,34 @@ pub fn publish(args: &PublishArgs) -> Result<Peer, Exit> {
 }
 
 /// DELETE, once.
-pub fn delete(args: &DeleteArgs) -> Result<Peer, Exit> {
+pub fn delete(args: &DeleteArgs) -> Result<Client, Exit> {
     as_user(AccountOp::Delete(published(&args.name)?), &args.user, false, &args.key, &args.ask)
 }
 
 /// LIST_USERS, once.
-pub fn users(args: &AskArgs) -> Result<Peer, Exit> {
-    once(
-        Command::Operate(None, AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES }),
-        args,
-    )
+pub fn users(args: &AskArgs) -> Result<Client, Exit> {
+    let op = AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES };
+    once(Command::Operate(None, op), args)
 }
 
 /// LIST_CONTENT, once.
-pub fn content(args: &ContentArgs) -> Result<Peer, Exit> {
-    once(
-        Command::Operate(
-            None,
-            AccountOp::ListContent {
-                of: user(&args.user)?,
-                cursor: None,
-                most: limits::LIST_ENTRIES,
-            },
-        ),
-        &args.ask,
-    )
+pub fn content(args: &ContentArgs) -> Result<Client, Exit> {
+    let of = user(&args.user)?;
+    let op = AccountOp::ListContent { of, cursor: None, most: limits::LIST_ENTRIES };
+    once(Command::Operate(None, op), &args.ask)
 }
 
-/// What only the user himself may do.
+/// An operation that needs the login of the user.
 fn as_user(
     op: AccountOp,
     name: &str,
     registers: bool,
     key: &KeyArgs,
     ask: &AskArgs,
-) -> Result<Peer, Exit> {
-    let options = options(Task::Once(Command::Operate(None, op)), &ask.server, ".".into())?;
-    begin(PeerConfig { user: Some(user(name)?), registers, identity: identity(key), ..options })
+) -> Result<Client, Exit> {
+    let mut config = client(Command::Operate(None, op), ask)?;
+    config.user = UserConfig { name: Some(user(name)?), registers, identity: identity(key) };
+    Ok(Client::new(config))
 }
 
 fn user(text: &str) -> Result<UserName, Exit> {
@@ -277,94 +279,112 @@ fn identity(args: &KeyArgs) -> OpenIdentity {
 }
 
 /// PEERS, once.
-pub fn peers(args: &AskArgs) -> Result<Peer, Exit> {
+pub fn peers(args: &AskArgs) -> Result<Client, Exit> {
     once(Command::Peers, args)
 }
 
 /// LS, once.
-pub fn ls(args: &LsArgs) -> Result<Peer, Exit> {
-    let peer = args.peer.ok_or_else(|| Exit::new(exit::USAGE, "ls: which peer?"))?;
-    match peer.speaks {
-        // Whoever speaks an old wire is asked itself.
-        Some(_) => begin(without_server(Task::Once(Command::Ls(peer)), ".".into())),
-        None => once(Command::Ls(peer), &args.ask),
-    }
+pub fn ls(peer: PeerTarget, args: &LsArgs) -> Result<Client, Exit> {
+    once(Command::Ls(peer), &args.ask)
 }
 
-fn once(command: Command, ask: &AskArgs) -> Result<Peer, Exit> {
-    begin(options(Task::Once(command), &ask.server, ".".into())?)
+/// LS of a peer that speaks a legacy protocol, once. It needs no server.
+pub fn ls_legacy(peer: PeerTarget) -> Result<Downloader, Exit> {
+    let task = Task::Once(Command::Ls(peer));
+    let client = ClientConfig::new(task, opener(AllocateArg::Full));
+    downloader(client, DownloadConfig::new(".".into()))
 }
 
-/// DOWNLOAD, once.
-pub fn get(args: &GetArgs) -> Result<Peer, Exit> {
-    let mut goal = DownloadTarget::read(&args.name).map_err(Exit::Failure)?;
+/// The peer whose files LS lists.
+pub fn ls_target(args: &LsArgs) -> Result<PeerTarget, Exit> {
+    args.peer.ok_or_else(|| Exit::new(exit::USAGE, "ls: which peer?"))
+}
+
+fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
+    Ok(Client::new(client(command, ask)?))
+}
+
+/// The configuration of one command at a server.
+pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
+    let servers = addresses(&ask.server)?;
+    let defaults = ClientConfig::new(Task::Once(command), opener(AllocateArg::Full));
+    Ok(ClientConfig { servers, ..defaults })
+}
+
+/// GET, once.
+pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
+    let mut target = DownloadTarget::read(&args.name).map_err(Exit::Failure)?;
     if let Some(text) = &args.hash {
-        goal.root = Some(root(text)?);
+        target.root = Some(root(text)?);
     }
-    let (folder, target) = match args.output.as_deref() {
+    let (folder, place) = match args.output.as_deref() {
         None => (args.folder.clone(), DownloadPlace::Folder),
         Some("-") => (".".into(), DownloadPlace::Pipe(Rc::new(StdoutSink::default()))),
         Some(file) => output(file)?,
-    };
-    let task = match args.from {
-        Some(from) => Task::Once(Command::GetFrom(goal, from)),
-        None => Task::Once(Command::Get(goal)),
     };
     let chooses = std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
         && !args.ask.json
         && terminal::is_ours();
-    let mut options = match args.from {
-        // Whoever names a source needs no server.
-        Some(_) => without_server(task, folder),
-        None => options(task, &args.ask.server, folder)?,
+    let client = match args.from {
+        // A download from a named peer needs no server.
+        Some(from) => {
+            let task = Task::Once(Command::GetFrom(target, from));
+            ClientConfig::new(task, opener(args.allocate))
+        }
+        None => client(Command::Get(target), &args.ask)?,
     };
-    options.by_quic = args.transport.is_quic(args.from.is_some())?;
-    options.sequential = args.sequential;
-    let options = waiting(args.wait, options);
-    begin(PeerConfig {
-        target,
+    let client = ClientConfig {
         open_folder: opener(args.allocate),
         chooses,
+        by_quic: args.transport.is_quic(args.from.is_some())?,
+        ..client
+    };
+    let downloads = DownloadConfig {
+        place,
         verify: !args.no_verify,
-        ..options
-    })
+        sequential: args.sequential,
+        retry_policy: retry_policy(args.wait),
+        ..DownloadConfig::new(folder)
+    };
+    downloader(client, downloads)
 }
 
-/// With no end to its patience, where that is wanted.
-pub fn waiting(wait: bool, options: PeerConfig) -> PeerConfig {
-    let patience = if wait { RetryPolicy::Endless } else { options.patience };
-    PeerConfig { patience, ..options }
+/// The retries of a one-shot download.
+pub fn retry_policy(wait: bool) -> RetryPolicy {
+    if wait { RetryPolicy::Endless } else { RetryPolicy::For(limits::GET_RETRY_FOR) }
 }
 
 /// VERIFY, once.
-pub fn verify(args: &VerifyArgs) -> Result<Peer, Exit> {
-    let what =
-        args.files.iter().map(|file| checked(file)).collect::<Result<Vec<Checked>, Exit>>()?;
-    let task = |root| Task::Once(Command::Verify { what: what.clone(), root });
-    let options = match &args.hash {
-        // Whoever names the root needs no server.
-        Some(text) if matches!(&what[..], [Checked { name: Some(_), .. }]) => {
-            without_server(task(Some(root(text)?)), ".".into())
+pub fn verify(args: &VerifyArgs) -> Result<Client, Exit> {
+    let targets = args
+        .files
+        .iter()
+        .map(|file| verify_target(file))
+        .collect::<Result<Vec<VerifyTarget>, Exit>>()?;
+    let config = match &args.hash {
+        // A given content hash needs no server.
+        Some(text) if matches!(&targets[..], [VerifyTarget { name: Some(_), .. }]) => {
+            let task = Task::Once(Command::Verify { targets, root: Some(root(text)?) });
+            ClientConfig::new(task, opener(AllocateArg::Full))
         }
         Some(_) => return Err(Exit::new(exit::USAGE, "--hash is the root of exactly one file")),
-        None => options(task(None), &args.ask.server, ".".into())?,
+        None => client(Command::Verify { targets, root: None }, &args.ask)?,
     };
-    begin(PeerConfig { recursive: args.recursive, ..options })
+    Ok(Client::new(ClientConfig { recursive: args.recursive, ..config }))
 }
 
 /// A folder, or a file by its folder and its name.
-fn checked(path: &str) -> Result<Checked, Exit> {
+fn verify_target(path: &str) -> Result<VerifyTarget, Exit> {
     let given = Path::new(path);
     let last = given.file_name().and_then(|last| last.to_str()).filter(|_| !given.is_dir());
-    let Some(last) = last else { return Ok(Checked { folder: path.to_owned(), name: None }) };
+    let Some(last) = last else { return Ok(VerifyTarget { folder: path.to_owned(), name: None }) };
     let folder =
         given.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
-    Ok(Checked { folder: folder.to_owned(), name: Some(name(last)?) })
+    Ok(VerifyTarget { folder: folder.to_owned(), name: Some(name(last)?) })
 }
 
-/// The root that these digits are.
-/// A content, by `b3:ROOT` or its digits.
+/// A content hash, written `b3:ROOT` or as its digits.
 pub fn root(text: &str) -> Result<ContentHash, Exit> {
     ContentHash::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase())
         .ok_or_else(|| Exit::Failure(Failure::Root(printable(text))))
@@ -388,11 +408,6 @@ pub fn name(text: &str) -> Result<RelativeName, Exit> {
     RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
 }
 
-/// What a command at this server does of which nobody says more.
-pub fn options(task: Task, server: &str, folder: String) -> Result<PeerConfig, Exit> {
-    Ok(PeerConfig { servers: addresses(server)?, ..without_server(task, folder) })
-}
-
 /// The addresses of a server, which may be named without its port.
 pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
     if let Some(mut at) = address::read_ip(server) {
@@ -405,14 +420,7 @@ pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
         .map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
-fn without_server(task: Task, folder: String) -> PeerConfig {
-    PeerConfig {
-        patience: RetryPolicy::For(limits::GET_RETRY_FOR),
-        ..PeerConfig::new(task, folder, opener(AllocateArg::Full))
-    }
-}
-
-/// Opens folders; `allocate`: how room is made for what comes.
+/// Opens folders. `allocate`: how to make room for downloads.
 pub fn opener(allocate: AllocateArg) -> OpenFolder {
     let allocate = allocate.how();
     Box::new(move |path| {
@@ -420,8 +428,8 @@ pub fn opener(allocate: AllocateArg) -> OpenFolder {
     })
 }
 
-/// Opens folders that are shared, but for what is excluded.
-pub fn share_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFolder, Exit> {
+/// Opens shared folders, without the files of these patterns.
+pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFolder, Exit> {
     let mut excludes = Excludes::default();
     for pattern in exclude {
         if !excludes.add(pattern) {
@@ -439,27 +447,32 @@ pub fn share_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFol
     }))
 }
 
-/// Opens what a peer shares: a folder, what a manifest names, or both.
-fn sharer(args: &PeerArgs) -> Result<OpenFolder, Exit> {
-    let open = share_opener(&args.filter.exclude, args.storage.allocate)?;
+/// Opens the share of a peer: a folder, the files of a manifest, or both.
+fn share_opener(args: &PeerArgs) -> Result<OpenFolder, Exit> {
+    let open = excluding_opener(&args.filter.exclude, args.storage.allocate)?;
     let Some(file) = &args.share.manifest else { return Ok(open) };
     let manifest = Manifest::read(Path::new(file), args.filter.recursive).map_err(|error| {
         let code = if matches!(error, ManifestError::Line(..)) { exit::USAGE } else { exit::LOCAL };
         Exit::new(code, format!("{}: {error}", printable(file)))
     })?;
-    // Whoever names a folder, here or later at JOIN, shares it: the current one is only where downloads go.
+    // Share a folder that the user names, here or later at JOIN. The current folder only receives downloads.
     let shared =
         args.share.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
     Ok(Box::new(move |path| Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Filesystem>)))
 }
 
-/// A peer with these options.
-pub fn begin(options: PeerConfig) -> Result<Peer, Exit> {
-    let folder = options.folder.clone();
-    Peer::new(options).map_err(|error| match error {
-        FsError::NoFolder => Exit::Failure(Failure::NoFolder(folder)),
+/// A downloader.
+pub fn downloader(client: ClientConfig, downloads: DownloadConfig) -> Result<Downloader, Exit> {
+    let folder = downloads.folder.clone();
+    Downloader::new(client, downloads).map_err(|error| no_folder(&folder, error))
+}
+
+/// A folder that can't be opened.
+fn no_folder(folder: &str, error: FsError) -> Exit {
+    match error {
+        FsError::NoFolder => Exit::Failure(Failure::NoFolder(folder.to_owned())),
         error => Exit::Failure(Failure::Disk(format!("{folder}: {error}"))),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -228,7 +228,13 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         }
         Verb::Peers(args) => one_shot(build_node::peers(&args)?, args.json, lang, outputs, shows),
         Verb::Ls(args) if args.skipped => skipped::skipped(&args, lang, &outputs.out),
-        Verb::Ls(args) => one_shot(build_node::ls(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Ls(args) => {
+            let (peer, json) = (build_node::ls_target(&args)?, args.ask.json);
+            match peer.speaks {
+                Some(_) => one_shot(build_node::ls_legacy(peer)?, json, lang, outputs, shows),
+                None => one_shot(build_node::ls(peer, &args)?, json, lang, outputs, shows),
+            }
+        }
         Verb::Register(args) => {
             one_shot(build_node::register(&args)?, args.ask.json, lang, outputs, shows)
         }

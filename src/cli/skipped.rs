@@ -23,7 +23,7 @@ pub fn skipped(args: &LsArgs, lang: Lang, out: &StdStreams) -> Result<i32, Exit>
         FsError::NoFolder => Exit::Failure(Failure::NoFolder(args.folder.clone())),
         error => Exit::Failure(Failure::Disk(format!("{}: {error}", args.folder))),
     };
-    let drive = (build_node::share_opener(&args.exclude, AllocateArg::None)?)(&args.folder)
+    let drive = (build_node::excluding_opener(&args.exclude, AllocateArg::None)?)(&args.folder)
         .map_err(failed)?;
     for found in drive.list(args.recursive).map_err(failed)? {
         let found = match found {

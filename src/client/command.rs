@@ -1,33 +1,30 @@
-//! Parse lines into commands: typed or piped, with arguments on the line or asked for one by one.
+//! Commands with their arguments, and targets of downloads.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::client::console;
-use crate::limits;
-use crate::peer::multi_step::MultiStep;
-use crate::peer::runner::FOUND;
-use crate::peer::verify::Checked;
 use crate::protocol::request::Selector;
-use crate::protocol::types::account::{AccountOp, Line, Publication, UserName};
-use crate::protocol::types::address;
-use crate::protocol::types::file_name::BadName;
+use crate::protocol::types::account::{AccountOp, Method, UserName};
+use crate::protocol::types::file_name::{self, FileName};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
-use crate::protocol::types::query::{Query, QueryTerm};
+use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
-use crate::ui::event::{Failure, Prompt};
+use crate::ui::event::{Failure, NamedCommand};
 
-/// What is to be fetched: a name, a content, or a name that must have this content.
+/// Providers shown of one search: no reader reads more.
+pub(crate) const MAX_PROVIDERS: usize = 4_096;
+
+/// What to download: a name, a content, or a name that must have this content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DownloadTarget {
-    /// Its name.
+    /// The name.
     pub name: Option<RelativeName>,
-    /// What its bytes must lead to.
+    /// The content hash that the bytes must have.
     pub root: Option<ContentHash>,
 }
 
 impl DownloadTarget {
-    /// The file of this name, whatever its content.
+    /// The file of this name, with any content.
     #[must_use]
     pub fn named(name: RelativeName) -> DownloadTarget {
         DownloadTarget { name: Some(name), root: None }
@@ -36,21 +33,21 @@ impl DownloadTarget {
     /// Reads `NAME`, `b3:ROOT` or `NAME b3:ROOT`.
     ///
     /// # Errors
-    /// When the name or the root is none.
+    /// When the name or the root is malformed.
     pub fn read(text: &str) -> Result<DownloadTarget, Failure> {
         let (front, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
         let Some(digits) = last.strip_prefix(ROOT_PREFIX) else {
             return Ok(DownloadTarget::named(name(text)?));
         };
-        let root = ContentHash::parse(digits)
-            .ok_or_else(|| Failure::Root(crate::protocol::types::file_name::printable(last)))?;
+        let root =
+            ContentHash::parse(digits).ok_or_else(|| Failure::Root(file_name::printable(last)))?;
         let name = if front.trim().is_empty() { None } else { Some(name(front.trim())?) };
         Ok(DownloadTarget { name, root: Some(root) })
     }
 
-    /// How it is searched.
+    /// The selector of its SEARCH.
     #[must_use]
-    pub fn wanted(&self) -> Option<Selector> {
+    pub fn selector(&self) -> Option<Selector> {
         match (&self.name, self.root) {
             (_, Some(root)) => Some(Selector::Root(root)),
             (Some(name), None) => Some(Selector::Name(name.clone())),
@@ -58,7 +55,7 @@ impl DownloadTarget {
         }
     }
 
-    /// What it is called.
+    /// The name shown to the user.
     #[must_use]
     pub fn called(&self) -> RelativeName {
         self.name
@@ -68,20 +65,20 @@ impl DownloadTarget {
     }
 }
 
-/// Where a peer answers, and what is spoken there.
+/// The address of a peer and the protocol to use there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerTarget {
-    /// Where.
+    /// The address.
     pub at: SocketAddr,
-    /// The old wire that has to be spoken; `None`: the native protocol.
+    /// The legacy protocol; `None`: the native protocol.
     pub speaks: Option<LegacyProfile>,
 }
 
 impl PeerTarget {
-    /// Reads `IP:PORT` or `WIRE@IP:PORT`.
+    /// Reads `IP:PORT` or `PROTOCOL@IP:PORT`.
     #[must_use]
     pub fn read(text: &str) -> Option<PeerTarget> {
-        let (speaks, rest) = wire(text)?;
+        let (speaks, rest) = legacy_prefix(text)?;
         Some(PeerTarget { at: rest.parse().ok()?, speaks })
     }
 }
@@ -92,8 +89,8 @@ impl From<SocketAddr> for PeerTarget {
     }
 }
 
-/// The wire in front of an address, if one is named; `None` for one that nobody knows.
-fn wire(text: &str) -> Option<(Option<LegacyProfile>, &str)> {
+/// Splits the legacy protocol off an address, if one is named; `None` for an unknown name.
+pub(super) fn legacy_prefix(text: &str) -> Option<(Option<LegacyProfile>, &str)> {
     match text.split_once('@') {
         None => Some((None, text)),
         Some((word, rest)) => {
@@ -102,550 +99,116 @@ fn wire(text: &str) -> Option<(Option<LegacyProfile>, &str)> {
     }
 }
 
-/// A command with all its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Enter the network from this address, sharing this folder.
-    Join {
-        /// Where to listen.
-        at: SocketAddr,
-        /// What to share, as it was given.
-        folder: String,
-    },
-    /// Who has this file?
-    Search(RelativeName),
-    /// Fetch the file last searched from there.
-    Download(PeerTarget),
-    /// Search and fetch.
-    Get(DownloadTarget),
-    /// Search and fetch, and play it meanwhile.
-    Play(DownloadTarget),
-    /// Fetch from this very source, asking no server.
-    GetFrom(DownloadTarget, PeerTarget),
-    /// Are these files what the index says?
-    Verify {
-        /// Which.
-        what: Vec<Checked>,
-        /// What the one file must be, whatever the index says.
-        root: Option<ContentHash>,
-    },
-    /// Whose files are like this? And how many of them are shown at most.
-    Find(Box<Query>, usize),
-    /// Something about accounts, for this user or for whoever we are.
-    Operate(Option<UserName>, AccountOp),
-    /// Something that may take several requests.
-    Act(MultiStep),
-    /// Who is there?
-    Peers,
-    /// What does this peer share?
-    Ls(PeerTarget),
-    /// Leave the network.
-    Leave,
-    /// End, when running downloads have.
-    Quit,
-    /// List the commands.
-    Help,
-    /// Yes or no to whoever asks first.
-    Verdict(bool),
-}
-
-/// What a line came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ParsedLine {
-    /// A command.
-    Do(Command),
-    /// An argument is missing: the next line is it.
-    Ask(Prompt),
-    /// It makes no sense; what was begun is dropped.
-    Wrong(Failure),
-    /// The answer to a question makes no sense: it is asked again.
-    Again(Failure, Prompt),
-    /// An empty line.
-    Nothing,
-}
-
-/// Turns lines into commands.
-#[derive(Debug, Default)]
-pub struct CommandParser {
-    form: Option<Prompting>,
-}
-
-/// A command whose arguments come one by one.
-#[derive(Debug)]
-struct Prompting {
-    verb: CommandVerb,
-    words: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CommandVerb {
-    Join,
-    Search,
-    Download,
-    Get,
-    Play,
-    Ls,
-    Find,
-    Register,
-    Unregister,
-    Connect,
-    Publish,
-    Delete,
-    Content,
-    GetFile,
-}
-
-impl CommandVerb {
-    /// What it needs, in order.
-    fn wants(self) -> &'static [Prompt] {
-        match self {
-            CommandVerb::Join => &[Prompt::Ip, Prompt::Port, Prompt::Folder],
-            CommandVerb::Search | CommandVerb::Publish | CommandVerb::Delete => &[Prompt::Name],
-            CommandVerb::Find => &[Prompt::Text],
-            CommandVerb::Register
-            | CommandVerb::Unregister
-            | CommandVerb::Connect
-            | CommandVerb::Content => &[Prompt::User],
-            CommandVerb::GetFile => &[Prompt::User, Prompt::Name],
-            CommandVerb::Get | CommandVerb::Play => &[Prompt::Goal],
-            CommandVerb::Download | CommandVerb::Ls => &[Prompt::Ip, Prompt::Port],
-        }
-    }
-}
-
-impl CommandParser {
-    /// Takes one line.
-    pub fn parse_line(&mut self, line: &str) -> ParsedLine {
-        let line = line.trim();
-        if let Some(mut form) = self.form.take() {
-            if line.is_empty() {
-                let prompt = form.verb.wants()[form.words.len()];
-                self.form = Some(form);
-                return ParsedLine::Ask(prompt);
-            }
-            let prompt = form.verb.wants()[form.words.len()];
-            if let Err(failure) = check(line, prompt) {
-                // A whole command is no answer: it cancels the question.
-                let other = CommandParser::default().parse_line(line);
-                if matches!(other, ParsedLine::Do(_)) {
-                    return other;
-                }
-                self.form = Some(form);
-                return ParsedLine::Again(failure, prompt);
-            }
-            form.words.push(line.to_owned());
-            return self.fill(form);
-        }
-        let (verb, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let verb = match verb.to_uppercase().as_str() {
-            "" => return ParsedLine::Nothing,
-            "JOIN" | "1" => CommandVerb::Join,
-            "SEARCH" | "2" => CommandVerb::Search,
-            "DOWNLOAD" | "3" => CommandVerb::Download,
-            "GET" => CommandVerb::Get,
-            "PLAY" => CommandVerb::Play,
-            "LS" => CommandVerb::Ls,
-            "FIND" => CommandVerb::Find,
-            "REGISTER" => CommandVerb::Register,
-            "UNREGISTER" => CommandVerb::Unregister,
-            "CONNECT" => CommandVerb::Connect,
-            "PUBLISH" => CommandVerb::Publish,
-            "DELETE" => CommandVerb::Delete,
-            "CONTENT" | "LIST_CONTENT" => CommandVerb::Content,
-            "GETFILE" | "GET_FILE" => CommandVerb::GetFile,
-            "DISCONNECT" => return ParsedLine::Do(Command::Operate(None, AccountOp::Disconnect)),
-            "USERS" | "LIST_USERS" => {
-                return ParsedLine::Do(Command::Operate(
-                    None,
-                    AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES },
-                ));
-            }
-            // the nodes and their files.
-            "NODES" | "LIST" | "NOS" | "NÓS" | "NODOS" => {
-                return ParsedLine::Do(Command::Act(MultiStep::Nodes));
-            }
-            "PEERS" => return ParsedLine::Do(Command::Peers),
-            "LEAVE" => return ParsedLine::Do(Command::Leave),
-            "QUIT" | "EXIT" => return ParsedLine::Do(Command::Quit),
-            "HELP" | "?" => return ParsedLine::Do(Command::Help),
-            "SIM" | "S" | "SI" | "SÍ" | "YES" | "Y" => {
-                return ParsedLine::Do(Command::Verdict(true));
-            }
-            "NAO" | "NÃO" | "N" | "NO" => return ParsedLine::Do(Command::Verdict(false)),
-            _ => {
-                return ParsedLine::Wrong(Failure::Unknown(
-                    crate::protocol::types::file_name::printable(verb),
-                ));
-            }
-        };
-        self.fill(Prompting { verb, words: words(verb, rest.trim()) })
-    }
-
-    /// True while the next line answers a question.
-    #[must_use]
-    pub fn is_asking(&self) -> bool {
-        self.form.is_some()
-    }
-
-    /// Drops the command that a question belongs to.
-    pub fn cancel(&mut self) {
-        self.form = None;
-    }
-
-    /// The verdict that a line gives, if it is one: it may pass other commands, for somebody waits for it.
-    #[must_use]
-    pub fn verdict(line: &str) -> Option<bool> {
-        match CommandParser::default().parse_line(line) {
-            ParsedLine::Do(Command::Verdict(yes)) => Some(yes),
-            _ => None,
-        }
-    }
-
-    /// Makes a command of a form that is complete, or asks on. What is wrong already is said at once.
-    fn fill(&mut self, form: Prompting) -> ParsedLine {
-        let wants = form.verb.wants();
-        for (word, want) in form.words.iter().zip(wants) {
-            if let Err(failure) = check(word, *want) {
-                return ParsedLine::Wrong(failure);
-            }
-        }
-        if let Some(prompt) = wants.get(form.words.len()) {
-            let prompt = *prompt;
-            self.form = Some(form);
-            return ParsedLine::Ask(prompt);
-        }
-        match form.command() {
-            Ok(command) => ParsedLine::Do(command),
-            Err(failure) => ParsedLine::Wrong(failure),
-        }
-    }
-}
-
-impl Prompting {
-    fn command(&self) -> Result<Command, Failure> {
-        let word = |place: usize| self.words.get(place).map_or("", String::as_str);
-        let with_port = |mut at: SocketAddr, port| {
-            at.set_port(port);
-            at
-        };
-        let address = || Ok(with_port(ip(word(0))?, port(word(1))?));
-        let place = || {
-            let (speaks, rest) = wire(word(0)).ok_or(Failure::Wrong("IP"))?;
-            Ok(PeerTarget { at: with_port(ip(rest)?, port(word(1))?), speaks })
-        };
-        Ok(match self.verb {
-            CommandVerb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
-            CommandVerb::Search => Command::Search(name(word(0))?),
-            CommandVerb::Get => Command::Get(DownloadTarget::read(word(0))?),
-            CommandVerb::Play => Command::Play(DownloadTarget::read(word(0))?),
-            CommandVerb::Download => Command::Download(place()?),
-            CommandVerb::Ls => Command::Ls(place()?),
-            CommandVerb::Find => Command::Find(
-                Box::new(Query::new(QueryTerm::Contains(text(word(0))?.to_string()))),
-                FOUND,
-            ),
-            CommandVerb::Register => Command::Operate(Some(user(word(0))?), AccountOp::Register),
-            CommandVerb::Unregister => Command::Act(MultiStep::Unregister(user(word(0))?)),
-            CommandVerb::Connect => {
-                Command::Operate(Some(user(word(0))?), AccountOp::Connect { port: None })
-            }
-            CommandVerb::Publish => Command::Operate(
-                None,
-                AccountOp::Publish(Publication {
-                    file: published(word(0))?,
-                    description: text(word(1))?,
-                }),
-            ),
-            CommandVerb::Delete => Command::Operate(None, AccountOp::Delete(published(word(0))?)),
-            CommandVerb::Content => Command::Operate(
-                None,
-                AccountOp::ListContent {
-                    of: user(word(0))?,
-                    cursor: None,
-                    most: limits::LIST_ENTRIES,
-                },
-            ),
-            CommandVerb::GetFile => {
-                let remote = name(word(1))?;
-                let local = remote.file();
-                Command::Act(MultiStep::GetFile {
-                    user: user(word(0))?,
-                    remote: remote.to_string(),
-                    local,
-                })
-            }
-        })
-    }
-}
-
-/// Arguments on the verb's own line. A name or a folder is all that is left, blanks included; `IP:PORT` counts as two.
-fn words(verb: CommandVerb, rest: &str) -> Vec<String> {
-    if rest.is_empty() {
-        return Vec::new();
-    }
-    match verb {
-        CommandVerb::Search
-        | CommandVerb::Get
-        | CommandVerb::Play
-        | CommandVerb::Find
-        | CommandVerb::Delete => vec![rest.to_owned()],
-        CommandVerb::Register
-        | CommandVerb::Unregister
-        | CommandVerb::Connect
-        | CommandVerb::Content => vec![console::unquoted(rest).to_owned()],
-        CommandVerb::Publish | CommandVerb::GetFile => {
-            let (first, rest) = console::word(rest);
-            [first, console::unquoted(rest)]
-                .into_iter()
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect()
-        }
-        CommandVerb::Join | CommandVerb::Download | CommandVerb::Ls => {
-            let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            let mut found = match PeerTarget::read(first) {
-                Some(PeerTarget { at, speaks: None }) => vec![ip_words(at), at.port().to_string()],
-                Some(PeerTarget { at, speaks: Some(speaks) }) => {
-                    vec![format!("{}@{}", speaks.as_str(), ip_words(at)), at.port().to_string()]
-                }
-                None => vec![first.to_owned()],
-            };
-            let mut tail = tail.trim();
-            if found.len() == 1 && !tail.is_empty() {
-                let (second, more) = tail.split_once(char::is_whitespace).unwrap_or((tail, ""));
-                found.push(second.to_owned());
-                tail = more.trim();
-            }
-            if !tail.is_empty() {
-                found.push(tail.to_owned());
-            }
-            found.truncate(verb.wants().len());
-            found
-        }
-    }
-}
-
-/// An IP, with its interface.
-fn ip_words(at: SocketAddr) -> String {
-    match at {
-        SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
-        at => at.ip().to_string(),
-    }
-}
-
-fn check(word: &str, want: Prompt) -> Result<(), Failure> {
-    match want {
-        Prompt::Ip => ip(wire(word).ok_or(Failure::Wrong("IP"))?.1).map(drop),
-        Prompt::Port => port(word).map(drop),
-        Prompt::Name => name(word).map(drop),
-        Prompt::Goal => DownloadTarget::read(word).map(drop),
-        Prompt::User => user(word).map(drop),
-        Prompt::Text => text(word).map(drop),
-        Prompt::Folder | Prompt::Menu | Prompt::Command | Prompt::Choice => Ok(()),
-    }
-}
-
-fn ip(word: &str) -> Result<SocketAddr, Failure> {
-    if word.eq_ignore_ascii_case("localhost") {
-        return Ok(SocketAddr::from(([127, 0, 0, 1], 0)));
-    }
-    address::read_ip(word).ok_or(Failure::Wrong("IP"))
-}
-
-fn port(word: &str) -> Result<u16, Failure> {
-    word.parse().ok().filter(|port| *port != 0).ok_or(Failure::Wrong("1..65535"))
-}
-
-fn user(word: &str) -> Result<UserName, Failure> {
-    UserName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
-}
-
-fn published(word: &str) -> Result<Line, Failure> {
-    let file = name(word)?;
-    Line::new(&file).ok_or_else(|| Failure::Name(word.to_owned(), BadName::Long))
-}
-
-fn text(word: &str) -> Result<Line, Failure> {
-    Line::new(word).ok_or(Failure::Wrong("0..255 bytes"))
-}
-
-fn name(word: &str) -> Result<RelativeName, Failure> {
-    // Names with blanks may be quoted, as Tab completion does.
+/// Reads a file name; one with blanks may stand in quotes, as Tab completion writes it.
+pub(super) fn name(word: &str) -> Result<RelativeName, Failure> {
     let word = word.strip_prefix('"').and_then(|w| w.strip_suffix('"')).unwrap_or(word);
     RelativeName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::types::file_name::FileName;
+/// Files for VERIFY to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyTarget {
+    /// The path of the folder, as given.
+    pub folder: String,
+    /// The file in the folder; `None`: all files.
+    pub name: Option<RelativeName>,
+}
 
-    fn run(lines: &[&str]) -> Vec<ParsedLine> {
-        let mut desk = CommandParser::default();
-        lines.iter().map(|line| desk.parse_line(line)).collect()
-    }
+/// A command that may take several requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MultiStep {
+    /// One account operation, as this user or as the user logged in.
+    Plain(Option<UserName>, AccountOp),
+    /// Log in as this user and share.
+    Connect(UserName),
+    /// Leave and log out.
+    Disconnect(UserName),
+    /// Remove the account.
+    Unregister(UserName),
+    /// Download a file from a user.
+    GetFile {
+        /// The provider.
+        user: UserName,
+        /// The name of the file there.
+        remote: String,
+        /// The name of the file here.
+        local: FileName,
+    },
+    /// List all peers.
+    Peers,
+    /// List the files of a peer.
+    Files(SocketAddr),
+    /// Download a file from the peer at an address.
+    GetAt {
+        /// The address.
+        ip: IpAddr,
+        /// The file.
+        name: RelativeName,
+    },
+    /// List all peers, each with its files.
+    Nodes,
+}
 
-    fn file(text: &str) -> RelativeName {
-        RelativeName::new(text).unwrap()
-    }
-
-    #[test]
-    fn arguments_may_stand_on_the_same_line() {
-        let at: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-        assert_eq!(
-            run(&["search aula 1.mp4"]),
-            [ParsedLine::Do(Command::Search(file("aula 1.mp4")))]
-        );
-        assert_eq!(
-            run(&["GET \"aula 1.mp4\""]),
-            [ParsedLine::Do(Command::Get(DownloadTarget::named(file("aula 1.mp4"))))]
-        );
-        assert_eq!(
-            run(&["DOWNLOAD 127.0.0.1 4000"]),
-            [ParsedLine::Do(Command::Download(at.into()))]
-        );
-        assert_eq!(
-            run(&["DOWNLOAD 127.0.0.1:4000"]),
-            [ParsedLine::Do(Command::Download(at.into()))]
-        );
-        assert_eq!(
-            run(&["ls [::1]:4000"]),
-            [ParsedLine::Do(Command::Ls(PeerTarget::read("[::1]:4000").unwrap()))]
-        );
-        let old = PeerTarget { at, speaks: Some(LegacyProfile::Rede) };
-        assert_eq!(run(&["ls rede@127.0.0.1:4000"]), [ParsedLine::Do(Command::Ls(old))]);
-        assert_eq!(
-            run(&["DOWNLOAD REDE@127.0.0.1 4000"]),
-            [ParsedLine::Do(Command::Download(old))]
-        );
-        let join = Command::Join { at, folder: "a folder/".into() };
-        assert_eq!(run(&["JOIN 127.0.0.1 4000 a folder/"]), [ParsedLine::Do(join.clone())]);
-        assert_eq!(run(&["1 127.0.0.1:4000 a folder/"]), [ParsedLine::Do(join)]);
-    }
-
-    #[test]
-    fn what_is_missing_is_asked_for_one_a_line() {
-        let steps = run(&["JOIN", "127.0.0.1", "", "4000", "pasta"]);
-        assert_eq!(
-            steps[..4],
-            [
-                ParsedLine::Ask(Prompt::Ip),
-                ParsedLine::Ask(Prompt::Port),
-                ParsedLine::Ask(Prompt::Port),
-                ParsedLine::Ask(Prompt::Folder)
-            ]
-        );
-        assert!(
-            matches!(&steps[4], ParsedLine::Do(Command::Join { folder, .. }) if folder == "pasta")
-        );
-        assert_eq!(run(&["DOWNLOAD", "::1"])[1], ParsedLine::Ask(Prompt::Port));
-    }
-
-    #[test]
-    fn a_wrong_answer_is_asked_for_again_and_a_wrong_argument_drops_what_was_begun() {
-        let steps = run(&["JOIN", "nowhere", "PEERS"]);
-        assert_eq!(
-            steps[1..],
-            [ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip), ParsedLine::Do(Command::Peers)]
-        );
-        for line in [
-            "DOWNLOAD 127.0.0.1 0",
-            "DOWNLOAD 127.0.0.1 65536",
-            "SEARCH ../x",
-            "GET a//b",
-            "DANCE",
-            "LS x",
-            "LS x@127.0.0.1:1",
-            "JOIN rede@127.0.0.1:4000 x",
-        ] {
-            assert!(matches!(run(&[line])[0], ParsedLine::Wrong(_)), "{line}");
-        }
-    }
-
-    #[test]
-    fn users_have_their_commands_here_too() {
-        let ana = || UserName::new("ana").unwrap();
-        let operate = |user: Option<UserName>, op| ParsedLine::Do(Command::Operate(user, op));
-        let line = |text: &str| Line::new(text).unwrap();
-        let most = limits::LIST_ENTRIES;
-        assert_eq!(run(&["register ana"]), [operate(Some(ana()), AccountOp::Register)]);
-        assert_eq!(
-            run(&["REGISTER", "ana"]),
-            [ParsedLine::Ask(Prompt::User), operate(Some(ana()), AccountOp::Register)]
-        );
-        assert_eq!(
-            run(&["unregister ana"]),
-            [ParsedLine::Do(Command::Act(MultiStep::Unregister(ana())))]
-        );
-        assert_eq!(
-            run(&["connect ana"]),
-            [operate(Some(ana()), AccountOp::Connect { port: None })]
-        );
-        assert_eq!(run(&["disconnect"]), [operate(None, AccountOp::Disconnect)]);
-        let publish = |file: &str, description: &str| {
-            operate(
-                None,
-                AccountOp::Publish(Publication {
-                    file: line(file),
-                    description: line(description),
-                }),
-            )
+impl MultiStep {
+    /// The command named in its answers; `None`: the answers name none.
+    pub(super) fn named(&self) -> Option<NamedCommand> {
+        let method = match self {
+            MultiStep::Plain(_, op) => op.method(),
+            MultiStep::Connect(_) => Method::Connect,
+            MultiStep::Disconnect(_) => Method::Disconnect,
+            MultiStep::Unregister(_) => Method::Unregister,
+            MultiStep::GetFile { .. } => return Some(NamedCommand::GetFile),
+            MultiStep::Peers | MultiStep::Files(_) | MultiStep::GetAt { .. } | MultiStep::Nodes => {
+                return None;
+            }
         };
-        assert_eq!(
-            run(&["publish a.mp4 the first lesson"]),
-            [publish("a.mp4", "the first lesson")]
-        );
-        assert_eq!(run(&["publish \"a b.mp4\""]), [publish("a b.mp4", "")]);
-        assert_eq!(run(&["delete a b.mp4"]), [operate(None, AccountOp::Delete(line("a b.mp4")))]);
-        assert_eq!(run(&["users"]), [operate(None, AccountOp::ListUsers { cursor: None, most })]);
-        assert_eq!(
-            run(&["content ana"]),
-            [operate(None, AccountOp::ListContent { of: ana(), cursor: None, most })]
-        );
-        assert_eq!(
-            run(&["find first lesson"]),
-            [ParsedLine::Do(Command::Find(
-                Box::new(Query::new(QueryTerm::Contains("first lesson".into()))),
-                FOUND
-            ))]
-        );
-        let get = Command::Act(MultiStep::GetFile {
-            user: ana(),
-            remote: "a b.mp4".into(),
-            local: FileName::new("a b.mp4").unwrap(),
-        });
-        assert_eq!(run(&["getfile ana a b.mp4"]), [ParsedLine::Do(get.clone())]);
-        assert_eq!(run(&["getfile", "ana", "a b.mp4"])[2], ParsedLine::Do(get));
-        for word in ["NODES", "nos", "nodos", "list"] {
-            assert_eq!(run(&[word]), [ParsedLine::Do(Command::Act(MultiStep::Nodes))]);
-        }
-        for wrong in
-            ["register ../x", "publish ../x y", "delete a/../b", "getfile ana ../x", "content a/b"]
-        {
-            assert!(matches!(run(&[wrong])[0], ParsedLine::Wrong(_)), "{wrong}");
-        }
+        Some(NamedCommand::Operation(method))
     }
+}
 
-    #[test]
-    fn a_whole_command_cancels_a_question_and_nonsense_is_asked_for_again() {
-        let mut parser = CommandParser::default();
-        assert!(matches!(parser.parse_line("JOIN"), ParsedLine::Ask(_)));
-        assert!(matches!(parser.parse_line("nowhere"), ParsedLine::Again(..)));
-        assert!(matches!(parser.parse_line("GET a.mp4"), ParsedLine::Do(_)));
-        assert!(matches!(parser.parse_line("QUIT"), ParsedLine::Do(Command::Quit)));
-    }
-
-    #[test]
-    fn verdicts_are_understood_in_three_languages() {
-        for (word, verdict) in [
-            ("SIM", true),
-            ("nao", false),
-            ("NÃO", false),
-            ("si", true),
-            ("yes", true),
-            ("n", false),
-        ] {
-            assert_eq!(run(&[word]), [ParsedLine::Do(Command::Verdict(verdict))], "{word}");
-        }
-    }
+/// A command with all its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Join the network: listen on this address and share this folder.
+    Join {
+        /// The address to listen on.
+        at: SocketAddr,
+        /// The folder to share, as given.
+        folder: String,
+    },
+    /// List the providers of a file.
+    Search(RelativeName),
+    /// Download the file of the last SEARCH from this peer.
+    Download(PeerTarget),
+    /// Search and download.
+    Get(DownloadTarget),
+    /// Search, download, and play meanwhile.
+    Play(DownloadTarget),
+    /// Download from this peer, without a server.
+    GetFrom(DownloadTarget, PeerTarget),
+    /// Compare files with the index.
+    Verify {
+        /// The files.
+        targets: Vec<VerifyTarget>,
+        /// The content hash that the only file must have, in place of those of the index.
+        root: Option<ContentHash>,
+    },
+    /// Search by words and filters, and show at most so many files.
+    Find(Box<Query>, usize),
+    /// An account operation, as this user or as the user logged in.
+    Operate(Option<UserName>, AccountOp),
+    /// A command that may take several requests.
+    Act(MultiStep),
+    /// List all peers.
+    Peers,
+    /// List the files of a peer.
+    Ls(PeerTarget),
+    /// Leave the network.
+    Leave,
+    /// End, after the downloads under way.
+    Quit,
+    /// List the commands.
+    Help,
+    /// Answer the first consent question.
+    Verdict(bool),
 }

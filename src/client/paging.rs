@@ -1,4 +1,4 @@
-//! Lists that come in pages come to an end, whatever an index says.
+//! Bound lists that come in pages: a faulty index can't send pages without end.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use crate::protocol::response::Response;
 use crate::protocol::types::account::AccountOp;
 use crate::protocol::types::query::Query;
 
-/// Pages of one list, or of the holders that a search has found, that may hold next to nothing.
+/// Sparse pages that one list, or one search, may have.
 const SPARSE: usize = 1_000;
-/// The same of what a user has published: an index that looks through millions of files shows nothing for long.
+/// The same of published files: an index that filters millions of files sends many sparse pages.
 const SPARSE_CONTENT: usize = 25_000;
-/// Entries that a page holds at least, on average: the longest names leave room for three times as many.
+/// Entries a page at least, on average: the longest names leave room for three times as many.
 const FILLED: usize = 8;
 /// Peers, or users, of one index.
 const PEERS: usize = 100_000;
 
-/// What has come of the list that is asked for.
+/// Pages received of the current list.
 #[derive(Default)]
 pub struct Paging {
     seen: BTreeSet<String>,
@@ -25,7 +25,7 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// A page is asked for; the first one begins a list.
+    /// Notes a request for a page; the first page starts a list.
     pub fn asks(&mut self, request: &Request) {
         let cursor = match request {
             Request::Search { cursor, .. }
@@ -48,10 +48,10 @@ impl Paging {
         }
     }
 
-    /// A page has come.
+    /// Notes a page.
     ///
     /// # Errors
-    /// When the list has no end: a cursor that came before, a page of nothing that another follows, or more than there can be.
+    /// When the list has no end: a repeated cursor, an empty page before another one, or too many entries.
     pub fn came(&mut self, page: &Response) -> Result<(), String> {
         let (count, cursor, sparse, most) = match page {
             Response::Peers { peers, cursor } => (peers.len(), cursor, 0, PEERS),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_comes_twice_and_a_page_of_nothing_are_no_list() {
+    fn a_repeated_cursor_and_an_empty_page_are_errors() {
         let mut paging = Paging::default();
         assert!(
             paging.came(&page(256, Some("1"))).is_ok()
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_hold_little_and_pages_that_hold_much_have_an_end() {
+    fn lists_of_sparse_and_of_full_pages_are_bounded() {
         for count in [1, 256] {
             let mut paging = Paging::default();
             let end = (0..200_000)

@@ -1,7 +1,7 @@
 //! The connection to the server: connect, reconnect with backoff.
 //!
 //! ```text
-//!   Off --wanted--> Connecting --connected--> Open --lost--> Resting --time--> Connecting ...
+//!   Off --wanted--> Connecting --connected--> Open --lost--> Backoff --time--> Connecting ...
 //!                        '--------failed--------------------^
 //! ```
 
@@ -17,65 +17,66 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::Request;
 use crate::protocol::types::ids::SessionId;
+use crate::protocol::types::relative_path::RelativeName;
 
-/// How far the JOIN is.
+/// The state of JOIN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joining {
-    /// Nobody wants it.
+    /// Not requested.
     Unwanted,
-    /// To be sent when there is a server.
+    /// To be sent when the server has opened.
     Wanted,
-    /// Parts are under way.
+    /// Parts are being sent.
     Sending {
-        /// The next part.
+        /// The number of the next part.
         part: u64,
-        /// The last name that was sent.
-        after: Option<crate::protocol::types::relative_path::RelativeName>,
+        /// The last name sent.
+        after: Option<RelativeName>,
     },
-    /// The server knows us under this address.
+    /// The index lists this peer under this address.
     Joined(SocketAddr),
 }
 
-/// The link to the server.
+/// The connection to the server.
 pub struct ServerConnection {
     servers: Vec<SocketAddr>,
     at: usize,
     bind: Option<IpAddr>,
-    state: LinkState,
-    /// What we are to the server.
+    state: ServerState,
+    /// The state of JOIN.
     pub joining: Joining,
-    /// Our secret, once it was given.
+    /// The session, once the server has sent one.
     pub session: Option<SessionId>,
     attempts: u32,
     told_lost: bool,
-    /// Why our JOIN is refused again and again, as the person knows already.
+    /// The last refusal of JOIN that the user was told.
     told_refusal: Option<ErrorReply>,
     by_quic: bool,
-    /// The connection that its owner has not heard of yet.
+    /// A new connection that its owner has not noted yet.
     opened: Option<ConnId>,
 }
 
-enum LinkState {
+enum ServerState {
     Off,
-    Resting(Instant),
+    Backoff(Instant),
     Connecting(ConnId),
     Open(ConnId, Box<Outbound>),
 }
 
-/// What became of a lost server.
+/// The next step after a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostConnection {
-    /// The next address of the same name is tried at once.
+    /// Connects to the next address at once.
     TryingNext,
-    /// It will be tried again after a rest; true: the person has not been told yet.
+    /// Connects again after a rest; true: the user was not told yet.
     Resting(bool),
 }
 
 impl ServerConnection {
-    /// A link to one of `servers`; `by_quic`: it is to say where others answer by QUIC.
+    /// A connection to one of `servers`; `by_quic`: request QUIC addresses of providers.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> ServerConnection {
-        let (state, joining) = (LinkState::Off, Joining::Unwanted);
+        let (state, joining) = (ServerState::Off, Joining::Unwanted);
         ServerConnection {
             servers,
             at: 0,
@@ -91,7 +92,7 @@ impl ServerConnection {
         }
     }
 
-    /// Connects from this address from now on, so that the server sees the peer where it listens.
+    /// Connects from this address from now on: the server lists the source address of the connection.
     pub fn bind(&mut self, ip: IpAddr) {
         self.bind = Some(ip);
     }
@@ -102,7 +103,7 @@ impl ServerConnection {
         self.servers.iter().all(|server| server.is_ipv4() == four)
     }
 
-    /// Leaves only the addresses of one family; false, and nothing changes, when there are none.
+    /// Keeps the addresses of one family. False, without a change, when there are none.
     pub fn keep_only(&mut self, four: bool) -> bool {
         if !self.servers.iter().any(|server| server.is_ipv4() == four) {
             return false;
@@ -113,130 +114,132 @@ impl ServerConnection {
         true
     }
 
-    /// The server that is meant now.
+    /// The current address of the server.
     #[must_use]
     pub fn server(&self) -> Option<SocketAddr> {
         self.servers.get(self.at).copied()
     }
 
-    /// Connects, unless that is under way.
+    /// Connects, unless a connection is open, pending or in backoff.
     pub fn want(&mut self, io: &mut Io<'_>) {
-        if matches!(self.state, LinkState::Off) {
+        if matches!(self.state, ServerState::Off) {
             self.connect(io);
         }
     }
 
-    /// Connects now, also where it would rest before it tries again.
+    /// Connects now, also during backoff.
     pub fn try_now(&mut self, io: &mut Io<'_>) {
-        if matches!(self.state, LinkState::Off | LinkState::Resting(_)) {
+        if matches!(self.state, ServerState::Off | ServerState::Backoff(_)) {
             self.connect(io);
         }
     }
 
     fn connect(&mut self, io: &mut Io<'_>) {
         let Some(server) = self.server() else { return };
-        // A loopback address leads nowhere but to this machine, nor does one of the other family.
+        // A source address of another family or scope reaches no server.
         let bind = self.bind.filter(|ip| {
             ip.is_ipv4() == server.is_ipv4() && ip.is_loopback() == server.ip().is_loopback()
         });
         let conn = io.connect(server, bind);
-        self.state = LinkState::Connecting(conn);
+        self.state = ServerState::Connecting(conn);
         self.opened = Some(conn);
     }
 
-    /// The connection that was opened since this was last asked.
+    /// A connection opened since the last call.
     pub fn take_opened(&mut self) -> Option<ConnId> {
         self.opened.take()
     }
 
-    /// True when this is the link to the server.
+    /// True for the connection to the server.
     #[must_use]
     pub fn is(&self, id: ConnId) -> bool {
         match &self.state {
-            LinkState::Connecting(link) | LinkState::Open(link, _) => *link == id,
-            LinkState::Off | LinkState::Resting(_) => false,
+            ServerState::Connecting(conn) | ServerState::Open(conn, _) => *conn == id,
+            ServerState::Off | ServerState::Backoff(_) => false,
         }
     }
 
-    /// True once the server has opened.
+    /// True once the server has sent its handshake.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(&self.state, LinkState::Open(_, asking) if asking.welcome().is_some())
+        matches!(&self.state, ServerState::Open(_, outbound) if outbound.welcome().is_some())
     }
 
-    /// True while it is not known whether the server is there.
+    /// True while a connection is pending, for the first time since the user was told of a loss.
     #[must_use]
     pub fn is_trying(&self) -> bool {
         match &self.state {
-            LinkState::Connecting(_) => !self.told_lost,
-            LinkState::Open(_, asking) => asking.welcome().is_none(),
-            LinkState::Off | LinkState::Resting(_) => false,
+            ServerState::Connecting(_) => !self.told_lost,
+            ServerState::Open(_, outbound) => outbound.welcome().is_none(),
+            ServerState::Off | ServerState::Backoff(_) => false,
         }
     }
 
-    /// What proofs for this server sign.
+    /// The nonce for proofs of identity; `None` before the handshake.
     #[must_use]
     pub fn nonce(&self) -> Option<&str> {
         match &self.state {
-            LinkState::Open(_, asking) => asking.welcome().map(|welcome| welcome.nonce.as_str()),
+            ServerState::Open(_, outbound) => {
+                outbound.welcome().map(|welcome| welcome.nonce.as_str())
+            }
             _ => None,
         }
     }
 
-    /// The link is connected: we open.
+    /// The connection is established: sends the handshake.
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
-        let Some(link) = io.connection(id) else { return };
-        link.max_header = limits::HEADER_BYTES + 1;
-        let asking = Outbound::new(
+        let Some(conn) = io.connection(id) else { return };
+        conn.max_header = limits::HEADER_BYTES + 1;
+        let outbound = Outbound::new(
             Some(Role::Server),
             &Hello { peer: None, quic: self.by_quic },
             &nonce,
-            &mut link.send_queue,
+            &mut conn.send_queue,
             now,
         );
-        link.deadline = asking.deadline();
-        self.state = LinkState::Open(id, Box::new(asking));
+        conn.deadline = outbound.deadline();
+        self.state = ServerState::Open(id, Box::new(outbound));
     }
 
-    /// Asks the server, if it is there.
+    /// Sends a request, and returns its id; `None` without a connection.
     pub fn ask(&mut self, request: &Request, io: &mut Io<'_>) -> Option<u64> {
         let now = io.now;
-        let LinkState::Open(id, asking) = &mut self.state else { return None };
-        let link = io.connection(*id)?;
-        let ask = asking.ask(request, &mut link.send_queue, now);
-        link.deadline = asking.deadline();
+        let ServerState::Open(id, outbound) = &mut self.state else { return None };
+        let conn = io.connection(*id)?;
+        let ask = outbound.ask(request, &mut conn.send_queue, now);
+        conn.deadline = outbound.deadline();
         Some(ask)
     }
 
-    /// Asks the server, if it has opened: whoever asks now and then does not keep a silent one waiting.
+    /// Sends a request if the server has opened: a periodic request does not keep a silent server waiting.
     pub fn ask_if_open(&mut self, request: &Request, io: &mut Io<'_>) -> Option<u64> {
         if self.is_open() { self.ask(request, io) } else { None }
     }
 
-    /// The next thing that the server said.
+    /// The next message of the server.
     ///
     /// # Errors
-    /// When it does not speak the protocol.
+    /// On a protocol error.
     pub fn next(&mut self, io: &mut Io<'_>) -> Result<Option<Message>, String> {
         let now = io.now;
-        let LinkState::Open(id, asking) = &mut self.state else { return Ok(None) };
-        let Some(link) = io.connection(*id) else { return Ok(None) };
-        let said = asking.next(&mut link.recv_buffer, now)?;
-        link.deadline = asking.deadline();
-        // Not its opening: a server that opens and then refuses our JOIN must not be asked without rest.
-        if matches!(said, Some(Message::Reply(..))) {
+        let ServerState::Open(id, outbound) = &mut self.state else { return Ok(None) };
+        let Some(conn) = io.connection(*id) else { return Ok(None) };
+        let message = outbound.next(&mut conn.recv_buffer, now)?;
+        conn.deadline = outbound.deadline();
+        // A handshake does not reset the backoff: a server may open and then refuse each JOIN.
+        if matches!(message, Some(Message::Reply(..))) {
             self.attempts = 0;
         }
-        Ok(said)
+        Ok(message)
     }
 
-    /// True the first time after a loss was told.
+    /// True once after the user was told of a loss.
     pub fn is_found_again(&mut self) -> bool {
         std::mem::take(&mut self.told_lost)
     }
 
-    /// The link is gone.
+    /// The connection is closed.
     pub fn lost(&mut self, io: &mut Io<'_>) -> LostConnection {
         if !matches!(self.joining, Joining::Unwanted) {
             self.joining = Joining::Wanted;
@@ -251,11 +254,11 @@ impl ServerConnection {
         let (first, longest) = limits::BACKOFF;
         let whole = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
         self.attempts += 1;
-        self.state = LinkState::Resting(io.now + io.jitter(whole));
+        self.state = ServerState::Backoff(io.now + io.jitter(whole));
         LostConnection::Resting(!std::mem::replace(&mut self.told_lost, true))
     }
 
-    /// Lets a server be for a while that is there and does not take us: nobody is told of a loss, nor of a return.
+    /// Closes the connection, and connects again after a rest; the user is told neither.
     pub fn retreat(&mut self, io: &mut Io<'_>) {
         let told_lost = self.told_lost;
         self.close(io);
@@ -263,46 +266,46 @@ impl ServerConnection {
         self.told_lost = told_lost;
     }
 
-    /// True for a refusal of our JOIN that was not told since the last one that succeeded.
+    /// True for a refusal of JOIN that the user was not told since the last successful JOIN.
     pub fn is_new_refusal(&mut self, refusal: &ErrorReply) -> bool {
         self.told_refusal.replace(refusal.clone()).as_ref() != Some(refusal)
     }
 
-    /// The server has taken us.
+    /// JOIN has succeeded.
     pub fn is_taken(&mut self, at: SocketAddr, session: SessionId) {
         (self.session, self.joining, self.told_refusal) =
             (Some(session), Joining::Joined(at), None);
     }
 
-    /// Gives the server up.
+    /// Closes the connection for good.
     pub fn close(&mut self, io: &mut Io<'_>) {
-        if let LinkState::Open(id, _) | LinkState::Connecting(id) = self.state
-            && let Some(link) = io.connection(id)
+        if let ServerState::Open(id, _) | ServerState::Connecting(id) = self.state
+            && let Some(conn) = io.connection(id)
         {
-            link.finish();
+            conn.finish();
         }
-        self.state = LinkState::Off;
+        self.state = ServerState::Off;
     }
 
-    /// Does what its time has come for.
+    /// Fires the timers.
     pub fn due(&mut self, io: &mut Io<'_>) {
         let now = io.now;
         match &mut self.state {
-            LinkState::Resting(until) if *until <= now => self.connect(io),
-            LinkState::Open(_, asking) if asking.ping_at().is_some_and(|at| at <= now) => {
+            ServerState::Backoff(until) if *until <= now => self.connect(io),
+            ServerState::Open(_, outbound) if outbound.ping_at().is_some_and(|at| at <= now) => {
                 self.ask(&Request::Ping, io);
             }
             _ => {}
         }
     }
 
-    /// When it wants to be woken.
+    /// The earliest timer.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            LinkState::Resting(until) => Some(*until),
-            LinkState::Open(_, asking) => asking.ping_at(),
-            LinkState::Off | LinkState::Connecting(_) => None,
+            ServerState::Backoff(until) => Some(*until),
+            ServerState::Open(_, outbound) => outbound.ping_at(),
+            ServerState::Off | ServerState::Connecting(_) => None,
         }
     }
 }

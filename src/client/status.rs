@@ -12,51 +12,51 @@ use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 use crate::ui::event::{Failure, UiEvent, exit};
 
-/// The name of the figures that [`StatusQuery`] leaves out unless memory is what it is asked for.
+/// The metrics that [`StatusQuery`] shows on request only.
 const INDEX: &str = "index";
 
-/// One question.
+/// A request for metrics.
 pub struct StatusQuery {
-    /// To be tried in this order.
+    /// Addresses, tried in this order.
     servers: Vec<SocketAddr>,
     at: usize,
-    /// What the index uses, by part, in the place of all else.
+    /// Show the memory of the index by part, in place of all other metrics.
     memory: bool,
-    link: Option<(ConnId, Option<Outbound>)>,
+    conn: Option<(ConnId, Option<Outbound>)>,
 }
 
 impl StatusQuery {
-    /// How is the process at the first of these addresses that answers?
+    /// Requests the metrics of the process at the first address that answers.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, memory: bool) -> StatusQuery {
-        StatusQuery { servers, at: 0, memory, link: None }
+        StatusQuery { servers, at: 0, memory, conn: None }
     }
 
     fn connect(&mut self, io: &mut Io<'_>) {
         match self.servers.get(self.at) {
-            Some(server) => self.link = Some((io.connect(*server, None), None)),
+            Some(server) => self.conn = Some((io.connect(*server, None), None)),
             None => io.fail(&Failure::NoServer(self.servers.last().copied())),
         }
     }
 
     fn received(&mut self, io: &mut Io<'_>) {
         let now = io.now;
-        let Some((id, Some(asking))) = &mut self.link else { return };
-        let Some(link) = io.connection(*id) else { return };
+        let Some((id, Some(outbound))) = &mut self.conn else { return };
+        let Some(conn) = io.connection(*id) else { return };
         let failure = loop {
-            match asking.next(&mut link.recv_buffer, now) {
+            match outbound.next(&mut conn.recv_buffer, now) {
                 Ok(None) => {
-                    link.deadline = asking.deadline();
+                    conn.deadline = outbound.deadline();
                     return;
                 }
                 Ok(Some(Message::Welcome(_))) => {
-                    asking.ask(&Request::Status { local: true }, &mut link.send_queue, now);
+                    outbound.ask(&Request::Status { local: true }, &mut conn.send_queue, now);
                 }
-                Ok(Some(Message::Reply(_, Response::Status(mut figures)))) => {
-                    link.finish();
-                    self.link = None;
-                    figures.retain(|figure| (figure.name == INDEX) == self.memory);
-                    io.tell(UiEvent::Figures(figures));
+                Ok(Some(Message::Reply(_, Response::Status(mut metrics)))) => {
+                    conn.finish();
+                    self.conn = None;
+                    metrics.retain(|metric| (metric.name == INDEX) == self.memory);
+                    io.tell(UiEvent::Figures(metrics));
                     return io.exit(exit::DONE);
                 }
                 Ok(Some(Message::Error(_, refusal))) => break Failure::Refused(refusal),
@@ -64,8 +64,8 @@ impl StatusQuery {
                 Err(why) => break Failure::Protocol(why),
             }
         };
-        link.drop_now();
-        self.link = None;
+        conn.drop_now();
+        self.conn = None;
         io.fail(&failure);
     }
 }
@@ -76,25 +76,26 @@ impl Node for StatusQuery {
             Event::Start => self.connect(io),
             Event::Connected(id) => {
                 let (nonce, now) = (io.nonce(), io.now);
-                let (Some((own, asking)), Some(link)) = (&mut self.link, io.connection(id)) else {
+                let (Some((own, outbound)), Some(conn)) = (&mut self.conn, io.connection(id))
+                else {
                     return;
                 };
                 if *own == id {
-                    link.max_header = limits::HEADER_BYTES + 1;
+                    conn.max_header = limits::HEADER_BYTES + 1;
                     let opened =
-                        Outbound::new(None, &Hello::default(), &nonce, &mut link.send_queue, now);
-                    link.deadline = opened.deadline();
-                    *asking = Some(opened);
+                        Outbound::new(None, &Hello::default(), &nonce, &mut conn.send_queue, now);
+                    conn.deadline = opened.deadline();
+                    *outbound = Some(opened);
                 }
             }
             Event::Received(_) => self.received(io),
-            // Who sends no more will not answer.
-            Event::Ended(id) if self.link.as_ref().is_some_and(|(own, _)| *own == id) => {
-                if let Some(link) = io.connection(id) {
-                    link.drop_now();
+            // A process that sends no more will not answer.
+            Event::Ended(id) if self.conn.as_ref().is_some_and(|(own, _)| *own == id) => {
+                if let Some(conn) = io.connection(id) {
+                    conn.drop_now();
                 }
             }
-            Event::Closed(id, _) if self.link.as_ref().is_some_and(|(own, _)| *own == id) => {
+            Event::Closed(id, _) if self.conn.as_ref().is_some_and(|(own, _)| *own == id) => {
                 self.at += 1;
                 self.connect(io);
             }

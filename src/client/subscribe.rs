@@ -1,4 +1,4 @@
-//! `cardume watch`: subscribe to names, and report files that appear and disappear.
+//! `cardume watch`: subscribe to files, and report those that appear and disappear.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,46 +15,46 @@ use crate::protocol::response::Response;
 use crate::protocol::subscription::{SubscriptionEvent, SubscriptionFilter};
 use crate::ui::event::{Failure, UiEvent, exit};
 
-/// Somebody who waits.
+/// A client with one subscription.
 pub struct SubscribeClient {
-    /// To be tried in this order.
+    /// Addresses of the server, tried in this order.
     servers: Vec<SocketAddr>,
     at: usize,
-    what: SubscriptionFilter,
-    /// What is there already is told first.
-    first: Vec<Request>,
+    filter: SubscriptionFilter,
+    /// Searches for files that are there already.
+    search: Request,
     state: SubscribeState,
     paging: Paging,
-    /// It waited here before.
-    begun: bool,
-    /// And it does now.
-    found: bool,
+    /// Subscribed once.
+    has_subscribed: bool,
+    /// Subscribed on this connection.
+    is_subscribed: bool,
 }
 
 enum SubscribeState {
     Off,
-    Resting(Instant),
+    Backoff(Instant),
     Connecting(ConnId),
     Open(ConnId, Box<Outbound>),
 }
 
 impl SubscribeClient {
-    /// Waits for `what` at the first of these servers that answers; `first` asks for what is there already.
+    /// Subscribes at the first address that answers; `search` requests files that are there already.
     #[must_use]
     pub fn new(
         servers: Vec<SocketAddr>,
-        what: SubscriptionFilter,
-        first: Request,
+        filter: SubscriptionFilter,
+        search: Request,
     ) -> SubscribeClient {
         SubscribeClient {
             servers,
             at: 0,
-            what,
-            first: vec![first],
+            filter,
+            search,
             paging: Paging::default(),
             state: SubscribeState::Off,
-            begun: false,
-            found: false,
+            has_subscribed: false,
+            is_subscribed: false,
         }
     }
 
@@ -64,7 +64,7 @@ impl SubscribeClient {
         }
     }
 
-    /// The server is gone: the next address, and after the last a rest.
+    /// The connection is closed: connects to the next address, after the last one with a rest.
     fn lost(&mut self, io: &mut Io<'_>) {
         self.at += 1;
         if self.at < self.servers.len() {
@@ -72,61 +72,64 @@ impl SubscribeClient {
         }
         let server = self.servers.last().copied();
         self.at = 0;
-        if !self.begun {
+        if !self.has_subscribed {
             return io.fail(&Failure::NoServer(server));
         }
         if let (SubscribeState::Open(..), Some(server)) = (&self.state, server) {
             io.tell(UiEvent::ServerLost { server, why: "the link is gone".into() });
-            self.found = false;
+            self.is_subscribed = false;
         }
-        self.state = SubscribeState::Resting(io.now + io.jitter(limits::WATCH_RECONNECT_DELAY));
+        self.state = SubscribeState::Backoff(io.now + io.jitter(limits::WATCH_RECONNECT_DELAY));
     }
 
     fn received(&mut self, io: &mut Io<'_>) {
         let now = io.now;
-        let SubscribeState::Open(id, asking) = &mut self.state else { return };
+        let SubscribeState::Open(id, outbound) = &mut self.state else { return };
         let id = *id;
         for _ in 0..limits::SERVICE_REQUESTS {
-            let Some(link) = io.connection(id) else { return };
-            let said = match asking.next(&mut link.recv_buffer, now) {
+            let Some(conn) = io.connection(id) else { return };
+            let message = match outbound.next(&mut conn.recv_buffer, now) {
                 Ok(None) => {
-                    link.deadline = asking.deadline();
+                    conn.deadline = outbound.deadline();
                     return;
                 }
-                Ok(Some(said)) => said,
+                Ok(Some(message)) => message,
                 Err(why) => {
-                    link.drop_now();
+                    conn.drop_now();
                     return io.fail(&Failure::Protocol(why));
                 }
             };
-            match said {
+            match message {
                 Message::Welcome(_) => {
-                    // First the word, then the look: what comes in between is told twice rather than never.
-                    asking.ask(&Request::Subscribe(self.what.clone()), &mut link.send_queue, now);
+                    // Subscribe before the search: a file that appears in between is reported twice rather than never.
+                    outbound.ask(
+                        &Request::Subscribe(self.filter.clone()),
+                        &mut conn.send_queue,
+                        now,
+                    );
                     self.paging = Paging::default();
-                    for request in &self.first {
-                        asking.ask(request, &mut link.send_queue, now);
-                    }
+                    outbound.ask(&self.search, &mut conn.send_queue, now);
                 }
                 Message::Reply(_, Response::Subscribed) => {
-                    if let Some(server) =
-                        self.servers.get(self.at).filter(|_| self.begun && !self.found)
+                    if let Some(server) = self
+                        .servers
+                        .get(self.at)
+                        .filter(|_| self.has_subscribed && !self.is_subscribed)
                     {
                         io.tell(UiEvent::ServerFound(*server));
                     }
-                    (self.begun, self.found) = (true, true);
+                    (self.has_subscribed, self.is_subscribed) = (true, true);
                 }
                 Message::Reply(_, Response::Found { holders, away, cursor }) => {
                     let page = Response::Found { holders, away, cursor };
                     if let Err(why) = self.paging.came(&page) {
-                        link.drop_now();
+                        conn.drop_now();
                         return io.fail(&Failure::Protocol(why));
                     }
                     let Response::Found { holders, cursor, .. } = page else { return };
-                    if let Some(request) = cursor
-                        .and_then(|cursor| self.first.first().map(|first| further(first, cursor)))
-                    {
-                        asking.ask(&request, &mut link.send_queue, now);
+                    if let Some(cursor) = cursor {
+                        let request = next_page(&self.search, cursor);
+                        outbound.ask(&request, &mut conn.send_queue, now);
                     }
                     for holder in holders {
                         io.tell(UiEvent::Appeared(holder));
@@ -140,14 +143,12 @@ impl SubscribeClient {
                 }
                 Message::Event(_, SubscriptionEvent::Missed) => {
                     self.paging = Paging::default();
-                    for request in &self.first {
-                        asking.ask(request, &mut link.send_queue, now);
-                    }
+                    outbound.ask(&self.search, &mut conn.send_queue, now);
                 }
                 Message::Error(_, refusal) => {
-                    link.drop_now();
-                    // A server that has just come back may be too busy yet.
-                    if !self.begun || !refusal.code.retry() {
+                    conn.drop_now();
+                    // A server that has just restarted may be busy for a while.
+                    if !self.has_subscribed || !refusal.code.retry() {
                         io.fail(&Failure::Refused(refusal));
                     }
                     return;
@@ -155,15 +156,15 @@ impl SubscribeClient {
                 _ => {}
             }
         }
-        if let Some(link) = io.connection(id) {
-            link.reschedule = true;
+        if let Some(conn) = io.connection(id) {
+            conn.reschedule = true;
         }
     }
 }
 
-/// The same question, for its next page.
-fn further(first: &Request, cursor: String) -> Request {
-    match first.clone() {
+/// The request for the next page.
+fn next_page(search: &Request, cursor: String) -> Request {
+    match search.clone() {
         Request::Find(mut query) => {
             query.cursor = Some(cursor);
             Request::Find(query)
@@ -182,23 +183,23 @@ impl Node for SubscribeClient {
             Event::Connected(id) if matches!(&self.state, SubscribeState::Connecting(own) if *own == id) =>
             {
                 let (nonce, now) = (io.nonce(), io.now);
-                let Some(link) = io.connection(id) else { return };
-                link.max_header = limits::HEADER_BYTES + 1;
-                let asking = Outbound::new(
+                let Some(conn) = io.connection(id) else { return };
+                conn.max_header = limits::HEADER_BYTES + 1;
+                let outbound = Outbound::new(
                     Some(Role::Server),
                     &Hello::default(),
                     &nonce,
-                    &mut link.send_queue,
+                    &mut conn.send_queue,
                     now,
                 );
-                link.deadline = asking.deadline();
-                self.state = SubscribeState::Open(id, Box::new(asking));
+                conn.deadline = outbound.deadline();
+                self.state = SubscribeState::Open(id, Box::new(outbound));
             }
             Event::Received(_) => self.received(io),
-            // A server that sends no more tells of nothing any more.
+            // A server that sends no more can't notify.
             Event::Ended(id) if matches!(&self.state, SubscribeState::Open(own, _) if *own == id) => {
-                if let Some(link) = io.connection(id) {
-                    link.drop_now();
+                if let Some(conn) = io.connection(id) {
+                    conn.drop_now();
                 }
             }
             Event::Closed(id, _) if matches!(&self.state, SubscribeState::Connecting(own) | SubscribeState::Open(own, _) if *own == id) => {
@@ -207,13 +208,13 @@ impl Node for SubscribeClient {
             Event::Deadline => {
                 let now = io.now;
                 match &mut self.state {
-                    SubscribeState::Resting(at) if *at <= now => self.connect(io),
-                    SubscribeState::Open(id, asking)
-                        if asking.ping_at().is_some_and(|at| at <= now) =>
+                    SubscribeState::Backoff(at) if *at <= now => self.connect(io),
+                    SubscribeState::Open(id, outbound)
+                        if outbound.ping_at().is_some_and(|at| at <= now) =>
                     {
-                        if let Some(link) = io.connection(*id) {
-                            asking.ask(&Request::Ping, &mut link.send_queue, now);
-                            link.deadline = asking.deadline();
+                        if let Some(conn) = io.connection(*id) {
+                            outbound.ask(&Request::Ping, &mut conn.send_queue, now);
+                            conn.deadline = outbound.deadline();
                         }
                     }
                     _ => {}
@@ -228,9 +229,9 @@ impl Node for SubscribeClient {
 
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            SubscribeState::Resting(at) => Some(*at),
+            SubscribeState::Backoff(at) => Some(*at),
             SubscribeState::Off | SubscribeState::Connecting(_) => None,
-            SubscribeState::Open(_, asking) => asking.ping_at(),
+            SubscribeState::Open(_, outbound) => outbound.ping_at(),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::peer::player_server::Player;
+use crate::client::downloader::player_server::Player;
 
 struct Kind {
     name: &'static str,

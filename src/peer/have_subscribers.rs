@@ -1,4 +1,4 @@
-//! Connections that are told which pieces of a download arrive here.
+//! Connections that receive HAVE as pieces of a download arrive.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,44 +10,44 @@ use crate::protocol::response::PieceRange;
 use crate::protocol::types::ids::ContentHash;
 use crate::storage::bitfield::Bitfield;
 
-/// One subscription: the pieces of one content that one connection was told of.
+/// One subscription: the pieces of one content announced on one connection.
 pub(super) struct HaveSubscriber {
     pub(super) conn: ConnId,
     pub(super) root: ContentHash,
-    told: Bitfield,
+    announced: Bitfield,
 }
 
 impl HaveSubscriber {
-    /// A subscription of a connection that was told of no piece yet.
+    /// A subscription without an announced piece.
     pub(super) fn new(conn: ConnId, root: ContentHash, pieces: u64) -> HaveSubscriber {
-        HaveSubscriber { conn, root, told: Bitfield::none(pieces) }
+        HaveSubscriber { conn, root, announced: Bitfield::none(pieces) }
     }
 
-    /// The pieces that it was not told of, in so many ranges as one HAVE names.
-    pub(super) fn news(&self, held: &Bitfield) -> Vec<PieceRange> {
-        held.without(&self.told).runs(limits::HAVE_RUNS)
+    /// Held pieces not announced yet, in the ranges of one HAVE.
+    pub(super) fn unannounced(&self, held: &Bitfield) -> Vec<PieceRange> {
+        held.without(&self.announced).runs(limits::HAVE_RUNS)
     }
 
-    /// It was told of these.
+    /// Notes announced pieces.
     pub(super) fn note(&mut self, runs: &[PieceRange]) {
         for piece in runs.iter().flat_map(|run| run.first..run.first + run.count) {
-            self.told.set(piece);
+            self.announced.set(piece);
         }
     }
 }
 
-/// All subscriptions, in the order in which they began.
+/// All subscriptions, in the order of their start.
 #[derive(Default)]
 pub(super) struct HaveSubscribers {
     all: BTreeMap<u64, HaveSubscriber>,
     by_conn: ConnIndex,
     next: u64,
-    /// When they are told what has come.
+    /// The time of the next announcements.
     due_at: Option<Instant>,
 }
 
 impl HaveSubscribers {
-    /// Adds one, in the place of the one that this connection has for the same content. False when it has too many.
+    /// Adds a subscription; replaces one of the same connection and content. False beyond the limit of a connection.
     pub(super) fn add(&mut self, subscriber: HaveSubscriber) -> bool {
         let same =
             |number: &u64| self.all.get(number).is_some_and(|other| other.root == subscriber.root);
@@ -63,38 +63,36 @@ impl HaveSubscribers {
         true
     }
 
-    /// Removes one.
     pub(super) fn take(&mut self, number: u64) -> Option<HaveSubscriber> {
         let subscriber = self.all.remove(&number)?;
         self.by_conn.remove(subscriber.conn, number);
         Some(subscriber)
     }
 
-    /// One of them.
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut HaveSubscriber> {
         self.all.get_mut(&number)
     }
 
-    /// A connection is closed.
+    /// Removes all subscriptions of a closed connection.
     pub(super) fn forget(&mut self, conn: ConnId) {
         for number in self.by_conn.on(conn).to_vec() {
             self.take(number);
         }
     }
 
-    /// Pieces have come: they are told soon.
-    pub(super) fn pieces_came(&mut self, now: Instant) {
+    /// Pieces have arrived: announce them soon.
+    pub(super) fn pieces_arrived(&mut self, now: Instant) {
         if !self.all.is_empty() {
             self.due_at.get_or_insert(now + limits::HAVE_DELAY);
         }
     }
 
-    /// A slow reader is told later.
-    pub(super) fn tell_later(&mut self, now: Instant) {
+    /// A slow reader: announce later.
+    pub(super) fn retry_later(&mut self, now: Instant) {
         self.due_at = Some(now + limits::HAVE_DELAY);
     }
 
-    /// The numbers of all, once the time to tell them has come.
+    /// The numbers of all subscriptions, once announcements are due.
     pub(super) fn due(&mut self, now: Instant) -> Vec<u64> {
         match self.due_at.take_if(|at| *at <= now) {
             Some(_) => self.all.keys().copied().collect(),
@@ -102,7 +100,7 @@ impl HaveSubscribers {
         }
     }
 
-    /// When that is.
+    /// The time of the next announcements.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due_at
     }
@@ -125,24 +123,24 @@ mod tests {
         );
         let now = Instant::now();
         assert!(all.due(now).is_empty());
-        all.pieces_came(now);
+        all.pieces_arrived(now);
         assert_eq!(
             (all.due(now).len(), all.due(now + limits::HAVE_DELAY).len(), all.deadline()),
             (0, limits::FETCHES + 1, None)
         );
         all.forget(ConnId(1));
-        all.tell_later(now);
+        all.retry_later(now);
         assert_eq!(all.due(now + limits::HAVE_DELAY).len(), 1);
     }
 
     #[test]
-    fn a_subscriber_is_told_of_each_piece_once() {
+    fn a_piece_is_announced_once() {
         let mut subscriber = HaveSubscriber::new(ConnId(1), ContentHash([0; 32]), 9);
         let mut held = Bitfield::none(9);
         held.set(4);
-        let news = subscriber.news(&held);
-        assert_eq!(news, [PieceRange { first: 4, count: 1 }]);
-        subscriber.note(&news);
-        assert_eq!(subscriber.news(&held), []);
+        let pieces = subscriber.unannounced(&held);
+        assert_eq!(pieces, [PieceRange { first: 4, count: 1 }]);
+        subscriber.note(&pieces);
+        assert_eq!(subscriber.unannounced(&held), []);
     }
 }

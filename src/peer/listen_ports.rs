@@ -1,4 +1,4 @@
-//! The ports where a peer listens, and a JOIN that waits for one.
+//! Listening ports beside the native one, and a JOIN that waits for its port.
 
 use std::net::SocketAddr;
 
@@ -9,21 +9,19 @@ use crate::storage::Storage;
 /// Ports that are open, or about to be.
 #[derive(Default)]
 pub(super) struct ListenPorts {
-    /// Where the native protocol is spoken.
-    pub(super) usual: Option<SocketAddr>,
-    /// The legacy protocols that are spoken, each with its port.
+    /// Open ports of legacy protocols.
     pub(super) legacy: Vec<(LegacyProfile, u16)>,
-    /// How it is reached by QUIC, once that port is open.
+    /// The port and the key for QUIC, once open.
     pub(super) quic: Option<QuicAddress>,
-    /// The port for IPv6 is not open yet.
-    pub(super) opens_six: bool,
-    /// A JOIN that waits for its port.
+    /// The native port for IPv6 is about to open.
+    pub(super) opens_ipv6: bool,
+    /// The JOIN that waits for its port.
     pub(super) joining: Option<JoinTarget>,
 }
 
-/// Where a JOIN wants to be.
+/// The address and the folder of a JOIN.
 pub(super) struct JoinTarget {
     pub(super) at: SocketAddr,
     pub(super) folder: String,
-    pub(super) library: Storage,
+    pub(super) storage: Storage,
 }

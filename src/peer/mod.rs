@@ -1,569 +1,564 @@
 //! A peer: it shares a folder, serves pieces, registers with a server, and downloads.
 //!
-//! [`upload_queue`] gives slots, `registration` keeps the entry in the index, [`runner`] runs commands, `update_queue` collects changes of the share.
+//! ```text
+//!   event --> downloader (commands, server, downloads, players)  --effects--.
+//!         --> piece_service (requesters and their uploads)       --effects--+--> Peer --> registration, share_sync, ...
+//! ```
+//!
+//! [`Peer`] is wiring: dispatch events to the components, and drain the queue of their effects once an iteration.
 
-mod command_state;
 pub mod config;
-pub mod discovery;
 mod have_subscribers;
-mod inbound;
 mod listen_ports;
-pub mod login;
-mod metrics;
-pub mod multi_step;
 mod pending_hash_lists;
-mod piece_hash_on_demand;
 mod piece_service;
-pub mod player_server;
 mod registration;
-pub mod runner;
-mod search_results;
-mod server_requests;
-mod share_state;
 mod share_sync;
-mod transfer_stats;
 mod update_queue;
 pub mod upload_queue;
-pub mod verify;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::rc::Rc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::client::server_connection::{Joining, ServerConnection};
+use crate::client::config::Task;
+use crate::client::downloader::Downloader;
+use crate::client::downloader::player_server::PLAYER_PORT;
+use crate::client::effect::{Effect, EndedDownload};
+use crate::client::server_connection::Joining;
+use crate::client::server_requests::PendingRequest;
 use crate::connection::inbound::HandshakeParams;
-use crate::download::manager::DownloadManager;
-use crate::limits;
-use crate::node::conn_map::{ConnMap, ConnOwner};
+use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
-use crate::node::stats::requests::RequestStats;
-use crate::node::{CloseReason, ConnId, Event, Node, PortId};
-use crate::peer::command_state::CommandState;
-use crate::peer::config::{PeerConfig, Task};
-use crate::peer::have_subscribers::HaveSubscribers;
-use crate::peer::inbound::InboundPeer;
-use crate::peer::listen_ports::{JoinTarget, ListenPorts};
-use crate::peer::login::Login;
-use crate::peer::multi_step::MultiSteps;
-use crate::peer::pending_hash_lists::PendingHashLists;
-use crate::peer::piece_hash_on_demand::OnDemandHashes;
-use crate::peer::player_server::{PlayerServer, WATCHING};
-use crate::peer::runner::Running;
-use crate::peer::search_results::SearchResults;
-use crate::peer::server_requests::{PendingRequest, ServerRequests};
-use crate::peer::share_state::ShareState;
-use crate::peer::transfer_stats::TransferStats;
-use crate::peer::update_queue::UpdateQueue;
-use crate::peer::upload_queue::UploadQueue;
+use crate::node::{ConnId, Event, Node, PortId};
+use crate::peer::config::PeerConfig;
+use crate::peer::listen_ports::JoinTarget;
+use crate::peer::piece_service::{PieceService, ServiceCtx};
+use crate::peer::registration::{Registration, needs_update};
+use crate::peer::share_sync::{ShareChange, ShareSync};
 use crate::protocol::Role;
-use crate::protocol::request::Request;
-use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::response::Response;
+use crate::protocol::types::account::Publication;
 use crate::protocol::types::quic_address::QuicAddress;
-use crate::storage::fs_trait::{FsError, NoFolder};
-use crate::storage::{DownloadPlace, Storage};
+use crate::storage::fs_trait::FsError;
 use crate::ui::event::{Failure, UiEvent, exit};
+
+/// The native port. Legacy ports have the numbers from 1 on.
+const NATIVE: PortId = PortId(0);
+/// The port for QUIC.
+const QUIC: PortId = PortId(1 << 20);
+/// The native port for IPv6, where the native one is open on all of IPv4 alone.
+const NATIVE_IPV6: PortId = PortId((1 << 20) + 1);
+/// Entries of the shared folder listed in one iteration.
+const SCAN_ENTRIES: usize = 1_000;
 
 /// A peer.
 pub struct Peer {
-    options: PeerConfig,
-    terms: HandshakeParams,
-    library: Storage,
-    home: ServerConnection,
-    account: Login,
-    acts: MultiSteps,
-    uploads: UploadQueue,
-    downloads: DownloadManager,
-    traffic: TransferStats,
-    watching: PlayerServer,
-    /// The owner of each connection.
-    owners: ConnMap<ConnOwner>,
-    visits: ConnMap<InboundPeer>,
-    commands: CommandState,
-    requests: ServerRequests,
-    search: SearchResults,
-    ports: ListenPorts,
-    share: ShareState,
-    /// What the index has not been told of.
-    news: UpdateQueue,
-    have_subscribers: HaveSubscribers,
-    /// Pieces that are proven before they are sent.
-    proofs: OnDemandHashes,
-    pending_lists: PendingHashLists,
-    ending: Option<Shutdown>,
+    downloader: Downloader,
+    registration: Registration,
+    share: ShareSync,
+    service: PieceService,
     wake: Option<Instant>,
-    /// How often what was asked.
-    tally: RequestStats,
 }
-
-/// The process is about to end.
-#[derive(Clone, Copy, Debug)]
-struct Shutdown {
-    code: i32,
-    at: Instant,
-}
-
-/// The port where the native protocol is spoken; those of old wires have the numbers behind it.
-const USUAL: PortId = PortId(0);
-/// The port for QUIC.
-const BY_QUIC: PortId = PortId(1 << 20);
-/// The usual port for IPv6, where the usual one is open on all of IPv4 alone.
-const BY_SIX: PortId = PortId((1 << 20) + 1);
-/// Entries of a folder that are looked at in one turn.
-const SCAN: usize = 1_000;
 
 impl Peer {
-    /// A peer that has done nothing yet.
+    /// A peer that has not started.
     ///
     /// # Errors
-    /// When its folder is not there.
-    pub fn new(mut options: PeerConfig) -> Result<Peer, FsError> {
-        let drive = if options.needs_folder() {
-            (options.open_folder)(&options.folder)?
-        } else {
-            Rc::new(NoFolder)
+    /// When the folder can't be opened.
+    pub fn new(config: PeerConfig) -> Result<Peer, FsError> {
+        let PeerConfig { client, downloads, network, uploads } = config;
+        let params = HandshakeParams {
+            role: Role::Peer,
+            heartbeat: network.heartbeat,
+            hosts: network.hosts.clone(),
         };
-        let target = std::mem::replace(&mut options.target, DownloadPlace::Folder);
-        let identity =
-            std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
-            terms: HandshakeParams {
-                role: Role::Peer,
-                heartbeat: options.heartbeat,
-                hosts: options.hosts.clone(),
-            },
-            library: Storage::new(drive, target, Rc::clone(&options.hashes), options.recursive)
-                .keeping_folders(matches!(options.task, Task::Once(_))),
-            home: ServerConnection::new(options.servers.clone(), options.by_quic),
-            account: Login::new(identity, options.user.clone(), options.registers),
-            acts: MultiSteps::default(),
-            uploads: UploadQueue::new(options.accept, options.slots),
-            downloads: DownloadManager::new(options.by_quic),
-            traffic: TransferStats::default(),
-            watching: PlayerServer::with(options.player.take()),
-            owners: ConnMap::default(),
-            visits: ConnMap::default(),
-            commands: CommandState::default(),
-            requests: ServerRequests::default(),
-            search: SearchResults::default(),
-            ports: ListenPorts::default(),
-            share: ShareState::default(),
-            news: UpdateQueue::default(),
-            have_subscribers: HaveSubscribers::default(),
-            proofs: OnDemandHashes::default(),
-            pending_lists: PendingHashLists::default(),
-            ending: None,
+            downloader: Downloader::new(client, downloads)?,
+            registration: Registration::new(network),
+            share: ShareSync::default(),
+            service: PieceService::new(params, uploads),
             wake: None,
-            tally: RequestStats::default(),
-            options,
         })
     }
 
     fn start(&mut self, io: &mut Io<'_>) {
-        match self.options.task.clone() {
+        let client = &mut self.downloader.client;
+        match &client.config().task {
             Task::Serve { listen } => {
-                self.commands.running = Some(Running::Join);
-                io.listen(USUAL, listen);
+                io.listen(NATIVE, *listen);
+                client.await_join();
             }
             Task::Menu => {
-                if let Some(place) = self.options.place.filter(|place| !place.ip().is_unspecified())
+                // The server sees the address of the first connection: connect from the one that will listen.
+                if let Some(at) = self.registration.config.connect_at
+                    && !at.ip().is_unspecified()
                 {
-                    // The server is to see from the first link on where this peer will listen.
-                    self.home.bind(place.ip());
+                    client.server.bind(at.ip());
                 }
-                self.prompt(io);
+                client.prompt(io);
             }
-            Task::Once(command) => self.run(command, io),
+            Task::Once(_) => client.start(io),
         }
     }
 
-    /// Asks the person for the next command.
-    fn prompt(&self, io: &mut Io<'_>) {
-        let prompt = self.options.console.prompt(self.options.task == Task::Menu);
-        if !matches!(self.options.task, Task::Once(_)) {
-            io.tell(UiEvent::Prompt(prompt));
-        }
-    }
-
-    fn listening(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+    fn native_opened(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
         match result {
-            Ok(at) => {
-                if let Some(JoinTarget { folder, library, .. }) = self.ports.joining.take() {
-                    self.options.folder = folder;
-                    self.library = library;
-                }
-                let first = self.ports.usual.replace(at).is_none();
-                for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first))
-                {
-                    io.listen(PortId(number), *at);
-                }
-                if let Some(at) = self.options.udp.filter(|_| first) {
-                    io.listen_udp(BY_QUIC, at);
-                }
-                // The answer to an earlier JOIN says nothing of this one.
-                self.requests.forget(&PendingRequest::Join);
-                io.tell(UiEvent::Listening(at));
-                self.downloads.listens_on(at);
-                if !at.ip().is_unspecified() {
-                    self.home.bind(at.ip());
-                }
-                if !self.is_reached_as_seen(at, io) {
-                    return;
-                }
-                self.home.joining = Joining::Wanted;
-                self.share.scanning = true;
-                self.home.want(io);
-            }
-            Err(why) => {
-                let wanted = match (self.ports.joining.take(), &self.options.task) {
-                    (Some(place), _) => place.at,
-                    (None, Task::Serve { listen }) => *listen,
-                    (None, _) => self.options.place.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
-                };
-                if self.acts.is_joining() {
-                    return self.fail(&Failure::Port(wanted, why), io);
-                }
-                io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
-                if self.ports.usual.is_none() && matches!(self.options.task, Task::Serve { .. }) {
-                    return io.exit(exit::LOCAL);
-                }
-                self.commands.running = None;
-                self.prompt(io);
-            }
+            Ok(at) => self.listening(at, io),
+            Err(why) => self.native_failed(why, io),
         }
     }
 
-    /// The server lists a peer under the address from which its link comes: something must listen there. False when nothing can.
-    fn is_reached_as_seen(&mut self, at: SocketAddr, io: &mut Io<'_>) -> bool {
-        let is_open_to_both = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        if self.options.advertise.is_some() || is_open_to_both || self.home.all_are_of(at.is_ipv4())
+    /// The native port is open: opens the others, and joins.
+    fn listening(&mut self, at: SocketAddr, io: &mut Io<'_>) {
+        let Peer { downloader, registration, .. } = self;
+        if let Some(JoinTarget { folder, storage, .. }) = registration.ports.joining.take() {
+            downloader.set_folder(folder, storage);
+        }
+        if downloader.client.set_listening(at) {
+            for (number, (at, _)) in (1..).zip(&registration.config.legacy_ports) {
+                io.listen(PortId(number), *at);
+            }
+            if let Some(at) = registration.config.udp {
+                io.listen_udp(QUIC, at);
+            }
+        }
+        // A pending response belongs to an earlier JOIN.
+        downloader.client.forget_pending(&PendingRequest::Join);
+        io.tell(UiEvent::Listening(at));
+        downloader.downloads.listens_on(at);
+        if !at.ip().is_unspecified() {
+            downloader.client.server.bind(at.ip());
+        }
+        if !self.is_reachable_as_seen(at, io) {
+            return;
+        }
+        self.registration.is_scanning = true;
+        let server = &mut self.downloader.client.server;
+        server.joining = Joining::Wanted;
+        server.want(io);
+    }
+
+    fn native_failed(&mut self, why: String, io: &mut Io<'_>) {
+        let Peer { downloader, registration, .. } = self;
+        let client = &mut downloader.client;
+        let serves_at = match client.config().task {
+            Task::Serve { listen } => Some(listen),
+            Task::Menu | Task::Once(_) => None,
+        };
+        let at = registration
+            .ports
+            .joining
+            .take()
+            .map(|target| target.at)
+            .or(serves_at)
+            .or(registration.config.connect_at)
+            .unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let failure = Failure::Port(at, why);
+        if client.is_step_joining() {
+            return client.fail(&failure, io);
+        }
+        io.tell(UiEvent::Failed(failure));
+        if client.listening().is_none() && serves_at.is_some() {
+            return io.exit(exit::LOCAL);
+        }
+        client.drop_command(io);
+    }
+
+    /// The server lists the source address of the connection: this peer must listen there. False when that fails.
+    fn is_reachable_as_seen(&mut self, at: SocketAddr, io: &mut Io<'_>) -> bool {
+        let client = &mut self.downloader.client;
+        let is_dual_stack = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        if self.registration.config.advertise.is_some()
+            || is_dual_stack
+            || client.server.all_are_of(at.is_ipv4())
         {
             return true;
         }
         if at.ip().is_unspecified() {
-            self.ports.opens_six = true;
-            io.listen(BY_SIX, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port()));
+            self.registration.ports.opens_ipv6 = true;
+            io.listen(NATIVE_IPV6, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port()));
             return true;
         }
-        if self.home.keep_only(at.is_ipv4()) {
+        if client.server.keep_only(at.is_ipv4()) {
             return true;
         }
-        let server = self.home.server().unwrap_or(at);
-        self.fail_to_join(Failure::Unseen(at, server), io);
+        let server = client.server.server().unwrap_or(at);
+        client.cannot_join(Failure::Unseen(at, server), io);
         false
     }
 
-    /// The usual port is open for IPv6 as well, or not.
-    fn listening_by_six(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
-        self.ports.opens_six = false;
+    fn native_ipv6_opened(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        self.registration.ports.opens_ipv6 = false;
+        let client = &mut self.downloader.client;
         match result {
             Ok(at) => log::info!("also on {at}"),
-            // What can't be listened on can't be seen from, so the server is reached by IPv4.
-            Err(why) if self.home.keep_only(true) => log::info!("not on IPv6: {why}"),
+            // Without a port for IPv6, connect to the server by IPv4.
+            Err(why) if client.server.keep_only(true) => log::info!("not on IPv6: {why}"),
             Err(why) => {
-                let at = SocketAddr::new(
-                    Ipv6Addr::UNSPECIFIED.into(),
-                    self.ports.usual.map_or(0, |at| at.port()),
-                );
-                return self.fail_to_join(Failure::Port(at, why), io);
+                let port = client.listening().map_or(0, |at| at.port());
+                let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+                return client.cannot_join(Failure::Port(at, why), io);
             }
         }
         self.send_join(io);
     }
 
-    /// Nobody could reach this peer: it does not join.
-    fn fail_to_join(&mut self, failure: Failure, io: &mut Io<'_>) {
-        self.home.joining = Joining::Unwanted;
-        if self.acts.is_joining() {
-            return self.fail(&failure, io);
-        }
-        let code = failure.code();
-        io.tell(UiEvent::Failed(failure));
-        if matches!(self.options.task, Task::Serve { .. }) {
-            return self.end(code, io);
-        }
-        self.commands.running = None;
-        self.prompt(io);
-    }
-
-    /// One of the ports of old wires is open, or not.
-    fn listening_besides(
-        &mut self,
-        port: PortId,
-        result: Result<SocketAddr, String>,
-        io: &mut Io<'_>,
-    ) {
-        let Some((wanted, profile)) = self.options.old_ports.get(port.0 - 1).copied() else {
+    fn legacy_opened(&mut self, port: PortId, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        let Some((wanted, legacy)) = self.registration.legacy_port(port) else {
+            debug_assert!(false, "no such port was opened");
             return;
         };
         match result {
             Ok(at) => {
-                log::info!("{} on {at}", profile.as_str());
-                self.ports.legacy.push((profile, at.port()));
+                log::info!("{} on {at}", legacy.as_str());
+                self.registration.ports.legacy.push((legacy, at.port()));
                 self.send_join(io);
             }
-            Err(why) => {
-                io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
-                self.end(exit::LOCAL, io);
-            }
+            Err(why) => self.port_failed(wanted, why, io),
         }
     }
 
-    /// The port for QUIC is open, or not.
-    fn listening_udp(&mut self, result: Result<QuicAddress, String>, io: &mut Io<'_>) {
+    fn quic_opened(&mut self, result: Result<QuicAddress, String>, io: &mut Io<'_>) {
         match result {
             Ok(quic) => {
                 log::info!("QUIC on port {}", quic.port);
-                self.ports.quic = Some(quic);
+                self.registration.ports.quic = Some(quic);
                 self.send_join(io);
             }
             Err(why) => {
-                let wanted = self.options.udp.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-                io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
-                self.end(exit::LOCAL, io);
+                let any = SocketAddr::from(([0, 0, 0, 0], 0));
+                self.port_failed(self.registration.config.udp.unwrap_or(any), why, io);
             }
         }
     }
 
-    /// The old wires that are spoken, once all ports are open.
-    fn spoken(&self) -> Option<Vec<(LegacyProfile, u16)>> {
-        if self.ports.opens_six
-            || self.ports.legacy.len() < self.options.old_ports.len()
-            || (self.options.udp.is_some() && self.ports.quic.is_none())
-        {
-            return None;
-        }
-        let usual = self
-            .options
-            .speech
-            .extra_profile()
-            .and_then(|profile| Some((profile, self.ports.usual?.port())));
-        Some(self.ports.legacy.iter().copied().chain(usual).collect())
+    fn port_failed(&mut self, at: SocketAddr, why: String, io: &mut Io<'_>) {
+        io.tell(UiEvent::Failed(Failure::Port(at, why)));
+        self.downloader.client.end(exit::LOCAL, io);
     }
 
-    /// Looks at a slice of the folder.
+    fn send_join(&mut self, io: &mut Io<'_>) {
+        let Downloader { client, storage, .. } = &mut self.downloader;
+        self.registration.send_join(client, storage, io);
+    }
+
+    fn send_updates(&mut self, io: &mut Io<'_>) {
+        self.registration.send_updates(&mut self.downloader.client, io);
+    }
+
+    /// Lists a slice of the folder.
     fn scan(&mut self, io: &mut Io<'_>) {
-        match self.library.scan(SCAN, io.now) {
+        match self.downloader.storage.scan(SCAN_ENTRIES, io.now) {
             Ok(done) => {
-                self.share.scanning = !done;
+                self.registration.is_scanning = !done;
                 if done {
                     self.send_join(io);
                 }
             }
             Err(error) => {
-                self.share.scanning = false;
-                self.fail(&Failure::Disk(error.to_string()), io);
+                self.registration.is_scanning = false;
+                self.downloader.client.fail(&Failure::Disk(error.to_string()), io);
             }
         }
     }
 
-    /// Leaves the network, says goodbye, and ends with this code.
-    fn end(&mut self, code: i32, io: &mut Io<'_>) {
-        if self.ending.is_some() {
-            return io.exit(code);
+    /// JOIN: opens the folder and the port. The old folder and port stay until the new port is open.
+    fn join(&mut self, at: SocketAddr, folder: String, io: &mut Io<'_>) {
+        let client = &mut self.downloader.client;
+        let is_same = client.has_joined() && client.listening() == Some(at);
+        let storage = match self.downloader.open_folder(&folder) {
+            Ok(storage) => storage,
+            Err(error) => {
+                let failure = match error {
+                    FsError::NoFolder => Failure::NoFolder(folder),
+                    error => Failure::Disk(error.to_string()),
+                };
+                return self.downloader.client.reject(&failure, io);
+            }
+        };
+        if is_same && self.downloader.folder() == folder {
+            io.tell(UiEvent::AlreadyJoined(at));
+            return self.downloader.client.prompt(io);
         }
-        self.downloads.pause(io);
-        if matches!(self.home.joining, Joining::Joined(_))
-            && let Some(ask) = self.home.ask(&Request::Leave, io)
-        {
-            self.requests.insert(ask, PendingRequest::Leave);
-            self.ending = Some(Shutdown { code, at: io.now + limits::LEAVE_TIMEOUT });
+        self.registration.ports.joining = Some(JoinTarget { at, folder, storage });
+        let client = &mut self.downloader.client;
+        client.await_join();
+        if client.listening() == Some(at) {
+            return self.listening(at, io);
+        }
+        io.listen(NATIVE, at);
+    }
+
+    /// CONNECT: opens a port, unless one is open, and joins.
+    fn open_port(&mut self, io: &mut Io<'_>) {
+        let client = &mut self.downloader.client;
+        if client.listening().is_some() {
+            client.server.joining = Joining::Wanted;
+            return self.send_join(io);
+        }
+        let any: IpAddr = match client.server.server() {
+            Some(SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let at = self.registration.config.connect_at.unwrap_or(SocketAddr::new(any, 0));
+        io.listen(NATIVE, at);
+    }
+
+    fn join_answered(&mut self, response: &Response, io: &mut Io<'_>) {
+        match response {
+            Response::JoinMore => self.send_join(io),
+            Response::JoinOk { you, session, .. } => {
+                let Downloader { client, downloads, storage, .. } = &mut self.downloader;
+                client.server.is_taken(*you, *session);
+                downloads.announce_again();
+                let names = storage.files().fold(String::new(), |mut names, file| {
+                    names.push(' ');
+                    names.push_str(&file.name);
+                    names
+                });
+                io.tell(UiEvent::IAm { me: *you, names });
+                self.send_updates(io);
+                self.downloader.client.join_completed(io);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server has published a file: tells the user when this peer does not share it.
+    fn published(&mut self, publication: &Publication, io: &mut Io<'_>) {
+        let Downloader { client, storage, .. } = &mut self.downloader;
+        let is_here = publication.file.relative().is_some_and(|name| storage.open(&name).is_ok());
+        client.published(publication, is_here, io);
+    }
+
+    /// A download has received bytes or changed its state: announces its pieces.
+    fn download_moved(&mut self, id: Option<u64>, io: &mut Io<'_>) {
+        self.service.pieces_arrived(io.now);
+        if let Some(id) = id {
+            self.downloader.check_stalled(id, io);
+        }
+        let Downloader { client, downloads, storage, .. } = &mut self.downloader;
+        if storage.keeps_downloads() && needs_update(client) {
+            let parts = downloads.take_announcements(storage);
+            if !parts.is_empty() {
+                parts.into_iter().for_each(|file| self.registration.updates.changed(file));
+                self.registration.send_updates(client, io);
+            }
+        }
+    }
+
+    fn download_ended(&mut self, ended: EndedDownload, io: &mut Io<'_>) {
+        let EndedDownload { id, failure, saved, withdrawn } = ended;
+        let Peer { downloader: Downloader { client, .. }, registration, .. } = self;
+        if needs_update(client) && (saved.is_some() || withdrawn.is_some()) {
+            saved.into_iter().for_each(|file| registration.updates.arrived(file));
+            withdrawn.into_iter().for_each(|name| registration.updates.removed(name));
+            registration.send_updates(client, io);
+        }
+        self.service.pieces_arrived(io.now);
+        let is_announced = self.registration.updates.is_empty();
+        self.downloader.client.download_ended(id, failure.as_ref(), is_announced, io);
+    }
+
+    /// True while there is a share to keep current.
+    fn shares(&self) -> bool {
+        let client = &self.downloader.client;
+        client.listening().is_some() && !self.registration.is_scanning && !client.is_ending()
+    }
+
+    fn sync_share(&mut self, io: &mut Io<'_>) {
+        if !self.shares() {
             return;
         }
-        self.ending = Some(Shutdown { code, at: io.now });
-        io.exit(code);
-    }
-
-    /// The owner of a connection. One that its owner has left, and that only sends its last bytes, has none.
-    fn owner(&self, id: ConnId) -> Option<ConnOwner> {
-        let owner = *self.owners.get(&id)?;
-        let is_kept = match owner {
-            ConnOwner::Server => self.home.is(id),
-            ConnOwner::Source(download, source) => {
-                self.downloads.has_source((download, source), id)
-            }
-            ConnOwner::LegacySource(download) => self.downloads.has_source((download, 0), id),
-            ConnOwner::Inbound | ConnOwner::Player => true,
-        };
-        is_kept.then_some(owner)
-    }
-
-    /// Notes the connections that were opened with this event.
-    fn note_opened(&mut self) {
-        if let Some(id) = self.home.take_opened() {
-            self.owners.insert(id, ConnOwner::Server);
+        if self.downloader.storage.next_poll().is_some_and(|at| at <= io.now) {
+            self.service.close_idle_files(io.now);
         }
-        for (id, owner) in self.downloads.take_opened() {
-            self.owners.insert(id, owner);
+        let folder = self.downloader.folder().to_owned();
+        for change in self.share.run(&folder, &mut self.downloader.storage, io) {
+            let announces = needs_update(&self.downloader.client);
+            let updates = &mut self.registration.updates;
+            match change {
+                ShareChange::Ready(name, file) => {
+                    file.into_iter().filter(|_| announces).for_each(|file| updates.changed(file));
+                    let (service, mut ctx) = self.service(io);
+                    service.answer_pending_lists(&name, &mut ctx);
+                }
+                ShareChange::Gone(name) => {
+                    let (service, mut ctx) = self.service(io);
+                    service.answer_pending_lists(&name, &mut ctx);
+                    service.close_file(&name);
+                    if announces {
+                        self.registration.updates.removed(name);
+                    }
+                }
+            }
         }
+        let (service, mut ctx) = self.service(io);
+        service.expire_pending_lists(&mut ctx);
+        self.send_updates(io);
     }
 
-    fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let ended = match self.owner(id) {
-            Some(ConnOwner::Server) => return self.home.connected(id, io),
-            Some(ConnOwner::Source(download, source)) => {
-                self.downloads.connected((download, source), io)
-            }
-            Some(ConnOwner::LegacySource(download)) => self.downloads.connected((download, 0), io),
-            Some(ConnOwner::Inbound | ConnOwner::Player) | None => None,
+    /// The service and its context.
+    fn service<'a, 'b>(
+        &'a mut self,
+        io: &'a mut Io<'b>,
+    ) -> (&'a mut PieceService, ServiceCtx<'a, 'b>) {
+        let Downloader { client, downloads, storage, .. } = &mut self.downloader;
+        let own_address = match client.server.joining {
+            Joining::Joined(me) => me,
+            _ => client.listening().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         };
-        if let Some(ended) = ended {
-            self.download_ended(ended, io);
+        let effects = &mut client.effects;
+        (&mut self.service, ServiceCtx { storage, downloads, effects, own_address, io })
+    }
+
+    fn accepted(&mut self, id: ConnId, port: PortId, io: &mut Io<'_>) {
+        let protocol = self.registration.protocol_of(port);
+        if self.service.accept(id, protocol, io) {
+            self.downloader.conns.insert(id, ConnOwner::Inbound);
         }
     }
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
-        match self.owner(id) {
-            Some(ConnOwner::Player) => self.serve_player(id, io),
-            Some(ConnOwner::Server) => self.hear_home(io),
-            Some(ConnOwner::Source(download, source)) => {
-                self.source_received(id, (download, source), io)
+        match self.downloader.owner(id) {
+            Some(ConnOwner::Server) => {
+                while self.downloader.client.read_message(io) {
+                    self.drain_effects(io);
+                }
             }
-            Some(ConnOwner::LegacySource(download)) => self.source_received(id, (download, 0), io),
-            Some(ConnOwner::Inbound) | None => self.visited(id, io),
+            Some(ConnOwner::Source(..) | ConnOwner::LegacySource(_)) => {
+                self.service.traffic.count_received(id, io);
+                self.downloader.dispatch(Event::Received(id), io);
+            }
+            Some(ConnOwner::Player) => self.downloader.dispatch(Event::Received(id), io),
+            Some(ConnOwner::Inbound) | None => {
+                let (service, mut ctx) = self.service(io);
+                service.serve(id, &mut ctx);
+            }
         }
-    }
-
-    fn source_received(&mut self, id: ConnId, source: (u64, u32), io: &mut Io<'_>) {
-        self.came(id, io);
-        let ended = self.downloads.received(source, &self.library, io);
-        self.download_moved(Some(source.0), ended, io);
     }
 
     fn drained(&mut self, id: ConnId, io: &mut Io<'_>) {
-        match self.owner(id) {
-            Some(ConnOwner::Player) => self.serve_player(id, io),
-            _ => self.visited(id, io),
-        }
-    }
-
-    fn ended(&mut self, id: ConnId, io: &mut Io<'_>) {
-        match self.owner(id) {
-            Some(ConnOwner::Player) => self.player_ended(id, io),
-            Some(ConnOwner::Inbound) => self.visitor_ended(id, io),
-            Some(ConnOwner::Source(download, _) | ConnOwner::LegacySource(download)) => {
-                let ended = self.downloads.ended(download, id, &self.library, io);
-                self.download_moved(Some(download), ended, io);
-            }
-            Some(ConnOwner::Server) | None => {
-                if let Some(link) = io.connection(id) {
-                    link.drop_now();
-                }
+        match self.downloader.owner(id) {
+            Some(ConnOwner::Player) => self.downloader.dispatch(Event::Drained(id), io),
+            _ => {
+                let (service, mut ctx) = self.service(io);
+                service.serve(id, &mut ctx);
             }
         }
     }
 
-    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
-        let owner = self.owner(id);
-        self.owners.remove(&id);
-        match owner {
-            Some(ConnOwner::Player) => self.player_gone(id),
-            Some(ConnOwner::Server) => self.home_lost(cause, None, io),
-            Some(ConnOwner::Source(download, source)) => {
-                self.source_closed((download, source), cause, io)
-            }
-            Some(ConnOwner::LegacySource(download)) => self.source_closed((download, 0), cause, io),
-            Some(ConnOwner::Inbound) => self.visitor_gone(id, io),
-            None => {}
-        }
-    }
-
-    fn source_closed(&mut self, source: (u64, u32), cause: &CloseReason, io: &mut Io<'_>) {
-        if self.ending.is_some() {
-            // We dropped it ourselves.
-            return;
-        }
-        log::debug!("a source is gone: {cause:?}");
-        let ended = self.downloads.closed(source, cause, &self.library, io);
-        self.download_moved(Some(source.0), ended, io);
-    }
-
-    fn due(&mut self, io: &mut Io<'_>) {
-        if self.share.scanning {
+    fn on_deadline(&mut self, io: &mut Io<'_>) {
+        if self.registration.is_scanning {
             self.scan(io);
         }
-        if let Some(Shutdown { code, at }) = self.ending
-            && at <= io.now
-        {
-            return io.exit(code);
+        if !self.downloader.on_deadline(io) {
+            return;
         }
-        self.home.due(io);
-        for ended in self.downloads.due(&self.library, io) {
-            self.download_moved(None, Some(ended), io);
+        let (service, mut ctx) = self.service(io);
+        service.on_deadline(&mut ctx);
+        self.sync_share(io);
+    }
+
+    /// QUIT: ends once no download is busy. A download without a source resumes at the next start.
+    fn try_quit(&mut self, io: &mut Io<'_>) {
+        let client = &mut self.downloader.client;
+        let is_announced = self.registration.updates.is_empty() || !client.server.is_open();
+        if client.is_quitting() && is_announced && !self.downloader.is_busy() {
+            let client = &mut self.downloader.client;
+            client.end(client.exit_code(), io);
         }
-        if let Some(Running::Download(id)) = self.commands.running {
-            self.errand_rests(id, io);
+    }
+
+    fn answer_consent(&mut self, yes: bool, io: &mut Io<'_>) {
+        let (service, mut ctx) = self.service(io);
+        service.answer_consent(yes, &mut ctx);
+    }
+
+    /// Runs the effects of all components.
+    fn drain_effects(&mut self, io: &mut Io<'_>) {
+        while let Some(effect) = self.downloader.client.next_effect() {
+            let Some(effect) = self.downloader.perform(effect, io) else { continue };
+            match effect {
+                Effect::Join { at, folder } => self.join(at, folder, io),
+                Effect::OpenPort => self.open_port(io),
+                Effect::SendJoin => self.send_join(io),
+                Effect::JoinAnswered(response) => self.join_answered(&response, io),
+                Effect::UpdateAnswered => {
+                    self.registration.update_answered(&mut self.downloader.client, io)
+                }
+                Effect::SessionLost => self.service.traffic.session_lost(),
+                Effect::Verdict(yes) => self.answer_consent(yes, io),
+                Effect::ConsentAsked => {
+                    // A script may have answered already.
+                    if let Some(yes) = self.downloader.client.take_verdict() {
+                        self.answer_consent(yes, io);
+                    }
+                }
+                Effect::Published(publication) => self.published(&publication, io),
+                Effect::DownloadMoved(id) => self.download_moved(id, io),
+                Effect::DownloadEnded(ended) => self.download_ended(ended, io),
+                _ => debug_assert!(false, "the downloader runs its own effects"),
+            }
         }
-        self.look_for_more(io);
-        self.tell_followers(io);
-        self.uploads_due(io);
-        self.proofs_due(io);
-        self.share_due(io);
-        self.errand_due(io);
-        self.verify_due(io);
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let Downloader { client, storage, .. } = &self.downloader;
+        let (shares, service) = (self.shares(), &self.service);
+        let timers = [
+            self.registration.is_scanning.then_some(now),
+            self.downloader.next_deadline(now),
+            service.deadline(now),
+            shares.then(|| self.share.deadline(storage, now)).flatten(),
+            shares.then(|| service.pending_lists_deadline(now)).flatten(),
+            service.traffic.deadline(service.sending(), client, now),
+        ];
+        timers.into_iter().flatten().min()
     }
 }
 
 impl Node for Peer {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
+        let asks_consent = self.service.asks_consent();
         match event {
             Event::Start => self.start(io),
-            Event::Listening(USUAL, result) => self.listening(result, io),
-            Event::Listening(BY_SIX, result) => self.listening_by_six(result, io),
-            Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
-            Event::Accepted(id, WATCHING) => self.player_came(id, io),
-            Event::Listening(port, result) => self.listening_besides(port, result, io),
-            Event::ListeningUdp(_, result) => self.listening_udp(result, io),
-            Event::Accepted(id, port) => self.visitor(id, port, io),
-            Event::Connected(id) => self.connected(id, io),
+            Event::Listening(NATIVE, result) => self.native_opened(result, io),
+            Event::Listening(NATIVE_IPV6, result) => self.native_ipv6_opened(result, io),
+            event @ (Event::Listening(PLAYER_PORT, _) | Event::Accepted(_, PLAYER_PORT)) => {
+                self.downloader.dispatch(event, io)
+            }
+            Event::Listening(port, result) => self.legacy_opened(port, result, io),
+            Event::ListeningUdp(_, result) => self.quic_opened(result, io),
+            Event::Accepted(id, port) => self.accepted(id, port, io),
             Event::Received(id) => self.received(id, io),
             Event::Drained(id) => self.drained(id, io),
-            Event::Ended(id) => self.ended(id, io),
-            Event::Closed(id, cause) => self.closed(id, &cause, io),
-            Event::Command(line) => self.typed(&line, io),
-            Event::CommandsEnded => {
-                if matches!(self.options.task, Task::Once(_)) {
-                    // Nobody will answer any more.
-                    self.cancel_question(io);
-                }
-                if self.options.task == Task::Menu && self.ports.usual.is_none() {
-                    // A menu that nobody can use any more.
-                    self.end(exit::DONE, io);
-                }
+            Event::Ended(id) if self.downloader.owner(id) == Some(ConnOwner::Inbound) => {
+                let (service, mut ctx) = self.service(io);
+                service.remote_ended(id, &mut ctx);
             }
-            Event::Stop(true) if self.options.typed && self.cancel_question(io) => {}
-            Event::Stop(interrupted) => {
-                let code = match self.options.task {
-                    Task::Once(_) if self.watching.is_complete() => exit::DONE,
-                    Task::Once(_) if interrupted => exit::INTERRUPTED,
-                    Task::Once(_) => 143,
-                    _ => exit::DONE,
-                };
-                self.end(code, io);
+            Event::Closed(id, _) if self.downloader.owner(id) == Some(ConnOwner::Inbound) => {
+                self.downloader.conns.remove(&id);
+                let (service, mut ctx) = self.service(io);
+                service.closed(id, &mut ctx);
             }
-            Event::Child => self.child_ended(io),
-            Event::Deadline => self.due(io),
+            Event::Command(line) => self.downloader.client.read_line(&line, asks_consent, io),
+            Event::CommandsEnded => self.downloader.client.input_closed(io),
+            Event::Stop(interrupted) => self.downloader.stop(interrupted, io),
+            Event::Deadline => self.on_deadline(io),
+            event => self.downloader.dispatch(event, io),
         }
-        self.watch_on(io);
-        if let Some(line) = self.commands.next_line() {
-            self.typed(&line, io);
-        }
-        self.traffic_due(io);
-        self.note_opened();
-        let wakes = [
-            self.share.scanning.then_some(io.now),
-            self.ending.map(|ending| ending.at),
-            self.home.deadline(),
-            // Those of a process that says farewell are on their disks already.
-            self.downloads.deadline().filter(|_| self.ending.is_none()),
-            self.have_subscribers.deadline(),
-            self.proofs.deadline(io.now),
-            self.uploads.deadline(),
-            self.share_deadline(io.now),
-            self.verify_deadline(io.now),
-            self.commands.running.as_ref().and_then(Running::deadline),
-            self.traffic_deadline(io.now),
-        ];
-        self.wake = wakes.into_iter().flatten().min();
+        self.drain_effects(io);
+        self.downloader.feed_players(io);
+        self.drain_effects(io);
+        self.downloader.client.run_postponed(self.service.asks_consent(), io);
+        self.drain_effects(io);
+        self.try_quit(io);
+        self.drain_effects(io);
+        let Downloader { client, downloads, storage, .. } = &mut self.downloader;
+        self.service.report_traffic(client, downloads, storage, io);
+        self.downloader.note_opened();
+        self.wake = self.next_deadline(io.now);
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -571,18 +566,10 @@ impl Node for Peer {
     }
 
     fn stood_still(&mut self, gap: Duration) {
-        self.downloads.stood_still(gap);
+        self.downloader.stood_still(gap);
     }
 
     fn is_ready(&self) -> bool {
-        let background = self.options.typed
-            && !self.acts.is_under_way()
-            && self.commands.running.as_ref().is_some_and(Running::is_background);
-        let choosing = matches!(self.commands.running, Some(Running::Choose { .. }));
-        let free = self.commands.running.is_none()
-            || background
-            || choosing
-            || self.uploads.has_question();
-        self.ending.is_none() && self.commands.postponed.is_none() && free
+        self.downloader.client.accepts_commands(self.service.asks_consent())
     }
 }

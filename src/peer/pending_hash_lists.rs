@@ -9,18 +9,18 @@ use crate::node::conn_map::ConnIndex;
 use crate::protocol::request::Fetch;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// One such request.
+/// A request for a hash list.
 pub(super) struct PendingHashList {
     pub(super) conn: ConnId,
-    /// The id of its answer.
-    pub(super) ask: Option<u64>,
+    /// The id of the response.
+    pub(super) id: Option<u64>,
     pub(super) fetch: Fetch,
-    /// The file's name here.
+    /// The name of the file here.
     pub(super) name: RelativeName,
     pub(super) since: Instant,
 }
 
-/// All of them, in the order in which they came.
+/// All of them, in the order of arrival.
 #[derive(Default)]
 pub(super) struct PendingHashLists {
     all: BTreeMap<u64, PendingHashList>,
@@ -30,7 +30,7 @@ pub(super) struct PendingHashLists {
 }
 
 impl PendingHashLists {
-    /// Adds one. False when its connection has too many.
+    /// Adds a request. False when the connection has too many.
     pub(super) fn add(&mut self, pending: PendingHashList) -> bool {
         if self.by_conn.on(pending.conn).len() >= limits::FETCHES {
             return false;
@@ -54,7 +54,7 @@ impl PendingHashLists {
         numbers.into_iter().filter_map(|number| self.take(number)).collect()
     }
 
-    /// Removes those that wait for this file.
+    /// Removes the requests for this file.
     pub(super) fn take_named(&mut self, name: &RelativeName) -> Vec<PendingHashList> {
         let numbers = self
             .all
@@ -65,7 +65,7 @@ impl PendingHashLists {
         self.take_all(numbers)
     }
 
-    /// Those that have waited for as long as a file may stay unnoticed, first to last.
+    /// Requests older than the delay until a new file is noticed, first to last.
     pub(super) fn overdue(&self, now: Instant) -> Vec<(u64, &PendingHashList)> {
         let late =
             self.by_age.iter().take_while(|(since, _)| *since + limits::HASH_LIST_WAIT <= now);
@@ -74,20 +74,19 @@ impl PendingHashLists {
         numbers.into_iter().filter_map(|number| Some((number, self.all.get(&number)?))).collect()
     }
 
-    /// Removes these.
     pub(super) fn remove(&mut self, numbers: Vec<u64>) -> Vec<PendingHashList> {
         self.take_all(numbers)
     }
 
-    /// Removes the one that this connection asked for under this id. False when there is none.
-    pub(super) fn cancel(&mut self, conn: ConnId, ask: u64) -> bool {
+    /// Removes the request of this connection and id. False without one.
+    pub(super) fn cancel(&mut self, conn: ConnId, id: u64) -> bool {
         let same =
-            |number: &u64| self.all.get(number).is_some_and(|pending| pending.ask == Some(ask));
+            |number: &u64| self.all.get(number).is_some_and(|pending| pending.id == Some(id));
         let numbers: Vec<u64> = self.by_conn.on(conn).iter().copied().filter(same).collect();
         !self.take_all(numbers).is_empty()
     }
 
-    /// A connection is closed.
+    /// Removes all requests of a closed connection.
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.take_all(self.by_conn.on(conn).to_vec());
     }
@@ -97,7 +96,7 @@ impl PendingHashLists {
         !self.by_conn.on(conn).is_empty()
     }
 
-    /// When the oldest is looked at again.
+    /// The time to look at the oldest request again.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let (since, _) = self.by_age.first()?;
         Some((*since + limits::HASH_LIST_WAIT).max(now + limits::HASH_LIST_WAIT / 8))
@@ -109,11 +108,11 @@ mod tests {
     use super::*;
     use crate::protocol::request::Selector;
 
-    fn pending(conn: usize, ask: u64, name: &str, since: Instant) -> PendingHashList {
+    fn pending(conn: usize, id: u64, name: &str, since: Instant) -> PendingHashList {
         let name = RelativeName::new(name).unwrap();
         let fetch =
             Fetch { wanted: Selector::Name(name.clone()), from: 0, length: None, tag: None };
-        PendingHashList { conn: ConnId(conn), ask: Some(ask), fetch, name, since }
+        PendingHashList { conn: ConnId(conn), id: Some(id), fetch, name, since }
     }
 
     #[test]
@@ -143,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_so_many_at_once() {
+    fn a_connection_has_a_limit_of_requests() {
         let (mut all, now) = (PendingHashLists::default(), Instant::now());
-        assert!((0..limits::FETCHES as u64).all(|ask| all.add(pending(1, ask, "a", now))));
+        assert!((0..limits::FETCHES as u64).all(|id| all.add(pending(1, id, "a", now))));
         assert!(!all.add(pending(1, 99, "a", now)) && all.add(pending(2, 99, "a", now)));
     }
 }

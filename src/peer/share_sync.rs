@@ -1,112 +1,77 @@
-//! Keep the share current: hash it in slices, poll for changes, and announce both.
+//! Keep the share current: hash it in slices, and poll for changes.
 //!
-//! A turn hashes one piece at most, so that a busy loop is held up by half a millisecond and an idle one does nothing else. JOIN goes first: it names all
-//! files at once, and their roots follow.
+//! An iteration hashes at most one piece, so that a busy loop is delayed by half a millisecond. JOIN goes first: it names
+//! all files at once, and their content hashes follow in updates.
 
 use std::time::Instant;
 
-use crate::client::server_connection::Joining;
 use crate::node::io::Io;
-use crate::peer::Peer;
-use crate::peer::config::Task;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::Storage;
 use crate::storage::shared_folder::HashOutcome;
 use crate::ui::event::UiEvent;
 
-impl Peer {
-    /// True when there is a share to take care of. One-shot commands have none.
-    fn shares(&self) -> bool {
-        self.ports.usual.is_some()
-            && !self.share.scanning
-            && self.ending.is_none()
-            && !matches!(self.options.task, Task::Once(_))
-    }
+/// A change of the share.
+pub(super) enum ShareChange {
+    /// A file is new, has changed, or has its content hash now.
+    Ready(RelativeName, Option<FileEntry>),
+    /// A file is gone, is being changed, or can't be read.
+    Gone(RelativeName),
+}
 
-    /// Does what its time has come for.
-    pub(super) fn share_due(&mut self, io: &mut Io<'_>) {
-        if !self.shares() {
-            return;
-        }
-        if self.library.next_poll().is_some_and(|at| at <= io.now) {
-            self.close_idle(io.now);
-            let happened = self.library.poll_changes(io.now);
-            for note in happened.notes {
+/// Hashes and polls the shared folder.
+#[derive(Default)]
+pub(super) struct ShareSync {
+    /// The next bytes are not resident: hash them at this time.
+    hash_at: Option<Instant>,
+}
+
+impl ShareSync {
+    /// Polls the folder when its time has come, and hashes one piece.
+    pub(super) fn run(
+        &mut self,
+        folder: &str,
+        storage: &mut Storage,
+        io: &mut Io<'_>,
+    ) -> Vec<ShareChange> {
+        let mut changes = Vec::new();
+        if storage.next_poll().is_some_and(|at| at <= io.now) {
+            let polled = storage.poll_changes(io.now);
+            for note in polled.notes {
                 log::info!("the shared folder: {note:?}");
-                io.tell(UiEvent::OfShare { folder: self.options.folder.clone(), note });
+                io.tell(UiEvent::OfShare { folder: folder.to_owned(), note });
             }
-            for name in happened.gone {
+            for name in polled.gone {
                 log::info!("{name} is gone or being changed");
-                self.withdraw(name, io);
+                changes.push(ShareChange::Gone(name));
             }
-            for file in happened.have {
+            for file in polled.have {
                 log::info!("{} is shared now", file.name);
-                // Somebody may have asked for it while it was being written.
-                self.no_longer_hashing(&file.name.clone(), io);
-                self.tell_index(Some(file));
+                changes.push(ShareChange::Ready(file.name.clone(), Some(file)));
             }
         }
-        if self.library.is_hashing() && self.share.hashing_rests.is_none_or(|at| at <= io.now) {
-            self.share.hashing_rests = None;
-            match self.library.hash_slice(io.now) {
-                HashOutcome::Rest(until) => self.share.hashing_rests = Some(until),
+        if storage.is_hashing() && self.hash_at.is_none_or(|at| at <= io.now) {
+            self.hash_at = None;
+            match storage.hash_slice(io.now) {
+                HashOutcome::Rest(until) => self.hash_at = Some(until),
                 HashOutcome::Hashed(name) => {
-                    let file = self.library.entry(&name);
-                    self.tell_index(file);
-                    self.no_longer_hashing(&name, io);
+                    let entry = storage.entry(&name);
+                    changes.push(ShareChange::Ready(name, entry));
                 }
                 HashOutcome::Unreadable(name) => {
                     log::info!("{name} can't be read");
-                    self.withdraw(name, io);
+                    changes.push(ShareChange::Gone(name));
                 }
                 HashOutcome::More | HashOutcome::Nothing => {}
             }
         }
-        self.patience_runs_out(io);
-        self.send_news(io);
+        changes
     }
 
-    /// There is nothing to give under this name for now.
-    fn withdraw(&mut self, name: RelativeName, io: &mut Io<'_>) {
-        self.no_longer_hashing(&name, io);
-        self.close_opened(&name);
-        if self.is_known_to_index() {
-            self.news.gone(name);
-        }
-    }
-
-    /// When it wants to be woken.
-    pub(super) fn share_deadline(&self, now: Instant) -> Option<Instant> {
-        if !self.shares() {
-            return None;
-        }
-        let hashing = self.library.is_hashing().then(|| self.share.hashing_rests.unwrap_or(now));
-        [self.library.next_poll(), hashing, self.pending_lists.deadline(now)]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// A download has arrived in the folder.
-    pub(super) fn arrived(&mut self, file: Option<FileEntry>, io: &mut Io<'_>) {
-        if let Some(file) = file
-            && self.is_known_to_index()
-        {
-            self.news.arrived(file);
-            self.send_news(io);
-        }
-    }
-
-    fn tell_index(&mut self, file: Option<FileEntry>) {
-        if let Some(file) = file
-            && self.is_known_to_index()
-        {
-            self.news.have(file);
-        }
-    }
-
-    /// A JOIN that is yet to come names all files by itself.
-    pub(super) fn is_known_to_index(&self) -> bool {
-        matches!(self.home.joining, Joining::Sending { .. } | Joining::Joined(_))
+    /// The time of the next poll or slice.
+    pub(super) fn deadline(&self, storage: &Storage, now: Instant) -> Option<Instant> {
+        let hashing = storage.is_hashing().then(|| self.hash_at.unwrap_or(now));
+        [storage.next_poll(), hashing].into_iter().flatten().min()
     }
 }

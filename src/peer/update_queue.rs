@@ -1,6 +1,5 @@
-//! Changes that the index does not know yet, finished downloads first.
-//!
-//! Somebody may wait until the index knows of a download; nobody waits for a folder of ten thousand files to be hashed.
+//! Changes for the index, finished downloads first: a command may wait until the index lists a download, none waits for a
+//! folder of ten thousand files to be hashed.
 
 use std::collections::BTreeMap;
 
@@ -8,62 +7,64 @@ use crate::limits;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// What waits for an UPDATE, and what is in the one under way.
+/// Changes for the next UPDATE.
 #[derive(Debug, Default)]
 pub(super) struct UpdateQueue {
+    /// Downloads.
     arrived: BTreeMap<RelativeName, Option<FileEntry>>,
+    /// All other changes.
     others: BTreeMap<RelativeName, Option<FileEntry>>,
-    /// The UPDATE under way names something that has arrived.
-    telling: bool,
+    /// The pending UPDATE names a download.
+    is_pending: bool,
 }
 
 impl UpdateQueue {
-    /// True when the index knows of all that has arrived.
+    /// True when the index lists all downloads.
     pub(super) fn is_empty(&self) -> bool {
-        self.arrived.is_empty() && !self.telling
+        self.arrived.is_empty() && !self.is_pending
     }
 
-    /// A JOIN names it all.
+    /// A JOIN names all files.
     pub(super) fn clear(&mut self) {
         *self = UpdateQueue::default();
     }
 
-    /// A download has arrived.
+    /// Adds a finished download.
     pub(super) fn arrived(&mut self, file: FileEntry) {
         self.others.remove(&file.name);
         self.arrived.insert(file.name.clone(), Some(file));
     }
 
-    /// A file is new or another, or has its root now.
-    pub(super) fn have(&mut self, file: FileEntry) {
+    /// Adds a file that is new, has changed, or has its content hash now.
+    pub(super) fn changed(&mut self, file: FileEntry) {
         self.put(file.name.clone(), Some(file));
     }
 
-    /// A file is gone.
-    pub(super) fn gone(&mut self, name: RelativeName) {
+    /// Adds a file that is gone.
+    pub(super) fn removed(&mut self, name: RelativeName) {
         self.put(name, None);
     }
 
-    fn put(&mut self, name: RelativeName, word: Option<FileEntry>) {
-        let words =
+    fn put(&mut self, name: RelativeName, entry: Option<FileEntry>) {
+        let queue =
             if self.arrived.contains_key(&name) { &mut self.arrived } else { &mut self.others };
-        words.insert(name, word);
+        queue.insert(name, entry);
     }
 
-    /// What the next UPDATE names: files that are there, and names that are gone. `None` when there is nothing to tell.
+    /// The next UPDATE: changed files, and removed names. `None` without a change.
     pub(super) fn next_part(&mut self) -> Option<(Vec<FileEntry>, Vec<RelativeName>)> {
         let (mut files, mut remove, mut bytes) = (Vec::new(), Vec::new(), 0);
         while files.len() + remove.len() < limits::JOIN_PART_FILES {
-            let words = if self.arrived.is_empty() { &mut self.others } else { &mut self.arrived };
-            let Some(first) = words.first_entry() else { break };
-            // The name may be spelled with escapes, and a root has 64 digits.
+            let queue = if self.arrived.is_empty() { &mut self.others } else { &mut self.arrived };
+            let Some(first) = queue.first_entry() else { break };
+            // A name may be written with escapes, and a root has 64 digits.
             bytes += first.key().len() * 2 + 120;
             if bytes > limits::JOIN_PART_BYTES && files.len() + remove.len() > 0 {
                 break;
             }
-            self.telling |= !self.arrived.is_empty();
-            let words = if self.arrived.is_empty() { &mut self.others } else { &mut self.arrived };
-            match words.pop_first() {
+            self.is_pending |= !self.arrived.is_empty();
+            let queue = if self.arrived.is_empty() { &mut self.others } else { &mut self.arrived };
+            match queue.pop_first() {
                 Some((_, Some(file))) => files.push(file),
                 Some((name, None)) => remove.push(name),
                 None => break,
@@ -72,9 +73,9 @@ impl UpdateQueue {
         (files.len() + remove.len() > 0).then_some((files, remove))
     }
 
-    /// The UPDATE under way was answered.
-    pub(super) fn part_told(&mut self) {
-        self.telling = false;
+    /// The pending UPDATE was answered.
+    pub(super) fn part_answered(&mut self) {
+        self.is_pending = false;
     }
 }
 
@@ -91,38 +92,38 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_word_on_a_name_is_told() {
-        let mut news = UpdateQueue::default();
-        news.have(file("a", 1));
-        news.gone(name("a"));
-        news.gone(name("b"));
-        news.have(file("b", 2));
-        assert_eq!(news.next_part(), Some((vec![file("b", 2)], vec![name("a")])));
-        assert_eq!(news.next_part(), None);
+    fn an_update_names_the_last_state_of_a_file() {
+        let mut updates = UpdateQueue::default();
+        updates.changed(file("a", 1));
+        updates.removed(name("a"));
+        updates.removed(name("b"));
+        updates.changed(file("b", 2));
+        assert_eq!(updates.next_part(), Some((vec![file("b", 2)], vec![name("a")])));
+        assert_eq!(updates.next_part(), None);
     }
 
     #[test]
-    fn what_has_arrived_is_told_first_and_waited_for_until_the_answer() {
-        let mut news = UpdateQueue::default();
+    fn downloads_go_first_and_are_pending_until_the_answer() {
+        let mut updates = UpdateQueue::default();
         for n in 0..limits::JOIN_PART_FILES * 3 {
-            news.have(file(&format!("f{n:05}"), 1));
+            updates.changed(file(&format!("f{n:05}"), 1));
         }
-        assert!(news.is_empty());
-        news.arrived(file("z", 9));
-        assert!(!news.is_empty());
-        let (files, remove) = news.next_part().unwrap();
+        assert!(updates.is_empty());
+        updates.arrived(file("z", 9));
+        assert!(!updates.is_empty());
+        let (files, remove) = updates.next_part().unwrap();
         assert_eq!((&files[0], remove.len()), (&file("z", 9), 0));
-        assert!(files.len() <= limits::JOIN_PART_FILES && !news.is_empty());
-        news.part_told();
-        assert!(news.is_empty() && news.next_part().is_some());
+        assert!(files.len() <= limits::JOIN_PART_FILES && !updates.is_empty());
+        updates.part_answered();
+        assert!(updates.is_empty() && updates.next_part().is_some());
     }
 
     #[test]
-    fn a_download_that_goes_again_is_still_waited_for() {
-        let mut news = UpdateQueue::default();
-        news.arrived(file("z", 9));
-        news.gone(name("z"));
-        assert!(!news.is_empty());
-        assert_eq!(news.next_part(), Some((Vec::new(), vec![name("z")])));
+    fn a_removed_download_is_still_pending() {
+        let mut updates = UpdateQueue::default();
+        updates.arrived(file("z", 9));
+        updates.removed(name("z"));
+        assert!(!updates.is_empty());
+        assert_eq!(updates.next_part(), Some((Vec::new(), vec![name("z")])));
     }
 }

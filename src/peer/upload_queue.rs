@@ -6,8 +6,8 @@
 //!                '--no, time-out, never--> refused
 //! ```
 //!
-//! Uploads are indexed by connection, by question and by deadline: an event walks over those of its own connection, however many are queued. Only when a
-//! place in the queue becomes free, those behind it are walked over, for each of them is told its new place.
+//! Uploads are indexed by connection, by question and by deadline: an event walks over the uploads of its own connection
+//! only. When a place in the queue becomes free, all uploads behind it are told their new places.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -20,34 +20,34 @@ use crate::protocol::live_stats;
 use crate::protocol::request::Fetch;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Whether others may download.
+/// Whether requesters may download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accept {
-    /// Everybody may.
+    /// Always.
     #[default]
     Always,
-    /// A person is asked, once for each asker and file.
+    /// Ask the user, once for each requester and file.
     Ask,
-    /// Nobody may.
+    /// Never.
     Never,
 }
 
 /// An upload, from the request to the last byte.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// On which link.
-    pub link: ConnId,
-    /// The id of its answer.
+    /// The connection.
+    pub conn: ConnId,
+    /// The id of the response.
     pub id: Option<u64>,
-    /// What is wanted.
+    /// The request.
     pub fetch: Fetch,
-    /// Its name here.
+    /// The name of the file here.
     pub name: RelativeName,
-    /// Who asks.
-    pub asker: SocketAddr,
-    /// True when the asker can't be told to wait: then it waits for a limited time.
-    pub mute: bool,
-    /// Its answer is a head alone: it takes no slot.
+    /// The address of the requester.
+    pub requester: SocketAddr,
+    /// The requester can't be told to wait: it waits for a limited time.
+    pub has_time_limit: bool,
+    /// The response has no body: it takes no slot.
     pub is_free: bool,
     stage: UploadState,
 }
@@ -56,7 +56,7 @@ pub struct Upload {
 enum UploadState {
     Consent(Instant),
     Queued {
-        /// Its number in the queue: those before it have lower ones.
+        /// The number in the queue, ascending.
         number: u64,
         until: Option<Instant>,
     },
@@ -64,7 +64,7 @@ enum UploadState {
 }
 
 impl UploadState {
-    /// When its time is up.
+    /// The time limit.
     fn deadline(self) -> Option<Instant> {
         match self {
             UploadState::Consent(until) => Some(until),
@@ -74,46 +74,46 @@ impl UploadState {
     }
 }
 
-/// A request for bytes, as it comes in.
+/// A new request for bytes.
 #[derive(Clone, Debug)]
-pub struct ConsentRequest {
-    /// On which link.
-    pub link: ConnId,
-    /// The id of its answer.
+pub struct UploadRequest {
+    /// The connection.
+    pub conn: ConnId,
+    /// The id of the response.
     pub id: Option<u64>,
-    /// What is wanted.
+    /// The request.
     pub fetch: Fetch,
-    /// Its name here.
+    /// The name of the file here.
     pub name: RelativeName,
-    /// Who asks.
-    pub asker: SocketAddr,
-    /// True when the asker can't be told to wait.
-    pub mute: bool,
-    /// Its answer is a head alone: it takes no slot.
+    /// The address of the requester.
+    pub requester: SocketAddr,
+    /// The requester can't be told to wait.
+    pub has_time_limit: bool,
+    /// The response has no body: it takes no slot.
     pub is_free: bool,
 }
 
-/// What is to be done with an upload now.
+/// What to do with an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// Begin to send.
+pub enum Admission {
+    /// Send.
     Send,
-    /// Tell the asker that a person was asked; true: the person must be asked first.
-    AskPerson(bool),
-    /// Tell the asker its place.
+    /// Wait for consent; true: ask the user first.
+    AskConsent(bool),
+    /// Wait at this place.
     Queue(u64),
-    /// Say no.
+    /// Answer with an error.
     Refuse,
-    /// Too many questions wait already.
+    /// Answer that too many questions are open.
     Busy,
 }
 
-/// Questions that wait for a person; more than anybody would answer.
+/// Open questions; more than a person would answer.
 const QUESTIONS: usize = 64;
-/// Remembered answers: an asker can make up ports at will.
+/// Remembered answers: a requester can use any number of ports.
 const VERDICTS: usize = 4_096;
 
-/// What a person is asked: may this requester have this file?
+/// May this requester have this file?
 type ConsentQuestion = (SocketAddr, RelativeName);
 
 /// All uploads of a process.
@@ -122,7 +122,7 @@ pub struct UploadQueue {
     slots: usize,
     all: BTreeMap<u64, Upload>,
     by_conn: ConnIndex,
-    /// Those whose time will be up.
+    /// Uploads with a time limit.
     by_deadline: BTreeSet<(Instant, u64)>,
     queue: SlotQueue,
     sending: Sending,
@@ -130,12 +130,12 @@ pub struct UploadQueue {
     next: u64,
 }
 
-/// Those that wait for a slot, first to last. Their numbers ascend, so that a place is found by halves.
+/// Uploads that wait for a slot, first to last. Numbers ascend: a place is found by binary search.
 #[derive(Default)]
 struct SlotQueue {
     tickets: VecDeque<(u64, u64)>,
     next: u64,
-    /// The first place that was left since the queue was last told.
+    /// The first place that has become free since the last notification.
     moved_from: Option<usize>,
 }
 
@@ -156,12 +156,13 @@ impl SlotQueue {
     }
 }
 
-/// Connections that have a slot. One that asks for many pieces takes no more room than one that asks for a file.
+/// Connections with a slot. One slot serves all uploads of a connection: a request for many pieces takes no more than one
+/// for a file.
 #[derive(Default)]
 struct Sending {
-    /// How many uploads each has under way.
+    /// Uploads of each.
     by_conn: ConnMap<usize>,
-    /// How many all have.
+    /// Uploads of all.
     count: usize,
 }
 
@@ -184,17 +185,17 @@ impl Sending {
     }
 }
 
-/// What a person is asked, and has answered.
+/// Consent questions, open and answered.
 #[derive(Default)]
 struct Questions {
     open: VecDeque<ConsentQuestion>,
-    /// The uploads that wait for each answer.
+    /// Uploads that wait for each answer.
     waiting: BTreeMap<ConsentQuestion, BTreeSet<u64>>,
     verdicts: BTreeMap<ConsentQuestion, bool>,
 }
 
 impl UploadQueue {
-    /// None yet; at most `slots` at once.
+    /// An empty queue; `slots`: uploads at once, `None` without a limit.
     #[must_use]
     pub fn new(accept: Accept, slots: Option<usize>) -> UploadQueue {
         UploadQueue {
@@ -210,47 +211,47 @@ impl UploadQueue {
         }
     }
 
-    /// How many there are, those that wait included.
+    /// Uploads, waiting or sent.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// True when there is none.
+    /// True without an upload.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Takes a request for bytes, and returns its ticket and what to do.
-    pub fn ask(&mut self, asked: ConsentRequest, now: Instant) -> (u64, Turn) {
-        let ConsentRequest { link, id, fetch, name, asker, mute, is_free } = asked;
+    /// Admits a request, and returns its ticket and what to do.
+    pub fn admit(&mut self, request: UploadRequest, now: Instant) -> (u64, Admission) {
+        let UploadRequest { conn, id, fetch, name, requester, has_time_limit, is_free } = request;
         let ticket = self.next;
         self.next += 1;
-        let key = (asker, name.clone());
+        let key = (requester, name.clone());
         let allowed = match self.accept {
             Accept::Always => Some(true),
             Accept::Never => Some(false),
             Accept::Ask => self.questions.verdicts.get(&key).copied(),
         };
         let upload = Upload {
-            link,
+            conn,
             id,
             fetch,
             name,
-            asker,
-            mute,
+            requester,
+            has_time_limit,
             is_free,
             stage: UploadState::Consent(now + limits::CONSENT_TIMEOUT),
         };
         if allowed == Some(false) {
-            return (ticket, Turn::Refuse);
+            return (ticket, Admission::Refuse);
         }
         let is_asked = self.questions.waiting.contains_key(&key);
         if allowed.is_none() && !is_asked && self.questions.open.len() >= QUESTIONS {
-            return (ticket, Turn::Busy);
+            return (ticket, Admission::Busy);
         }
-        self.by_conn.add(link, ticket);
+        self.by_conn.add(conn, ticket);
         self.by_deadline.extend(upload.stage.deadline().map(|until| (until, ticket)));
         self.all.insert(ticket, upload);
         if allowed == Some(true) {
@@ -260,7 +261,7 @@ impl UploadQueue {
         if !is_asked {
             self.questions.open.push_back(key);
         }
-        (ticket, Turn::AskPerson(!is_asked))
+        (ticket, Admission::AskConsent(!is_asked))
     }
 
     fn set_stage(&mut self, ticket: u64, stage: UploadState) {
@@ -272,9 +273,9 @@ impl UploadQueue {
         upload.stage = stage;
     }
 
-    fn give_slot(&mut self, ticket: u64, now: Instant) -> Turn {
-        let Some(upload) = self.all.get(&ticket) else { return Turn::Refuse };
-        let (conn, mute, is_free) = (upload.link, upload.mute, upload.is_free);
+    fn give_slot(&mut self, ticket: u64, now: Instant) -> Admission {
+        let Some(upload) = self.all.get(&ticket) else { return Admission::Refuse };
+        let (conn, has_time_limit, is_free) = (upload.conn, upload.has_time_limit, upload.is_free);
         if is_free
             || self.sending.by_conn.get(&conn).is_some()
             || self.sending.by_conn.len() < self.slots
@@ -283,18 +284,21 @@ impl UploadQueue {
                 self.sending.add(conn);
             }
             self.set_stage(ticket, UploadState::Sending);
-            return Turn::Send;
+            return Admission::Send;
         }
         let number = self.queue.push(ticket);
         self.set_stage(
             ticket,
-            UploadState::Queued { number, until: mute.then_some(now + limits::HTTP_SLOT) },
+            UploadState::Queued {
+                number,
+                until: has_time_limit.then_some(now + limits::HTTP_SLOT),
+            },
         );
-        Turn::Queue(self.queue.tickets.len() as u64)
+        Admission::Queue(self.queue.tickets.len() as u64)
     }
 
-    /// The person's answer to the first question: what each of its uploads does now.
-    pub fn verdict(&mut self, yes: bool, now: Instant) -> Option<Vec<(u64, Turn)>> {
+    /// The user has answered the first question: returns its uploads and what to do with each.
+    pub fn answer_consent(&mut self, yes: bool, now: Instant) -> Option<Vec<(u64, Admission)>> {
         let key = self.questions.open.pop_front()?;
         let waiting = self.questions.waiting.remove(&key).unwrap_or_default();
         if self.questions.verdicts.len() >= VERDICTS {
@@ -305,35 +309,37 @@ impl UploadQueue {
             waiting
                 .into_iter()
                 .map(|ticket| {
-                    (ticket, if yes { self.give_slot(ticket, now) } else { Turn::Refuse })
+                    (ticket, if yes { self.give_slot(ticket, now) } else { Admission::Refuse })
                 })
                 .collect(),
         )
     }
 
-    /// One upload.
+    /// An upload by its ticket.
     #[must_use]
     pub fn get(&self, ticket: u64) -> Option<&Upload> {
         self.all.get(&ticket)
     }
 
-    /// Forgets an upload that is over, and returns those that may begin now.
+    /// Removes an upload that is over, and returns the uploads that begin.
     pub fn over(&mut self, ticket: u64) -> Vec<u64> {
         let Some(upload) = self.all.remove(&ticket) else { return Vec::new() };
-        self.by_conn.remove(upload.link, ticket);
+        self.by_conn.remove(upload.conn, ticket);
         if let Some(until) = upload.stage.deadline() {
             self.by_deadline.remove(&(until, ticket));
         }
         match upload.stage {
             UploadState::Sending if upload.is_free => return Vec::new(),
-            UploadState::Sending => self.sending.remove(upload.link),
+            UploadState::Sending => self.sending.remove(upload.conn),
             UploadState::Queued { number, .. } => self.queue.remove(number),
-            UploadState::Consent(_) => self.withdraw_question((upload.asker, upload.name), ticket),
+            UploadState::Consent(_) => {
+                self.withdraw_question((upload.requester, upload.name), ticket)
+            }
         }
         self.fill_slots()
     }
 
-    /// The question is dropped with the last upload that waits for its answer.
+    /// Drops the question with the last upload that waits for its answer.
     fn withdraw_question(&mut self, key: ConsentQuestion, ticket: u64) {
         let Some(waiting) = self.questions.waiting.get_mut(&key) else { return };
         waiting.remove(&ticket);
@@ -343,7 +349,7 @@ impl UploadQueue {
         }
     }
 
-    /// Gives free slots to the first of the queue; with a connection that gets one begin all that it has queued.
+    /// Gives free slots to the first in the queue. All queued uploads of such a connection begin.
     fn fill_slots(&mut self) -> Vec<u64> {
         let mut begin = Vec::new();
         let mut beside: BTreeMap<u64, u64> = BTreeMap::new();
@@ -356,7 +362,7 @@ impl UploadQueue {
             let Some((number, ticket)) = next else { return begin };
             self.queue.remove(number);
             beside.remove(&number);
-            let Some(conn) = self.all.get(&ticket).map(|upload| upload.link) else { continue };
+            let Some(conn) = self.all.get(&ticket).map(|upload| upload.conn) else { continue };
             self.sending.add(conn);
             self.set_stage(ticket, UploadState::Sending);
             begin.push(ticket);
@@ -370,18 +376,18 @@ impl UploadQueue {
         }
     }
 
-    /// How many are being sent.
+    /// Uploads being sent.
     #[must_use]
     pub fn sending(&self) -> usize {
         self.sending.count
     }
 
-    /// The connections that have a slot.
+    /// Connections with a slot.
     pub fn sending_conns(&self) -> impl Iterator<Item = ConnId> {
         self.sending.by_conn.keys()
     }
 
-    /// All of them, and how far each is.
+    /// All uploads, with their stages.
     pub fn under_way(&self) -> impl Iterator<Item = (u64, &Upload, live_stats::TransferStage)> {
         let stage = |upload: &Upload| match upload.stage {
             UploadState::Consent(_) => live_stats::TransferStage::Consent,
@@ -396,7 +402,7 @@ impl UploadQueue {
         self.queue.tickets.iter().filter_map(|(_, ticket)| Some((*ticket, self.all.get(ticket)?)))
     }
 
-    /// Tickets that have another place in the queue since this was last asked, and that place.
+    /// Tickets whose place in the queue has changed since the last call, with the new place.
     pub fn moved(&mut self) -> Vec<(u64, u64)> {
         let Some(from) =
             self.queue.moved_from.take().filter(|from| *from < self.queue.tickets.len())
@@ -407,7 +413,7 @@ impl UploadQueue {
         places.map(|((_, ticket), place)| (*ticket, place)).collect()
     }
 
-    /// The tickets of one connection that are not being sent yet.
+    /// Waiting tickets of one connection.
     pub fn waiting_on(&self, conn: ConnId) -> impl Iterator<Item = u64> {
         let waits = |ticket: &u64| {
             self.all.get(ticket).is_some_and(|upload| upload.stage != UploadState::Sending)
@@ -421,28 +427,28 @@ impl UploadQueue {
         self.by_conn.on(conn)
     }
 
-    /// Those whose time is up: true where a person was asked.
+    /// Tickets whose time is up; true: waiting for consent.
     #[must_use]
     pub fn expired(&self, now: Instant) -> Vec<(u64, bool)> {
-        let was_asked = |ticket: &u64| {
+        let waits_for_consent = |ticket: &u64| {
             self.all
                 .get(ticket)
                 .is_some_and(|upload| matches!(upload.stage, UploadState::Consent(_)))
         };
         let late = self.by_deadline.range(..=(now, u64::MAX));
         let mut late: Vec<(u64, bool)> =
-            late.map(|(_, ticket)| (*ticket, was_asked(ticket))).collect();
+            late.map(|(_, ticket)| (*ticket, waits_for_consent(ticket))).collect();
         late.sort_unstable();
         late
     }
 
-    /// When the next one's time is up.
+    /// The earliest time limit.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.by_deadline.first().map(|(until, _)| *until)
     }
 
-    /// True when a person is asked something.
+    /// True while a question is open.
     #[must_use]
     pub fn has_question(&self) -> bool {
         !self.questions.open.is_empty()
@@ -464,32 +470,32 @@ mod tests {
         Fetch { wanted: Selector::Name(name(text)), from: 0, length: None, tag: None }
     }
 
-    fn asked(link: usize, id: Option<u64>, text: &str, port: u16) -> ConsentRequest {
-        ConsentRequest {
-            link: ConnId(link),
+    fn request(conn: usize, id: Option<u64>, text: &str, port: u16) -> UploadRequest {
+        UploadRequest {
+            conn: ConnId(conn),
             id,
             fetch: fetch(text),
             name: name(text),
-            asker: asker(port),
-            mute: false,
+            requester: requester(port),
+            has_time_limit: false,
             is_free: false,
         }
     }
 
-    fn asker(port: u16) -> SocketAddr {
+    fn requester(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
     #[test]
-    fn slots_are_given_in_order_and_the_rest_know_their_place() {
+    fn slots_are_given_in_order_and_places_are_told() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Always, Some(1));
-        let (first, turn) = uploads.ask(asked(1, Some(1), "a", 1), now);
-        assert_eq!(turn, Turn::Send);
-        let (second, turn) = uploads.ask(asked(2, Some(1), "a", 2), now);
-        assert_eq!(turn, Turn::Queue(1));
-        let (third, turn) = uploads.ask(asked(3, Some(1), "a", 3), now);
-        assert_eq!(turn, Turn::Queue(2));
+        let (first, admission) = uploads.admit(request(1, Some(1), "a", 1), now);
+        assert_eq!(admission, Admission::Send);
+        let (second, admission) = uploads.admit(request(2, Some(1), "a", 2), now);
+        assert_eq!(admission, Admission::Queue(1));
+        let (third, admission) = uploads.admit(request(3, Some(1), "a", 3), now);
+        assert_eq!(admission, Admission::Queue(2));
         assert!(uploads.over(second).is_empty());
         assert_eq!(uploads.queue().map(|(ticket, _)| ticket).collect::<Vec<_>>(), [third]);
         assert_eq!((uploads.moved(), uploads.moved()), (vec![(third, 1)], vec![]));
@@ -498,11 +504,12 @@ mod tests {
     }
 
     #[test]
-    fn with_a_connection_that_gets_a_slot_all_begin_that_it_has_queued() {
+    fn all_queued_uploads_of_a_connection_share_its_slot() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Always, Some(1));
-        let ticket_of =
-            |uploads: &mut UploadQueue, conn, id| uploads.ask(asked(conn, Some(id), "a", 1), now).0;
+        let ticket_of = |uploads: &mut UploadQueue, conn, id| {
+            uploads.admit(request(conn, Some(id), "a", 1), now).0
+        };
         let first = ticket_of(&mut uploads, 1, 1);
         let queued: Vec<u64> = [(2, 1), (3, 1), (2, 2), (4, 1)]
             .map(|(conn, id)| ticket_of(&mut uploads, conn, id))
@@ -517,54 +524,61 @@ mod tests {
     }
 
     #[test]
-    fn only_those_that_cannot_be_told_to_wait_have_a_deadline_in_the_queue() {
+    fn requesters_that_cannot_be_told_to_wait_have_a_deadline_in_the_queue() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Always, Some(1));
-        uploads.ask(asked(1, Some(1), "a", 1), now);
-        uploads.ask(asked(2, Some(1), "a", 1), now);
+        uploads.admit(request(1, Some(1), "a", 1), now);
+        uploads.admit(request(2, Some(1), "a", 1), now);
         assert_eq!(uploads.deadline(), None);
-        let (mute, _) = uploads.ask(ConsentRequest { mute: true, ..asked(3, None, "a", 1) }, now);
+        let (limited, _) =
+            uploads.admit(UploadRequest { has_time_limit: true, ..request(3, None, "a", 1) }, now);
         assert_eq!(uploads.deadline(), Some(now + limits::HTTP_SLOT));
-        assert_eq!(uploads.expired(now + limits::HTTP_SLOT), [(mute, false)]);
-        uploads.over(mute);
+        assert_eq!(uploads.expired(now + limits::HTTP_SLOT), [(limited, false)]);
+        uploads.over(limited);
         assert_eq!((uploads.deadline(), uploads.moved()), (None, vec![]));
     }
 
     #[test]
-    fn an_answer_without_a_body_takes_no_slot_and_gives_none_back() {
+    fn a_response_without_a_body_takes_no_slot_and_frees_none() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Always, Some(1));
-        let (first, _) = uploads.ask(asked(1, None, "a", 1), now);
-        let (second, turn) = uploads.ask(asked(2, None, "a", 2), now);
-        assert_eq!(turn, Turn::Queue(1));
-        let (head, turn) =
-            uploads.ask(ConsentRequest { is_free: true, ..asked(1, None, "a", 1) }, now);
-        assert_eq!(turn, Turn::Send);
+        let (first, _) = uploads.admit(request(1, None, "a", 1), now);
+        let (second, admission) = uploads.admit(request(2, None, "a", 2), now);
+        assert_eq!(admission, Admission::Queue(1));
+        let (head, admission) =
+            uploads.admit(UploadRequest { is_free: true, ..request(1, None, "a", 1) }, now);
+        assert_eq!(admission, Admission::Send);
         assert!(uploads.over(head).is_empty());
         assert_eq!(uploads.over(first), [second]);
     }
 
     #[test]
-    fn a_person_is_asked_once_for_each_asker_and_file() {
+    fn the_user_is_asked_once_for_each_requester_and_file() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Ask, None);
-        let (one, turn) = uploads.ask(asked(1, Some(1), "a", 1), now);
-        assert_eq!(turn, Turn::AskPerson(true));
-        let (two, turn) = uploads.ask(asked(1, Some(2), "a", 1), now);
-        assert_eq!(turn, Turn::AskPerson(false));
-        assert_eq!(uploads.verdict(true, now), Some(vec![(one, Turn::Send), (two, Turn::Send)]));
-        assert_eq!(uploads.ask(asked(1, Some(3), "a", 1), now).1, Turn::Send);
-        assert_eq!(uploads.ask(asked(1, Some(4), "b", 1), now).1, Turn::AskPerson(true));
-        assert!(matches!(uploads.verdict(false, now).as_deref(), Some([(_, Turn::Refuse)])));
-        assert_eq!(uploads.ask(asked(1, Some(5), "b", 1), now).1, Turn::Refuse);
-        assert_eq!(uploads.verdict(true, now), None);
+        let (one, admission) = uploads.admit(request(1, Some(1), "a", 1), now);
+        assert_eq!(admission, Admission::AskConsent(true));
+        let (two, admission) = uploads.admit(request(1, Some(2), "a", 1), now);
+        assert_eq!(admission, Admission::AskConsent(false));
+        assert_eq!(
+            uploads.answer_consent(true, now),
+            Some(vec![(one, Admission::Send), (two, Admission::Send)])
+        );
+        assert_eq!(uploads.admit(request(1, Some(3), "a", 1), now).1, Admission::Send);
+        assert_eq!(uploads.admit(request(1, Some(4), "b", 1), now).1, Admission::AskConsent(true));
+        assert!(matches!(
+            uploads.answer_consent(false, now).as_deref(),
+            Some([(_, Admission::Refuse)])
+        ));
+        assert_eq!(uploads.admit(request(1, Some(5), "b", 1), now).1, Admission::Refuse);
+        assert_eq!(uploads.answer_consent(true, now), None);
     }
 
     #[test]
-    fn a_question_that_nobody_waits_for_is_dropped() {
+    fn a_question_without_an_upload_is_dropped() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Ask, None);
-        let (ticket, _) = uploads.ask(asked(1, Some(1), "a", 1), now);
+        let (ticket, _) = uploads.admit(request(1, Some(1), "a", 1), now);
         assert_eq!(uploads.expired(now + limits::CONSENT_TIMEOUT - Duration::from_millis(1)), []);
         assert_eq!(uploads.expired(now + limits::CONSENT_TIMEOUT), [(ticket, true)]);
         uploads.over(ticket);
@@ -572,12 +586,15 @@ mod tests {
     }
 
     #[test]
-    fn many_questions_at_once_are_too_many() {
+    fn a_question_beyond_the_limit_is_refused() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Ask, None);
         for port in 1..=64 {
-            assert_eq!(uploads.ask(asked(1, None, "a", port), now).1, Turn::AskPerson(true));
+            assert_eq!(
+                uploads.admit(request(1, None, "a", port), now).1,
+                Admission::AskConsent(true)
+            );
         }
-        assert_eq!(uploads.ask(asked(1, None, "a", 65), now).1, Turn::Busy);
+        assert_eq!(uploads.admit(request(1, None, "a", 65), now).1, Admission::Busy);
     }
 }

@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use cardume::accounts::memory::MemoryStore;
 use cardume::client::command::Command;
+use cardume::client::config::{ClientConfig, OpenFolder, Task};
+use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::client::subscribe::SubscribeClient;
 use cardume::download::types::RetryPolicy;
 use cardume::io::traits::Sink;
 use cardume::limits;
 use cardume::peer::Peer;
-use cardume::peer::config::{OpenFolder, PeerConfig, Task};
+use cardume::peer::config::{PeerConfig, UploadConfig};
 use cardume::peer::upload_queue::Accept;
 use cardume::protocol::request::{Request, Selector};
 use cardume::protocol::subscription::SubscriptionFilter;
@@ -131,6 +133,7 @@ struct Options {
 enum Plugged {
     Server(Box<EventLoop<Server, SimNet, Script>>),
     Peer(Box<EventLoop<Peer, SimNet, Script>>),
+    Downloader(Box<EventLoop<Downloader, SimNet, Script>>),
     Watcher(Box<EventLoop<SubscribeClient, SimNet, Script>>),
 }
 
@@ -173,6 +176,7 @@ macro_rules! each {
         match $plugged {
             Plugged::Server($host) => $body,
             Plugged::Peer($host) => $body,
+            Plugged::Downloader($host) => $body,
             Plugged::Watcher($host) => $body,
         }
     };
@@ -819,26 +823,38 @@ impl World {
             };
             let open_folder: OpenFolder =
                 Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
-            let peer = Peer::new(PeerConfig {
+            let defaults = PeerConfig::new(task, "folder".into(), open_folder);
+            let client = ClientConfig {
                 servers: vec![options.server],
-                hashes: Rc::clone(&machine.hashes) as Rc<dyn HashStore>,
                 chooses: options.typed,
-                verify: options.verify,
-                accept: options.accept,
-                slots: options.slots,
                 typed: options.typed,
-                heartbeat,
-                target,
-                patience,
-                ..PeerConfig::new(task, "folder".into(), open_folder)
-            })
-            .unwrap_or_else(|error| panic!("no peer: {error}"));
-            Plugged::Peer(Box::new(EventLoop::new(
-                peer,
-                net,
-                machine.script.clone(),
-                options.speed,
-            )))
+                ..defaults.client
+            };
+            let downloads = DownloadConfig {
+                hashes: Rc::clone(&machine.hashes) as Rc<dyn HashStore>,
+                verify: options.verify,
+                place: target,
+                retry_policy: patience,
+                ..defaults.downloads
+            };
+            let (script, speed) = (machine.script.clone(), options.speed);
+            if client.is_one_shot() {
+                let downloader = Downloader::new(client, downloads)
+                    .unwrap_or_else(|error| panic!("no downloader: {error}"));
+                let host = EventLoop::new(downloader, net, script, speed);
+                Plugged::Downloader(Box::new(host))
+            } else {
+                let mut network = defaults.network;
+                network.heartbeat = heartbeat;
+                let uploads = UploadConfig {
+                    accept: options.accept,
+                    slots: options.slots,
+                    ..defaults.uploads
+                };
+                let peer = Peer::new(PeerConfig { client, downloads, network, uploads })
+                    .unwrap_or_else(|error| panic!("no peer: {error}"));
+                Plugged::Peer(Box::new(EventLoop::new(peer, net, script, speed)))
+            }
         };
         each!(&mut host, host => host.start());
         machine.host = Some(host);

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use cardume::client::config::Task;
 use cardume::io::send_queue::WriteOutcome;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
@@ -16,7 +17,7 @@ use cardume::node::io::{Action, Io};
 use cardume::node::stats::loop_histogram::LoopHistogram;
 use cardume::node::{ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
-use cardume::peer::config::{PeerConfig, Task};
+use cardume::peer::config::PeerConfig;
 use cardume::protocol::types::byte_range::ByteRange;
 use cardume::protocol::types::ids::FileVersion;
 use cardume::storage::Opened;
@@ -43,12 +44,13 @@ impl PeerStage {
     /// Never: its folder is always there.
     pub fn new() -> Result<PeerStage, FsError> {
         let at = SocketAddr::from(([127, 0, 0, 1], 4000));
-        let options = PeerConfig::new(
+        let mut config = PeerConfig::new(
             Task::Serve { listen: at },
             "folder".into(),
             Box::new(|_| Ok(Rc::new(OneFile))),
         );
-        let peer = Peer::new(PeerConfig { slots: Some(1), ..options })?;
+        config.uploads.slots = Some(1);
+        let peer = Peer::new(config)?;
         let (iteration_times, actions) = (LoopHistogram::default(), Vec::new());
         let mut stage = PeerStage {
             peer,

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use cardume::client::command::{Command, DownloadTarget};
+use cardume::client::config::ClientConfig;
+use cardume::client::downloader::player_server::Player;
+use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::media_player::Program;
-use cardume::peer::Peer;
-use cardume::peer::config::{PeerConfig, Task};
-use cardume::peer::player_server::Player;
 use cardume::ui::event::Failure;
 use clap::{Args, ValueEnum};
 
@@ -48,7 +48,7 @@ pub struct PlayArgs {
     pub ask: AskArgs,
 }
 
-/// What plays.
+/// A media player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PlayerArg {
     /// mpv
@@ -59,7 +59,7 @@ pub enum PlayerArg {
     None,
 }
 
-/// The chosen player, or the first that is installed.
+/// The media player.
 fn player(args: &PlayArgs) -> Result<Option<Program>, Exit> {
     let named = |name: &str| match Program::named(name) {
         Some(program) => Ok(Some(program)),
@@ -73,27 +73,29 @@ fn player(args: &PlayArgs) -> Result<Option<Program>, Exit> {
     }
 }
 
-/// A node that runs PLAY; true if a media player plays the file.
-pub fn play(args: &PlayArgs) -> Result<(Peer, bool), Exit> {
-    let mut goal = DownloadTarget::read(&args.name).map_err(Exit::Failure)?;
+/// PLAY, once. True when a program plays the file.
+pub fn play(args: &PlayArgs) -> Result<(Downloader, bool), Exit> {
+    let mut target = DownloadTarget::read(&args.name).map_err(Exit::Failure)?;
     if let Some(text) = &args.hash {
-        goal.root = Some(build_node::root(text)?);
+        target.root = Some(build_node::root(text)?);
     }
-    let player = player(args)?;
+    let player = player(args)?.map(|program| Box::new(program) as Box<dyn Player>);
     let plays = player.is_some();
-    let task = Task::Once(Command::Play(goal));
-    // On some disks the allocation of a giant file takes longer than a viewer waits for a picture.
-    let open_folder = build_node::opener(AllocateArg::None);
-    let mut options = build_node::waiting(
-        args.wait,
-        build_node::options(task, &args.ask.server, args.folder.clone())?,
-    );
-    options.by_quic = args.transport.is_quic(false)?;
+    let client = build_node::client(Command::Play(target), &args.ask)?;
+    let client = ClientConfig {
+        // Allocating a large file takes longer on some disks than a person waits for a picture.
+        open_folder: build_node::opener(AllocateArg::None),
+        by_quic: args.transport.is_quic(false)?,
+        ..client
+    };
+    let mut downloads = DownloadConfig {
+        retry_policy: build_node::retry_policy(args.wait),
+        player,
+        ..DownloadConfig::new(args.folder.clone())
+    };
     if Path::new(&args.folder).join(&args.name).is_file() {
-        // Another process that shares this folder may have hashed its files.
-        options.hashes = HashCache::of_user();
+        // A peer that shares this folder may have hashed the file.
+        downloads.hashes = HashCache::of_user();
     }
-    let player = player.map(|program| Box::new(program) as Box<dyn Player>);
-    let peer = build_node::begin(PeerConfig { player, open_folder, ..options })?;
-    Ok((peer, plays))
+    Ok((build_node::downloader(client, downloads)?, plays))
 }

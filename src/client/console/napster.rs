@@ -1,7 +1,7 @@
-//! The console of the Napster exercise: its lines are parsed by [`command`](crate::client::command), its words stand in [`text`](crate::ui::text), which all
-//! other families fall back to.
+//! The console of napster-ufabc. [`parser`](crate::client::parser) parses its lines, [`text`](crate::ui::text) has its
+//! messages, which are the defaults of all other consoles.
 
-/// What Tab completes.
+/// Commands for Tab completion.
 pub const COMMANDS: [&str; 22] = [
     "JOIN",
     "SEARCH",

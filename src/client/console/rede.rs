@@ -1,19 +1,20 @@
-//! The console of rede-p2p: `peers`, `ls`, `get` and `quit`, and two tables. It joins at its start if it was told where to listen and what to share;
-//! otherwise it asks and downloads as a guest.
+//! The console of rede-p2p: `peers`, `ls`, `get` and `quit`, and two tables. With an address and a folder the process
+//! joins at once; otherwise it searches and downloads as a guest.
 
 use std::net::{IpAddr, SocketAddr};
 
 use comfy_table::{Table, presets};
 
-use crate::client::command::{Command, ParsedLine};
-use crate::client::console::{beside, unknown, unquoted, word, words};
-use crate::peer::multi_step::MultiStep;
+use crate::client::command::{Command, MultiStep};
+use crate::client::console::{beside, unknown};
+use crate::client::parser::ParsedLine;
+use crate::client::words::{unquoted, word, words};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{Failure, UiEvent};
 use crate::ui::lang::Lang;
 use crate::ui::text::{self, Output};
 
-/// What Tab completes.
+/// Commands for Tab completion.
 pub const COMMANDS: [&str; 4] = ["peers", "ls", "get", "quit"];
 
 const HELP: &str = "\
@@ -22,7 +23,7 @@ ls IP PORTA       os arquivos que um peer compartilha
 get IP ARQUIVO    baixa um arquivo de um peer
 quit              encerra a conexão";
 
-/// What a line means.
+/// Parses a line.
 pub(super) fn line(line: &str) -> ParsedLine {
     let (verb, rest) = word(line);
     let step = match (verb.to_lowercase().as_str(), &words(rest)[..]) {
@@ -63,28 +64,28 @@ fn get(host: &str, name: &str) -> Result<Command, Failure> {
     Ok(Command::Act(MultiStep::GetAt { ip, name }))
 }
 
-/// A report in words.
-pub(super) fn say(report: &UiEvent, lang: Lang) -> Output {
-    match report {
+/// Formats an event.
+pub(super) fn say(event: &UiEvent, lang: Lang) -> Output {
+    match event {
         UiEvent::Peers(peers) => {
-            let rows = peers.iter().map(|present| {
-                vec![present.peer.ip().to_string(), present.peer.port().to_string()]
-            });
+            let rows = peers
+                .iter()
+                .map(|entry| vec![entry.peer.ip().to_string(), entry.peer.port().to_string()]);
             Output::Line(table(&["Endereço IP", "Porta"], rows))
         }
         UiEvent::Files { files, .. } => Output::Line(table(
             &["Arquivos compartilhados"],
             files.iter().map(|file| vec![file.name.to_string()]),
         )),
-        UiEvent::Saved { .. } => text::say(report, lang),
+        UiEvent::Saved { .. } => text::say(event, lang),
         UiEvent::Help => Output::Note(HELP.to_owned()),
-        _ => beside(report, lang),
+        _ => beside(event, lang),
     }
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    // Plain characters: a script may read it, and any terminal can show it.
+    // ASCII: scripts read the table, and any terminal shows it.
     table.load_style(presets::ASCII_FULL_CONDENSED).set_header(head.to_vec()).add_rows(rows);
     table.to_string()
 }
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn its_four_commands_are_understood_in_any_case() {
+    fn commands_are_parsed_in_any_case() {
         let at: SocketAddr = "127.0.0.1:5455".parse().unwrap();
         let get = |name: &str| Command::Act(MultiStep::GetAt { ip: at.ip(), name: file(name) });
         for (typed, command) in [
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_tables_and_all_else_is_a_note() {
+    fn answers_are_tables_and_other_events_are_notes() {
         let present = |at: &str, speaks| PeerEntry {
             peer: at.parse().unwrap(),
             files: 1,

@@ -1,5 +1,5 @@
-//! Lists that a console keeps in files for later, as UC3M does: who was there (`listusers-USER.json`) and what the user has published
-//! (`published-USER.json`). The files themselves are behind a door.
+//! Lists that a console saves in files, as UC3M does: the users of the last LIST_USERS (`listusers-USER.json`) and the
+//! published files (`published-USER.json`).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,19 +10,19 @@ use crate::limits;
 use crate::protocol::types::account::{Line, Online, Publication, Published, UserName};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
-/// Small files by their names, each of which is replaced as a whole.
+/// Stores small files by name.
 pub trait SavedLists {
-    /// What stands there; `None` for nothing, and for more than anybody would have written.
+    /// The content; `None` without a file, and for one that is too large.
     fn read(&self, name: &str) -> Option<Vec<u8>>;
 
-    /// Puts this in the place of what stands there.
+    /// Replaces the content.
     ///
     /// # Errors
-    /// Why not, in the words of the system.
+    /// The error of the system.
     fn write(&self, name: &str, content: &[u8]) -> Result<(), String>;
 }
 
-/// A notebook that keeps nothing.
+/// Saves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoSavedLists;
 
@@ -56,19 +56,19 @@ struct FileRow<'a> {
     description: &'a str,
 }
 
-/// Where the users are kept that `user` was told of.
+/// The file of the users that `user` has listed.
 #[must_use]
 pub fn users_of(user: &UserName) -> String {
     format!("listusers-{user}.json")
 }
 
-/// Where is kept what `user` has published.
+/// The file of the files that `user` has published.
 #[must_use]
 pub fn published_by(user: &UserName) -> String {
     format!("published-{user}.json")
 }
 
-/// Users as they are kept; those who answer nowhere are of no use later.
+/// Formats users. A user without an address is left out.
 #[must_use]
 pub fn users(users: &[Online]) -> Vec<u8> {
     let rows = users.iter().filter_map(|online| {
@@ -83,10 +83,10 @@ pub fn users(users: &[Online]) -> Vec<u8> {
     serde_json::to_vec(&rows.collect::<Vec<_>>()).unwrap_or_default()
 }
 
-/// Where a user was, and what is spoken there.
+/// The address and the legacy protocol of a saved user.
 #[must_use]
-pub fn find(kept: &[u8], user: &UserName) -> Option<(SocketAddr, Option<LegacyProfile>)> {
-    let rows: Vec<Value> = serde_json::from_slice(kept).ok()?;
+pub fn find(saved: &[u8], user: &UserName) -> Option<(SocketAddr, Option<LegacyProfile>)> {
+    let rows: Vec<Value> = serde_json::from_slice(saved).ok()?;
     let row = rows.iter().find(|row| row["Username"] == **user)?;
     let ip: IpAddr = row["IP address"].as_str()?.parse().ok()?;
     let port = match &row["Port"] {
@@ -94,35 +94,38 @@ pub fn find(kept: &[u8], user: &UserName) -> Option<(SocketAddr, Option<LegacyPr
         number => u16::try_from(number.as_u64()?).ok()?,
     };
     let speaks = match row["Speaks"].as_str() {
-        // A wire that is not known here can't be spoken.
+        // An unknown protocol.
         Some(word) => Some(LegacyProfile::parse(word)?),
         None => None,
     };
     Some((SocketAddr::new(ip, port), speaks))
 }
 
-/// What is kept of published files, with one more or one less.
+/// Formats the published files, after one was added or removed.
 #[must_use]
 pub fn published(
-    kept: Option<&[u8]>,
+    saved: Option<&[u8]>,
     add: Option<&Publication>,
     remove: Option<&Published>,
 ) -> Vec<u8> {
     let rows: Vec<Value> =
-        kept.and_then(|kept| serde_json::from_slice(kept).ok()).unwrap_or_default();
+        saved.and_then(|saved| serde_json::from_slice(saved).ok()).unwrap_or_default();
     let before = rows.iter().filter_map(|row| {
         let line = |key: &str| row[key].as_str().and_then(Line::new);
         Some(Publication { file: line("Filename")?, description: line("Description")? })
     });
-    let gone = |what: &Publication| {
-        add.is_some_and(|add| add.file == what.file) || remove == Some(&what.file)
+    let is_replaced = |other: &Publication| {
+        add.is_some_and(|add| add.file == other.file) || remove == Some(&other.file)
     };
     let mut files: Vec<Publication> =
-        before.filter(|what| !gone(what)).take(limits::LIST_ALL - 1).collect();
+        before.filter(|other| !is_replaced(other)).take(limits::LIST_ALL - 1).collect();
     files.extend(add.cloned());
     let rows: Vec<FileRow<'_>> = files
         .iter()
-        .map(|what| FileRow { file: &what.file, description: &what.description })
+        .map(|publication| FileRow {
+            file: &publication.file,
+            description: &publication.description,
+        })
         .collect();
     serde_json::to_vec(&rows).unwrap_or_default()
 }
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_kept_as_uc3m_does_and_found_again() {
+    fn users_are_saved_in_the_format_of_uc3m() {
         let online = |name: &str, peer: Option<&str>, speaks| Online {
             user: user(name),
             peer: peer.map(|at| at.parse().unwrap()),
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_others_wrote_is_read_with_care() {
+    fn a_malformed_list_holds_no_user() {
         let at = |kept: &str| find(kept.as_bytes(), &user("ana"));
         assert!(at(r#"[{"Username": "ana", "IP address": "127.0.0.1", "Port": 4000}]"#).is_some());
         for kept in [
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn published_files_come_and_go_and_stand_there_once() {
+    fn a_published_file_is_saved_once_until_it_is_removed() {
         let what = |file: &str, description: &str| Publication {
             file: Line::new(file).unwrap(),
             description: Line::new(description).unwrap(),

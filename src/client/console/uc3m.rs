@@ -1,15 +1,16 @@
-//! The console of UC3M's clients: their commands, and a fixed answer to each.
+//! The console of UC3M's clients: commands, and a fixed answer to each.
 //!
-//! Answers stand on stdout, each on lines of its own, and why something failed on stderr. The prompt `c> ` is drawn at a terminal alone: whoever reads
-//! answers from a pipe has not typed the lines that it would stand before. The edition of UC3M prints UC3M's own table: the date before each
-//! answer, and commas without a blank before them.
+//! Answers go to stdout, reasons of failures to stderr. The prompt `c> ` is shown on a terminal only: a script that reads a
+//! pipe does not see the lines that it has written. The edition of UC3M prints UC3M's own table: the date before each
+//! answer, and no blank before commas.
 
 use std::fmt::Write as _;
 
-use crate::client::command::{Command, ParsedLine};
-use crate::client::console::{beside, unknown, unquoted, word, words};
+use crate::client::command::{Command, MultiStep};
+use crate::client::console::{beside, unknown};
+use crate::client::parser::ParsedLine;
+use crate::client::words::{unquoted, word, words};
 use crate::limits;
-use crate::peer::multi_step::MultiStep;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::types::account::{AccountOp, Line, Method, Online, Publication, UserName};
 use crate::protocol::types::file_name::FileName;
@@ -18,7 +19,7 @@ use crate::ui::event::{Failure, NamedCommand, Prompt, UiEvent};
 use crate::ui::lang::Lang;
 use crate::ui::text::{self, Output};
 
-/// What Tab completes.
+/// Commands for Tab completion.
 pub const COMMANDS: [&str; 10] = [
     "REGISTER",
     "UNREGISTER",
@@ -32,7 +33,7 @@ pub const COMMANDS: [&str; 10] = [
     "QUIT",
 ];
 
-/// How each of them is written.
+/// The syntax of each command.
 const USAGE: [&str; 10] = [
     "REGISTER <userName>",
     "UNREGISTER <userName>",
@@ -46,7 +47,7 @@ const USAGE: [&str; 10] = [
     "QUIT",
 ];
 
-/// What a line means.
+/// Parses a line.
 pub(super) fn line(line: &str) -> ParsedLine {
     let (verb, rest) = word(line);
     let plain = |word: &str| {
@@ -89,7 +90,7 @@ pub(super) fn line(line: &str) -> ParsedLine {
     command.map_or_else(ParsedLine::Wrong, |act| ParsedLine::Do(Command::Act(act)))
 }
 
-/// Something was wrong with the words of a command before it could be sent: it fails as if the server had said so.
+/// A malformed argument: the command fails as if the server had refused it.
 fn wrong(named: NamedCommand, why: Failure) -> Failure {
     Failure::Named(named, Box::new(why))
 }
@@ -127,10 +128,10 @@ fn get_file(from: &str, remote: &str, local: &str) -> Result<MultiStep, Failure>
     Ok(MultiStep::GetFile { user, remote: remote.to_owned(), local })
 }
 
-/// A report in words.
-pub(super) fn say(report: &UiEvent, edition: LegacyProfile, lang: Lang) -> Output {
+/// Formats an event.
+pub(super) fn say(event: &UiEvent, edition: LegacyProfile, lang: Lang) -> Output {
     let fixed = edition == LegacyProfile::Uc3mFixed;
-    match report {
+    match event {
         UiEvent::At(date) => Output::Line(date.clone()),
         UiEvent::Done(method) => Output::Line(format!("{} OK", method.as_str())),
         UiEvent::Saved { .. } | UiEvent::Unverified { .. } | UiEvent::Same { .. } => {
@@ -154,7 +155,7 @@ pub(super) fn say(report: &UiEvent, edition: LegacyProfile, lang: Lang) -> Outpu
         }
         UiEvent::Prompt(Prompt::Command) => Output::Prompt("c> ".into()),
         UiEvent::Help => Output::Note(USAGE.join("\n")),
-        _ => beside(report, lang),
+        _ => beside(event, lang),
     }
 }
 
@@ -166,7 +167,7 @@ fn rows(rows: impl Iterator<Item = String>) -> Output {
     if text.is_empty() { Output::Silent } else { Output::Line(text) }
 }
 
-/// `user ip port`; whoever is there and shares nothing answers nowhere.
+/// `user ip port`; a user who shares nothing has no address.
 fn row_of(online: &Online, fixed: bool) -> String {
     let front = if fixed { "" } else { "\t" };
     match online.peer {
@@ -175,7 +176,7 @@ fn row_of(online: &Online, fixed: bool) -> String {
     }
 }
 
-/// Why not, in the fixed words; `... FAIL` alone for all that has none.
+/// The fixed text of a failure; `... FAIL` alone for one without a text.
 fn refused(named: NamedCommand, why: &Failure, fixed: bool) -> String {
     let word = named.as_str();
     let code = match why {
@@ -216,7 +217,7 @@ fn refused(named: NamedCommand, why: &Failure, fixed: bool) -> String {
         (NamedCommand::GetFile, Some(ErrorCode::NotFound)) => Some("FILE NOT EXIST"),
         (NamedCommand::Operation(_) | NamedCommand::GetFile, _) => None,
     };
-    // The editions do not agree on what stands between.
+    // The editions differ in the separator.
     let between = match named {
         _ if fixed => ",",
         NamedCommand::Operation(Method::Disconnect) | NamedCommand::GetFile => " /",
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_is_understood_in_any_case_and_with_or_without_its_line() {
+    fn commands_are_parsed_in_any_case_with_or_without_underscores() {
         let content = MultiStep::Plain(
             None,
             AccountOp::ListContent { of: ana(), cursor: None, most: limits::LIST_ENTRIES },
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_syntax_is_told_and_nothing_is_begun() {
+    fn malformed_lines_give_the_syntax() {
         for typed in [
             "REGISTER",
             "register ana maria",
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_no_server_could_take_fail_as_the_command_that_they_stand_in() {
+    fn malformed_arguments_fail_as_their_command() {
         let long = "x".repeat(256);
         for (typed, answer) in [
             (format!("register {long}"), "REGISTER FAIL"),
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_the_words_of_its_edition() {
+    fn refusals_have_the_text_of_the_edition() {
         use Method::{
             Connect, Delete, Disconnect, ListContent, ListUsers, Publish, Register, Unregister,
         };
@@ -462,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_goes_wrong_is_a_fail_and_a_note() {
+    fn other_failures_are_a_fail_and_a_note() {
         for failure in
             [Failure::NoServer(None), Failure::Protocol("x".into()), Failure::Disk("full".into())]
         {
@@ -484,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_or_is_not_there() {
+    fn a_download_succeeds_or_is_not_found() {
         let name = RelativeName::new("a.mp4").unwrap();
         let missing = UiEvent::Failed(Failure::Named(
             NamedCommand::GetFile,
@@ -499,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_well_is_said_and_lists_follow_a_row_a_line() {
+    fn successes_are_answered_and_lists_follow_row_by_row() {
         for (method, words) in [
             (Method::Register, "REGISTER OK"),
             (Method::Unregister, "UNREGISTER OK"),
@@ -537,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_stays_off_stdout() {
+    fn events_that_are_no_answers_stay_off_stdout() {
         let me = UiEvent::IAm { me: "127.0.0.1:4000".parse().unwrap(), names: " a.mp4".into() };
         for report in [
             me,

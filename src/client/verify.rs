@@ -1,20 +1,22 @@
-//! VERIFY: compare files with the index or with a content hash. Each is read from start to end, a piece an iteration; cached hashes do not count.
+//! VERIFY: compare files with the index or with a content hash. Each file is read from start to end, a piece an iteration;
+//! cached hashes do not count.
 //!
 //! ```text
-//!   what was named --> a folder's names --> a file: hashed, while the index is asked for the roots of its name --> its verdict --> the next
+//!   targets --> names of a folder --> a file: hash it, and request the content hashes of its name --> verdict --> the next
 //! ```
 //!
-//! A file that can't be read is told and counted, and the others are read all the same.
+//! A file that can't be read is reported and counted; the others are still read.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::client::Client;
+use crate::client::command::{MAX_PROVIDERS, VerifyTarget};
+use crate::client::runner::{NextStep, Running};
+use crate::client::server_requests::PendingRequest;
 use crate::node::io::Io;
-use crate::peer::runner::{FOUND, Running};
-use crate::peer::server_requests::PendingRequest;
-use crate::peer::{Peer, SCAN};
 use crate::protocol::response::Provider;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
@@ -22,23 +24,16 @@ use crate::storage::fs_trait::{Filesystem, Found, FsError};
 use crate::storage::hasher::{HashStep, Hasher};
 use crate::ui::event::{Failure, UiEvent, Verdict, exit};
 
-/// What is to be checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// The folder, as it was given.
-    pub folder: String,
-    /// The file in it; all of them where none is named.
-    pub name: Option<RelativeName>,
-}
+/// Report progress this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Entries of a folder listed in one iteration.
+const SCAN_ENTRIES: usize = 1_000;
 
-/// Between two signs of progress.
-const PROGRESS: Duration = Duration::from_millis(200);
-
-/// A VERIFY that is under way.
+/// A VERIFY under way.
 pub(super) struct Verification {
-    /// What was named and not begun.
-    left: VecDeque<Checked>,
-    /// What the one file must be, whatever the index says.
+    /// Targets to come.
+    left: VecDeque<VerifyTarget>,
+    /// The content hash that the only file must have, in place of those of the index.
     given: Option<ContentHash>,
     folder: Option<VerifyFolder>,
     file: Option<Reading>,
@@ -48,33 +43,35 @@ pub(super) struct Verification {
 /// The folder under way.
 struct VerifyFolder {
     path: String,
-    drive: Rc<dyn Filesystem>,
-    /// Until all of it was seen.
+    fs: Rc<dyn Filesystem>,
+    /// `None` once all entries were seen.
     listing: Option<VerifyListing>,
-    /// It was listed with its subfolders, for it had no file of its own.
+    /// Listed with its subfolders: it has no file of its own.
     goes_deeper: bool,
-    /// Files that are to be read.
+    /// Files to come.
     names: BTreeSet<RelativeName>,
 }
 
+/// Entries of a folder.
 type VerifyListing = Box<dyn Iterator<Item = io::Result<Found>>>;
 
 /// The file under way.
 struct Reading {
     name: RelativeName,
     size: u64,
-    hashing: Hasher,
-    /// The disk was asked for what comes next.
-    rests: Option<Instant>,
-    /// What its bytes lead to, once all were read.
+    hasher: Hasher,
+    /// The next bytes are not resident: read them at this time.
+    read_at: Option<Instant>,
+    /// The content hash, once all bytes were read.
     root: Option<ContentHash>,
-    /// What they should lead to, as far as was said.
+    /// Content hashes in the index, so far.
     expected: Vec<ContentHash>,
-    /// Holders that said so.
-    holders: usize,
-    told: Instant,
+    /// Providers seen, so far.
+    providers: usize,
+    reported: Instant,
 }
 
+/// Counts of verdicts.
 #[derive(Default)]
 struct VerifyTally {
     right: u64,
@@ -84,8 +81,8 @@ struct VerifyTally {
 }
 
 impl VerifyTally {
-    /// What matters most is what is known to be wrong.
-    fn code(&self) -> i32 {
+    /// The exit code; a mismatch matters most.
+    fn exit_code(&self) -> i32 {
         match self {
             VerifyTally { failed: 1.., .. } => exit::VERIFY,
             VerifyTally { unread: 1.., .. } => exit::LOCAL,
@@ -96,15 +93,15 @@ impl VerifyTally {
 }
 
 impl VerifyFolder {
-    /// Looks at a slice of its entries. True when all were seen.
+    /// Lists a slice of the entries. True once all were seen.
     fn scan(&mut self) -> io::Result<bool> {
         let Some(listing) = &mut self.listing else { return Ok(true) };
-        for _ in 0..SCAN {
+        for _ in 0..SCAN_ENTRIES {
             match listing.next() {
                 None => return Ok(true),
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
                 Some(Err(error)) => return Err(error),
-                // What is hidden, or a download under way, has no name in any index.
+                // Hidden files and partial downloads have no entry in any index.
                 Some(Ok(found)) if found.barred.is_some() => {}
                 Some(Ok(found)) => self
                     .names
@@ -117,33 +114,33 @@ impl VerifyFolder {
 
 impl Reading {
     fn begin(
-        drive: &dyn Filesystem,
+        fs: &dyn Filesystem,
         name: &RelativeName,
         given: Option<ContentHash>,
         now: Instant,
     ) -> io::Result<Reading> {
-        let file = drive.read(name)?;
+        let file = fs.read(name)?;
         let stamp = file.stamp()?;
-        let hashing = Hasher::new(file, stamp);
+        let hasher = Hasher::new(file, stamp);
         let expected = given.into_iter().collect();
         Ok(Reading {
             name: name.clone(),
             size: stamp.size,
-            hashing,
-            rests: None,
+            hasher,
+            read_at: None,
             root: None,
             expected,
-            holders: 0,
-            told: now,
+            providers: 0,
+            reported: now,
         })
     }
 
     /// Hashes the next piece.
     fn step(&mut self, now: Instant) -> Result<(), String> {
-        self.rests = None;
-        match self.hashing.step(now) {
+        self.read_at = None;
+        match self.hasher.step(now) {
             Ok(HashStep::More) => {}
-            Ok(HashStep::Rest(until)) => self.rests = Some(until),
+            Ok(HashStep::Rest(until)) => self.read_at = Some(until),
             Ok(HashStep::Done(list)) => self.root = Some(list.root()),
             Ok(HashStep::Changed) => return Err("it changes while it is read".into()),
             Err(error) => return Err(error.to_string()),
@@ -152,11 +149,11 @@ impl Reading {
     }
 }
 
-impl Peer {
-    /// Begins with the first of what was named.
-    pub(super) fn verify(&mut self, what: Vec<Checked>, given: Option<ContentHash>) {
+impl Client {
+    /// Starts a VERIFY.
+    pub(super) fn verify(&mut self, targets: Vec<VerifyTarget>, given: Option<ContentHash>) {
         self.commands.verifying = Some(Verification {
-            left: what.into(),
+            left: targets.into(),
             given,
             folder: None,
             file: None,
@@ -165,50 +162,50 @@ impl Peer {
         self.commands.running = Some(Running::Verify);
     }
 
-    /// When it wants to be woken.
+    /// The time of the next slice.
     pub(super) fn verify_deadline(&self, now: Instant) -> Option<Instant> {
-        let verifying = self.commands.verifying.as_ref().filter(|_| self.ending.is_none())?;
+        let verifying = self.commands.verifying.as_ref().filter(|_| !self.is_ending())?;
         match &verifying.file {
-            // What is left to come is the answer of the index.
+            // The response of the index is still to come.
             Some(Reading { root: Some(_), .. }) => None,
-            Some(file) => Some(file.rests.unwrap_or(now)),
+            Some(file) => Some(file.read_at.unwrap_or(now)),
             None => Some(now),
         }
     }
 
-    /// Does one slice of the work.
-    pub(super) fn verify_due(&mut self, io: &mut Io<'_>) {
-        if self.ending.is_some() {
+    /// Runs one slice: lists entries, opens a file, or hashes a piece.
+    pub(super) fn verify_slice(&mut self, io: &mut Io<'_>) {
+        if self.is_ending() {
             return;
         }
         let Some(verifying) = &mut self.commands.verifying else { return };
         if let Some(file) = &mut verifying.file {
-            if file.root.is_some() || file.rests.is_some_and(|until| until > io.now) {
+            if file.root.is_some() || file.read_at.is_some_and(|until| until > io.now) {
                 return;
             }
             if let Err(why) = file.step(io.now) {
-                return self.unread(&why, io);
+                return self.skip_file(&why, io);
             }
-            if io.now.saturating_duration_since(file.told) >= PROGRESS {
-                file.told = io.now;
+            if io.now.saturating_duration_since(file.reported) >= PROGRESS_INTERVAL {
+                file.reported = io.now;
                 io.tell(UiEvent::Verifying {
                     name: file.name.clone(),
-                    held: file.hashing.done_bytes(),
+                    held: file.hasher.done_bytes(),
                     size: file.size,
                 });
             }
-            return self.judge(io);
+            return self.tell_verdict(io);
         }
-        let Some(folder) = &mut verifying.folder else { return self.next_named(io) };
+        let Some(folder) = &mut verifying.folder else { return self.next_target(io) };
         if folder.listing.is_some() {
             match folder.scan() {
-                // A folder of nothing but folders is meant to be looked into: nothing at all would be checked otherwise.
+                // A folder that holds only folders: check their files, for there are no others.
                 Ok(true)
                     if folder.names.is_empty()
-                        && !self.options.recursive
+                        && !self.config.recursive
                         && !std::mem::replace(&mut folder.goes_deeper, true) =>
                 {
-                    folder.listing = folder.drive.list(true).ok();
+                    folder.listing = folder.fs.list(true).ok();
                 }
                 Ok(true) => folder.listing = None,
                 Ok(false) => {}
@@ -227,22 +224,21 @@ impl Peer {
         }
     }
 
-    /// Opens the next folder that was named, or that of the next file.
-    fn next_named(&mut self, io: &mut Io<'_>) {
+    /// Opens the folder of the next target.
+    fn next_target(&mut self, io: &mut Io<'_>) {
         let Some(verifying) = &mut self.commands.verifying else { return };
-        let Some(Checked { folder: path, name }) = verifying.left.pop_front() else {
-            return self.verified(io);
+        let Some(VerifyTarget { folder: path, name }) = verifying.left.pop_front() else {
+            return self.verify_done(io);
         };
-        let opened = (self.options.open_folder)(&path).and_then(|drive| {
-            let listing =
-                if name.is_none() { Some(drive.list(self.options.recursive)?) } else { None };
-            Ok((drive, listing))
+        let opened = (self.config.open_folder)(&path).and_then(|fs| {
+            let listing = if name.is_none() { Some(fs.list(self.config.recursive)?) } else { None };
+            Ok((fs, listing))
         });
         match opened {
-            Ok((drive, listing)) => {
+            Ok((fs, listing)) => {
                 verifying.folder = Some(VerifyFolder {
                     path,
-                    drive,
+                    fs,
                     listing,
                     goes_deeper: name.is_some(),
                     names: name.into_iter().collect(),
@@ -258,11 +254,11 @@ impl Peer {
         }
     }
 
-    /// Begins to read a file, and asks the index what it should be.
+    /// Opens a file, and requests the content hashes of its name.
     fn next_file(&mut self, name: &RelativeName, io: &mut Io<'_>) {
         let Some(verifying) = &mut self.commands.verifying else { return };
         let Some(folder) = &verifying.folder else { return };
-        match Reading::begin(&*folder.drive, name, verifying.given, io.now) {
+        match Reading::begin(&*folder.fs, name, verifying.given, io.now) {
             Ok(file) => {
                 verifying.file = Some(file);
                 if verifying.given.is_none() {
@@ -280,47 +276,46 @@ impl Peer {
     }
 
     /// The file under way can't be read.
-    fn unread(&mut self, why: &str, io: &mut Io<'_>) {
+    fn skip_file(&mut self, why: &str, io: &mut Io<'_>) {
         let Some(verifying) = &mut self.commands.verifying else { return };
         let Some(file) = verifying.file.take() else { return };
         verifying.tally.unread += 1;
         io.tell(UiEvent::Stopped(file.name.clone()));
         io.tell(UiEvent::Failed(Failure::Disk(format!("{}: {why}", file.name))));
-        // The answer that may be under way is none to the next question.
-        self.requests.forget(&PendingRequest::Errand);
+        // A response that is still to come belongs to this file.
+        self.requests.forget(&PendingRequest::Command);
         self.commands.running = Some(Running::Verify);
     }
 
-    /// A page of those who have a file of this name.
-    pub(super) fn roots_found(
+    /// Notes a page of providers of this name.
+    pub(super) fn after_roots(
         &mut self,
         name: RelativeName,
-        holders: &[Provider],
+        providers: &[Provider],
         cursor: Option<String>,
         io: &mut Io<'_>,
-    ) {
+    ) -> NextStep {
         let Some(file) =
             self.commands.verifying.as_mut().and_then(|verifying| verifying.file.as_mut())
         else {
-            return;
+            return NextStep::Wait;
         };
-        file.holders += holders.len();
-        for root in holders.iter().filter_map(|holder| holder.file.root) {
+        file.providers += providers.len();
+        for root in providers.iter().filter_map(|provider| provider.file.root) {
             if !file.expected.contains(&root) {
                 file.expected.push(root);
             }
         }
-        if let Some(cursor) = cursor.filter(|_| file.holders < FOUND) {
-            self.commands.running =
-                Some(Running::Roots { name, cursor: Some(cursor), sent: false });
-            return self.errand_server_is_here(io);
+        if let Some(cursor) = cursor.filter(|_| file.providers < MAX_PROVIDERS) {
+            return NextStep::Send(Running::Roots { name, cursor: Some(cursor), sent: false });
         }
         self.commands.running = Some(Running::Verify);
-        self.judge(io);
+        self.tell_verdict(io);
+        NextStep::Wait
     }
 
-    /// Says what the file under way is, once it was read and the index has answered.
-    fn judge(&mut self, io: &mut Io<'_>) {
+    /// Reports the verdict on the file under way, once the file was read and the index has answered.
+    fn tell_verdict(&mut self, io: &mut Io<'_>) {
         let Some(verifying) = self
             .commands
             .verifying
@@ -337,7 +332,7 @@ impl Peer {
             return;
         };
         let Reading { name, size, mut expected, .. } = file;
-        // Holders come in another order each time.
+        // The index lists providers in a varying order.
         expected.sort_unstable_by_key(|root| root.0);
         let tally = &mut verifying.tally;
         let (verdict, count) = match &expected[..] {
@@ -349,8 +344,7 @@ impl Peer {
         io.tell(UiEvent::Verified { name, size, root, verdict, expected });
     }
 
-    /// All that was named was looked at.
-    fn verified(&mut self, io: &mut Io<'_>) {
+    fn verify_done(&mut self, io: &mut Io<'_>) {
         let Some(Verification { tally, .. }) = self.commands.verifying.take() else { return };
         if tally.failed > 0 {
             io.tell(UiEvent::Mismatched {
@@ -358,6 +352,6 @@ impl Peer {
                 of: tally.right + tally.failed + tally.unknown,
             });
         }
-        self.finish(tally.code(), io);
+        self.finish(tally.exit_code(), io);
     }
 }

@@ -1,63 +1,63 @@
-//! Results of the search under way, and of the one before.
+//! Results of the search under way and of the last one.
 
 use std::net::SocketAddr;
 
 use crate::protocol::response::{Away, Provider};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// What searches have found.
+/// Results of searches.
 #[derive(Default)]
 pub(super) struct SearchResults {
-    /// The file last searched.
+    /// The name of the last search.
     pub(super) name: Option<RelativeName>,
-    /// Providers, until the last page has come.
+    /// Providers on the pages so far.
     providers: Vec<Provider>,
-    /// Providers that have published it and are away.
+    /// Users on the pages so far that have published the file and are offline.
     away: Vec<Away>,
-    /// What the last SEARCH found.
+    /// Providers of the last SEARCH.
     last: Vec<Provider>,
-    /// How many more a search by words may show.
+    /// Entries that FIND may still show.
     left: usize,
-    /// It has shown some.
+    /// FIND has shown some.
     has_shown: bool,
 }
 
 impl SearchResults {
-    /// A search for this name begins.
+    /// Starts a search for this name.
     pub(super) fn begin(&mut self, name: Option<RelativeName>) {
         self.name = name;
         self.providers.clear();
         self.away.clear();
     }
 
-    /// A search by words begins, which may show so many.
+    /// Starts a FIND that shows at most so many entries.
     pub(super) fn begin_to_show(&mut self, most: usize) {
         (self.left, self.has_shown) = (most, false);
     }
 
-    /// A page has come. How many entries are here now.
+    /// Adds a page, and returns the number of entries so far.
     pub(super) fn add(&mut self, providers: Vec<Provider>, away: Vec<Away>) -> usize {
         self.providers.extend(providers);
         self.away.extend(away);
         self.providers.len() + self.away.len()
     }
 
-    /// All entries, once the last page has come.
+    /// Takes all entries.
     pub(super) fn take(&mut self) -> (Vec<Provider>, Vec<Away>) {
         (std::mem::take(&mut self.providers), std::mem::take(&mut self.away))
     }
 
-    /// These were shown: a DOWNLOAD may mean one of them.
+    /// Remembers these providers for a later DOWNLOAD.
     pub(super) fn remember(&mut self, providers: &[Provider]) {
         self.last = providers.to_vec();
     }
 
-    /// What the last SEARCH said of this file of that peer.
+    /// The entry of this peer and file in the last SEARCH.
     pub(super) fn known(&self, peer: SocketAddr, name: &str) -> Option<&Provider> {
         self.last.iter().find(|provider| provider.peer == peer && *provider.file.name == *name)
     }
 
-    /// Leaves of a page what may be shown of it. True when it had more.
+    /// Cuts a page to the entries that may still be shown. True when it had more.
     pub(super) fn cut(&mut self, providers: &mut Vec<Provider>, away: &mut Vec<Away>) -> bool {
         let cut = providers.len() + away.len() > self.left;
         providers.truncate(self.left);
@@ -68,12 +68,12 @@ impl SearchResults {
         cut
     }
 
-    /// How many more may be shown.
+    /// Entries that may still be shown.
     pub(super) fn left(&self) -> usize {
         self.left
     }
 
-    /// True when some were shown.
+    /// True once an entry was shown.
     pub(super) fn has_shown(&self) -> bool {
         self.has_shown
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_shown_than_was_asked_for() {
+    fn a_page_is_cut_at_the_limit_of_the_user() {
         let mut search = SearchResults::default();
         search.begin_to_show(3);
         let mut page = vec![provider(1), provider(2)];
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_add_up_until_they_are_taken_and_the_last_search_is_remembered() {
+    fn pages_add_up_and_the_last_search_is_remembered() {
         let mut search = SearchResults::default();
         search.begin(None);
         assert_eq!(

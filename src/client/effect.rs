@@ -1,0 +1,79 @@
+//! Effects of a client: requests of a command to the process around the client.
+//!
+//! The client queues effects; the node that owns the client drains the queue once an iteration.
+
+use std::net::SocketAddr;
+
+use crate::client::command::{DownloadTarget, PeerTarget};
+use crate::protocol::request::FileEntry;
+use crate::protocol::response::{Provider, Response};
+use crate::protocol::types::account::Publication;
+use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::ui::event::Failure;
+
+/// A file at a peer that speaks a legacy protocol.
+pub(crate) struct LegacyFile {
+    pub(crate) remote: String,
+    pub(crate) local: RelativeName,
+    pub(crate) from: SocketAddr,
+    pub(crate) speaks: LegacyProfile,
+}
+
+/// A download that has ended.
+pub(crate) struct EndedDownload {
+    pub(crate) id: u64,
+    pub(crate) failure: Option<Failure>,
+    /// The file, when it is one more file of the share.
+    pub(crate) saved: Option<FileEntry>,
+    /// The name under which a part was announced and is no longer there.
+    pub(crate) withdrawn: Option<RelativeName>,
+}
+
+/// A request to the owner of a client.
+pub(crate) enum Effect {
+    /// GET: all providers are known. `retried`: the user knows that the file has none yet.
+    Found { target: DownloadTarget, providers: Vec<Provider>, retried: bool },
+    /// GET: the user has chosen this content.
+    Chosen { target: DownloadTarget, root: ContentHash, providers: Vec<Provider> },
+    /// Download from this peer alone.
+    DownloadFrom(DownloadTarget, PeerTarget),
+    /// GET_FILE: download from this peer under another name; its end answers the command.
+    DownloadAs { remote: RelativeName, local: RelativeName, from: SocketAddr },
+    /// Download from a peer that speaks a legacy protocol.
+    DownloadLegacy(LegacyFile),
+    /// List the files of a peer that speaks a legacy protocol.
+    ListLegacy(SocketAddr, LegacyProfile),
+    /// PLAY.
+    Play(DownloadTarget),
+    /// More sources for this download.
+    MoreSources(u64, Vec<Provider>),
+    /// The command is over, with this exit code.
+    Finished(i32),
+    /// The process ends: close the connections of downloads.
+    ShutDown,
+
+    /// JOIN: share this folder from this address.
+    Join { at: SocketAddr, folder: String },
+    /// CONNECT: open a port and join.
+    OpenPort,
+    /// Send the next part of JOIN, when files, ports and login are ready.
+    SendJoin,
+    /// A part of JOIN was answered.
+    JoinAnswered(Response),
+    /// UPDATE was answered.
+    UpdateAnswered,
+    /// The session is over: the server has lost its state.
+    SessionLost,
+    /// The user answers the first consent question.
+    Verdict(bool),
+    /// A requester waits for consent.
+    ConsentAsked,
+    /// The server has published this file.
+    Published(Publication),
+    /// A download has received bytes or changed its state.
+    DownloadMoved(Option<u64>),
+    /// A download has ended.
+    DownloadEnded(EndedDownload),
+}

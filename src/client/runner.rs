@@ -1,0 +1,639 @@
+//! Run one command from its first request to its last response. Commands of a script wait for each other.
+
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::client::command::{Command, DownloadTarget, MAX_PROVIDERS, PeerTarget};
+use crate::client::config::Task;
+use crate::client::console::ConsoleProfile;
+use crate::client::effect::Effect;
+use crate::client::parser::{CommandParser, ParsedLine};
+use crate::client::server_requests::PendingRequest;
+use crate::limits;
+use crate::node::io::Io;
+use crate::protocol::request::{Request, Selector};
+use crate::protocol::response::{Away, Provider, Response};
+use crate::protocol::subscription::SubscriptionFilter;
+use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::query::Query;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::ui::event::{Failure, Prompt, UiEvent, WaitReason, exit};
+
+/// The command that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    /// JOIN, until JOIN_OK.
+    Join,
+    /// A request to the server, until its last page.
+    Ask { request: Request, sent: bool },
+    /// GET: search for providers.
+    Seek {
+        target: DownloadTarget,
+        /// The end of the last page.
+        cursor: Option<String>,
+        sent: bool,
+        /// No provider yet: search again at this time.
+        retry_at: Option<Instant>,
+    },
+    /// GET: wait until the user chooses a content.
+    Choose { target: DownloadTarget, roots: Vec<ContentHash>, providers: Vec<Provider> },
+    /// GET, DOWNLOAD: until this download has ended.
+    Download(u64),
+    /// VERIFY: request the content hashes of this name.
+    Roots {
+        name: RelativeName,
+        /// The end of the last page.
+        cursor: Option<String>,
+        sent: bool,
+    },
+    /// VERIFY: hash, with no request open.
+    Verify,
+    /// Until the index lists the last download.
+    Announce,
+    /// LEAVE, until LEAVE_OK.
+    Leave,
+    /// A verdict that was given before a requester asked.
+    Verdict(bool),
+    /// QUIT, until the last download has ended.
+    Quit,
+}
+
+/// The step of a command after a response.
+pub(super) enum NextStep {
+    /// Go on in this state: send its request.
+    Send(Running),
+    /// Wait for an event other than a response.
+    Wait,
+    /// The command is done, with this exit code.
+    Done(i32),
+}
+
+impl NextStep {
+    /// Requests the next page; without one, the command is done.
+    pub(super) fn page(request: Option<Request>) -> NextStep {
+        match request {
+            Some(request) => NextStep::Send(Running::Ask { request, sent: false }),
+            None => NextStep::Done(exit::DONE),
+        }
+    }
+}
+
+/// Providers that a GET looks at: enough to see every content of a name.
+const MAX_SOUGHT: usize = 512;
+/// Search again after this long for a file without a provider.
+const SEARCH_AGAIN: Duration = Duration::from_secs(1);
+/// The same where the server notifies of new providers.
+const SEARCH_SUBSCRIBED: Duration = Duration::from_secs(30);
+
+impl Running {
+    /// True for a state that needs the server.
+    pub(super) fn needs_server(&self) -> bool {
+        matches!(
+            self,
+            Running::Join
+                | Running::Ask { .. }
+                | Running::Seek { .. }
+                | Running::Roots { .. }
+                | Running::Leave
+                | Running::Announce
+        )
+    }
+
+    /// True while the command waits for a first provider.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self, Running::Seek { retry_at: Some(_), .. })
+    }
+
+    /// True when a person may type the next command meanwhile.
+    pub(super) fn is_background(&self) -> bool {
+        matches!(
+            self,
+            Running::Download(_)
+                | Running::Announce
+                | Running::Join
+                | Running::Quit
+                | Running::Seek { retry_at: Some(_), .. }
+        )
+    }
+
+    /// The timer of the command.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Running::Seek { retry_at, sent: false, .. } => *retry_at,
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// Reads one line of a person or a script. `asks_consent`: a requester waits for a verdict.
+    pub(crate) fn read_line(&mut self, line: &str, asks_consent: bool, io: &mut Io<'_>) {
+        let choosing = matches!(self.commands.running, Some(Running::Choose { .. }));
+        let waits = self.commands.running.is_some() && !self.config.typed;
+        if waits || choosing {
+            // A verdict overtakes commands: a requester waits for it.
+            if let Some(yes) = CommandParser::verdict(line).filter(|_| asks_consent) {
+                self.effects.push_back(Effect::Verdict(yes));
+            } else if choosing {
+                self.choose(line, io);
+            } else {
+                self.commands.postponed = Some(line.to_owned());
+            }
+            return;
+        }
+        match self.config.console.line(&mut self.commands.parser, line) {
+            ParsedLine::Nothing => self.prompt(io),
+            ParsedLine::Ask(prompt) => io.tell(UiEvent::Prompt(prompt)),
+            ParsedLine::Again(failure, prompt) if self.config.typed => {
+                io.tell(UiEvent::Failed(failure));
+                io.tell(UiEvent::Prompt(prompt));
+            }
+            // The next line of a script is its next command, not a better answer.
+            ParsedLine::Wrong(failure) | ParsedLine::Again(failure, _) => {
+                self.commands.parser.cancel();
+                self.note_code(failure.code());
+                self.tell_answer(UiEvent::Failed(failure), io);
+                self.prompt(io);
+            }
+            ParsedLine::Do(Command::Verdict(yes)) if asks_consent => {
+                self.effects.push_back(Effect::Verdict(yes));
+                self.prompt(io);
+            }
+            ParsedLine::Do(command) => self.run(command, io),
+        }
+    }
+
+    /// Ctrl-C, or the end of the input: cancels the open prompt. False when there is none.
+    pub(super) fn cancel_prompt(&mut self, io: &mut Io<'_>) -> bool {
+        if matches!(self.commands.running, Some(Running::Choose { .. })) {
+            self.choose("", io);
+            return true;
+        }
+        if !self.config.typed || !self.commands.parser.is_asking() {
+            return false;
+        }
+        self.commands.parser.cancel();
+        self.prompt(io);
+        true
+    }
+
+    /// Runs a command.
+    pub(crate) fn run(&mut self, command: Command, io: &mut Io<'_>) {
+        let ask = |request| Running::Ask { request, sent: false };
+        match command {
+            Command::Help => {
+                io.tell(UiEvent::Help);
+                self.prompt(io);
+            }
+            Command::Join { at, folder } => self.effects.push_back(Effect::Join { at, folder }),
+            Command::Search(name) => {
+                self.search.begin(Some(name.clone()));
+                let wanted = name.as_root().map_or(Selector::Name(name), Selector::Root);
+                self.begin(ask(Request::Search { wanted, cursor: None, speaks: None }), io);
+            }
+            Command::Peers => self.begin(ask(Request::Peers { cursor: None, speaks: None }), io),
+            Command::Ls(PeerTarget { at, speaks: Some(speaks) }) => {
+                self.effects.push_back(Effect::ListLegacy(at, speaks))
+            }
+            Command::Ls(PeerTarget { at, speaks: None }) => {
+                self.begin(ask(Request::Ls { peer: Some(at), cursor: None }), io)
+            }
+            Command::Get(target) => {
+                self.search.begin(target.name.clone());
+                self.begin(Running::Seek { target, cursor: None, sent: false, retry_at: None }, io);
+            }
+            Command::Play(target) => self.effects.push_back(Effect::Play(target)),
+            Command::Find(query, most) => {
+                self.search.begin_to_show(most);
+                self.begin(ask(Request::Find(query)), io);
+            }
+            Command::Operate(user, op) => self.operate(user, op, io),
+            Command::Act(command) => self.begin_steps(command, io),
+            Command::Verify { targets, root } => self.verify(targets, root),
+            Command::GetFrom(target, from) => {
+                self.effects.push_back(Effect::DownloadFrom(target, from))
+            }
+            Command::Download(from) => match self.search.name.clone() {
+                Some(name) => {
+                    self.effects.push_back(Effect::DownloadFrom(DownloadTarget::named(name), from))
+                }
+                None => self.reject(&Failure::SearchFirst, io),
+            },
+            Command::Leave if self.has_joined() => self.begin(Running::Leave, io),
+            Command::Leave => self.reject(&Failure::NotJoined, io),
+            Command::Verdict(_) if self.config.typed => self.reject(&Failure::NoQuestion, io),
+            // A script answers before a requester asks.
+            Command::Verdict(yes) => self.commands.running = Some(Running::Verdict(yes)),
+            Command::Quit => self.commands.running = Some(Running::Quit),
+        }
+    }
+
+    /// Starts a command that may need the server.
+    pub(super) fn begin(&mut self, running: Running, io: &mut Io<'_>) {
+        if running.needs_server()
+            && self.config.typed
+            && !self.server.is_open()
+            && !self.server.is_trying()
+            && self.server.deadline().is_some()
+        {
+            return self.reject(&Failure::NoServer(self.server.server()), io);
+        }
+        self.commands.running = Some(running);
+        self.server.want(io);
+        self.send_request(io);
+    }
+
+    /// Sends the request of the command, once the server has opened.
+    pub(super) fn send_request(&mut self, io: &mut Io<'_>) {
+        if !self.server.is_open() {
+            return;
+        }
+        let search = |wanted, cursor: &Option<String>| Request::Search {
+            wanted,
+            cursor: cursor.clone(),
+            speaks: None,
+        };
+        let mut request = match &mut self.commands.running {
+            // An operation of a user waits for the login.
+            Some(Running::Ask { request: Request::Operation(_), sent: false })
+                if !self.login.is_settled() =>
+            {
+                return;
+            }
+            Some(Running::Ask { request, sent }) if !*sent => {
+                *sent = true;
+                request.clone()
+            }
+            Some(Running::Seek { target, cursor, sent, retry_at })
+                if !*sent && retry_at.is_none_or(|at| at <= io.now) =>
+            {
+                let Some(wanted) = target.selector() else {
+                    debug_assert!(false, "a target has a name or a root");
+                    return;
+                };
+                *sent = true;
+                search(wanted, cursor)
+            }
+            Some(Running::Roots { name, cursor, sent }) if !*sent => {
+                *sent = true;
+                search(Selector::Name(name.clone()), cursor)
+            }
+            Some(Running::Leave) => Request::Leave,
+            _ => return,
+        };
+        if let Request::Operation(operation) = &mut request
+            && let Err(failure) = self.sign(operation)
+        {
+            return self.fail(&failure, io);
+        }
+        self.commands.paging.asks(&request);
+        let purpose = match request {
+            Request::Leave => PendingRequest::Leave,
+            _ => PendingRequest::Command,
+        };
+        self.ask(&request, purpose, io);
+    }
+
+    /// Handles a response to the command.
+    pub(super) fn command_answered(&mut self, response: Response, io: &mut Io<'_>) {
+        if let Err(why) = self.commands.paging.came(&response) {
+            return self.fail(&Failure::Protocol(why), io);
+        }
+        if self.step_answered(&response, io) {
+            return;
+        }
+        match self.next_after(response, io) {
+            NextStep::Send(running) => {
+                self.commands.running = Some(running);
+                self.send_request(io);
+            }
+            NextStep::Wait => {}
+            NextStep::Done(code) => self.finish(code, io),
+        }
+    }
+
+    fn next_after(&mut self, response: Response, io: &mut Io<'_>) -> NextStep {
+        match (self.commands.running.clone(), response) {
+            (
+                Some(Running::Ask { request: Request::Search { wanted, .. }, .. }),
+                Response::Found { holders, away, cursor },
+            ) => self.after_search(wanted, holders, away, cursor, io),
+            (Some(Running::Ask { request: Request::Operation(operation), .. }), response) => {
+                self.after_operation(&operation, response, io)
+            }
+            (
+                Some(Running::Ask { request: Request::Find(query), .. }),
+                Response::Found { holders, away, cursor },
+            ) => self.after_find(*query, holders, away, cursor, io),
+            (Some(Running::Ask { .. }), Response::Peers { peers, cursor }) => {
+                io.tell(UiEvent::Peers(peers));
+                let next = |cursor| Request::Peers { cursor: Some(cursor), speaks: None };
+                NextStep::page(cursor.map(next))
+            }
+            (Some(Running::Ask { .. }), Response::Files { peer, files, cursor }) => {
+                io.tell(UiEvent::Files { peer, files });
+                let next = |cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) };
+                NextStep::page(cursor.map(next))
+            }
+            (Some(Running::Roots { name, .. }), Response::Found { holders, cursor, .. }) => {
+                self.after_roots(name, &holders, cursor, io)
+            }
+            (
+                Some(Running::Seek { target, retry_at, .. }),
+                Response::Found { holders, cursor, .. },
+            ) => {
+                let found = self.search.add(holders, Vec::new());
+                if let Some(cursor) = cursor.filter(|_| found < MAX_SOUGHT) {
+                    let cursor = Some(cursor);
+                    return NextStep::Send(Running::Seek { target, cursor, sent: false, retry_at });
+                }
+                let (providers, _) = self.search.take();
+                let retried = retry_at.is_some();
+                self.effects.push_back(Effect::Found { target, providers, retried });
+                NextStep::Wait
+            }
+            _ => NextStep::Wait,
+        }
+    }
+
+    fn after_search(
+        &mut self,
+        wanted: Selector,
+        providers: Vec<Provider>,
+        away: Vec<Away>,
+        cursor: Option<String>,
+        io: &mut Io<'_>,
+    ) -> NextStep {
+        let found = self.search.add(providers, away);
+        if let Some(cursor) = cursor.filter(|_| found < MAX_PROVIDERS) {
+            let cursor = Some(cursor);
+            return NextStep::page(Some(Request::Search { wanted, cursor, speaks: None }));
+        }
+        let (holders, away) = self.search.take();
+        let is_empty = holders.is_empty() && away.is_empty();
+        self.search.remember(&holders);
+        let name = match wanted {
+            Selector::Name(name) => name,
+            Selector::Root(root) => RelativeName::of_root(&root),
+        };
+        if !holders.is_empty() || is_empty {
+            io.tell(UiEvent::Found { name, holders });
+        }
+        if !away.is_empty() {
+            io.tell(UiEvent::Away(away));
+        }
+        NextStep::Done(if is_empty { exit::NOT_FOUND } else { exit::DONE })
+    }
+
+    /// Shows a page of FIND, up to the limit that the user gave.
+    fn after_find(
+        &mut self,
+        query: Query,
+        mut providers: Vec<Provider>,
+        mut away: Vec<Away>,
+        cursor: Option<String>,
+        io: &mut Io<'_>,
+    ) -> NextStep {
+        let cut = self.search.cut(&mut providers, &mut away);
+        io.tell(UiEvent::Holders(providers));
+        if !away.is_empty() {
+            io.tell(UiEvent::Away(away));
+        }
+        match cursor {
+            Some(cursor) if self.search.left() > 0 => {
+                let limit = self.search.left().min(limits::QUERY_ENTRIES);
+                let query = Query { cursor: Some(cursor), limit, ..query };
+                NextStep::page(Some(Request::Find(Box::new(query))))
+            }
+            cursor => {
+                if cut || cursor.is_some() {
+                    io.tell(UiEvent::MoreFound);
+                }
+                NextStep::Done(if self.search.has_shown() { exit::DONE } else { exit::NOT_FOUND })
+            }
+        }
+    }
+
+    /// GET: the file has no provider yet. Searches again later; the user is told once.
+    pub(super) fn search_later(&mut self, target: DownloadTarget, is_told: bool, io: &mut Io<'_>) {
+        if !is_told {
+            io.tell(UiEvent::Stalled { name: target.called(), why: WaitReason::Nobody });
+        }
+        self.subscribe(&target, io);
+        let rest = if self.requests.is_subscribed { SEARCH_SUBSCRIBED } else { SEARCH_AGAIN };
+        let retry_at = Some(io.now + rest);
+        self.commands.running = Some(Running::Seek { target, cursor: None, sent: false, retry_at });
+    }
+
+    /// Subscribes to providers of the target, once a session.
+    fn subscribe(&mut self, target: &DownloadTarget, io: &mut Io<'_>) {
+        let asked = self.requests.is_subscribed || self.requests.has(&PendingRequest::Subscribe);
+        let Some(wanted) = target.selector().filter(|_| !asked) else { return };
+        let filter = match wanted {
+            Selector::Name(name) => SubscriptionFilter::Name(name),
+            Selector::Root(root) => SubscriptionFilter::Root(root),
+        };
+        self.ask_if_open(&Request::Subscribe(filter), PendingRequest::Subscribe, io);
+    }
+
+    /// The server has notified of a new provider: searches at once.
+    pub(super) fn provider_appeared(&mut self, io: &mut Io<'_>) {
+        if let Some(Running::Seek { retry_at: Some(at), sent: false, .. }) =
+            &mut self.commands.running
+        {
+            *at = io.now;
+            self.send_request(io);
+        }
+    }
+
+    /// Searches again for a file without a provider, when it is time.
+    pub(super) fn retry_search(&mut self, io: &mut Io<'_>) {
+        if !matches!(&self.commands.running, Some(Running::Seek { retry_at: Some(at), .. }) if *at <= io.now)
+        {
+            return;
+        }
+        self.server.want(io);
+        self.send_request(io);
+        if let Some(Running::Seek { sent: false, retry_at, .. }) = &mut self.commands.running {
+            // The server is away as well.
+            *retry_at = Some(io.now + SEARCH_AGAIN);
+        }
+    }
+
+    /// Asks the user for a content; a script gets an error that names the remedy.
+    pub(super) fn offer_choice(
+        &mut self,
+        target: DownloadTarget,
+        versions: Vec<crate::ui::event::Version>,
+        providers: Vec<Provider>,
+        io: &mut Io<'_>,
+    ) {
+        let Some(name) = target.name.clone() else {
+            debug_assert!(false, "a target without a name has one content");
+            return;
+        };
+        let roots = versions.iter().map(|version| version.root).collect();
+        io.tell(UiEvent::Choice { name: name.clone(), contents: versions });
+        if !self.config.chooses {
+            return self.fail(&Failure::Ambiguous(name), io);
+        }
+        self.commands.running = Some(Running::Choose { target, roots, providers });
+        io.tell(UiEvent::Prompt(Prompt::Choice));
+    }
+
+    /// Reads the answer to a choice.
+    fn choose(&mut self, line: &str, io: &mut Io<'_>) {
+        let Some(Running::Choose { target, roots, providers }) = self.commands.running.clone()
+        else {
+            debug_assert!(false, "a choice is open");
+            return;
+        };
+        let place = line.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        match place.and_then(|place| roots.get(place)) {
+            Some(root) => self.effects.push_back(Effect::Chosen { target, root: *root, providers }),
+            None if line.trim().is_empty() => self.fail(&Failure::Ambiguous(target.called()), io),
+            None => {
+                io.tell(UiEvent::Failed(Failure::Wrong("1, 2 ...")));
+                io.tell(UiEvent::Prompt(Prompt::Choice));
+            }
+        }
+    }
+
+    /// The command waits for JOIN_OK from now on.
+    pub(crate) fn await_join(&mut self) {
+        self.commands.running = Some(Running::Join);
+    }
+
+    /// The command waits for this download from now on.
+    pub(super) fn await_download(&mut self, id: u64) {
+        self.commands.running = Some(Running::Download(id));
+    }
+
+    /// Drops the command without an answer.
+    pub(crate) fn drop_command(&mut self, io: &mut Io<'_>) {
+        self.commands.running = None;
+        self.prompt(io);
+    }
+
+    /// JOIN_OK has come.
+    pub(crate) fn join_completed(&mut self, io: &mut Io<'_>) {
+        if self.commands.running == Some(Running::Join) {
+            self.done(io);
+        }
+    }
+
+    /// The index lists all downloads.
+    pub(crate) fn announce_completed(&mut self, io: &mut Io<'_>) {
+        if self.commands.running == Some(Running::Announce) {
+            self.done(io);
+        }
+    }
+
+    /// A download has ended. `is_announced`: the index lists all downloads.
+    pub(crate) fn download_ended(
+        &mut self,
+        id: u64,
+        failure: Option<&Failure>,
+        is_announced: bool,
+        io: &mut Io<'_>,
+    ) {
+        if self.commands.running != Some(Running::Download(id)) {
+            return;
+        }
+        match failure {
+            Some(failure) => self.finish(failure.code(), io),
+            // The next command may be a SEARCH that expects this peer as a provider.
+            None if !is_announced && self.server.is_open() => {
+                self.commands.running = Some(Running::Announce)
+            }
+            None => self.done(io),
+        }
+    }
+
+    /// A download waits for its source without a time limit: a script goes on meanwhile.
+    pub(crate) fn download_stalled(&mut self, id: u64, io: &mut Io<'_>) {
+        if !self.config.is_one_shot()
+            && !self.steps.answers(id)
+            && self.commands.running == Some(Running::Download(id))
+        {
+            self.done(io);
+        }
+    }
+
+    /// The download that the command waits for.
+    pub(crate) fn awaited_download(&self) -> Option<u64> {
+        match self.commands.running {
+            Some(Running::Download(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The verdict that a script has given before a requester asked.
+    pub(crate) fn take_verdict(&mut self) -> Option<bool> {
+        let Some(Running::Verdict(yes)) = self.commands.running else { return None };
+        self.commands.running = None;
+        Some(yes)
+    }
+
+    /// True while QUIT waits for downloads.
+    pub(crate) fn is_quitting(&self) -> bool {
+        self.commands.running == Some(Running::Quit) && !self.is_ending()
+    }
+
+    /// The exit code of a script.
+    pub(crate) fn exit_code(&self) -> i32 {
+        self.commands.exit_code()
+    }
+
+    /// The command has succeeded.
+    pub(crate) fn done(&mut self, io: &mut Io<'_>) {
+        if !self.step_done(io) {
+            self.finish(exit::DONE, io);
+        }
+    }
+
+    /// The command has failed: tells the user why.
+    pub(crate) fn fail(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        if self.step_failed(failure, io) {
+            return;
+        }
+        io.tell(UiEvent::Failed(failure.clone()));
+        self.finish(failure.code(), io);
+    }
+
+    /// Rejects a command before it has started.
+    pub(crate) fn reject(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        self.note_code(failure.code());
+        io.tell(UiEvent::Failed(failure.clone()));
+        self.prompt(io);
+    }
+
+    /// Tells the user an answer, after the date where the console shows it.
+    pub(crate) fn tell_answer(&self, event: UiEvent, io: &mut Io<'_>) {
+        if self.config.console.dates(&event) {
+            let date = (io.date)();
+            io.tell(UiEvent::At(date));
+        }
+        io.tell(event);
+    }
+
+    /// A script reports its worst failure by the exit code. Consoles are dialogues: a wrong answer is prompted for again,
+    /// and QUIT gives the code.
+    fn note_code(&mut self, code: i32) {
+        let is_script = !self.config.typed
+            && matches!(self.config.task, Task::Serve { .. })
+            && self.config.console == ConsoleProfile::Napster;
+        if is_script {
+            self.commands.note_code(code);
+        }
+    }
+
+    /// The command is over, with this exit code if it is the only one.
+    pub(super) fn finish(&mut self, code: i32, io: &mut Io<'_>) {
+        self.commands.running = None;
+        self.commands.step = None;
+        self.note_code(code);
+        self.effects.push_back(Effect::Finished(code));
+        self.prompt(io);
+    }
+}

@@ -1,0 +1,690 @@
+//! Requesters of a peer: their connections, and the uploads on them.
+
+mod hash_lists;
+mod piece_hash_on_demand;
+mod transfer_stats;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use crate::client::Client;
+use crate::client::effect::Effect;
+use crate::connection::inbound::{HandshakeParams, Inbound, InboundStep};
+use crate::download::manager::DownloadManager;
+use crate::index::pagination;
+use crate::limits;
+use crate::node::ConnId;
+use crate::node::conn_map::ConnMap;
+use crate::node::io::Io;
+use crate::node::stats::requests::{self, RequestStats};
+use crate::peer::config::UploadConfig;
+use crate::peer::have_subscribers::HaveSubscribers;
+use crate::peer::pending_hash_lists::PendingHashLists;
+use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
+use crate::peer::piece_service::transfer_stats::TransferStats;
+use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
+use crate::protocol::detect::ListenerProtocol;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::live_stats::{LiveStats, Transfer, TransferStage, Transfers};
+use crate::protocol::metric::Metric;
+use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::response::{Response, WaitingReason};
+use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::{Opened, Storage};
+use crate::ui::event::UiEvent;
+
+/// The components around the service.
+pub(super) struct ServiceCtx<'a, 'b> {
+    pub(super) storage: &'a mut Storage,
+    pub(super) downloads: &'a DownloadManager,
+    pub(super) effects: &'a mut VecDeque<Effect>,
+    /// The address of this peer in the index, or of its native port.
+    pub(super) own_address: SocketAddr,
+    pub(super) io: &'a mut Io<'b>,
+}
+
+/// A file that stays open for the next request.
+struct OpenedFile {
+    name: RelativeName,
+    wanted: Selector,
+    opened: Opened,
+    last_use: Instant,
+}
+
+/// The connection of a requester.
+struct InboundPeer {
+    inbound: Inbound,
+    /// The file of the last request: a download piece by piece opens it once.
+    opened: Option<OpenedFile>,
+    /// The requester sends no more, and may still read.
+    has_ended: bool,
+}
+
+/// Pages of the file list that ended lately, newest first: the number of the next file, and the last name before it.
+#[derive(Default)]
+struct PageEnds(VecDeque<(usize, RelativeName)>);
+
+impl PageEnds {
+    /// The name before the file of this number, if a page ended there.
+    fn name_before(&self, number: usize) -> Option<&RelativeName> {
+        self.0.iter().find(|(next, _)| *next == number).map(|(_, name)| name)
+    }
+
+    fn note(&mut self, next: usize, last: RelativeName) {
+        self.0.retain(|(number, _)| *number != next);
+        self.0.truncate(limits::LIST_MARKS - 1);
+        self.0.push_front((next, last));
+    }
+}
+
+/// Serves requesters.
+pub(super) struct PieceService {
+    params: HandshakeParams,
+    config: UploadConfig,
+    peers: ConnMap<InboundPeer>,
+    uploads: UploadQueue,
+    have_subscribers: HaveSubscribers,
+    on_demand: OnDemandHashes,
+    pending_lists: PendingHashLists,
+    pub(super) traffic: TransferStats,
+    requests: RequestStats,
+    page_ends: PageEnds,
+}
+
+impl PieceService {
+    pub(super) fn new(params: HandshakeParams, config: UploadConfig) -> PieceService {
+        PieceService {
+            params,
+            uploads: UploadQueue::new(config.accept, config.slots),
+            config,
+            peers: ConnMap::default(),
+            have_subscribers: HaveSubscribers::default(),
+            on_demand: OnDemandHashes::default(),
+            pending_lists: PendingHashLists::default(),
+            traffic: TransferStats::default(),
+            requests: RequestStats::default(),
+            page_ends: PageEnds::default(),
+        }
+    }
+
+    /// True while a requester waits for the user's consent.
+    pub(super) fn asks_consent(&self) -> bool {
+        self.uploads.has_question()
+    }
+
+    /// Uploads being sent.
+    pub(super) fn sending(&self) -> usize {
+        self.uploads.sending()
+    }
+
+    /// A requester has connected. False when the connection is gone already.
+    pub(super) fn accept(
+        &mut self,
+        id: ConnId,
+        protocol: ListenerProtocol,
+        io: &mut Io<'_>,
+    ) -> bool {
+        let (nonce, now) = (io.nonce(), io.now);
+        let Some(conn) = io.connection(id) else { return false };
+        let mut inbound = Inbound::new(self.params.clone(), protocol, conn.from, nonce, now);
+        if conn.turned_away {
+            inbound.turn_away();
+        }
+        conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
+        conn.max_header = limits::HEADER_BYTES + 1;
+        self.peers.insert(id, InboundPeer { inbound, opened: None, has_ended: false });
+        true
+    }
+
+    /// Bytes have come or gone: reads requests, and fills the send queue.
+    pub(super) fn serve(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        let now = ctx.io.now;
+        let most = ctx
+            .io
+            .connection(id)
+            .map_or(0, |conn| conn.send_queue.memory_waiting() + limits::SERVICE_RESPONSE_BYTES);
+        for _ in 0..limits::SERVICE_REQUESTS {
+            let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
+                return;
+            };
+            if conn.send_queue.memory_waiting() >= most {
+                break;
+            }
+            match peer.inbound.step(&mut conn.recv_buffer, &mut conn.send_queue, now) {
+                InboundStep::Wait => return self.settle(id, ctx),
+                InboundStep::Again => {}
+                InboundStep::Asked(request_id, request) => {
+                    self.requests.note(&request);
+                    self.answer(id, request_id, request, ctx);
+                }
+            }
+        }
+        self.send_more(id, ctx);
+        if let Some(conn) = ctx.io.connection(id) {
+            conn.reschedule = true;
+        }
+    }
+
+    /// No complete request is left: sets the timers, or closes the connection.
+    fn settle(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        self.send_more(id, ctx);
+        let now = ctx.io.now;
+        let waits = self.uploads.waiting_on(id).next().is_some()
+            || self.on_demand.waiting_on(id) > 0
+            || self.pending_lists.has(id);
+        let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
+            return;
+        };
+        let inbound = &mut peer.inbound;
+        conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
+        conn.wake_at = inbound.look_at();
+        // A requester that waits or receives a file may be silent: waiting and sending have timers of their own.
+        conn.idle_timeout = inbound.silence().filter(|_| !waits && inbound.sends() == 0);
+        // Requests before a protocol error, or before the end of the other side, are answered first.
+        let is_drained = peer.has_ended && inbound.sends() == 0 && !conn.send_queue.is_full();
+        if !waits && (inbound.is_over() || is_drained) {
+            inbound.speak_last(&mut conn.send_queue);
+            conn.finish();
+        }
+    }
+
+    /// The requester sends no more.
+    pub(super) fn remote_ended(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.has_ended = true;
+            peer.inbound.ends();
+            // An HTTP client that closes its connection in the queue no longer wants the file.
+            if peer.inbound.is_http()
+                && self.uploads.waiting_on(id).next().is_some()
+                && let Some(conn) = ctx.io.connection(id)
+            {
+                return conn.drop_now();
+            }
+        }
+        self.serve(id, ctx);
+    }
+
+    /// The connection is closed.
+    pub(super) fn closed(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        let Some(mut peer) = self.peers.remove(&id) else {
+            debug_assert!(false, "an inbound connection has a requester");
+            return;
+        };
+        peer.inbound.drop_sends();
+        self.have_subscribers.forget(id);
+        self.pending_lists.forget(id);
+        self.traffic.activity.forget(id);
+        let tickets = self.uploads.on(id).to_vec();
+        self.release(tickets, ctx);
+    }
+
+    fn answer(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        request: Request,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let answer = match request {
+            Request::Status { local } => self.status(id, local, ctx),
+            Request::Ping | Request::Moved(_) => Ok(Response::Pong),
+            Request::Live => self.listen_live(id, ctx),
+            Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
+            Request::Ls { cursor, .. } => self.own_files(cursor.as_deref(), ctx),
+            Request::Fetch(fetch) => return self.fetch(id, request_id, fetch, false, ctx),
+            Request::Prove(fetch) => return self.fetch(id, request_id, fetch, true, ctx),
+            Request::Pieces(fetch) => {
+                let now = ctx.io.now;
+                return self.hash_list(id, request_id, fetch, now, ctx);
+            }
+            Request::Have { root } => self.have(id, root, ctx),
+            Request::Wrong { root, piece } => {
+                ctx.storage.suspect(&root, piece);
+                Ok(Response::WrongOk)
+            }
+            Request::Cancel { fetch } => {
+                self.cancel(id, fetch, ctx);
+                Ok(Response::CancelOk)
+            }
+            _ => Err(ErrorReply::unsupported()),
+        };
+        let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
+            return;
+        };
+        match answer {
+            Ok(response) => peer.inbound.respond(request_id, &response, &mut conn.send_queue),
+            Err(error) => peer.inbound.respond_error(request_id, &error, &mut conn.send_queue),
+        }
+    }
+
+    /// The metrics of this peer.
+    fn status(
+        &self,
+        id: ConnId,
+        local: bool,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) -> Result<Response, ErrorReply> {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let from = ctx.io.connection(id).map_or(any, |conn| conn.from.ip());
+        requests::may_see(from, local, self.config.metrics_open)?;
+        let mut metrics = requests::of_loop(ctx.io.iteration_times);
+        metrics.push(Metric::now("connections", self.peers.len() as u64));
+        metrics.push(Metric::now("files", ctx.storage.len() as u64));
+        metrics.push(Metric::now("uploads", self.uploads.len() as u64));
+        metrics.push(Metric::now("downloads", ctx.downloads.ids().len() as u64));
+        metrics.extend(self.requests.figures());
+        metrics.extend((self.config.process)().metrics());
+        Ok(Response::Status(metrics))
+    }
+
+    fn own_files(
+        &mut self,
+        cursor: Option<&str>,
+        ctx: &ServiceCtx<'_, '_>,
+    ) -> Result<Response, ErrorReply> {
+        let page = pagination::files(
+            |start| {
+                let before = self.page_ends.name_before(start);
+                let skipped = if before.is_some() { 0 } else { start };
+                ctx.storage.files_from(before, skipped)
+            },
+            cursor,
+        )?;
+        if let (Some(next), Some(last)) =
+            (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last())
+        {
+            self.page_ends.note(next, last.name.clone());
+        }
+        Ok(Response::Files { peer: ctx.own_address, files: page.entries, cursor: page.cursor })
+    }
+
+    /// FETCH: admits the requester to a slot, to the queue, or to the user's consent. `prove`: send the piece hash as well.
+    fn fetch(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        fetch: Fetch,
+        prove: bool,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let open = peer.inbound.sends()
+            + self.uploads.waiting_on(id).count()
+            + self.on_demand.waiting_on(id);
+        if open >= limits::FETCHES {
+            let text = format!("at most {} FETCH at once on a link", limits::FETCHES);
+            return self.refuse(id, request_id, &ErrorReply::new(ErrorCode::Busy, text), ctx.io);
+        }
+        let Some(name) = shared_name(&fetch.wanted, ctx) else {
+            return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io);
+        };
+        let requester = peer.inbound.asker();
+        let has_time_limit = !peer.inbound.can_wait();
+        let opened = match self.open(id, &name, &fetch, ctx) {
+            Ok(opened) => opened,
+            Err(error) => return self.refuse(id, request_id, &error, ctx.io),
+        };
+        let is_free = self.peers.get(&id).is_some_and(|peer| {
+            peer.inbound.answers_by_head(opened.size, opened.tag, opened.source.modified())
+        });
+        if ctx.storage.entry(&name).is_some_and(|entry| entry.root.is_none()) {
+            ctx.storage.prioritize(&name);
+        }
+        log::debug!("{requester} FETCH {name} from {}", fetch.from);
+        let request = UploadRequest {
+            conn: id,
+            id: request_id,
+            fetch,
+            name: name.clone(),
+            requester,
+            has_time_limit,
+            is_free,
+        };
+        let (ticket, admission) = self.uploads.admit(request, ctx.io.now);
+        if prove && self.uploads.get(ticket).is_some() {
+            self.on_demand.want(ticket);
+        }
+        match admission {
+            Admission::Refuse => self.refuse(id, request_id, &not_allowed(), ctx.io),
+            Admission::Busy => {
+                let text = "too many wait for this person's answer";
+                self.refuse(id, request_id, &ErrorReply::new(ErrorCode::Busy, text), ctx.io)
+            }
+            Admission::Send => self.send(ticket, ctx),
+            Admission::Queue(place) => {
+                self.tell_waiting(ticket, WaitingReason::Slot { place }, ctx)
+            }
+            Admission::AskConsent(is_first) => {
+                self.tell_waiting(ticket, WaitingReason::Consent, ctx);
+                if is_first {
+                    ctx.io.tell(UiEvent::Consent { who: requester, name });
+                    ctx.effects.push_back(Effect::ConsentAsked);
+                }
+            }
+        }
+    }
+
+    /// A file is gone from the share: closes it.
+    pub(super) fn close_file(&mut self, name: &RelativeName) {
+        for peer in self.peers.values_mut() {
+            peer.opened.take_if(|file| file.name == *name);
+        }
+    }
+
+    /// Closes files without a recent request: an open file keeps its disk from being unmounted.
+    pub(super) fn close_idle_files(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.opened
+                .take_if(|file| now.saturating_duration_since(file.last_use) >= limits::KEPT_OPEN);
+        }
+    }
+
+    /// Opens a file, or takes the open file of the last request.
+    fn open(
+        &mut self,
+        id: ConnId,
+        name: &RelativeName,
+        fetch: &Fetch,
+        ctx: &ServiceCtx<'_, '_>,
+    ) -> Result<Opened, ErrorReply> {
+        let kept = self.peers.get_mut(&id).and_then(|peer| peer.opened.as_mut());
+        if let Some(kept) = kept
+            && (&kept.name, &kept.wanted) == (name, &fetch.wanted)
+            && kept.opened.source.is_same()
+        {
+            kept.last_use = ctx.io.now;
+            return Ok(kept.opened.clone());
+        }
+        let opened = hash_lists::open_selected(name, fetch, ctx)?;
+        // The pieces of a download change: open it each time.
+        let is_download =
+            matches!(&fetch.wanted, Selector::Root(root) if ctx.storage.named(root).is_none());
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| !is_download) {
+            peer.opened = Some(OpenedFile {
+                name: name.clone(),
+                wanted: fetch.wanted.clone(),
+                opened: opened.clone(),
+                last_use: ctx.io.now,
+            });
+        }
+        Ok(opened)
+    }
+
+    /// The user has answered the first consent question.
+    pub(super) fn answer_consent(&mut self, yes: bool, ctx: &mut ServiceCtx<'_, '_>) {
+        let Some(admissions) = self.uploads.answer_consent(yes, ctx.io.now) else {
+            debug_assert!(false, "a question is open");
+            return;
+        };
+        for (ticket, admission) in admissions {
+            match admission {
+                Admission::Send => self.send(ticket, ctx),
+                Admission::Queue(place) => {
+                    self.tell_waiting(ticket, WaitingReason::Slot { place }, ctx)
+                }
+                _ => self.reject(ticket, &not_allowed(), ctx),
+            }
+        }
+    }
+
+    /// Fires the timers.
+    pub(super) fn on_deadline(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
+        self.notify_subscribers(ctx);
+        self.expire_uploads(ctx);
+        self.hash_on_demand(ctx);
+    }
+
+    /// The earliest timer.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let timers = [
+            self.have_subscribers.deadline(),
+            self.on_demand.deadline(now),
+            self.uploads.deadline(),
+        ];
+        timers.into_iter().flatten().min()
+    }
+
+    fn expire_uploads(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
+        for (ticket, waits_for_consent) in self.uploads.expired(ctx.io.now) {
+            let error = if waits_for_consent {
+                if let Some(upload) = self.uploads.get(ticket) {
+                    ctx.io.tell(UiEvent::ConsentExpired(upload.name.clone()));
+                }
+                ErrorReply::new(ErrorCode::Refused, "nobody answered")
+            } else {
+                ErrorReply::new(ErrorCode::Busy, "all upload slots are taken")
+            };
+            self.reject(ticket, &error, ctx);
+        }
+    }
+
+    /// Sends an upload.
+    fn send(&mut self, ticket: u64, ctx: &mut ServiceCtx<'_, '_>) {
+        let over = self.begin_to_send(ticket, ctx);
+        self.release(over, ctx);
+    }
+
+    /// Begins to send an upload, and returns the uploads that are over with it.
+    fn begin_to_send(&mut self, ticket: u64, ctx: &mut ServiceCtx<'_, '_>) -> Vec<u64> {
+        let Some(upload) = self.uploads.get(ticket).cloned() else { return Vec::new() };
+        let (name, fetch) = (upload.name, upload.fetch);
+        let prepared = self.open(upload.conn, &name, &fetch, ctx).and_then(|opened| {
+            if fetch.tag.is_some_and(|tag| tag != opened.tag) {
+                return Err(changed());
+            }
+            let range = ByteRange::within(fetch.from, fetch.length, opened.size)
+                .ok_or_else(|| ErrorReply::new(ErrorCode::Range, "the file ends before that"))?;
+            if !hash_lists::is_here(&fetch.wanted, range, ctx) {
+                return Err(ErrorReply::new(ErrorCode::Range, "not here yet"));
+            }
+            Ok((opened, range))
+        });
+        let (opened, range) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.refuse(upload.conn, upload.id, &error, ctx.io);
+                return vec![ticket];
+            }
+        };
+        let Ok(hash) = self.on_demand.piece_hash((ticket, upload.conn), &name, &opened, range, ctx)
+        else {
+            return Vec::new();
+        };
+        if let (Some(peer), Some(conn)) =
+            (self.peers.get_mut(&upload.conn), ctx.io.connection(upload.conn))
+        {
+            peer.inbound.send(ticket, upload.id, &name, opened, range, &mut conn.send_queue);
+            if let Some(hash) = hash {
+                peer.inbound.promise(hash);
+            }
+        }
+        self.fill(upload.conn, ctx.io)
+    }
+
+    /// Fills the send queue of a connection, and lets others begin once an upload is over.
+    fn send_more(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        let over = self.fill(id, ctx.io);
+        self.release(over, ctx);
+    }
+
+    /// Fills the send queue of a connection, and returns the uploads that are over.
+    fn fill(&mut self, id: ConnId, io: &mut Io<'_>) -> Vec<u64> {
+        let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), io.connection(id)) else {
+            return Vec::new();
+        };
+        let over = peer.inbound.feed(&mut conn.send_queue);
+        self.traffic.count_sent(id, io);
+        over
+    }
+
+    /// Frees the slots of uploads that are over, and begins the next uploads.
+    fn release(&mut self, mut over: Vec<u64>, ctx: &mut ServiceCtx<'_, '_>) {
+        let mut begin = VecDeque::new();
+        loop {
+            for ticket in over {
+                if let Some(upload) = self.uploads.get(ticket) {
+                    self.on_demand.forget(upload.conn, ticket);
+                }
+                begin.extend(self.uploads.over(ticket));
+            }
+            let Some(ticket) = begin.pop_front() else { break };
+            over = self.begin_to_send(ticket, ctx);
+        }
+        for (ticket, place) in self.uploads.moved() {
+            self.tell_waiting(ticket, WaitingReason::Slot { place }, ctx);
+        }
+    }
+
+    /// CANCEL: of an upload that waits, of a hash list, of an on-demand hash, or of an upload being sent.
+    fn cancel(&mut self, id: ConnId, fetch: u64, ctx: &mut ServiceCtx<'_, '_>) {
+        let cancelled = ErrorReply::new(ErrorCode::Cancelled, "as asked");
+        let is_same =
+            |ticket: &u64| self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
+        let waiting = self.uploads.waiting_on(id).find(is_same);
+        if let Some(ticket) = waiting {
+            return self.reject(ticket, &cancelled, ctx);
+        }
+        if self.pending_lists.cancel(id, fetch) {
+            return self.refuse(id, Some(fetch), &cancelled, ctx.io);
+        }
+        let hashed = |ticket: &u64| self.on_demand.holds(id, *ticket) && is_same(ticket);
+        if let Some(ticket) = self.uploads.on(id).iter().copied().find(hashed) {
+            return self.reject(ticket, &cancelled, ctx);
+        }
+        let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
+            return;
+        };
+        if let Some(ticket) = peer.inbound.cancel(fetch, &mut conn.send_queue) {
+            self.release(vec![ticket], ctx);
+        }
+    }
+
+    /// Answers an upload with an error, and removes the upload.
+    fn reject(&mut self, ticket: u64, error: &ErrorReply, ctx: &mut ServiceCtx<'_, '_>) {
+        if let Some(upload) = self.uploads.get(ticket) {
+            let (conn, id) = (upload.conn, upload.id);
+            self.refuse(conn, id, error, ctx.io);
+        }
+        self.release(vec![ticket], ctx);
+    }
+
+    /// Answers a request with an error.
+    fn refuse(&mut self, id: ConnId, request_id: Option<u64>, error: &ErrorReply, io: &mut Io<'_>) {
+        if let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), io.connection(id)) {
+            peer.inbound.respond_error(request_id, error, &mut conn.send_queue);
+            conn.reschedule = true;
+        }
+    }
+
+    fn tell_waiting(&mut self, ticket: u64, reason: WaitingReason, ctx: &mut ServiceCtx<'_, '_>) {
+        let Some(upload) = self.uploads.get(ticket) else { return };
+        let (conn, id) = (upload.conn, upload.id);
+        let opened = self.peers.get(&conn).and_then(|peer| peer.opened.as_ref());
+        let size = opened
+            .map(|file| file.opened.size)
+            .or_else(|| ctx.storage.entry(&upload.name).and_then(|entry| entry.size));
+        if let (Some(peer), Some(conn)) = (self.peers.get_mut(&conn), ctx.io.connection(conn))
+            // Backpressure: a requester that reads no answers gets no more places in the queue.
+            && !(conn.send_queue.is_full() && peer.inbound.can_wait())
+        {
+            peer.inbound.waiting(id, reason, size, &mut conn.send_queue);
+        }
+    }
+
+    /// LIVE: subscribes a connection to statistics.
+    fn listen_live(
+        &mut self,
+        id: ConnId,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) -> Result<Response, ErrorReply> {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let from = ctx.io.connection(id).map_or(any, |conn| conn.from.ip().to_canonical());
+        let live = self.traffic.activity.listen(id, from)?;
+        Ok(live_response(live, ctx.storage))
+    }
+
+    /// Reports transfers: to the server, and to connections subscribed to statistics. Called after each event.
+    pub(super) fn report_traffic(
+        &mut self,
+        client: &mut Client,
+        downloads: &DownloadManager,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) {
+        let counts = (self.uploads.sending() as u64, downloads.count() as u64);
+        let is_due = self.traffic.advance(counts, io.now);
+        let listeners = self.traffic.ready_listeners(io);
+        if counts.0 > 0 && (is_due || !listeners.is_empty()) {
+            // An upload of one large file is otherwise counted at its end.
+            for id in self.uploads.sending_conns().collect::<Vec<_>>() {
+                self.traffic.count_sent(id, io);
+            }
+        }
+        for id in listeners {
+            let response = live_response(self.traffic.activity.news(id), storage);
+            if let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), io.connection(id)) {
+                peer.inbound.respond(None, &response, &mut conn.send_queue);
+            }
+        }
+        if is_due {
+            self.traffic.report_to_server(counts, client, io);
+        }
+    }
+
+    /// TRANSFERS: a list for the user of this host, counts for all others.
+    fn transfers(&self, id: ConnId, local: bool, ctx: &mut ServiceCtx<'_, '_>) -> Response {
+        let is_own = local
+            && ctx
+                .io
+                .connection(id)
+                .is_some_and(|conn| conn.from.ip().to_canonical().is_loopback());
+        let shown = is_own.then(|| self.list_transfers(ctx));
+        let (uploads, downloads) = (self.uploads.sending() as u64, ctx.downloads.count() as u64);
+        Response::Transfers(Transfers { uploads, downloads, shown })
+    }
+
+    fn list_transfers(&self, ctx: &mut ServiceCtx<'_, '_>) -> Vec<Transfer> {
+        let mut all = Vec::new();
+        for (ticket, upload, stage) in self.uploads.under_way().take(limits::SHOWN_TRANSFERS) {
+            let queue = ctx.io.connection(upload.conn).map(|conn| &conn.send_queue);
+            let progress = self
+                .peers
+                .get(&upload.conn)
+                .zip(queue)
+                .and_then(|(peer, queue)| peer.inbound.progress(ticket, queue));
+            let (done, size) = progress.map_or((0, None), |(done, size)| (done, Some(size)));
+            let (name, to) = (upload.name.clone(), Some(upload.requester));
+            all.push(Transfer { name, stage, to, done, size });
+        }
+        for (name, done, size, waits) in ctx.downloads.under_way().take(limits::SHOWN_TRANSFERS) {
+            let stage = if waits { TransferStage::Waiting } else { TransferStage::Moving };
+            all.push(Transfer { name: name.clone(), stage, to: None, done, size });
+        }
+        all
+    }
+}
+
+fn live_response(live: LiveStats, storage: &Storage) -> Response {
+    Response::Live(Box::new(LiveStats { files: storage.len() as u64, ..live }))
+}
+
+/// The name of a selected file: of the share, or of a download whose pieces are served.
+fn shared_name(wanted: &Selector, ctx: &ServiceCtx<'_, '_>) -> Option<RelativeName> {
+    match wanted {
+        Selector::Name(name) => Some(name.clone()),
+        Selector::Root(root) => ctx
+            .storage
+            .named(root)
+            .or_else(|| ctx.downloads.serving(root).map(|(name, _)| ctx.storage.kept_as(name))),
+    }
+}
+
+fn not_allowed() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Refused, "this peer does not give it")
+}
+
+fn changed() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect")
+}
