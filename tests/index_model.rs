@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cardume::index::{About, Index, PeerId, Viewer};
+use cardume::index::{About, Index, PeerId, Reach, Viewer};
 use cardume::limits;
 use cardume::protocol::request::FileEntry;
 use cardume::protocol::response::Provider;
@@ -15,7 +15,7 @@ use cardume::protocol::types::relative_path::RelativeName;
 use proptest::prelude::*;
 use proptest::sample::{Index as Any, select};
 
-const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), profile: None };
+const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
 const USERS: [&str; 3] = ["ana", "bia", "caio"];
 const WORDS: [&str; 10] =
     ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];

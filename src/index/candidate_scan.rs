@@ -10,45 +10,45 @@ use roaring::bitmap::{IntoIter, Iter};
 use crate::index::matcher::{FuzzyPattern, Pattern, Text, Words, fold_text};
 use crate::index::trigrams::{BLOCK, STEP, Trigrams, members, spend};
 
-/// Bitmaps that are cut with each other: a text that has the rarest eight runs of a query nearly always has the others.
+/// Bitmaps to intersect: a text with the rarest eight trigrams of a query nearly always has the
+/// others.
 const CUTS: usize = 8;
-/// Blocks that are quicker looked at than cut once more.
+/// Number of blocks below which reading them is cheaper than one more intersection.
 const FEW: u64 = 16;
-/// Blocks in which the runs of a text with errors are counted at once.
+/// Blocks of a fuzzy search that are counted at once.
 const RANGE: u32 = 4_096;
-/// Lists besides the first ones in which the blocks of a text with errors are looked for: a block that has so many runs too nearly always has the others.
+/// Further bitmaps to check in a fuzzy search: a block with so many trigrams nearly always has the
+/// others.
 const VERIFIED: usize = 16;
-/// What it costs to look for one block in a bitmap, in bytes of text.
+/// Cost of a look-up in a bitmap, in bytes of text.
 const CONTAINS: usize = 16;
 
-/// Where a walk has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanStep {
-    /// This text is found, and this is its rank.
+    /// Number of a matching text, and its rank.
     Match(u32, u32),
-    /// The effort is spent; this is where to go on.
+    /// The budget is spent; continue at this text.
     Pause(u32),
-    /// There is no other.
     End,
 }
 
-/// A search that is under way.
+/// A scan in progress.
 pub struct CandidateScan<'a> {
     pattern: &'a Pattern,
     grams: &'a Trigrams,
     indexed: Indexed<'a>,
     marked: Peekable<btree_map::Range<'a, u32, Vec<Box<str>>>>,
     from: u32,
-    /// The block that is looked at.
+    /// The current block.
     block: u32,
-    /// Its texts that were not looked at yet.
+    /// Texts of the block that are not read yet.
     left: u8,
-    /// A text was looked at, or a block without any: it may pause.
+    /// A text was read, or an empty block passed: the scan may pause.
     moved: bool,
     folded: String,
 }
 
-/// The blocks that may have a text that matches, by their bits.
+/// Candidate blocks.
 enum Indexed<'a> {
     All(Range<u32>),
     One(Peekable<Iter<'a>>),
@@ -56,31 +56,30 @@ enum Indexed<'a> {
     Near(FuzzyScan<'a>),
 }
 
-/// The blocks that have enough of many runs.
+/// Blocks with enough of many trigrams.
 struct FuzzyScan<'a> {
-    /// The bitmaps of the runs, short ones first.
+    /// Bitmaps of the trigrams, short ones first.
     lists: Vec<&'a RoaringBitmap>,
     need: usize,
-    /// Where counting goes on.
+    /// Next block to count.
     at: u32,
     end: u32,
     counts: Vec<u16>,
-    /// A range was counted: it may pause.
+    /// A range was counted: the scan may pause.
     counted: bool,
-    /// Blocks that were found and not taken yet, the last ones first.
+    /// Blocks found and not taken yet, in descending order.
     ready: Vec<u32>,
 }
 
-/// What comes next.
 enum Next {
     Block(u32),
-    /// Nothing below this one, and the effort is spent.
+    /// No block below this one, and the budget is spent.
     Pause(u32),
     End,
 }
 
 impl<'a> CandidateScan<'a> {
-    /// A walk over the texts from number `from` on.
+    /// A scan of the texts from number `from` on.
     pub fn new(
         grams: &'a Trigrams,
         pattern: &'a Pattern,
@@ -106,7 +105,7 @@ impl<'a> CandidateScan<'a> {
         }
     }
 
-    /// Goes on to the next text that is found, as far as `effort`, in bytes of text, allows. Every walk comes forward.
+    /// Advance to the next match within `effort`, in bytes of text. Every scan makes progress.
     pub fn step<'t, T: Text + ?Sized + 't>(
         &mut self,
         effort: &mut usize,
@@ -146,7 +145,7 @@ impl<'a> CandidateScan<'a> {
         }
     }
 
-    /// The next block that may have a text that matches: by its bits, or because its bits don't tell yet.
+    /// The next block that may have a match: by its trigrams, or because it is marked.
     fn next_block(&mut self, effort: &mut usize) -> Next {
         let marked = self.marked.peek().map(|(block, _)| **block);
         let next = match (self.indexed.peek(effort), marked) {
@@ -169,7 +168,8 @@ impl<'a> CandidateScan<'a> {
     }
 }
 
-/// The blocks from `from` on that have the rarest runs of some words; all of them when the words are too short to have any.
+/// Blocks from `from` on with the rarest trigrams of some words; all blocks if the words are too
+/// short.
 fn cut<'a>(grams: &'a Trigrams, words: &Words, from: u32, effort: &mut usize) -> Indexed<'a> {
     let mut wanted = Vec::new();
     for word in words.wanted() {
@@ -179,7 +179,7 @@ fn cut<'a>(grams: &'a Trigrams, words: &Words, from: u32, effort: &mut usize) ->
     wanted.dedup();
     let found: Option<Vec<&RoaringBitmap>> =
         wanted.iter().map(|number| grams.posting(*number)).collect();
-    // A run that no block has.
+    // A trigram without blocks.
     let Some(mut found) = found else { return Indexed::All(0..0) };
     found.sort_by_cached_key(|blocks| blocks.len());
     let (first, second, others) = match found[..] {
@@ -205,7 +205,7 @@ fn cut<'a>(grams: &'a Trigrams, words: &Words, from: u32, effort: &mut usize) ->
     Indexed::Cut(Box::new(blocks.peekable()))
 }
 
-/// What it costs to cut a bitmap with another.
+/// Cost of an intersection.
 fn cost(blocks: &RoaringBitmap) -> usize {
     usize::try_from(blocks.len() / 32).unwrap_or(usize::MAX)
 }
@@ -238,12 +238,13 @@ impl<'a> FuzzyScan<'a> {
         for run in runs {
             grams.runs(run, &mut numbers);
         }
-        // Runs that share a number count as often as they are: what is found may be too much and never too little.
+        // Colliding trigrams count separately, which may add candidates but loses none.
         let mut lists: Vec<&RoaringBitmap> =
             numbers.iter().filter_map(|number| grams.posting(*number)).collect();
         lists.sort_by_cached_key(|blocks| blocks.len());
         let end = if lists.len() < need { from } else { grams.blocks() };
-        // Whatever has enough of all lists has one of the shortest `first` of them, and `extra + 1` of the shortest `first + extra`: the longest are left out.
+        // A block in enough bitmaps is in one of the shortest `first`, and in `extra + 1` of the
+        // shortest `first + extra`. The longest bitmaps are left out.
         let first = (lists.len() + 1).saturating_sub(need);
         let extra = need.saturating_sub(1).min(VERIFIED);
         lists.truncate(first + extra);
@@ -273,13 +274,13 @@ impl<'a> FuzzyScan<'a> {
         self.ready.last().map_or(Next::End, |block| Next::Block(*block))
     }
 
-    /// Looks for the blocks of the next range.
+    /// Count the next range.
     fn count(&mut self, effort: &mut usize) {
         let range = self.at..self.end.min(self.at + RANGE);
         self.at = range.end;
         self.counts.fill(0);
         let mut spent = RANGE as usize / 16;
-        // Whatever has enough of all lists is on one of the first.
+        // A block with enough trigrams is in one of the first bitmaps.
         let (first, others) = self.lists.split_at(self.lists.len() + 1 - self.need);
         let mut touched = Vec::new();
         for list in first {

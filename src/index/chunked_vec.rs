@@ -1,25 +1,22 @@
-//! A vector of chunks: growth moves nothing, so that no iteration is long, and no half of it is unused.
+//! A vector of chunks: growth moves no entries and at most one chunk has unused room.
 
-/// Entries of a chunk; the first one grows up to it as every list does, so that short lists are small.
+/// Entries of a chunk. The first grows like a `Vec`, so that short vectors are small.
 const CHUNK: usize = 1_024;
 
-/// A list of many.
+/// A vector that grows without a copy.
 pub struct ChunkedVec<T> {
     chunks: Vec<Vec<T>>,
 }
 
 impl<T> ChunkedVec<T> {
-    /// An empty one.
     pub fn new() -> ChunkedVec<T> {
         ChunkedVec { chunks: Vec::new() }
     }
 
-    /// How many.
     pub fn len(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
-    /// Adds one at the end.
     pub fn push(&mut self, entry: T) {
         match self.chunks.last_mut() {
             Some(last) if last.len() < CHUNK => last.push(entry),
@@ -32,17 +29,15 @@ impl<T> ChunkedVec<T> {
         }
     }
 
-    /// Number `at`.
     pub fn get(&self, at: usize) -> Option<&T> {
         self.chunks.get(at / CHUNK)?.get(at % CHUNK)
     }
 
-    /// Number `at`, to be changed.
     pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
     }
 
-    /// Takes number `at` out; the last one takes its place.
+    /// Remove an entry; the last takes its place.
     pub fn swap_remove(&mut self, at: usize) -> Option<T> {
         if at >= self.len() {
             return None;
@@ -57,19 +52,19 @@ impl<T> ChunkedVec<T> {
         }
     }
 
-    /// All from number `start` on.
+    /// All entries from `start` on.
     pub fn from(&self, start: usize) -> impl Iterator<Item = &T> {
         (start..self.len()).filter_map(|at| self.get(at))
     }
 
-    /// Gives back the room of its last chunk.
+    /// Free the unused room of the last chunk.
     pub fn shrink(&mut self) {
         if let Some(last) = self.chunks.last_mut() {
             last.shrink_to_fit();
         }
     }
 
-    /// How much memory it takes, beside what its entries hold.
+    /// Bytes taken, without allocations of entries.
     pub fn memory(&self) -> usize {
         let (first, last) = (
             self.chunks.first().map_or(0, Vec::capacity),

@@ -11,10 +11,10 @@ use crate::index::{PeerId, number};
 use crate::protocol::types::account::Description;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// What a description takes beside its entry: its text, its name, and its place in an ordered set that is between half and wholly full.
+/// Bytes of a description besides its slab entry: its text, its name, and a tree entry.
 const TOLD: usize = 192;
 
-/// What is said of a file of one member.
+/// Description of a file of one peer.
 pub(super) struct StoredDescription {
     pub(super) key: KeyId,
     name: RelativeName,
@@ -27,12 +27,12 @@ impl Text for StoredDescription {
     }
 }
 
-/// What is said of files, found by their member and name, and by words.
+/// Descriptions by peer and name, and by words.
 pub(super) struct Descriptions {
     entries: Slab<StoredDescription>,
     by_file: BTreeMap<(PeerId, KeyId), u32>,
     words: Trigrams,
-    /// What the texts and the names beside them take.
+    /// Bytes of texts and names.
     bytes: usize,
 }
 
@@ -51,20 +51,17 @@ impl Descriptions {
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Description> {
-        self.told(id).map(|told| &told.text)
+        self.description(id).map(|description| &description.text)
     }
 
-    /// What is said, with what it is said of.
-    pub(super) fn told(&self, id: u32) -> Option<&StoredDescription> {
+    pub(super) fn description(&self, id: u32) -> Option<&StoredDescription> {
         self.entries.get(id as usize)
     }
 
-    /// All of it by its words.
     pub(super) fn words(&self) -> &Trigrams {
         &self.words
     }
 
-    /// How much memory it takes: what its words take, and the rest by its count.
     pub(super) fn memory(&self) -> usize {
         self.words.memory()
             + self.entries.capacity() * size_of::<StoredDescription>()
@@ -76,39 +73,38 @@ impl Descriptions {
         self.words.is_built()
     }
 
-    /// As [`Trigrams::build`].
     pub(super) fn build(&mut self, effort: &mut usize) -> bool {
         self.words.build(effort, |id| self.entries.get(id as usize))
     }
 
-    pub(super) fn find(&self, who: PeerId, claim: KeyId) -> Option<u32> {
-        self.by_file.get(&(who, claim)).copied()
+    pub(super) fn find(&self, peer: PeerId, name_key: KeyId) -> Option<u32> {
+        self.by_file.get(&(peer, name_key)).copied()
     }
 
     pub(super) fn set(
         &mut self,
-        who: PeerId,
-        claim: KeyId,
+        peer: PeerId,
+        name_key: KeyId,
         name: &RelativeName,
         text: &Description,
     ) {
-        self.remove(who, claim);
+        self.remove(peer, name_key);
         self.bytes += name.len() + text.len();
         let id = number(self.entries.insert(StoredDescription {
-            key: claim,
+            key: name_key,
             name: name.clone(),
             text: text.clone(),
         }));
-        self.by_file.insert((who, claim), id);
+        self.by_file.insert((peer, name_key), id);
         self.words.add(id);
     }
 
-    pub(super) fn remove(&mut self, who: PeerId, claim: KeyId) {
-        if let Some(id) = self.by_file.remove(&(who, claim))
-            && let Some(told) = self.entries.try_remove(id as usize)
+    pub(super) fn remove(&mut self, peer: PeerId, name_key: KeyId) {
+        if let Some(id) = self.by_file.remove(&(peer, name_key))
+            && let Some(description) = self.entries.try_remove(id as usize)
         {
-            self.bytes = self.bytes.saturating_sub(told.name.len() + told.text.len());
-            self.words.remove(id, &told);
+            self.bytes -= description.name.len() + description.text.len();
+            self.words.remove(id, &description);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The most frequent response without a detour: the first page of providers of a name, read straight from the postings.
+//! Fast path of the most frequent request: the first page of providers of a name, without a copy.
 
 use crate::index::pagination::{PageBudget, QUIC};
 use crate::index::postings::Posting;
@@ -7,27 +7,27 @@ use crate::limits;
 use crate::protocol::response::{FileRef, ProviderRef};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// All who have a name, where one answer holds them.
+/// All providers of a name, if they fit one page.
 pub struct FirstPage<'a> {
     index: &'a Index,
     name: &'a RelativeName,
-    /// Those who can be reached.
+    /// Files of reachable peers.
     postings: &'a [Posting],
-    /// Whose turn it is to be the first.
+    /// Position of the first provider of this rotation.
     first: usize,
 }
 
 impl Index {
-    /// All who have the file of this exact name and can be reached by an asker of the native protocol, as [`Index::search`] would name them; `None` where one
-    /// page does not hold them, and then nobody's turn has come.
+    /// The providers of exactly this name, as [`Index::search`] lists them. `None` if they exceed
+    /// one page or some users are away; then the rotation has not advanced.
     pub fn first_page<'a>(
         &'a mut self,
         name: &'a RelativeName,
-        asker: &Viewer,
+        viewer: &Viewer,
     ) -> Option<FirstPage<'a>> {
-        let mut shares = std::mem::take(&mut self.few);
-        let fits = self.reachable(name, asker, &mut shares);
-        self.few = shares;
+        let mut postings = std::mem::take(&mut self.few);
+        let fits = self.reachable(name, viewer, &mut postings);
+        self.few = postings;
         if !fits {
             return None;
         }
@@ -37,71 +37,75 @@ impl Index {
         Some(FirstPage { index, name, postings: &index.few, first })
     }
 
-    /// Notes who has this name and can be reached. False when they are too many, or too much is said of them, for one page.
-    fn reachable(&self, name: &RelativeName, asker: &Viewer, shares: &mut Vec<Posting>) -> bool {
-        shares.clear();
+    /// Collect the files of reachable peers. False if [`Index::search`] has to answer.
+    fn reachable(&self, name: &RelativeName, viewer: &Viewer, postings: &mut Vec<Posting>) -> bool {
+        postings.clear();
         let Some(id) = self.names.find(name) else { return true };
-        if !self.names.few(id, limits::HOLDERS, shares) {
+        if !self.names.few(id, limits::HOLDERS, postings) {
             return false;
         }
-        // Each of them is far from the others in memory: looked at by themselves, they are fetched side by side.
-        let (mut room, mut fits) = (PageBudget::for_holders(), true);
-        shares.retain(|share| {
-            let Some((member, owned)) = self.share(*share) else { return false };
-            if asker.reaches(member).is_none() {
-                // Who is away is named by the usual way.
-                fits &= self.who_is_away(share.who(), member).is_none();
+        // Records are far apart in memory. A loop that only touches them lets the loads overlap.
+        let (mut budget, mut fits) = (PageBudget::for_providers(), true);
+        postings.retain(|posting| {
+            let Some((record, file)) = self.posting(*posting) else { return false };
+            if viewer.reaches(record).is_none() {
+                // The general path lists users that are away.
+                fits &= self.away_user(posting.peer_id(), record).is_none();
                 return false;
             }
-            let user = member.user().map_or(0, |user| user.len());
-            let quic = member.quic().map_or(0, |_| QUIC);
-            fits &=
-                room.takes(name.len() + self.said(*share, owned).map_or(0, str::len) + user + quic);
-            std::hint::black_box(owned.size);
+            let user = record.user().map_or(0, |user| user.len());
+            let quic = record.quic().map_or(0, |_| QUIC);
+            fits &= budget
+                .takes(name.len() + self.said(*posting, file).map_or(0, str::len) + user + quic);
+            std::hint::black_box(file.size);
             true
         });
         fits
     }
 
-    fn share(&self, share: Posting) -> Option<(&PeerRecord, &FileRecord)> {
-        let member = self.peers.get(share.member as usize)?;
-        Some((member, member.files.get(share.own as usize)?))
+    fn posting(&self, posting: Posting) -> Option<(&PeerRecord, &FileRecord)> {
+        let record = self.peers.get(posting.peer as usize)?;
+        Some((record, record.files.get(posting.file_index as usize)?))
     }
 
-    fn said(&self, share: Posting, owned: &FileRecord) -> Option<&str> {
+    fn said(&self, posting: Posting, file: &FileRecord) -> Option<&str> {
         if self.descriptions.is_empty() {
             None
         } else {
-            self.description(share.who(), owned.name).map(|text| &**text)
+            self.description(posting.peer_id(), file.name).map(|text| &**text)
         }
     }
 
-    fn holder_ref<'a>(&'a self, share: Posting, name: &'a RelativeName) -> Option<ProviderRef<'a>> {
-        let (member, owned) = self.share(share)?;
+    fn provider_ref<'a>(
+        &'a self,
+        posting: Posting,
+        name: &'a RelativeName,
+    ) -> Option<ProviderRef<'a>> {
+        let (record, file) = self.posting(posting)?;
         let held = FileRef {
             name,
-            size: owned.size(),
-            root: self.root_of(owned),
-            partial: owned.partial(),
-            description: self.said(share, owned),
-            user: member.user().map(|user| &**user),
-            speaks: member.speaks(),
+            size: file.size(),
+            root: self.root_of(file),
+            partial: file.partial(),
+            description: self.said(posting, file),
+            user: record.user().map(|user| &**user),
+            speaks: record.speaks(),
         };
         Some(ProviderRef {
-            peer: &member.address,
-            formatted: member.formatted.bytes(),
+            peer: &record.address,
+            formatted: record.formatted.bytes(),
             file: held,
-            quic: member.quic(),
+            quic: record.quic(),
         })
     }
 }
 
 impl<'a> FirstPage<'a> {
-    /// Them, the one whose turn it is before the others.
-    pub fn holders(&self) -> impl Iterator<Item = ProviderRef<'a>> {
-        let FirstPage { index, name, postings: shares, first } = *self;
-        let (before, from) = shares.split_at(first);
-        from.iter().chain(before).filter_map(move |share| index.holder_ref(*share, name))
+    /// The providers, in the order of this rotation.
+    pub fn providers(&self) -> impl Iterator<Item = ProviderRef<'a>> {
+        let FirstPage { index, name, postings, first } = *self;
+        let (before, from) = postings.split_at(first);
+        from.iter().chain(before).filter_map(move |posting| index.provider_ref(*posting, name))
     }
 }
 
@@ -110,14 +114,14 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::index::About;
+    use crate::index::{About, Reach};
     use crate::protocol::request::FileEntry;
     use crate::protocol::types::account::{Line, Publication, UserName};
     use crate::protocol::types::ids::{ContentHash, SessionId};
     use crate::protocol::types::legacy_profile::LegacyProfile;
 
-    /// Members of all kinds, some of which can't be reached from elsewhere or have left.
-    fn filled(holders: u16) -> Index {
+    /// Peers of all kinds; some are unreachable from elsewhere or have left.
+    fn filled(providers: u16) -> Index {
         let mut index = Index::new(1);
         let ana = UserName::new("ana").unwrap();
         let what = Publication {
@@ -126,26 +130,26 @@ mod tests {
         };
         index.publish(&ana, &what).unwrap();
         index.appear(&ana, SocketAddr::from(([192, 0, 2, 9], 9)), LegacyProfile::Uc3m2020);
-        for number in 0..holders {
+        for number in 0..providers {
             let address = if number % 3 == 0 {
                 SocketAddr::from(([127, 0, 0, 1], 100 + number))
             } else {
                 SocketAddr::from(([192, 0, 2, 1], 100 + number))
             };
-            let who = index.create_peer(address, SessionId([0; 16]));
+            let peer = index.create_peer(address, SessionId([0; 16]));
             let root = (number % 2 == 0).then_some(ContentHash([7; 32]));
             let file = FileEntry {
                 root,
                 partial: number % 5 == 0,
                 ..FileEntry::new(RelativeName::new("a").unwrap(), number.into())
             };
-            index.add(who, &file).unwrap();
-            index.make_visible(who);
+            index.add(peer, &file).unwrap();
+            index.make_visible(peer);
             if number == 4 {
-                index.introduce(who, About { user: Some(ana.clone()), ..About::default() });
+                index.introduce(peer, About { user: Some(ana.clone()), ..About::default() });
             }
             if number == 7 {
-                index.remove_peer(who);
+                index.remove_peer(peer);
             }
         }
         index
@@ -153,21 +157,24 @@ mod tests {
 
     #[test]
     fn the_short_way_names_the_same_holders_in_the_same_order() {
-        for holders in [0, 1, 2, 9, 62, 63, 64, 90] {
-            let (mut short, mut long) = (filled(holders), filled(holders));
+        for providers in [0, 1, 2, 9, 62, 63, 64, 90] {
+            let (mut short, mut long) = (filled(providers), filled(providers));
             for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 77)] {
-                let asker = Viewer { ip: IpAddr::V4(ip), profile: None };
+                let viewer = Viewer { ip: IpAddr::V4(ip), reach: Reach::NATIVE };
                 for name in
                     ["a", "nobody has it", "a", "a"].map(|text| RelativeName::new(text).unwrap())
                 {
-                    let usual = |index: &mut Index| index.search(&name, None, &asker).unwrap();
+                    let usual = |index: &mut Index| index.search(&name, None, &viewer).unwrap();
                     let wanted = usual(&mut long);
-                    match short.first_page(&name, &asker) {
+                    match short.first_page(&name, &viewer) {
                         Some(page) => {
                             let found: Vec<String> = page
-                                .holders()
-                                .map(|holder| {
-                                    format!("{} {:?} {:?}", holder.peer, holder.file, holder.quic)
+                                .providers()
+                                .map(|provider| {
+                                    format!(
+                                        "{} {:?} {:?}",
+                                        provider.peer, provider.file, provider.quic
+                                    )
                                 })
                                 .collect();
                             let as_refs = wanted
@@ -175,22 +182,25 @@ mod tests {
                                 .iter()
                                 .map(crate::protocol::response::Provider::by_ref);
                             let wanted: Vec<String> = as_refs
-                                .map(|holder| {
-                                    format!("{} {:?} {:?}", holder.peer, holder.file, holder.quic)
+                                .map(|provider| {
+                                    format!(
+                                        "{} {:?} {:?}",
+                                        provider.peer, provider.file, provider.quic
+                                    )
                                 })
                                 .collect();
-                            assert_eq!(found, wanted, "{holders} from {ip}");
+                            assert_eq!(found, wanted, "{providers} from {ip}");
                         }
-                        None => assert_eq!(usual(&mut short), wanted, "{holders} from {ip}"),
+                        None => assert_eq!(usual(&mut short), wanted, "{providers} from {ip}"),
                     }
                 }
             }
         }
         let mut index = filled(9);
-        let asker = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), profile: None };
+        let viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
         assert!(
-            index.first_page(&RelativeName::new("a").unwrap(), &asker).is_some()
-                && filled(90).first_page(&RelativeName::new("a").unwrap(), &asker).is_none()
+            index.first_page(&RelativeName::new("a").unwrap(), &viewer).is_some()
+                && filled(90).first_page(&RelativeName::new("a").unwrap(), &viewer).is_none()
         );
     }
 }

@@ -1,10 +1,12 @@
 //! Keys (names or contents), each stored once and found by hash, with the peers that have them.
 //!
-//! Who claims a thing is in order by member, so that a cursor stands at a member and not at a place that others move, and so that a member counts once
-//! however many names it gives to one content: a stranger who claims a popular root under a million names takes one place among its holders. Most
-//! things are claimed by one file, which stands beside them; [`Postings`] keeps those of the others.
+//! Postings are in order of their peer's slot. A cursor therefore names a slot, which stays valid
+//! while others come and go. A peer counts once per content, however many names it gives: a peer
+//! that lists a popular root under a million names takes one place among the providers. Most keys
+//! have one posting, stored in the entry; [`Postings`] holds the others.
 //!
-//! Nothing here is ever moved as a whole: what is claimed stands in chunks, and the table that finds it is cut into many that grow one by one.
+//! Growth never moves the whole table: entries are in chunks, and the hash table is cut into shards
+//! that grow one by one.
 
 use std::num::NonZeroU32;
 
@@ -15,23 +17,17 @@ use crate::index::postings::{Left, Posting, PostingPlace, Postings};
 use crate::index::string_arena::{StringArena, StringId};
 use crate::protocol::types::ids::ContentHash;
 
-/// What can be claimed, and where it is kept.
+/// A kind of key, and its storage.
 pub trait KeyStore {
-    /// What is claimed.
     type Key: ?Sized;
-    /// What an entry holds of it.
+    /// Part of the key that an entry stores.
     type Kept: Copy;
-    /// What it is found by.
     fn bytes(key: &Self::Key) -> &[u8];
-    /// Keeps it.
     fn keep(&mut self, key: &Self::Key) -> Self::Kept;
-    /// What is kept.
     fn kept<'a>(&'a self, kept: &'a Self::Kept) -> &'a Self::Key;
-    /// Its bytes.
     fn kept_bytes<'a>(&'a self, kept: &'a Self::Kept) -> &'a [u8];
-    /// Keeps it no longer.
     fn drop(&mut self, kept: Self::Kept);
-    /// How much memory that takes beside the entries.
+    /// Bytes taken besides the entries.
     fn memory(&self) -> usize;
 }
 
@@ -64,7 +60,7 @@ impl KeyStore for StringArena {
     }
 }
 
-/// Roots stand in their entries.
+/// Contents; each entry stores its root.
 pub struct Roots;
 
 impl KeyStore for Roots {
@@ -94,44 +90,43 @@ impl KeyStore for Roots {
     }
 }
 
-/// The number of a name or of a content.
+/// Number of a name or a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId(NonZeroU32);
 
-/// Parts of the table: each of them grows by itself, in some microseconds.
+/// Each shard grows by itself, in some microseconds.
 const SHARDS: usize = 1 << 12;
-/// The bit beside which file the only share is that says that there are more, and the one besides for more than a list of them.
+/// Flags of `Entry::second`: more than one posting; and more than a list of them.
 const OTHERS: u32 = 1 << 30;
 const MANY: u32 = 1;
-/// An entry that nothing is in names the next such entry.
+/// A vacant entry names the next vacant one.
 const VACANT: u32 = u32::MAX;
-/// All names, or all contents, that somebody has.
+/// All names, or all contents, with their postings.
 pub struct KeyTable<K: KeyStore> {
     keys: K,
     entries: ChunkedVec<Entry<K::Kept>>,
-    /// The entry that was emptied last.
+    /// The entry vacated last.
     vacant: u32,
     count: usize,
     by_hash: Vec<HashTable<Hashed>>,
-    /// The shares of what more than one file claims.
     postings: Postings,
     seed: u64,
 }
 
 struct Entry<T> {
     kept: T,
-    /// The only share: its member, and which of its files with whether that is partial; or where there are more, and that there are.
-    member: u32,
-    own: u32,
+    /// The only posting: its peer, and its packed file index. Otherwise a list or a count, and
+    /// flags.
+    first: u32,
+    second: u32,
 }
 
-/// Who claims what is in an entry.
 enum ClaimedBy {
     One(Posting),
     More(PostingPlace),
 }
 
-/// Where a hash leads; all of it stands here, so that a table grows without a look at what it leads to.
+/// Holds the whole kept hash, so that a shard grows without a look at the keys.
 #[derive(Clone, Copy)]
 struct Hashed {
     hash: u32,
@@ -140,16 +135,16 @@ struct Hashed {
 
 impl<T> Entry<T> {
     fn by(&self) -> ClaimedBy {
-        match (self.own & OTHERS, self.own & MANY) {
-            (0, _) => ClaimedBy::One(Posting::of(self.member, self.own)),
-            (_, 0) => ClaimedBy::More(PostingPlace::Few(StringId::of(self.member))),
-            _ => ClaimedBy::More(PostingPlace::Many(self.member)),
+        match (self.second & OTHERS, self.second & MANY) {
+            (0, _) => ClaimedBy::One(Posting::of(self.first, self.second)),
+            (_, 0) => ClaimedBy::More(PostingPlace::Few(StringId::of(self.first))),
+            _ => ClaimedBy::More(PostingPlace::Many(self.first)),
         }
     }
 
     fn set(&mut self, by: ClaimedBy) {
-        (self.member, self.own) = match by {
-            ClaimedBy::One(share) => (share.member, share.packed()),
+        (self.first, self.second) = match by {
+            ClaimedBy::One(posting) => (posting.peer, posting.packed()),
             ClaimedBy::More(PostingPlace::Few(list)) => (list.number(), OTHERS),
             ClaimedBy::More(PostingPlace::Many(count)) => (count, OTHERS | MANY),
         };
@@ -157,7 +152,7 @@ impl<T> Entry<T> {
 }
 
 impl<K: KeyStore> KeyTable<K> {
-    /// None yet; `seed` keeps strangers from choosing what collides.
+    /// An empty table; the secret `seed` prevents chosen collisions.
     pub fn new(keys: K, seed: u64) -> KeyTable<K> {
         let by_hash = std::iter::repeat_with(HashTable::new).take(SHARDS).collect();
         KeyTable {
@@ -171,12 +166,11 @@ impl<K: KeyStore> KeyTable<K> {
         }
     }
 
-    /// How many.
+    /// Number of keys.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// The number of what somebody has.
     pub fn find(&self, key: &K::Key) -> Option<KeyId> {
         self.find_hashed(key, hash(self.seed, K::bytes(key)))
     }
@@ -193,24 +187,24 @@ impl<K: KeyStore> KeyTable<K> {
         self.by_hash[shard].find(spread(hash), is_it).map(|place| KeyId::of(place.slot))
     }
 
-    /// What a number stands for while it stands for something.
+    /// The key with this number; `None` if vacant.
     pub fn get(&self, number: u32) -> Option<&K::Key> {
-        let entry = self.entries.get(number as usize).filter(|entry| entry.own != VACANT)?;
+        let entry = self.entries.get(number as usize).filter(|entry| entry.second != VACANT)?;
         Some(self.keys.kept(&entry.kept))
     }
 
-    /// Adds a file that claims `key`.
-    pub fn add(&mut self, key: &K::Key, share: Posting) -> KeyId {
+    /// Add a posting of `key`.
+    pub fn add(&mut self, key: &K::Key, posting: Posting) -> KeyId {
         let whole = hash(self.seed, K::bytes(key));
         if let Some(id) = self.find_hashed(key, whole) {
-            self.put(id, share);
+            self.put(id, posting);
             return id;
         }
-        let mut entry = Entry { kept: self.keys.keep(key), member: 0, own: 0 };
-        entry.set(ClaimedBy::One(share));
+        let mut entry = Entry { kept: self.keys.keep(key), first: 0, second: 0 };
+        entry.set(ClaimedBy::One(posting));
         let slot = match self.entries.get_mut(self.vacant as usize) {
             Some(place) => {
-                let next = place.member;
+                let next = place.first;
                 *place = entry;
                 std::mem::replace(&mut self.vacant, next)
             }
@@ -226,25 +220,26 @@ impl<K: KeyStore> KeyTable<K> {
         KeyId::of(slot)
     }
 
-    /// Puts a share among those of a claim that has one.
-    fn put(&mut self, id: KeyId, share: Posting) {
+    fn put(&mut self, id: KeyId, posting: Posting) {
         let Some(entry) = self.entries.get_mut(id.slot()) else { return };
         match entry.by() {
-            ClaimedBy::One(first) if first == share => {}
-            ClaimedBy::One(first) => entry.set(ClaimedBy::More(self.postings.begin(first, share))),
+            ClaimedBy::One(first) if first == posting => {}
+            ClaimedBy::One(first) => {
+                entry.set(ClaimedBy::More(self.postings.begin(first, posting)))
+            }
             ClaimedBy::More(place) => {
-                entry.set(ClaimedBy::More(self.postings.add(id.number(), place, share)))
+                entry.set(ClaimedBy::More(self.postings.add(id.number(), place, posting)))
             }
         }
     }
 
-    /// Takes a share out. `None` when there is no such one, else whether it was the last.
-    fn take(&mut self, id: KeyId, share: Posting) -> Option<bool> {
-        let entry = self.entries.get_mut(id.slot()).filter(|entry| entry.own != VACANT)?;
+    /// Remove a posting; true if it was the last, which then stays. `None` if there is none.
+    fn take(&mut self, id: KeyId, posting: Posting) -> Option<bool> {
+        let entry = self.entries.get_mut(id.slot()).filter(|entry| entry.second != VACANT)?;
         match entry.by() {
-            ClaimedBy::One(only) => (only == share).then_some(true),
+            ClaimedBy::One(only) => (only == posting).then_some(true),
             ClaimedBy::More(place) => {
-                entry.set(match self.postings.remove(id.number(), place, share)? {
+                entry.set(match self.postings.remove(id.number(), place, posting)? {
                     Left::One(only) => ClaimedBy::One(only),
                     Left::More(place) => ClaimedBy::More(place),
                 });
@@ -253,25 +248,27 @@ impl<K: KeyStore> KeyTable<K> {
         }
     }
 
-    /// Who claims it, while somebody does.
     fn by(&self, id: KeyId) -> Option<ClaimedBy> {
-        Some(self.entries.get(id.slot()).filter(|entry| entry.own != VACANT)?.by())
+        Some(self.entries.get(id.slot()).filter(|entry| entry.second != VACANT)?.by())
     }
 
-    /// True when only this file claims it.
-    pub fn is_only(&self, id: KeyId, share: Posting) -> bool {
-        matches!(self.by(id), Some(ClaimedBy::One(only)) if only == share)
+    /// True if this is the only posting of a key.
+    pub fn is_only(&self, id: KeyId, posting: Posting) -> bool {
+        matches!(self.by(id), Some(ClaimedBy::One(only)) if only == posting)
     }
 
-    /// Takes a file out. What nobody claims is forgotten.
-    pub fn remove(&mut self, id: KeyId, share: Posting) {
-        if self.take(id, share) != Some(true) {
+    /// Remove a posting, and the key with its last posting.
+    pub fn remove(&mut self, id: KeyId, posting: Posting) {
+        if self.take(id, posting) != Some(true) {
             return;
         }
-        let Some(entry) = self.entries.get_mut(id.slot()) else { return };
+        let Some(entry) = self.entries.get_mut(id.slot()) else {
+            debug_assert!(false, "the posting was found there");
+            return;
+        };
         let (shard, hash) = parts(hash(self.seed, self.keys.kept_bytes(&entry.kept)));
         let kept = entry.kept;
-        (entry.member, entry.own) = (self.vacant, VACANT);
+        (entry.first, entry.second) = (self.vacant, VACANT);
         self.vacant = id.number();
         self.count -= 1;
         self.keys.drop(kept);
@@ -282,88 +279,87 @@ impl<K: KeyStore> KeyTable<K> {
         }
     }
 
-    /// Tells that a file now has another place among those of its member.
-    pub fn renumber(&mut self, id: KeyId, share: Posting, own: u32) {
-        match self.take(id, share) {
+    /// Change the file index of a posting.
+    pub fn renumber(&mut self, id: KeyId, posting: Posting, file_index: u32) {
+        match self.take(id, posting) {
             None => {}
-            Some(false) => self.put(id, Posting { own, ..share }),
-            // It is still there under its old number.
+            Some(false) => self.put(id, Posting { file_index, ..posting }),
             Some(true) => {
                 if let Some(entry) = self.entries.get_mut(id.slot()) {
-                    entry.set(ClaimedBy::One(Posting { own, ..share }));
+                    entry.set(ClaimedBy::One(Posting { file_index, ..posting }));
                 }
             }
         }
     }
 
-    /// A member's file that claims this.
-    pub fn of_member(&self, id: KeyId, member: u32) -> Option<Posting> {
-        self.next_from(id, member).filter(|share| share.member == member)
+    /// The posting that stands for a peer.
+    pub fn of_peer(&self, id: KeyId, peer: u32) -> Option<Posting> {
+        self.next_from(id, peer).filter(|posting| posting.peer == peer)
     }
 
-    /// All files by which a member claims it.
-    pub fn all_of_member(&self, id: KeyId, member: u32) -> impl Iterator<Item = Posting> {
+    /// All postings of a peer.
+    pub fn all_of_peer(&self, id: KeyId, peer: u32) -> impl Iterator<Item = Posting> {
         let (one, more) = match self.by(id) {
             None => (None, None),
-            Some(ClaimedBy::One(share)) => (Some(share), None),
+            Some(ClaimedBy::One(posting)) => (Some(posting), None),
             Some(ClaimedBy::More(place)) => {
-                (None, Some(self.postings.from(id.number(), place, member)))
+                (None, Some(self.postings.from(id.number(), place, peer)))
             }
         };
         one.into_iter()
             .chain(more.into_iter().flatten())
-            .skip_while(move |share| share.member < member)
-            .take_while(move |share| share.member == member)
+            .skip_while(move |posting| posting.peer < peer)
+            .take_while(move |posting| posting.peer == peer)
     }
 
-    /// The first member from `from` on that claims it, by the file that speaks for it.
+    /// The first posting of the first peer from slot `from` on.
     pub fn next_from(&self, id: KeyId, from: u32) -> Option<Posting> {
         match self.by(id)? {
-            ClaimedBy::One(share) => (share.member >= from).then_some(share),
+            ClaimedBy::One(posting) => (posting.peer >= from).then_some(posting),
             ClaimedBy::More(place) => self.postings.from(id.number(), place, from).next(),
         }
     }
 
-    /// Who claims it, each member once and in their order, where there are no more than `most` files of it: they take the place of what is in `into`.
-    /// False when there are more.
+    /// Replace `into` by the first posting of each peer, in order; false if there are more than
+    /// `most` postings.
     pub fn few(&self, id: KeyId, most: usize, into: &mut Vec<Posting>) -> bool {
         into.clear();
         match self.by(id) {
             None => {}
-            Some(ClaimedBy::One(share)) => into.push(share),
+            Some(ClaimedBy::One(posting)) => into.push(posting),
             Some(ClaimedBy::More(place)) if self.postings.len(place) > most => return false,
             Some(ClaimedBy::More(place)) => {
                 if !self.postings.copy_few(place, into) {
                     into.extend(self.postings.from(id.number(), place, 0));
                 }
-                // The first file of a member is the one that speaks for it.
-                into.dedup_by_key(|share| share.member);
+                // The first posting of a peer stands for it.
+                into.dedup_by_key(|posting| posting.peer);
             }
         }
         true
     }
 
-    /// The first and the last member that claims it.
+    /// Slots of the first and the last peer.
     pub fn span(&self, id: KeyId) -> Option<(u32, u32)> {
         match self.by(id)? {
-            ClaimedBy::One(share) => Some((share.member, share.member)),
+            ClaimedBy::One(posting) => Some((posting.peer, posting.peer)),
             ClaimedBy::More(place) => self.postings.span(id.number(), place),
         }
     }
 
-    /// Who claims it, each member once, in a round that begins at member `start`; the first `skip` places of the round are left out.
-    /// Each comes with its place in the round.
+    /// The first posting of each peer, in a rotation that begins at slot `start`, without its first
+    /// `skip` offsets. Each comes with its offset in the rotation.
     pub fn round(&self, id: KeyId, start: u32, skip: u32) -> impl Iterator<Item = (u32, Posting)> {
-        // The round goes up to the last member, then from the first one up to where it began.
+        // The rotation goes up to the last slot, then from the first slot to its start.
         let (mut from, mut wrapped) = start.overflowing_add(skip);
         std::iter::from_fn(move || {
             loop {
-                match self.next_from(id, from).filter(|share| !wrapped || share.member < start) {
-                    Some(share) => {
-                        let after = share.member.checked_add(1);
+                match self.next_from(id, from).filter(|posting| !wrapped || posting.peer < start) {
+                    Some(posting) => {
+                        let after = posting.peer.checked_add(1);
                         wrapped |= after.is_none();
                         from = after.unwrap_or(0);
-                        return Some((share.member.wrapping_sub(start), share));
+                        return Some((posting.peer.wrapping_sub(start), posting));
                     }
                     None if wrapped => return None,
                     None => (from, wrapped) = (0, true),
@@ -372,7 +368,7 @@ impl<K: KeyStore> KeyTable<K> {
         })
     }
 
-    /// How much memory it takes: what is claimed, with the table that finds it; and the shares, the first of each claim among them.
+    /// Bytes taken by keys with their table, and by postings with the first of each key.
     pub fn memory(&self) -> (usize, usize) {
         let table: usize = self.by_hash.iter().map(HashTable::allocation_size).sum();
         let first = self.count * 2 * size_of::<u32>();
@@ -385,12 +381,12 @@ impl<K: KeyStore> KeyTable<K> {
 }
 
 impl KeyId {
-    /// Counted from one, so that "none" takes no room of its own in each of millions of files.
+    /// Counted from one, so that `Option<KeyId>` takes four bytes in each of millions of files.
     pub fn of(slot: u32) -> KeyId {
         KeyId(NonZeroU32::MIN.saturating_add(slot))
     }
 
-    /// As a number that is counted from zero.
+    /// Counted from zero.
     pub fn number(self) -> u32 {
         self.0.get() - 1
     }
@@ -400,18 +396,19 @@ impl KeyId {
     }
 }
 
-/// Which part of the table a hash leads to, and what is kept of it there.
+/// Shard of a hash, and the part that is kept there.
 fn parts(hash: u64) -> (usize, u32) {
     let (shard, low) = (hash >> 52, hash & u64::from(u32::MAX));
     (usize::try_from(shard).unwrap_or(0) % SHARDS, u32::try_from(low).unwrap_or(0))
 }
 
-/// Where a kept hash stands in its table: it was drawn by a seed already, and only has to fill a word.
+/// Spread a kept hash over a word; the seed has randomized its bits already.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// A seeded hash of a name or a root: eight bytes a step, each folded by a full 128-bit product, which a stranger can't steer without the seed.
+/// A seeded hash, eight bytes a step, each folded by a 128-bit product. Outsiders cannot steer it
+/// without the seed.
 fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
     let mut chunks = bytes.chunks_exact(8);
@@ -426,7 +423,6 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
     fold_product(state ^ bytes.len() as u64, 0xe703_7ed1_a0b4_28db)
 }
 
-/// All bits of both in one word.
 pub(super) fn fold_product(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     #[allow(clippy::cast_possible_truncation)]
@@ -438,107 +434,118 @@ pub(super) fn fold_product(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn share(member: u32, partial: bool, own: u32) -> Posting {
-        Posting { member, partial, own }
+    fn posting(peer: u32, partial: bool, file_index: u32) -> Posting {
+        Posting { peer, partial, file_index }
     }
 
-    fn around(claims: &KeyTable<Roots>, id: KeyId, start: u32, skip: u32) -> Vec<(u32, u32)> {
-        claims.round(id, start, skip).map(|(place, share)| (place, share.member)).collect()
+    fn round_from(table: &KeyTable<Roots>, id: KeyId, start: u32, skip: u32) -> Vec<(u32, u32)> {
+        table.round(id, start, skip).map(|(place, posting)| (place, posting.peer)).collect()
     }
 
     #[test]
     fn a_claim_is_forgotten_with_its_last_file() {
-        let mut claims = KeyTable::new(Roots, 1);
-        let id = claims.add(&ContentHash([1; 32]), share(0, false, 0));
-        assert_eq!(claims.add(&ContentHash([1; 32]), share(0, true, 1)), id);
-        let other = claims.add(&ContentHash([2; 32]), share(0, false, 2));
+        let mut table = KeyTable::new(Roots, 1);
+        let id = table.add(&ContentHash([1; 32]), posting(0, false, 0));
+        assert_eq!(table.add(&ContentHash([1; 32]), posting(0, true, 1)), id);
+        let other = table.add(&ContentHash([2; 32]), posting(0, false, 2));
         assert_eq!(
-            (claims.find(&ContentHash([1; 32])), claims.get(other.number())),
+            (table.find(&ContentHash([1; 32])), table.get(other.number())),
             (Some(id), Some(&ContentHash([2; 32])))
         );
-        claims.remove(id, share(0, false, 0));
-        assert_eq!((claims.find(&ContentHash([1; 32])), claims.len()), (Some(id), 2));
-        claims.remove(id, share(0, true, 1));
-        assert_eq!((claims.find(&ContentHash([1; 32])), claims.len()), (None, 1));
+        table.remove(id, posting(0, false, 0));
+        assert_eq!((table.find(&ContentHash([1; 32])), table.len()), (Some(id), 2));
+        table.remove(id, posting(0, true, 1));
+        assert_eq!((table.find(&ContentHash([1; 32])), table.len()), (None, 1));
         // The slot is used again.
-        assert_eq!(claims.add(&ContentHash([3; 32]), share(5, false, 0)), id);
-        assert_eq!(around(&claims, id, 0, 0), [(5, 5)]);
+        assert_eq!(table.add(&ContentHash([3; 32]), posting(5, false, 0)), id);
+        assert_eq!(round_from(&table, id, 0, 0), [(5, 5)]);
     }
 
     #[test]
     fn a_claim_keeps_its_files_whether_a_list_holds_them_or_the_set() {
-        let mut claims = KeyTable::new(Roots, 1);
+        let mut table = KeyTable::new(Roots, 1);
         let mut held = Vec::new();
-        let id = claims.add(&ContentHash([1; 32]), share(7, false, 0));
-        held.push(share(7, false, 0));
-        let check = |claims: &KeyTable<Roots>, held: &mut Vec<Posting>| {
+        let id = table.add(&ContentHash([1; 32]), posting(7, false, 0));
+        held.push(posting(7, false, 0));
+        let check = |table: &KeyTable<Roots>, held: &mut Vec<Posting>| {
             held.sort_unstable();
-            let mut shares = Vec::new();
+            let mut postings = Vec::new();
             assert!(
-                claims.few(id, held.len(), &mut shares) && shares == *held,
+                table.few(id, held.len(), &mut postings) && postings == *held,
                 "{} files",
                 held.len()
             );
-            assert!(held.len() < 2 || !claims.few(id, held.len() - 1, &mut shares));
-            assert_eq!(claims.span(id), Some((held[0].member, held[held.len() - 1].member)));
+            assert!(held.len() < 2 || !table.few(id, held.len() - 1, &mut postings));
+            assert_eq!(table.span(id), Some((held[0].peer, held[held.len() - 1].peer)));
         };
         // Up to what no list holds and down again, twice, so that both borders are crossed both ways.
         for _ in 0..2 {
             for number in 1..150_u32 {
-                let more = share(number * 7_919 % 1_009, number % 3 == 0, number);
-                assert_eq!(claims.add(&ContentHash([1; 32]), more), id);
-                assert_eq!(claims.add(&ContentHash([1; 32]), more), id, "a file counts once");
+                let more = posting(number * 7_919 % 1_009, number % 3 == 0, number);
+                assert_eq!(table.add(&ContentHash([1; 32]), more), id);
+                assert_eq!(table.add(&ContentHash([1; 32]), more), id, "a file counts once");
                 held.push(more);
-                check(&claims, &mut held);
+                check(&table, &mut held);
             }
             while held.len() > 1 {
                 let gone = held.swap_remove(held.len() * 31 / 53);
-                claims.remove(id, gone);
-                claims.remove(id, gone);
-                check(&claims, &mut held);
+                table.remove(id, gone);
+                table.remove(id, gone);
+                check(&table, &mut held);
             }
-            assert!(claims.is_only(id, held[0]));
+            assert!(table.is_only(id, held[0]));
         }
     }
 
     #[test]
     fn a_round_meets_each_member_once_wherever_it_begins_or_goes_on() {
-        let mut claims = KeyTable::new(Roots, 1);
+        let mut table = KeyTable::new(Roots, 1);
         let mut id = None;
-        for member in [2, 5, 9, u32::MAX] {
-            for own in 0..10 {
-                id = Some(claims.add(&ContentHash([1; 32]), share(member, own > 3, own)));
+        for peer in [2, 5, 9, u32::MAX] {
+            for file_index in 0..10 {
+                id = Some(
+                    table.add(&ContentHash([1; 32]), posting(peer, file_index > 3, file_index)),
+                );
             }
         }
-        claims.add(&ContentHash([2; 32]), share(3, false, 11));
+        table.add(&ContentHash([2; 32]), posting(3, false, 11));
         let id = id.unwrap();
-        assert_eq!(claims.span(id), Some((2, u32::MAX)));
-        let mut shares = Vec::new();
-        assert!(!claims.few(id, 39, &mut shares) && claims.few(id, 40, &mut shares));
+        assert_eq!(table.span(id), Some((2, u32::MAX)));
+        let mut postings = Vec::new();
+        assert!(!table.few(id, 39, &mut postings) && table.few(id, 40, &mut postings));
         let few: Vec<(u32, u32)> =
-            shares.into_iter().map(|share| (share.member, share.own)).collect();
+            postings.into_iter().map(|posting| (posting.peer, posting.file_index)).collect();
         assert_eq!(few, [(2, 0), (5, 0), (9, 0), (u32::MAX, 0)]);
         for start in [0, 1, 2, 3, 5, 8, 9, 10, u32::MAX - 1, u32::MAX] {
-            let round = around(&claims, id, start, 0);
-            let mut members: Vec<u32> = round.iter().map(|(_, member)| *member).collect();
+            let round = round_from(&table, id, start, 0);
+            let mut peers: Vec<u32> = round.iter().map(|(_, peer)| *peer).collect();
             assert!(round.is_sorted(), "{start}: {round:?}");
-            members.sort_unstable();
-            assert_eq!(members, [2, 5, 9, u32::MAX], "{start}");
+            peers.sort_unstable();
+            assert_eq!(peers, [2, 5, 9, u32::MAX], "{start}");
             for (at, (place, _)) in round.iter().enumerate() {
-                assert_eq!(around(&claims, id, start, *place), round[at..], "{start}");
+                assert_eq!(round_from(&table, id, start, *place), round[at..], "{start}");
             }
         }
     }
 
     #[test]
     fn a_whole_file_speaks_for_its_member() {
-        let mut claims = KeyTable::new(Roots, 1);
-        let id = claims.add(&ContentHash([1; 32]), share(7, true, 0));
-        claims.add(&ContentHash([1; 32]), share(7, false, 4));
-        assert_eq!(claims.round(id, 0, 0).map(|(_, share)| share.own).collect::<Vec<_>>(), [4]);
-        claims.renumber(id, share(7, false, 4), 2);
-        assert_eq!(claims.round(id, 0, 0).map(|(_, share)| share.own).collect::<Vec<_>>(), [2]);
-        claims.remove(id, share(7, false, 2));
-        assert_eq!(claims.round(id, 0, 0).map(|(_, share)| share.own).collect::<Vec<_>>(), [0]);
+        let mut table = KeyTable::new(Roots, 1);
+        let id = table.add(&ContentHash([1; 32]), posting(7, true, 0));
+        table.add(&ContentHash([1; 32]), posting(7, false, 4));
+        assert_eq!(
+            table.round(id, 0, 0).map(|(_, posting)| posting.file_index).collect::<Vec<_>>(),
+            [4]
+        );
+        table.renumber(id, posting(7, false, 4), 2);
+        assert_eq!(
+            table.round(id, 0, 0).map(|(_, posting)| posting.file_index).collect::<Vec<_>>(),
+            [2]
+        );
+        table.remove(id, posting(7, false, 2));
+        assert_eq!(
+            table.round(id, 0, 0).map(|(_, posting)| posting.file_index).collect::<Vec<_>>(),
+            [0]
+        );
     }
 }

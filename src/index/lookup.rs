@@ -1,7 +1,8 @@
-//! Exact look-up of a name or a content: pages of providers, with a rotation of the start.
+//! Exact look-up of a name or a content: pages of providers, in an order that rotates.
 
 use crate::index::key_table::{KeyId, KeyStore, KeyTable};
-use crate::index::pagination::{self, PageBuilder};
+use crate::index::pagination::{self, Hit, PageBuilder};
+use crate::index::postings::Posting;
 use crate::index::{Index, Page, Viewer};
 use crate::limits;
 use crate::protocol::error::ErrorReply;
@@ -10,78 +11,74 @@ use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Index {
-    /// Who has the file of this exact name. Where the list starts rotates with each first page.
+    /// Providers of the file with exactly this name. Each first page starts at another provider.
     ///
     /// # Errors
-    /// `bad_request` for a cursor that is not ours.
+    /// `bad_request` for a foreign cursor.
     pub fn search(
         &mut self,
         name: &RelativeName,
         cursor: Option<&str>,
-        asker: &Viewer,
+        viewer: &Viewer,
     ) -> Result<Page<Provider>, ErrorReply> {
-        let place = self.place(cursor)?;
-        Ok(self.holders(&self.names, name, Some(name), place, asker))
+        let position = self.position(cursor)?;
+        Ok(self.providers(&self.names, name, Some(name), position, viewer))
     }
 
-    /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
+    /// Providers of this content under any name. A peer is listed once, with a complete file if it
+    /// has one. Otherwise as [`Index::search`].
     ///
     /// # Errors
-    /// `bad_request` for a cursor that is not ours.
+    /// `bad_request` for a foreign cursor.
     pub fn search_root(
         &mut self,
         root: ContentHash,
         cursor: Option<&str>,
-        asker: &Viewer,
+        viewer: &Viewer,
     ) -> Result<Page<Provider>, ErrorReply> {
-        let place = self.place(cursor)?;
-        Ok(self.holders(&self.roots, &root, None, place, asker))
+        let position = self.position(cursor)?;
+        Ok(self.providers(&self.roots, &root, None, position, viewer))
     }
 
-    /// Where a page begins: at the member and the place in its round that the cursor names, or wherever it is the turn of.
-    fn place(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, ErrorReply> {
-        let place = cursor.map(pagination::places).transpose()?;
-        self.iteration += u64::from(place.is_none());
-        Ok(place)
+    /// Start and offset of the rotation that a cursor continues; `None` begins the next rotation.
+    fn position(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, ErrorReply> {
+        let position = cursor.map(pagination::places).transpose()?;
+        self.iteration += u64::from(position.is_none());
+        Ok(position)
     }
 
-    /// `named`: how all of these files are called, where that is known.
-    fn holders<K: KeyStore>(
+    /// `name`: the common name of all these files, if known.
+    fn providers<K: KeyStore>(
         &self,
-        claims: &KeyTable<K>,
+        table: &KeyTable<K>,
         key: &K::Key,
-        named: Option<&RelativeName>,
-        place: Option<(u32, u32)>,
-        asker: &Viewer,
+        name: Option<&RelativeName>,
+        position: Option<(u32, u32)>,
+        viewer: &Viewer,
     ) -> Page<Provider> {
-        let mut filling = PageBuilder::default();
-        let Some(id) = claims.find(key) else { return filling.page(None) };
-        if place.is_none()
-            && let Some(page) = self.few_holders(claims, id, named, asker)
+        let mut page = PageBuilder::default();
+        let Some(id) = table.find(key) else { return page.page(None) };
+        if position.is_none()
+            && let Some(page) = self.only_page(table, id, name, viewer)
         {
             return page;
         }
-        let Some((first, last)) = claims.span(id) else { return filling.page(None) };
-        let (start, skip) = place
+        let Some((first, last)) = table.span(id) else { return page.page(None) };
+        let (start, skip) = position
             .unwrap_or_else(|| (first + spread(self.iteration, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
-        for (place, share) in claims.round(id, start, skip) {
-            let Some(holder) = self.holder(share.who(), share.own, named, asker) else {
-                if let Some(away) = self.away(share.who(), share.own, asker)
-                    && !filling.takes_away(away)
-                {
-                    return filling.page(Some(format!("{start}.{place}")));
-                }
-                continue;
-            };
-            if !filling.takes(holder) {
-                return filling.page(Some(format!("{start}.{place}")));
+        for (offset, posting) in table.round(id, start, skip) {
+            let Some(hit) = self.hit(posting, name, viewer) else { continue };
+            let is_provider = matches!(hit, Hit::Provider(_));
+            if !page.takes(hit) {
+                return page.page(Some(format!("{start}.{offset}")));
             }
-            before_first += usize::from(share.member >= start);
+            before_first += usize::from(is_provider && posting.peer >= start);
         }
-        let mut page = filling.page(None);
-        if place.is_none() && !page.entries.is_empty() {
-            // Members stand close together or far apart, and a round begins more often behind a gap: where all fit into one page, each has its turn.
+        let mut page = page.page(None);
+        if position.is_none() && !page.entries.is_empty() {
+            // Slots are not spaced evenly, so a random start favours the peer behind a gap. Where
+            // all providers fit into one page, rotate by count instead.
             let turn = usize::try_from(self.iteration).unwrap_or(0);
             let count = page.entries.len();
             page.entries.rotate_left((before_first + turn % count) % count);
@@ -89,34 +86,40 @@ impl Index {
         page
     }
 
-    /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
-    fn few_holders<K: KeyStore>(
+    /// All providers, if one page holds them: the same page as the general case, for less work.
+    fn only_page<K: KeyStore>(
         &self,
-        claims: &KeyTable<K>,
+        table: &KeyTable<K>,
         id: KeyId,
-        named: Option<&RelativeName>,
-        asker: &Viewer,
+        name: Option<&RelativeName>,
+        viewer: &Viewer,
     ) -> Option<Page<Provider>> {
-        let mut shares = Vec::new();
-        if !claims.few(id, limits::HOLDERS, &mut shares) {
+        let mut postings = Vec::new();
+        if !table.few(id, limits::HOLDERS, &mut postings) {
             return None;
         }
-        let mut filling = PageBuilder::of(shares.len());
-        for share in shares {
-            let takes = match self.holder(share.who(), share.own, named, asker) {
-                Some(holder) => filling.takes(holder),
-                None => self
-                    .away(share.who(), share.own, asker)
-                    .is_none_or(|away| filling.takes_away(away)),
-            };
-            if !takes {
-                return None;
-            }
+        let mut page = PageBuilder::with_capacity(postings.len());
+        let mut hits = postings.iter().filter_map(|posting| self.hit(*posting, name, viewer));
+        if !hits.all(|hit| page.takes(hit)) {
+            return None;
         }
-        let mut page = filling.page(None);
+        let mut page = page.page(None);
         let turn = usize::try_from(self.iteration).unwrap_or(0) % page.entries.len().max(1);
         page.entries.rotate_left(turn);
         Some(page)
+    }
+
+    /// A file as this viewer is shown it; `None` if it is not.
+    pub(super) fn hit(
+        &self,
+        posting: Posting,
+        name: Option<&RelativeName>,
+        viewer: &Viewer,
+    ) -> Option<Hit> {
+        let (peer, file_index) = (posting.peer_id(), posting.file_index);
+        self.provider(peer, file_index, name, viewer)
+            .map(Hit::Provider)
+            .or_else(|| self.away(peer, file_index, viewer).map(Hit::Away))
     }
 }
 

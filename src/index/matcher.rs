@@ -1,25 +1,28 @@
-//! Match texts against words, or against words with typing errors. Both sides are folded first, so that case and accents do not matter.
+//! Match texts against words, or against words with typing errors. Both sides are folded first, so
+//! case and accents do not matter.
 
 use memchr::memmem::Finder;
 
 use crate::index::text_folding::{fold, is_of_word};
 
-/// Letters of a word that may have typing errors; a longer one is found as it is.
+/// Longest word in which typing errors are corrected, in letters; a longer word must match exactly.
 const LETTERS: usize = 64;
-/// Mistakes of all words together: who makes more has not typed the name. They bound the runs that a text may lack, and so what a search looks at.
+/// Most errors of all words together. The limit bounds the trigrams that a text may lack, and so
+/// the cost of a search.
 const MISTAKES: usize = 8;
-/// Runs that so many mistakes change at most: two neighbours of three bytes each that are swapped change eight.
+/// Trigrams that so many errors change at most: a swap of two letters of three bytes changes eight.
 const LACKING: usize = 8 * MISTAKES;
-/// Runs of all words from which on none are looked for with swapped letters: what is left of a long query without them is enough to find it by.
+/// Trigrams of all words, above which swapped letters are not considered: the rest of a long query
+/// is enough to find it.
 const MANY_RUNS: usize = 96;
-/// Letters of a word of which one more mistake is looked for than its runs of three show: two letters that changed places.
+/// Length of words for which a swap of two letters is considered, in letters: the trigrams of short
+/// words do not survive a swap.
 const SWAPPED: std::ops::RangeInclusive<usize> = 3..=7;
-/// What stands in a rank below the mistakes.
+/// Factor of errors over length in a rank.
 const LENGTHS: u32 = 1 << 11;
 
-/// What is searched in.
 pub trait Text {
-    /// Its parts; no word reaches from one into the next.
+    /// Parts of the text; no word crosses from one into the next.
     fn parts(&self) -> impl Iterator<Item = &str>;
 }
 
@@ -29,17 +32,17 @@ impl Text for str {
     }
 }
 
-/// What is looked for in a text.
+/// A query as its texts are compared with it.
 pub enum Pattern {
-    /// Nothing in particular.
+    /// Match every text.
     All,
-    /// Words that are there, and words that are not.
+    /// Words to contain, and words to lack.
     Words(Words),
-    /// Words that are nearly there.
+    /// Words with typing errors.
     Like(FuzzyPattern),
 }
 
-/// Words that must all be there, in any order, and words that must not.
+/// Words that must be contained, in any order, and words that must not.
 pub struct Words {
     wanted: Vec<Finder<'static>>,
     unwanted: Vec<Finder<'static>>,
@@ -47,15 +50,15 @@ pub struct Words {
 
 /// Words with typing errors.
 ///
-/// A text is like them when it has a third of their runs of three bytes, or all but [`LACKING`] where that is more. All of their words together must be no
-/// more mistakes away from words of the text than a third of their letters, and than [`MISTAKES`].
+/// A candidate has a third of their trigrams, or all but [`LACKING`] if that is more. The words
+/// together must be within a third of their letters, and within [`MISTAKES`], of words of the text.
 pub struct FuzzyPattern {
     words: Vec<Word>,
-    /// All runs of three bytes, in order, with those of short words in which two letters have changed places.
+    /// All trigrams, in order, with swapped variants of short words.
     runs: Vec<[u8; 3]>,
-    /// How many of them a text must have.
+    /// Trigrams that a text must have.
     need: usize,
-    /// How many letters they have.
+    /// Number of letters.
     letters: usize,
 }
 
@@ -65,7 +68,8 @@ struct Word {
 }
 
 impl Words {
-    /// Words between blanks, and phrases between quotes; a dash before one of them: and not this one. `None` when nothing is wanted.
+    /// Parse words between blanks and phrases between quotes; a leading dash excludes. `None`
+    /// without a word to contain.
     pub fn new(text: &str) -> Option<Words> {
         let mut words = Words { wanted: Vec::new(), unwanted: Vec::new() };
         let mut folded = String::new();
@@ -78,25 +82,24 @@ impl Words {
         (!words.wanted.is_empty()).then_some(words)
     }
 
-    /// The bytes of the words that must be there.
+    /// The words to contain.
     pub fn wanted(&self) -> impl Iterator<Item = &[u8]> {
         self.wanted.iter().map(Finder::needle)
     }
 
-    /// True for a folded text that has them.
+    /// True if a folded text matches.
     pub fn matches(&self, folded: &str) -> bool {
         let has = |word: &Finder<'_>| word.find(folded.as_bytes()).is_some();
         self.wanted.iter().all(has) && !self.unwanted.iter().any(has)
     }
 }
 
-/// A word or a phrase of a query.
 struct Term<'a> {
     text: &'a str,
     is_unwanted: bool,
 }
 
-/// The terms of what is left of a folded query. A dash or a quote alone is none.
+/// Terms of the rest of a folded query; skips a lone dash or quote.
 struct Terms<'a>(&'a str);
 
 impl<'a> Iterator for Terms<'a> {
@@ -111,7 +114,7 @@ impl<'a> Iterator for Terms<'a> {
             let is_unwanted = rest.starts_with('-');
             let body = rest.strip_prefix('-').unwrap_or(rest);
             let word = body.split(char::is_whitespace).next().unwrap_or_default();
-            // A quote opens a phrase where another closes it before a blank or the end.
+            // A quote opens a phrase if another closes it before a blank or the end.
             let phrase = body.strip_prefix('"').and_then(|body| {
                 let ends = body.match_indices('"').map(|(end, _)| body.split_at(end));
                 ends.map(|(phrase, rest)| (phrase, &rest[1..]))
@@ -130,7 +133,8 @@ impl<'a> Iterator for Terms<'a> {
 }
 
 impl FuzzyPattern {
-    /// Words between whatever is no letter and no digit. `None` when none of them has three bytes.
+    /// Split words at other characters than letters and digits. `None` without a word of three
+    /// bytes.
     pub fn new(text: &str) -> Option<FuzzyPattern> {
         let mut folded = String::new();
         fold(text, &mut folded);
@@ -162,12 +166,12 @@ impl FuzzyPattern {
         self.runs.dedup();
     }
 
-    /// The runs, and how many of them a text has that is like this.
+    /// Trigrams, and how many of them a match needs.
     pub fn runs(&self) -> (&[[u8; 3]], usize) {
         (&self.runs, self.need)
     }
 
-    /// How far a folded text is from this: fewer mistakes first, then shorter texts.
+    /// Rank of a folded text: fewer errors first, then shorter texts.
     pub fn rank(&self, folded: &str) -> Option<u32> {
         if !self.has_runs(folded.as_bytes()) {
             return None;
@@ -186,7 +190,7 @@ impl FuzzyPattern {
         if folded.len() < self.need {
             return false;
         }
-        // Which ones were there, as far as they fit; what is beyond is looked for by itself.
+        // A bitmap counts each trigram once; beyond its size a linear search does.
         let (mut seen, mut count) = ([0_u64; 16], 0);
         for run in folded.windows(3) {
             let Ok(at) = self.runs.binary_search_by(|known| known.as_slice().cmp(run)) else {
@@ -208,7 +212,7 @@ impl FuzzyPattern {
 }
 
 impl Word {
-    /// How many mistakes away the nearest word of a text is; more than `most` where there is none so near.
+    /// Errors of the nearest word of a text; more than `most` if no word is that near.
     fn mistakes(&self, folded: &str, most: usize) -> usize {
         if self.finder.find(folded.as_bytes()).is_some() {
             return 0;
@@ -231,18 +235,18 @@ impl Word {
                 }
             }
         }
-        // To leave a word out altogether costs all of its letters.
+        // A missing word costs all of its letters.
         best.min(self.letters.len())
     }
 }
 
 impl Pattern {
-    /// True when a text must be looked at.
+    /// True if texts have to be read.
     pub fn reads(&self) -> bool {
         !matches!(self, Pattern::All)
     }
 
-    /// The rank of a folded text that is found: 0 where there is no better and worse.
+    /// Rank of a folded text that matches; 0 for unranked patterns.
     pub fn rank(&self, folded: &str) -> Option<u32> {
         match self {
             Pattern::All => Some(0),
@@ -251,19 +255,19 @@ impl Pattern {
         }
     }
 
-    /// What it costs to look at so many bytes, besides reading them.
+    /// Cost of a comparison with so many bytes, without reading them.
     pub fn cost(&self, bytes: usize) -> usize {
         match self {
             Pattern::All => 0,
             Pattern::Words(words) => bytes * (words.wanted.len() + words.unwanted.len()) / 8,
-            // Too short to have the runs: it is not compared.
+            // Too short to have the trigrams: not compared.
             Pattern::Like(like) if bytes < like.need => 0,
             Pattern::Like(like) => bytes + bytes * like.letters / 8,
         }
     }
 }
 
-/// How many letters have to be changed, added, left out or swapped with their neighbours; `most` where it is no fewer.
+/// Letters to change, add, remove or swap with a neighbour, up to `most`.
 fn distance(a: &[char], b: &[char], most: usize) -> usize {
     let (mut before, mut last, mut row) =
         ([0_usize; LETTERS + 1], [0; LETTERS + 1], [0; LETTERS + 1]);
@@ -289,7 +293,6 @@ fn distance(a: &[char], b: &[char], most: usize) -> usize {
     last[b.len()].min(most)
 }
 
-/// All runs of three bytes.
 fn runs(bytes: &[u8]) -> impl Iterator<Item = [u8; 3]> {
     bytes.windows(3).map(|run| [run[0], run[1], run[2]])
 }
@@ -298,7 +301,7 @@ fn alphanumeric(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !is_of_word(letter)).filter(|word| !word.is_empty())
 }
 
-/// Folds all of a text, its parts on lines of their own, and says what that costs.
+/// Fold all parts of a text, one a line; returns the cost.
 pub fn fold_text<T: Text + ?Sized>(text: &T, folded: &mut String) -> usize {
     folded.clear();
     let mut cost = 0;
@@ -328,7 +331,7 @@ mod tests {
             ("algbra liner", "Álgebra Linear - aula 1.mp4"),
             ("reloded matirx", "matrix.reloaded.2003.mkv"),
             ("matrix", "thematrix.mkv"),
-            // Two letters of Han have enough bytes to be looked for, one as well.
+            // Two letters of Han have enough bytes for a trigram, one as well.
             ("東京", "小津安二郎 東京物語.mkv"),
             ("猫", "我是猫.epub"),
             ("ปู", "ปูม้า.mp4"),

@@ -1,4 +1,4 @@
-//! Memory of the index, by part. It is computed from capacities and counts, without a walk over entries.
+//! Memory of the index, by part. Computed from capacities and counts, without a walk over entries.
 
 use crate::index::{Index, PeerId, PeerRecord};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -7,26 +7,27 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 /// for others.
 const PEER_SHARE: usize = 2;
 
-/// What a member takes beside its files: its place in two ordered sets, and what else is known of it.
-const MEMBER: usize = 160;
-/// What a file takes beside its name: its entry, the ways to it, a root. The runs of its name take up to four bytes for each of its bytes.
+/// Bytes of a peer besides its files: two tree entries and its [`About`](crate::index::About).
+const PEER: usize = 160;
+/// Bytes of a file besides its name: its record, postings, a root. The trigrams of a name take up
+/// to four bytes for each byte.
 const FILE: usize = 128;
-/// Bytes that were added since memory was measured, from which on it is measured anew: that takes some microseconds.
-const UNMEASURED: usize = 1 << 20;
+/// Added bytes after which memory is measured again, which takes some microseconds.
+const REMEASURE: usize = 1 << 20;
 
-/// What a file with a name of so many bytes takes at most, what is built later for searches included.
+/// Most bytes of a file with a name of this length, its trigrams included.
 #[must_use]
 pub fn of_file(name: usize) -> usize {
     FILE + 5 * name
 }
 
-/// How much memory an index may take, and how much it took when that was measured.
+/// The limit on memory, and the last measurement.
 pub(super) struct MemoryBudget {
     most: usize,
     measured: usize,
-    /// What was added since, at most.
+    /// Most bytes added since.
     added: usize,
-    /// What was added and is not built for searches yet, at most.
+    /// Most bytes added and not in the trigrams yet.
     unbuilt: usize,
 }
 
@@ -37,7 +38,7 @@ impl Default for MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// So many bytes more are taken, at most.
+    /// Count so many bytes as added.
     pub(super) fn takes(&mut self, bytes: usize) {
         self.added = self.added.saturating_add(bytes);
         self.unbuilt = self.unbuilt.saturating_add(bytes);
@@ -47,30 +48,30 @@ impl MemoryBudget {
 /// Bytes by part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Names, each once, with the table that finds them.
+    /// Names with their table.
     pub names: usize,
-    /// The names by their words.
+    /// Trigrams of the names.
     pub words: usize,
-    /// Who has which file: what each member says of each of its files, and the ways from names and roots to it.
+    /// File records and postings.
     pub holdings: usize,
-    /// Roots, each once, with the table that finds them.
+    /// Roots with their table.
     pub roots: usize,
-    /// What is said of files, with its words.
+    /// Descriptions with their trigrams.
     pub descriptions: usize,
-    /// Who is there.
+    /// Peer records.
     pub members: usize,
-    /// Who waits for what, and what they are to be told.
+    /// Subscriptions and pending events.
     pub subscriptions: usize,
 }
 
 impl Memory {
-    /// All of it.
+    /// Sum of all parts.
     #[must_use]
     pub fn total(&self) -> usize {
         self.parts().iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// All parts by their names.
+    /// All parts with their names.
     #[must_use]
     pub fn parts(&self) -> [(&'static str, usize); 7] {
         let Memory { names, words, holdings, roots, descriptions, members, subscriptions } = *self;
@@ -87,42 +88,41 @@ impl Memory {
 }
 
 impl Index {
-    /// How much memory it takes.
+    /// Memory in use.
     #[must_use]
     pub fn memory(&self) -> Memory {
         let ((names, by_name), (roots, by_root)) = (self.names.memory(), self.roots.memory());
         Memory {
             names,
             words: self.words.memory(),
-            holdings: by_name + by_root + self.owned,
+            holdings: by_name + by_root + self.totals.bytes,
             roots,
             descriptions: self.descriptions.memory(),
-            members: self.peers.capacity() * size_of::<PeerRecord>() + self.peers.len() * MEMBER,
+            members: self.peers.capacity() * size_of::<PeerRecord>() + self.peers.len() * PEER,
             subscriptions: self.subscriptions.memory(),
         }
     }
 
-    /// Sets how much memory it may take from now on, in bytes.
+    /// Limit the memory, in bytes.
     pub fn set_budget(&mut self, most: usize) {
         self.budget.most = most;
     }
 
-    /// How much memory it may take, in bytes.
+    /// The limit on memory, in bytes.
     #[must_use]
     pub fn budget(&self) -> usize {
         self.budget.most
     }
 
-    /// Says whether there is room for so many bytes more.
+    /// Check that so many bytes more fit the limit.
     ///
     /// # Errors
-    /// `busy` where there is none before others leave.
+    /// `busy` if the limit is reached.
     pub fn has_room(&mut self, bytes: usize) -> Result<(), ErrorReply> {
         let is_full = |budget: &MemoryBudget| {
             budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most
         };
-        if self.budget.most < usize::MAX
-            && (self.budget.added > UNMEASURED || is_full(&self.budget))
+        if self.budget.most < usize::MAX && (self.budget.added > REMEASURE || is_full(&self.budget))
         {
             if self.is_built() {
                 self.budget.unbuilt = 0;
@@ -136,12 +136,12 @@ impl Index {
         Ok(())
     }
 
-    /// As [`Index::has_room`], for more files of a member.
+    /// As [`Index::has_room`], for files of a peer.
     ///
     /// # Errors
-    /// Besides, `too_large` where one member would take more than its share of the whole.
-    pub fn has_room_for(&mut self, who: PeerId, bytes: usize) -> Result<(), ErrorReply> {
-        let all = self.peers.get(who.0).map_or(0, |member| member.bytes).saturating_add(bytes);
+    /// Also `too_large` if the peer would take more than a fixed part of the limit.
+    pub fn has_room_for(&mut self, peer: PeerId, bytes: usize) -> Result<(), ErrorReply> {
+        let all = self.peers.get(peer.0).map_or(0, |record| record.bytes).saturating_add(bytes);
         if all > self.budget.most / PEER_SHARE {
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
@@ -151,7 +151,7 @@ impl Index {
         self.has_room(bytes)
     }
 
-    /// What was built for searches is measured from now on.
+    /// Trigrams of so many bytes of text are built, and measured from now on.
     pub(super) fn note_built(&mut self, texts: usize) {
         self.budget.unbuilt =
             if self.is_built() { 0 } else { self.budget.unbuilt.saturating_sub(texts) };
@@ -165,7 +165,7 @@ mod tests {
     use crate::protocol::types::ids::SessionId;
     use crate::protocol::types::relative_path::RelativeName;
 
-    /// Long names by many members, until there is no room: what is taken stays below the budget, and there is room again when they leave.
+    /// Long names of many peers up to the limit; there is room again once the peers leave.
     #[test]
     fn the_whole_index_stays_below_its_budget() {
         let mut index = Index::new(1);
@@ -173,22 +173,22 @@ mod tests {
         index.set_budget(empty + (8 << 20));
         let (mut members, mut refused) = (Vec::new(), None);
         for port in 1..2_000 {
-            let who = index.create_peer(
+            let peer = index.create_peer(
                 std::net::SocketAddr::from(([127, 0, 0, 1], port)),
                 SessionId([0; 16]),
             );
-            members.push(who);
+            members.push(peer);
             let name = |number: u32| format!("{port} {number} {}", "x".repeat(200));
-            if let Err(refusal) = index.has_room_for(who, 20 * of_file(name(0).len())) {
+            if let Err(refusal) = index.has_room_for(peer, 20 * of_file(name(0).len())) {
                 refused = Some(refusal.code);
                 break;
             }
             for number in 0..20 {
                 index
-                    .add(who, &FileEntry::new(RelativeName::new(&name(number)).unwrap(), 1))
+                    .add(peer, &FileEntry::new(RelativeName::new(&name(number)).unwrap(), 1))
                     .unwrap();
             }
-            index.make_visible(who);
+            index.make_visible(peer);
             if port % 50 == 0 {
                 index.build(1 << 20);
             }
@@ -202,17 +202,17 @@ mod tests {
             index.memory().total(),
             index.budget()
         );
-        for who in members {
-            index.remove_peer(who);
+        for peer in members {
+            index.remove_peer(peer);
         }
         while index.purge(1_000) {}
         while index.build(usize::MAX) {}
         assert_eq!(index.has_room(1 << 20), Ok(()));
-        // One alone takes no more than its share.
-        let who = index.create_peer("127.0.0.1:1".parse().unwrap(), SessionId([0; 16]));
+        // A single peer takes no more than its part.
+        let peer = index.create_peer("127.0.0.1:1".parse().unwrap(), SessionId([0; 16]));
         let most = index.budget() / PEER_SHARE;
         assert_eq!(
-            index.has_room_for(who, most + 1).map_err(|refusal| refusal.code),
+            index.has_room_for(peer, most + 1).map_err(|refusal| refusal.code),
             Err(ErrorCode::TooLarge)
         );
     }

@@ -1,8 +1,8 @@
 //! The index: which peer has which file. Plain data, no file bytes, no sockets.
 //!
-//! A [`Index`] holds members with their files, and two sets of claims that lead back to them: who has a name, who has a content. A root is as good as
-//! the word of who names it, and no better. A member that leaves is invisible at once; its entries are swept in slices ([`Index::purge`]), so that no
-//! turn is long.
+//! An [`Index`] holds peers with their files, and tables from names and contents back to the peers.
+//! It does not verify roots: a root is a claim of the peer that sends it. A peer that leaves is
+//! invisible at once; [`Index::purge`] removes its files in slices, to keep iterations short.
 
 mod candidate_scan;
 mod chunked_vec;
@@ -35,6 +35,7 @@ use crate::index::memory::MemoryBudget;
 use crate::index::pagination::PageBudget;
 use crate::index::postings::Posting;
 use crate::index::publications::count_present;
+use crate::index::stats::Totals;
 use crate::index::string_arena::StringArena;
 use crate::index::subscriptions::{PendingEvent, Subscriptions};
 use crate::index::trigrams::Trigrams;
@@ -49,122 +50,126 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Which member: a slot that is used again only when everything of the one before is swept.
+/// Slot of a peer; reused only once all files of its last peer are purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(usize);
 
-/// A page of a list and where the next begins.
+/// A page of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// Its entries.
+    /// Entries of this page.
     pub entries: Vec<T>,
-    /// Files that match and whose users are away, in the answers to searches.
+    /// Matching publications of users that are away, in responses to searches.
     pub away: Vec<Away>,
-    /// For the next page.
+    /// Cursor of the next page; `None` on the last.
     pub cursor: Option<String>,
 }
 
-/// Who has what.
+/// Peers with their files.
 pub struct Index {
     peers: Slab<PeerRecord>,
-    /// Visible members in the order in which they joined: their number and slot.
+    /// Visible peers by join number.
     order: BTreeMap<u64, PeerId>,
     by_address: BTreeMap<SocketAddr, PeerId>,
     names: KeyTable<StringArena>,
     roots: KeyTable<Roots>,
-    /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
+    /// Peer records of publications, visible while the user is online with a legacy client.
     users: BTreeMap<UserName, PeerId>,
-    /// How many visible members a user has.
+    /// Number of visible peers of a user.
     present: BTreeMap<UserName, usize>,
-    /// What is said of files, by their member and name.
     descriptions: Descriptions,
-    /// The names by their words.
+    /// Trigrams of the names.
     words: Trigrams,
-    /// Who has what was asked for last: memory that is used again.
+    /// Scratch memory of [`Index::first_page`].
     few: Vec<Posting>,
-    /// Who waits for what.
     subscriptions: Subscriptions,
-    /// Members that have left and still have entries.
+    /// Peers that have left and still have files.
     leaving: Vec<PeerId>,
-    /// How many files all members have, and how much memory their lists take.
-    entries: usize,
-    /// How many of these are those of visible members.
-    visible: usize,
-    owned: usize,
-    joined: u64,
+    totals: Totals,
+    /// Number of first pages so far: rotates the order of providers.
     iteration: u64,
-    /// How much memory all of it may take.
     budget: MemoryBudget,
 }
 
 struct PeerRecord {
     address: SocketAddr,
-    /// The same in words: each answer that names the member has them.
+    /// `address` as text, for responses.
     formatted: FormattedAddr,
     session: SessionId,
     visible: bool,
     number: u64,
     files: ChunkedVec<FileRecord>,
-    /// What its files take at most, names that others have too among them.
+    /// Most bytes of its files, with names that other peers have too.
     bytes: usize,
-    /// What else is known of it; most members have nothing of that.
+    /// `None` for most peers.
     extra: Option<Box<About>>,
 }
 
-/// Who a member is and how it is reached, where that is more than its address.
+/// User and further addresses of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
-    /// Whose it is.
+    /// The user logged in at this peer.
     pub user: Option<UserName>,
-    /// The old wire that it speaks instead of the native protocol.
+    /// The only protocol of a peer that does not speak the native protocol.
     pub profile: Option<LegacyProfile>,
-    /// The old wires that it speaks besides, each on its own port.
+    /// Further protocols, each with its port.
     pub ports: Vec<(LegacyProfile, u16)>,
-    /// Where it answers by QUIC as well.
+    /// QUIC address.
     pub quic: Option<QuicAddress>,
 }
 
-/// Who asks, as far as that decides what he is shown.
+/// A requester, as far as that decides which peers it is shown and at which address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Viewer {
-    /// From where.
+    /// Address that the requester connects from.
     pub ip: IpAddr,
-    /// The old wire on which he asks: he is shown those alone who answer on it.
+    /// Peers and addresses that its protocol can name.
+    pub reach: Reach,
+}
+
+/// Peers and addresses that the protocol of a requester can name; the server computes this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Show only peers that answer this protocol, with its port. `None`: every peer, with its
+    /// native port.
     pub profile: Option<LegacyProfile>,
+    /// Leave out IPv6 addresses.
+    pub ipv4_only: bool,
+    /// Leave out other hosts than that of the requester.
+    pub same_host: bool,
+}
+
+impl Reach {
+    /// The reach of the native protocol.
+    pub const NATIVE: Reach = Reach { profile: None, ipv4_only: false, same_host: false };
 }
 
 impl Viewer {
-    /// How many entries an answer to him has: old wires know no pages.
-    fn page(&self) -> usize {
-        if self.profile.is_some() { limits::LIST_ALL } else { limits::LIST_ENTRIES }
-    }
-
-    /// Where `member` answers this asker; `None` when he can't reach it.
-    fn reaches(&self, member: &PeerRecord) -> Option<SocketAddr> {
-        let about = member.extra.as_deref();
-        let address = match self.profile {
-            None => member.address,
-            Some(tongue) if about.and_then(|about| about.profile) == Some(tongue) => member.address,
-            Some(tongue) => {
-                let (_, port) = about?.ports.iter().find(|(known, _)| *known == tongue)?;
-                SocketAddr::new(member.address.ip(), *port)
+    /// Address at which this viewer reaches `peer`; `None` if it cannot.
+    fn reaches(&self, peer: &PeerRecord) -> Option<SocketAddr> {
+        let Reach { profile, ipv4_only, same_host } = self.reach;
+        let address = match profile {
+            None => peer.address,
+            Some(profile) if peer.speaks() == Some(profile) => peer.address,
+            Some(profile) => {
+                let ports = &peer.extra.as_deref()?.ports;
+                let (_, port) = ports.iter().find(|(known, _)| *known == profile)?;
+                SocketAddr::new(peer.address.ip(), *port)
             }
         };
         let ip = address.ip();
-        let fits = self.profile.is_none_or(|tongue| {
-            (ip.is_ipv4() || !tongue.is_ipv4_only()) && (ip == self.ip || !tongue.has_ports_only())
-        });
-        // A loopback address means nothing to an asker from elsewhere.
-        (member.visible && fits && (!ip.is_loopback() || self.ip.is_loopback())).then_some(address)
+        let can_name = (ip.is_ipv4() || !ipv4_only) && (!same_host || ip == self.ip);
+        // A loopback address means nothing on another host.
+        let is_routable = !ip.is_loopback() || self.ip.is_loopback();
+        (peer.visible && can_name && is_routable).then_some(address)
     }
 }
 
-/// The size of a file of which nobody has said it.
-const UNSAID: u64 = PARTIAL - 1;
-/// The bit beside a size that says that not all of the file is there: no size needs it.
+/// Size of a file whose peer did not send one.
+const UNKNOWN: u64 = PARTIAL - 1;
+/// Flag beside a size, for a file of which only some pieces are held.
 const PARTIAL: u64 = 1 << 63;
 
-/// One file of a member.
 #[derive(Clone, Copy)]
 struct FileRecord {
     name: KeyId,
@@ -173,7 +178,7 @@ struct FileRecord {
 }
 
 impl Index {
-    /// An empty index; `seed` keeps strangers from choosing names that collide.
+    /// An empty index; the secret `seed` prevents chosen hash collisions.
     #[must_use]
     pub fn new(seed: u64) -> Index {
         Index {
@@ -189,21 +194,17 @@ impl Index {
             few: Vec::new(),
             subscriptions: Subscriptions::default(),
             leaving: Vec::new(),
-            entries: 0,
-            visible: 0,
-            owned: 0,
-            joined: 0,
+            totals: Totals::default(),
             iteration: 0,
             budget: MemoryBudget::default(),
         }
     }
 
-    /// Begins a member that nobody sees until [`Index::make_visible`].
+    /// Create a peer; invisible until [`Index::make_visible`].
     pub fn create_peer(&mut self, address: SocketAddr, session: SessionId) -> PeerId {
-        let spelled = FormattedAddr::of(&address);
         PeerId(self.peers.insert(PeerRecord {
             address,
-            formatted: spelled,
+            formatted: FormattedAddr::of(&address),
             session,
             visible: false,
             number: 0,
@@ -213,377 +214,385 @@ impl Index {
         }))
     }
 
-    /// Adds a file, or says anew what is known of it. True when it is new.
+    /// Add or update a file; true if new.
     ///
     /// # Errors
-    /// `too_large` when the member has as many as it may.
-    pub fn add(&mut self, who: PeerId, file: &FileEntry) -> Result<bool, ErrorReply> {
-        let Some(member) = self.peers.get_mut(who.0) else { return Ok(false) };
-        let share = |own: u32, partial| Posting { member: who.slot(), partial, own };
-        if let Some(Posting { own, .. }) =
-            self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot()))
+    /// `too_large` at the limit of files of a peer.
+    pub fn add(&mut self, peer: PeerId, entry: &FileEntry) -> Result<bool, ErrorReply> {
+        let Some(record) = self.peers.get_mut(peer.0) else { return Ok(false) };
+        let posting = |file_index: u32, partial| Posting { peer: peer.slot(), partial, file_index };
+        if let Some(Posting { file_index, .. }) =
+            self.names.find(&entry.name).and_then(|name| self.names.of_peer(name, peer.slot()))
         {
-            let Some(owned) = member.files.get_mut(own as usize) else { return Ok(false) };
-            if owned.partial() != file.partial
-                || owned.root.and_then(|id| self.roots.get(id.number())) != file.root.as_ref()
+            let Some(file) = record.files.get_mut(file_index as usize) else {
+                debug_assert!(false, "a posting names a file of its peer");
+                return Ok(false);
+            };
+            if file.partial() != entry.partial
+                || file.root.and_then(|id| self.roots.get(id.number())) != entry.root.as_ref()
             {
-                if let Some(id) = owned.root {
-                    self.roots.remove(id, share(own, owned.partial()));
+                if let Some(id) = file.root {
+                    self.roots.remove(id, posting(file_index, file.partial()));
                 }
-                owned.root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
+                file.root = entry
+                    .root
+                    .map(|root| self.roots.add(&root, posting(file_index, entry.partial)));
             }
-            owned.set(file);
-            let (name, visible) = (owned.name, member.visible);
-            self.note_added(who, name, visible);
+            file.set(entry);
+            let (name, visible) = (file.name, record.visible);
+            self.note_added(peer, name, visible);
             return Ok(false);
         }
-        if member.files.len() >= limits::PEER_FILES {
+        if record.files.len() >= limits::PEER_FILES {
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
                 format!("a peer has at most {} files", limits::PEER_FILES),
             ));
         }
-        let own = number(member.files.len());
-        member.bytes += memory::of_file(file.name.len());
-        self.budget.takes(memory::of_file(file.name.len()));
-        let name = self.names.add(&file.name, share(own, false));
+        let file_index = number(record.files.len());
+        record.bytes += memory::of_file(entry.name.len());
+        self.budget.takes(memory::of_file(entry.name.len()));
+        let name = self.names.add(&entry.name, posting(file_index, false));
         self.words.add(name.number());
-        let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
-        let mut owned = FileRecord { name, root, size: 0 };
-        owned.set(file);
-        self.owned -= member.files.memory();
-        member.files.push(owned);
-        self.owned += member.files.memory();
-        self.entries += 1;
-        let visible = member.visible;
-        self.visible += usize::from(visible);
-        self.note_added(who, name, visible);
+        let root = entry.root.map(|root| self.roots.add(&root, posting(file_index, entry.partial)));
+        let mut file = FileRecord { name, root, size: 0 };
+        file.set(entry);
+        self.totals.bytes -= record.files.memory();
+        record.files.push(file);
+        self.totals.bytes += record.files.memory();
+        self.totals.files += 1;
+        let visible = record.visible;
+        self.totals.visible += usize::from(visible);
+        self.note_added(peer, name, visible);
         Ok(true)
     }
 
-    /// Drops a file; one that it does not have is no error.
-    pub fn remove(&mut self, who: PeerId, name: &RelativeName) {
+    /// Remove a file, if the peer has it.
+    pub fn remove(&mut self, peer: PeerId, name: &RelativeName) {
         let Some(name) = self.names.find(name) else { return };
-        if let Some(share) = self.names.of_member(name, who.slot()) {
-            self.drop_file(who, share.own);
+        if let Some(posting) = self.names.of_peer(name, peer.slot()) {
+            self.drop_file(peer, posting.file_index);
         }
     }
 
-    /// Adds a file of which only the name is said; what is known of it stays known. Gives its place among the member's files.
+    /// Add a file by its name alone; a known file keeps its size and root. Returns its index at the
+    /// peer.
     ///
     /// # Errors
     /// As [`Index::add`].
-    pub fn add_unsaid(&mut self, who: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
-        if let Some(share) =
-            self.names.find(name).and_then(|name| self.names.of_member(name, who.slot()))
+    pub fn add_unsaid(&mut self, peer: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
+        if let Some(posting) =
+            self.names.find(name).and_then(|name| self.names.of_peer(name, peer.slot()))
         {
-            return Ok(share.own as usize);
+            return Ok(posting.file_index as usize);
         }
-        self.add(who, &FileEntry::name_only(name.clone()))?;
-        Ok(self.peers.get(who.0).map_or(0, |member| member.files.len().saturating_sub(1)))
+        self.add(peer, &FileEntry::name_only(name.clone()))?;
+        Ok(self.peers.get(peer.0).map_or(0, |record| record.files.len().saturating_sub(1)))
     }
 
-    /// Drops the file at this place among a member's files; the last one takes its place.
-    pub fn remove_at(&mut self, who: PeerId, own: usize) {
-        self.drop_file(who, number(own));
+    /// Remove a file by its index; the last file of the peer takes its place.
+    pub fn remove_at(&mut self, peer: PeerId, file_index: usize) {
+        self.drop_file(peer, number(file_index));
     }
 
-    /// Makes a member and its files visible, all at once.
-    pub fn make_visible(&mut self, who: PeerId) {
-        let Some(member) = self.peers.get_mut(who.0) else { return };
-        self.joined += 1;
-        self.owned -= member.files.memory();
-        member.files.shrink();
-        self.owned += member.files.memory();
-        member.number = self.joined;
-        let was_visible = std::mem::replace(&mut member.visible, true);
-        self.visible += if was_visible { 0 } else { member.files.len() };
+    /// Show a peer with all its files.
+    pub fn make_visible(&mut self, peer: PeerId) {
+        let Some(record) = self.peers.get_mut(peer.0) else { return };
+        self.totals.joined += 1;
+        self.totals.bytes -= record.files.memory();
+        record.files.shrink();
+        self.totals.bytes += record.files.memory();
+        record.number = self.totals.joined;
+        let was_visible = std::mem::replace(&mut record.visible, true);
+        self.totals.visible += if was_visible { 0 } else { record.files.len() };
         if !was_visible {
-            count_present(&mut self.present, member.user(), true);
+            count_present(&mut self.present, record.user(), true);
         }
-        self.order.insert(member.number, who);
+        self.order.insert(record.number, peer);
         self.subscriptions.note(PendingEvent::Member {
-            who,
-            number: member.number,
-            left: member.files.len(),
+            peer,
+            number: record.number,
+            left: record.files.len(),
         });
-        // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
-        if member.speaks().is_none() || !self.by_address.contains_key(&member.address) {
-            self.by_address.insert(member.address, who);
+        // The addresses of legacy peers are not verified, so they replace no other peer.
+        if record.speaks().is_none() || !self.by_address.contains_key(&record.address) {
+            self.by_address.insert(record.address, peer);
         }
     }
 
-    /// Makes a member invisible at once; its entries go with the next sweeps.
-    pub fn remove_peer(&mut self, who: PeerId) {
-        let Some(member) = self.peers.get_mut(who.0) else { return };
-        if member.visible {
-            self.visible -= member.files.len();
-            count_present(&mut self.present, member.user(), false);
+    /// Hide a peer; [`Index::purge`] removes its files.
+    pub fn remove_peer(&mut self, peer: PeerId) {
+        let Some(record) = self.peers.get_mut(peer.0) else { return };
+        if record.visible {
+            self.totals.visible -= record.files.len();
+            count_present(&mut self.present, record.user(), false);
         }
-        member.hide(who, &mut self.order, &mut self.by_address);
-        self.leaving.push(who);
+        record.hide(peer, &mut self.order, &mut self.by_address);
+        self.leaving.push(peer);
     }
 
-    /// Says who a member is and how else it is reached.
-    pub fn introduce(&mut self, who: PeerId, about: About) {
-        if let Some(member) = self.peers.get_mut(who.0) {
-            if member.visible {
-                count_present(&mut self.present, member.user(), false);
+    /// Set the user and further addresses of a peer.
+    pub fn introduce(&mut self, peer: PeerId, about: About) {
+        if let Some(record) = self.peers.get_mut(peer.0) {
+            if record.visible {
+                count_present(&mut self.present, record.user(), false);
                 count_present(&mut self.present, about.user.as_ref(), true);
             }
-            member.extra = (about != About::default()).then(|| Box::new(about));
+            record.extra = (about != About::default()).then(|| Box::new(about));
         }
     }
 
-    /// Says whose a member is, or that it is nobody's.
-    pub fn belongs(&mut self, who: PeerId, user: Option<UserName>) {
+    /// Set the user of a peer.
+    pub fn belongs(&mut self, peer: PeerId, user: Option<UserName>) {
         let about = self
             .peers
-            .get(who.0)
-            .and_then(|member| member.extra.as_deref())
+            .get(peer.0)
+            .and_then(|record| record.extra.as_deref())
             .cloned()
             .unwrap_or_default();
-        self.introduce(who, About { user, ..about });
+        self.introduce(peer, About { user, ..about });
     }
 
-    /// Drops up to `most` entries of members that have left. True when more are left to drop.
+    /// Remove up to `most` files of peers that have left; true if some are left.
     pub fn purge(&mut self, most: usize) -> bool {
         let mut budget = (most / self.subscriptions.cost()).max(1);
-        while let Some(&who) = self.leaving.last() {
-            let count = self.peers.get(who.0).map_or(0, |member| member.files.len());
-            for own in (count.saturating_sub(budget)..count).rev() {
-                self.drop_file(who, number(own));
+        while let Some(&peer) = self.leaving.last() {
+            let count = self.peers.get(peer.0).map_or(0, |record| record.files.len());
+            for file_index in (count.saturating_sub(budget)..count).rev() {
+                self.drop_file(peer, number(file_index));
             }
             if count > budget {
                 return true;
             }
             budget -= count;
-            if let Some(member) = self.peers.try_remove(who.0) {
-                self.owned -= member.files.memory();
+            if let Some(record) = self.peers.try_remove(peer.0) {
+                self.totals.bytes -= record.files.memory();
             }
             self.leaving.pop();
         }
         false
     }
 
-    /// Who is there and can be reached, under the name of his account or one that is made of his address.
+    /// Reachable visible peers, by the name of their user or a name made from their address.
     ///
     /// # Errors
-    /// `bad_request` for a cursor that is not ours.
+    /// `bad_request` for a foreign cursor.
     pub fn online(
         &self,
         cursor: Option<&str>,
         most: usize,
-        asker: &Viewer,
+        viewer: &Viewer,
     ) -> Result<Page<Online>, ErrorReply> {
         let after = cursor.map_or(Ok(0), pagination::number)?;
         let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
-        let mut room = PageBudget::for_lists(most);
-        for (number, who) in
+        let mut budget = PageBudget::for_lists(most);
+        for (number, peer) in
             self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
         {
-            let member = &self.peers[who.0];
-            let Some(peer) = asker.reaches(member) else { continue };
+            let record = &self.peers[peer.0];
+            let Some(peer) = viewer.reaches(record) else { continue };
             let user =
-                member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
-            if !room.takes(user.len()) {
+                record.user().cloned().unwrap_or_else(|| UserName::of_address(record.address));
+            if !budget.takes(user.len()) {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            page.entries.push(Online { user, peer: Some(peer), speaks: member.speaks() });
+            page.entries.push(Online { user, peer: Some(peer), speaks: record.speaks() });
         }
         Ok(page)
     }
 
-    /// The visible member of nobody in particular at this address.
+    /// The visible peer without a user at this address.
     #[must_use]
     pub fn nameless_at(&self, address: SocketAddr) -> Option<PeerId> {
         self.at(address)
-            .filter(|who| self.peers.get(who.0).is_some_and(|member| member.user().is_none()))
+            .filter(|peer| self.peers.get(peer.0).is_some_and(|record| record.user().is_none()))
     }
 
-    /// Where the asker reaches a member; what it is called is for others to say.
+    /// Address at which the viewer reaches a peer, and the only protocol spoken there.
     #[must_use]
     pub fn reached(
         &self,
-        who: PeerId,
-        asker: &Viewer,
+        peer: PeerId,
+        viewer: &Viewer,
     ) -> Option<(SocketAddr, Option<LegacyProfile>)> {
-        let member = self.peers.get(who.0)?;
-        Some((asker.reaches(member)?, member.speaks()))
+        let record = self.peers.get(peer.0)?;
+        Some((viewer.reaches(record)?, record.speaks()))
     }
 
-    /// How many files the index holds for a member.
+    /// Number of files of a peer.
     #[must_use]
-    pub fn count(&self, who: PeerId) -> u64 {
-        self.peers.get(who.0).map_or(0, |member| member.files.len() as u64)
+    pub fn count(&self, peer: PeerId) -> u64 {
+        self.peers.get(peer.0).map_or(0, |record| record.files.len() as u64)
     }
 
-    /// The visible member with this address.
+    /// The visible peer at this address.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Option<PeerId> {
         self.by_address.get(&address).copied()
     }
 
-    /// The visible member that answers the native protocol at this address.
+    /// The visible peer at this address, if it speaks the native protocol.
     #[must_use]
     pub fn native_at(&self, address: SocketAddr) -> Option<PeerId> {
         self.at(address)
-            .filter(|who| self.peers.get(who.0).is_some_and(|member| member.speaks().is_none()))
+            .filter(|peer| self.peers.get(peer.0).is_some_and(|record| record.speaks().is_none()))
     }
 
-    /// True when the asker can reach a member.
+    /// True if the viewer reaches a peer.
     #[must_use]
-    pub fn is_reached(&self, who: PeerId, asker: &Viewer) -> bool {
-        self.peers.get(who.0).is_some_and(|member| asker.reaches(member).is_some())
+    pub fn is_reached(&self, peer: PeerId, viewer: &Viewer) -> bool {
+        self.peers.get(peer.0).is_some_and(|record| viewer.reaches(record).is_some())
     }
 
-    /// Where a member answers.
+    /// Address of a peer.
     #[must_use]
-    pub fn address(&self, who: PeerId) -> Option<SocketAddr> {
-        self.peers.get(who.0).map(|member| member.address)
+    pub fn address(&self, peer: PeerId) -> Option<SocketAddr> {
+        self.peers.get(peer.0).map(|record| record.address)
     }
 
-    /// True when `session` is the one that was given to this member.
+    /// True if `session` is the secret of this peer.
     #[must_use]
-    pub fn proves(&self, who: PeerId, session: SessionId) -> bool {
-        self.peers.get(who.0).is_some_and(|member| member.session == session)
+    pub fn proves(&self, peer: PeerId, session: SessionId) -> bool {
+        self.peers.get(peer.0).is_some_and(|record| record.session == session)
     }
 
-    /// Who is there, in the order in which they joined.
+    /// Reachable visible peers, in the order in which they joined.
     ///
     /// # Errors
-    /// `bad_request` for a cursor that is not ours.
+    /// `bad_request` for a foreign cursor.
     pub fn peers(
         &self,
         cursor: Option<&str>,
-        asker: &Viewer,
+        most: usize,
+        viewer: &Viewer,
     ) -> Result<Page<PeerEntry>, ErrorReply> {
         let after = cursor.map_or(Ok(0), pagination::number)?;
         let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
-        let mut room = PageBudget::for_lists(asker.page());
-        for (number, who) in
+        let mut budget = PageBudget::for_lists(most);
+        for (number, peer) in
             self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
         {
-            let member = &self.peers[who.0];
-            let Some(peer) = asker.reaches(member) else { continue };
-            if !room.takes(member.user().map_or(0, |user| user.len())) {
+            let record = &self.peers[peer.0];
+            let Some(peer) = viewer.reaches(record) else { continue };
+            if !budget.takes(record.user().map_or(0, |user| user.len())) {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            let (user, speaks) = (member.user().cloned(), member.speaks());
-            page.entries.push(PeerEntry { peer, files: member.files.len() as u64, user, speaks });
+            let (user, speaks) = (record.user().cloned(), record.speaks());
+            page.entries.push(PeerEntry { peer, files: record.files.len() as u64, user, speaks });
         }
         Ok(page)
     }
 
-    /// What a member shares.
+    /// Files of a peer.
     ///
     /// # Errors
-    /// `bad_request` for a cursor that is not ours.
-    pub fn files(&self, who: PeerId, cursor: Option<&str>) -> Result<Page<FileEntry>, ErrorReply> {
-        let member = self.peers.get(who.0);
+    /// `bad_request` for a foreign cursor.
+    pub fn files(&self, peer: PeerId, cursor: Option<&str>) -> Result<Page<FileEntry>, ErrorReply> {
+        let record = self.peers.get(peer.0);
         let from = |start| {
-            member
+            record
                 .into_iter()
-                .flat_map(move |member| member.files.from(start))
-                .map(|owned| self.entry(who, owned, None))
+                .flat_map(move |record| record.files.from(start))
+                .map(|file| self.entry(peer, file, None))
         };
         pagination::files(from, cursor)
     }
 
-    /// How many visible members there are.
+    /// Number of visible peers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// True when nobody is there.
+    /// True without visible peers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
-    fn holder(
+    /// A file of a peer as its provider; `None` if unreachable.
+    fn provider(
         &self,
-        who: PeerId,
-        own: u32,
+        peer: PeerId,
+        file_index: u32,
         named: Option<&RelativeName>,
-        asker: &Viewer,
+        viewer: &Viewer,
     ) -> Option<Provider> {
-        let member = self.peers.get(who.0)?;
-        let peer = asker.reaches(member)?;
-        let file = self.entry(who, member.files.get(own as usize)?, named);
-        Some(member.holding(file, peer))
+        let record = self.peers.get(peer.0)?;
+        let address = viewer.reaches(record)?;
+        let file = self.entry(peer, record.files.get(file_index as usize)?, named);
+        Some(record.as_provider(file, address))
     }
 
-    /// What the bytes of a file lead to, where that is known.
-    fn root_of(&self, owned: &FileRecord) -> Option<&ContentHash> {
-        owned.root.and_then(|id| self.roots.get(id.number()))
+    fn root_of(&self, file: &FileRecord) -> Option<&ContentHash> {
+        file.root.and_then(|id| self.roots.get(id.number()))
     }
 
-    fn entry(&self, who: PeerId, owned: &FileRecord, named: Option<&RelativeName>) -> FileEntry {
-        let root = self.root_of(owned).copied();
-        let text = || RelativeName::known(self.names.get(owned.name.number()).unwrap_or_default());
+    fn entry(&self, peer: PeerId, file: &FileRecord, named: Option<&RelativeName>) -> FileEntry {
+        let root = self.root_of(file).copied();
+        let text = || RelativeName::known(self.names.get(file.name.number()).unwrap_or_default());
         FileEntry {
             name: named.cloned().unwrap_or_else(text),
-            size: owned.size(),
+            size: file.size(),
             root,
-            partial: owned.partial(),
-            description: self.description(who, owned.name).cloned(),
+            partial: file.partial(),
+            description: self.description(peer, file.name).cloned(),
         }
     }
 
-    /// What is said of a file of this name by the member itself, or by the user behind it.
-    fn description(&self, who: PeerId, name: KeyId) -> Option<&Description> {
-        self.descriptions.get(self.described(who, name)?)
+    /// Description of a file by the peer, else by its user.
+    fn description(&self, peer: PeerId, name: KeyId) -> Option<&Description> {
+        self.descriptions.get(self.described(peer, name)?)
     }
 
-    /// The number of that description.
-    fn described(&self, who: PeerId, name: KeyId) -> Option<u32> {
+    /// Number of that description.
+    fn described(&self, peer: PeerId, name: KeyId) -> Option<u32> {
         if self.descriptions.is_empty() {
             return None;
         }
         let behind = || {
             self.peers
-                .get(who.0)
+                .get(peer.0)
                 .and_then(PeerRecord::user)
                 .and_then(|user| self.users.get(user))
                 .copied()
         };
-        self.descriptions.find(who, name).or_else(|| self.descriptions.find(behind()?, name))
+        self.descriptions.find(peer, name).or_else(|| self.descriptions.find(behind()?, name))
     }
 
-    /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
-    fn drop_file(&mut self, who: PeerId, own: u32) {
-        self.note_dropped(who, own);
-        let Some(member) = self.peers.get_mut(who.0) else { return };
-        // Even of a member that nobody sees: what its user has said of the file may be seen elsewhere.
-        self.owned -= member.files.memory();
-        let gone = member.files.swap_remove(own as usize);
-        self.owned += member.files.memory();
+    /// Remove a file of a peer; the last file takes its index.
+    fn drop_file(&mut self, peer: PeerId, file_index: u32) {
+        self.note_dropped(peer, file_index);
+        let Some(record) = self.peers.get_mut(peer.0) else { return };
+        // A description is removed even for an invisible peer: it also shows at other peers of the
+        // user.
+        self.totals.bytes -= record.files.memory();
+        let gone = record.files.swap_remove(file_index as usize);
+        self.totals.bytes += record.files.memory();
         let Some(gone) = gone else { return };
         let bytes = memory::of_file(self.names.get(gone.name.number()).map_or(0, str::len));
-        member.bytes = member.bytes.saturating_sub(bytes);
-        self.entries -= 1;
-        self.visible -= usize::from(member.visible);
-        self.descriptions.remove(who, gone.name);
-        let share = |own: u32, partial| Posting { member: who.slot(), partial, own };
-        if self.names.is_only(gone.name, share(own, false))
+        debug_assert!(record.bytes >= bytes, "each file was counted when added");
+        record.bytes = record.bytes.saturating_sub(bytes);
+        self.totals.files -= 1;
+        self.totals.visible -= usize::from(record.visible);
+        self.descriptions.remove(peer, gone.name);
+        let posting = |file_index: u32, partial| Posting { peer: peer.slot(), partial, file_index };
+        if self.names.is_only(gone.name, posting(file_index, false))
             && let Some(text) = self.names.get(gone.name.number())
         {
             self.words.remove(gone.name.number(), text);
         }
-        self.names.remove(gone.name, share(own, false));
+        self.names.remove(gone.name, posting(file_index, false));
         if let Some(root) = gone.root {
-            self.roots.remove(root, share(own, gone.partial()));
+            self.roots.remove(root, posting(file_index, gone.partial()));
         }
-        let last = number(member.files.len());
-        if let Some(moved) = member.files.get(own as usize) {
-            self.names.renumber(moved.name, share(last, false), own);
+        let last = number(record.files.len());
+        if let Some(moved) = record.files.get(file_index as usize) {
+            self.names.renumber(moved.name, posting(last, false), file_index);
             if let Some(root) = moved.root {
-                self.roots.renumber(root, share(last, moved.partial()), own);
+                self.roots.renumber(root, posting(last, moved.partial()), file_index);
             }
         }
     }
@@ -592,16 +601,15 @@ impl Index {
 impl FileRecord {
     fn size(&self) -> Option<u64> {
         let size = self.size & !PARTIAL;
-        (size != UNSAID).then_some(size)
+        (size != UNKNOWN).then_some(size)
     }
 
     fn partial(&self) -> bool {
         self.size & PARTIAL != 0
     }
 
-    /// Keeps what is said of the file.
     fn set(&mut self, file: &FileEntry) {
-        self.size = file.size.map_or(UNSAID, |size| size.min(UNSAID - 1))
+        self.size = file.size.map_or(UNKNOWN, |size| size.min(UNKNOWN - 1))
             | if file.partial { PARTIAL } else { 0 };
     }
 }
@@ -621,8 +629,7 @@ impl PeerRecord {
         self.extra.as_deref().and_then(|about| about.profile)
     }
 
-    /// It as the holder of one of its files, which answers there.
-    fn holding(&self, file: FileEntry, peer: SocketAddr) -> Provider {
+    fn as_provider(&self, file: FileEntry, peer: SocketAddr) -> Provider {
         Provider {
             peer,
             file,
@@ -638,21 +645,21 @@ impl PeerRecord {
 
     fn hide(
         &mut self,
-        who: PeerId,
+        peer: PeerId,
         order: &mut BTreeMap<u64, PeerId>,
         by_address: &mut BTreeMap<SocketAddr, PeerId>,
     ) {
         if std::mem::take(&mut self.visible) {
             order.remove(&self.number);
-            if by_address.get(&self.address) == Some(&who) {
+            if by_address.get(&self.address) == Some(&peer) {
                 by_address.remove(&self.address);
             }
         }
     }
 }
 
-/// A place among members or files, of which there are never so many that it would not fit.
 fn number(place: usize) -> u32 {
+    debug_assert!(u32::try_from(place).is_ok(), "limits keep slots and indices below this");
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
@@ -661,7 +668,8 @@ mod tests {
     use super::*;
     use crate::protocol::types::account::{Line, Publication};
 
-    const HERE: Viewer = Viewer { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), profile: None };
+    const HERE: Viewer =
+        Viewer { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
 
     fn name(text: &str) -> RelativeName {
         RelativeName::new(text).unwrap()
@@ -680,15 +688,15 @@ mod tests {
     }
 
     fn joined(index: &mut Index, port: u16, files: &[&str]) -> PeerId {
-        let who = index.create_peer(address(port), SessionId([0; 16]));
+        let peer = index.create_peer(address(port), SessionId([0; 16]));
         for text in files {
-            index.add(who, &file(text, 1)).unwrap();
+            index.add(peer, &file(text, 1)).unwrap();
         }
-        index.make_visible(who);
-        who
+        index.make_visible(peer);
+        peer
     }
 
-    fn holders(index: &mut Index, text: &str) -> Vec<u16> {
+    fn providers(index: &mut Index, text: &str) -> Vec<u16> {
         let mut ports: Vec<u16> = index
             .search(&name(text), None, &HERE)
             .unwrap()
@@ -703,14 +711,14 @@ mod tests {
     #[test]
     fn a_member_is_seen_only_when_it_is_shown_and_gone_when_it_leaves() {
         let mut index = Index::new(1);
-        let who = index.create_peer(address(1), SessionId([0; 16]));
-        index.add(who, &file("a", 1)).unwrap();
-        assert_eq!(holders(&mut index, "a"), [0; 0]);
-        index.make_visible(who);
-        assert_eq!(holders(&mut index, "a"), [1]);
-        index.remove_peer(who);
-        assert_eq!(holders(&mut index, "a"), [0; 0]);
-        assert!(index.peers(None, &HERE).unwrap().entries.is_empty());
+        let peer = index.create_peer(address(1), SessionId([0; 16]));
+        index.add(peer, &file("a", 1)).unwrap();
+        assert_eq!(providers(&mut index, "a"), [0; 0]);
+        index.make_visible(peer);
+        assert_eq!(providers(&mut index, "a"), [1]);
+        index.remove_peer(peer);
+        assert_eq!(providers(&mut index, "a"), [0; 0]);
+        assert!(index.peers(None, limits::LIST_ENTRIES, &HERE).unwrap().entries.is_empty());
         assert!(!index.purge(10));
         assert_eq!(index.names.len(), 0);
     }
@@ -719,12 +727,12 @@ mod tests {
     fn a_loopback_peer_is_hidden_from_elsewhere() {
         let mut index = Index::new(1);
         for address in ["127.0.0.2:1", "192.0.2.2:1"] {
-            let who = index.create_peer(address.parse().unwrap(), SessionId([0; 16]));
-            index.make_visible(who);
+            let peer = index.create_peer(address.parse().unwrap(), SessionId([0; 16]));
+            index.make_visible(peer);
         }
-        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None };
-        assert_eq!(index.peers(None, &HERE).unwrap().entries.len(), 2);
-        assert_eq!(index.peers(None, &elsewhere).unwrap().entries.len(), 1);
+        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), reach: Reach::NATIVE };
+        assert_eq!(index.peers(None, limits::LIST_ENTRIES, &HERE).unwrap().entries.len(), 2);
+        assert_eq!(index.peers(None, limits::LIST_ENTRIES, &elsewhere).unwrap().entries.len(), 1);
     }
 
     #[test]
@@ -744,10 +752,14 @@ mod tests {
         index.appear(&ana, address(3), LegacyProfile::Uc3m2024);
         let mut ports = |speaks| {
             let entries = index
-                .search(&name("a"), None, &Viewer { profile: speaks, ..HERE })
+                .search(
+                    &name("a"),
+                    None,
+                    &Viewer { reach: Reach { profile: speaks, ..Reach::NATIVE }, ..HERE },
+                )
                 .unwrap()
                 .entries;
-            let mut ports: Vec<u16> = entries.iter().map(|holder| holder.peer.port()).collect();
+            let mut ports: Vec<u16> = entries.iter().map(|provider| provider.peer.port()).collect();
             ports.sort_unstable();
             ports
         };
@@ -763,7 +775,7 @@ mod tests {
         let ana = UserName::new("ana").unwrap();
         index.publish(&ana, &publication("a", "her own")).unwrap();
         index.publish(&ana, &publication("/tmp/no name of the index", "")).unwrap();
-        assert!(holders(&mut index, "a").is_empty());
+        assert!(providers(&mut index, "a").is_empty());
         index.appear(&ana, address(3), LegacyProfile::Uc3m2020);
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
         assert_eq!(
@@ -771,8 +783,8 @@ mod tests {
             (Some("her own"), None, Some(LegacyProfile::Uc3m2020))
         );
         index.disappear(&ana);
-        assert!(holders(&mut index, "a").is_empty());
-        // The same user with a peer of our own: what was said of a file is said of the shared one.
+        assert!(providers(&mut index, "a").is_empty());
+        // The description of the user shows at its native peer.
         let peer = joined(&mut index, 4, &["a", "b"]);
         index.belongs(peer, Some(ana.clone()));
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
@@ -793,9 +805,9 @@ mod tests {
     #[test]
     fn a_file_that_comes_twice_counts_once_with_its_last_size() {
         let mut index = Index::new(1);
-        let who = joined(&mut index, 1, &["a", "a"]);
-        index.add(who, &file("a", 7)).unwrap();
-        assert_eq!(index.count(who), 1);
+        let peer = joined(&mut index, 1, &["a", "a"]);
+        index.add(peer, &file("a", 7)).unwrap();
+        assert_eq!(index.count(peer), 1);
         assert_eq!(index.search(&name("a"), None, &HERE).unwrap().entries[0].file.size, Some(7));
     }
 
@@ -803,11 +815,11 @@ mod tests {
     fn leaving_is_swept_in_slices() {
         let mut index = Index::new(1);
         let texts: Vec<String> = (0..100).map(|n| format!("f{n}")).collect();
-        let who = joined(&mut index, 1, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let peer = joined(&mut index, 1, &texts.iter().map(String::as_str).collect::<Vec<_>>());
         joined(&mut index, 2, &["f3", "f50"]);
-        index.remove_peer(who);
+        index.remove_peer(peer);
         assert!(index.purge(60));
-        assert_eq!(holders(&mut index, "f3"), [2]);
+        assert_eq!(providers(&mut index, "f3"), [2]);
         assert!(!index.purge(60));
         assert_eq!(index.names.len(), 2);
         assert_eq!(index.peers.len(), 1);
@@ -851,7 +863,7 @@ mod tests {
         }
         let (mut cursor, mut count) = (None, 0);
         loop {
-            let page = index.peers(cursor.as_deref(), &HERE).unwrap();
+            let page = index.peers(cursor.as_deref(), limits::LIST_ENTRIES, &HERE).unwrap();
             count += page.entries.len();
             cursor = page.cursor;
             if cursor.is_none() {
@@ -885,12 +897,12 @@ mod tests {
         assert!(!index.add(one, &rooted("b", 7, false)).unwrap());
         assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
         assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
-        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None };
+        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), reach: Reach::NATIVE };
         assert_eq!(
             index.search_root(ContentHash([7; 32]), None, &elsewhere).unwrap().entries.len(),
             0
         );
-        // At its end a download is whole; a file that is written anew has another content, or none that is known yet.
+        // A finished download is complete. A rewritten file has another root, or none yet.
         index.add(two, &rooted("c", 7, false)).unwrap();
         index.add(one, &rooted("b", 8, false)).unwrap();
         assert_eq!(having(&mut index, 7), [(2, "c".into(), false)]);
@@ -927,11 +939,11 @@ mod tests {
         let mut index = Index::new(1);
         let mut members = Vec::new();
         for port in 1..=300 {
-            let who = joined(&mut index, port, &[]);
+            let peer = joined(&mut index, port, &[]);
             if port % 2 == 0 {
-                index.add(who, &rooted(&format!("f{port}"), 7, false)).unwrap();
+                index.add(peer, &rooted(&format!("f{port}"), 7, false)).unwrap();
             }
-            members.push(who);
+            members.push(peer);
         }
         for _ in 0..20 {
             let (mut cursor, mut ports, mut pages) = (None, Vec::new(), 0);
@@ -948,9 +960,9 @@ mod tests {
             ports.sort_unstable();
             assert_eq!((ports, pages), ((1..=150).map(|n| n * 2).collect::<Vec<u16>>(), 3));
         }
-        // Few that stand far apart begin equally often.
-        for who in &members[10..290] {
-            index.remove_peer(*who);
+        // Sparse providers come first equally often.
+        for peer in &members[10..290] {
+            index.remove_peer(*peer);
         }
         let mut firsts = BTreeMap::new();
         for _ in 0..1_000 {
@@ -977,16 +989,17 @@ mod tests {
             index.iteration = u64::from(round);
             let mut members: Vec<(u16, PeerId)> = Vec::new();
             for port in 1..=75 {
-                let who = joined(&mut index, port, &[]);
-                index.add(who, &rooted("a", 7, false)).unwrap();
-                members.push((port, who));
+                let peer = joined(&mut index, port, &[]);
+                index.add(peer, &rooted("a", 7, false)).unwrap();
+                members.push((port, peer));
             }
             let ask = |index: &mut Index, cursor: Option<String>| match round % 2 {
                 0 => index.search(&name("a"), cursor.as_deref(), &HERE).unwrap(),
                 _ => index.search_root(ContentHash([7; 32]), cursor.as_deref(), &HERE).unwrap(),
             };
             let page = ask(&mut index, None);
-            let mut met: Vec<u16> = page.entries.iter().map(|holder| holder.peer.port()).collect();
+            let mut met: Vec<u16> =
+                page.entries.iter().map(|provider| provider.peer.port()).collect();
             for gone in [met[0], met[met.len() - 1]] {
                 let at = members.iter().position(|(port, _)| *port == gone).unwrap();
                 index.remove_peer(members.swap_remove(at).1);
@@ -994,7 +1007,7 @@ mod tests {
             index.purge(1);
             joined(&mut index, 1_000 + round, &["a"]);
             let rest = ask(&mut index, page.cursor);
-            met.extend(rest.entries.iter().map(|holder| holder.peer.port()));
+            met.extend(rest.entries.iter().map(|provider| provider.peer.port()));
             assert_eq!(rest.cursor, None);
             for (port, _) in members {
                 assert_eq!(
@@ -1013,9 +1026,9 @@ mod tests {
         let advertised =
             |port| SocketAddr::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(), port);
         for port in 10_001..=10_070 {
-            let who = index.create_peer(advertised(port), SessionId([0; 16]));
-            index.add(who, &rooted(&long, 7, false)).unwrap();
-            index.make_visible(who);
+            let peer = index.create_peer(advertised(port), SessionId([0; 16]));
+            index.add(peer, &rooted(&long, 7, false)).unwrap();
+            index.make_visible(peer);
         }
         for by_name in [true, false] {
             let (mut cursor, mut found) = (None, 0);
@@ -1037,14 +1050,14 @@ mod tests {
         }
     }
 
-    /// What the naive index knows of a member.
+    /// A peer of the naive index.
     struct Plain {
-        who: PeerId,
+        peer: PeerId,
         port: u16,
         files: BTreeMap<String, FileEntry>,
     }
 
-    /// The same operations against a list that is searched from end to end give the same answers, slots that are used again included.
+    /// Random operations agree with a naive index, reused slots included.
     #[test]
     fn it_agrees_with_a_naive_index_over_random_operations() {
         let mut dice = 88_172_645_463_325_252_u64;
@@ -1068,19 +1081,19 @@ mod tests {
             let at = usize::try_from(roll(naive.len().max(1) as u64)).unwrap();
             match roll(6) {
                 0 if naive.len() < 20 => {
-                    let who = index.create_peer(address(next_port), SessionId([0; 16]));
-                    index.add(who, &entry).unwrap();
-                    index.make_visible(who);
-                    naive.push(Plain { who, port: next_port, files: [(text, entry)].into() });
+                    let peer = index.create_peer(address(next_port), SessionId([0; 16]));
+                    index.add(peer, &entry).unwrap();
+                    index.make_visible(peer);
+                    naive.push(Plain { peer, port: next_port, files: [(text, entry)].into() });
                     next_port += 1;
                 }
-                1 if !naive.is_empty() => index.remove_peer(naive.swap_remove(at).who),
+                1 if !naive.is_empty() => index.remove_peer(naive.swap_remove(at).peer),
                 2 | 3 if !naive.is_empty() => {
-                    let is_new = index.add(naive[at].who, &entry).unwrap();
+                    let is_new = index.add(naive[at].peer, &entry).unwrap();
                     assert_eq!(naive[at].files.insert(text, entry).is_none(), is_new);
                 }
                 4 if !naive.is_empty() => {
-                    index.remove(naive[at].who, &name(&text));
+                    index.remove(naive[at].peer, &name(&text));
                     naive[at].files.remove(&text);
                 }
                 _ => {
@@ -1095,13 +1108,13 @@ mod tests {
             );
         }
         for plain in &naive {
-            index.remove_peer(plain.who);
+            index.remove_peer(plain.peer);
         }
         while index.purge(7) {}
         assert_eq!((index.names.len(), index.roots.len(), index.peers.len()), (0, 0, 0));
     }
 
-    /// Asks both for a name, for a content and for every list.
+    /// Compare a name, a content and all lists.
     fn compare(index: &mut Index, naive: &[Plain], text: &str, root: ContentHash) {
         let mut found: Vec<(u16, FileEntry)> = index
             .search(&name(text), None, &HERE)
@@ -1119,7 +1132,7 @@ mod tests {
         assert_eq!(found, expected);
 
         let mut found = index.search_root(root, None, &HERE).unwrap().entries;
-        found.sort_by_key(|holder| holder.peer.port());
+        found.sort_by_key(|provider| provider.peer.port());
         let mut expected: Vec<(u16, bool)> = naive
             .iter()
             .filter_map(|plain| {
@@ -1136,21 +1149,21 @@ mod tests {
         assert_eq!(
             found
                 .iter()
-                .map(|holder| (holder.peer.port(), holder.file.partial))
+                .map(|provider| (provider.peer.port(), provider.file.partial))
                 .collect::<Vec<_>>(),
             expected
         );
-        for holder in found {
-            let plain = naive.iter().find(|plain| plain.port == holder.peer.port()).unwrap();
+        for provider in found {
+            let plain = naive.iter().find(|plain| plain.port == provider.peer.port()).unwrap();
             assert_eq!(
-                (holder.file.root, plain.files.get(holder.file.name.as_str())),
-                (Some(root), Some(&holder.file))
+                (provider.file.root, plain.files.get(provider.file.name.as_str())),
+                (Some(root), Some(&provider.file))
             );
         }
 
         for plain in naive {
-            assert_eq!(index.count(plain.who), plain.files.len() as u64);
-            let mut listed = index.files(plain.who, None).unwrap().entries;
+            assert_eq!(index.count(plain.peer), plain.files.len() as u64);
+            let mut listed = index.files(plain.peer, None).unwrap().entries;
             listed.sort_by(|a, b| a.name.cmp(&b.name));
             assert_eq!(listed, plain.files.values().cloned().collect::<Vec<_>>());
         }

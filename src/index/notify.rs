@@ -10,21 +10,21 @@ use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Index {
-    /// Somebody waits for this from now on; what is there already is no news.
+    /// Subscribe to files that appear or disappear from now on.
     ///
     /// # Errors
-    /// `busy` when too many wait, `bad_request` for words of which none is wanted.
+    /// `busy` with too many subscriptions, `bad_request` without a word to search for.
     pub fn subscribe(&mut self, what: &SubscriptionFilter) -> Result<SubscriptionId, ErrorReply> {
         self.has_room(0)?;
         self.subscriptions.add(what)
     }
 
-    /// He waits no longer.
+    /// End a subscription.
     pub fn unsubscribe(&mut self, id: SubscriptionId) {
         self.subscriptions.remove(id);
     }
 
-    /// True when something has happened of which [`Index::take_events`] did not tell yet.
+    /// True if [`Index::take_events`] has events to return.
     #[must_use]
     pub fn has_events(&self) -> bool {
         !self.subscriptions.pending.is_empty()
@@ -32,90 +32,99 @@ impl Index {
             || self.subscriptions.missed
     }
 
-    /// What has happened, until `effort`, in looks at a table, is spent.
+    /// Take pending events, until `effort` table look-ups are spent.
     pub fn take_events(&mut self, mut effort: usize) -> Vec<(SubscriptionId, IndexEvent)> {
-        let mut news = Vec::new();
+        let mut events = Vec::new();
         if std::mem::take(&mut self.subscriptions.missed) {
-            news.extend(self.subscriptions.ids().map(|id| (id, IndexEvent::Missed)));
+            events.extend(self.subscriptions.ids().map(|id| (id, IndexEvent::Missed)));
         }
         while effort > 0 {
             effort = effort.saturating_sub(self.subscriptions.cost());
-            if let Some((id, Gone { who, name })) = self.subscriptions.next_gone() {
-                news.push((id, IndexEvent::Gone(who, name)));
+            if let Some((id, Gone { address, name })) = self.subscriptions.next_gone() {
+                events.push((id, IndexEvent::Gone(address, name)));
                 continue;
             }
             let Some(pending) = self.subscriptions.pending.pop_front() else { break };
-            let (who, own) = match pending {
-                PendingEvent::File { who, name } => match self.names.of_member(name, who.slot()) {
-                    Some(share) => (who, share.own as usize),
+            let (peer, file_index) = match pending {
+                PendingEvent::File { peer, name } => match self.names.of_peer(name, peer.slot()) {
+                    Some(posting) => (peer, posting.file_index as usize),
                     None => continue,
                 },
-                PendingEvent::Member { who, number, left } => {
+                PendingEvent::Member { peer, number, left } => {
                     let files = self
                         .peers
-                        .get(who.0)
-                        .filter(|member| member.number == number && member.visible)
-                        .map_or(0, |member| member.files.len());
-                    let Some(own) = left.min(files).checked_sub(1) else { continue };
+                        .get(peer.0)
+                        .filter(|record| record.number == number && record.visible)
+                        .map_or(0, |record| record.files.len());
+                    let Some(file_index) = left.min(files).checked_sub(1) else { continue };
                     self.subscriptions.pending.push_front(PendingEvent::Member {
-                        who,
+                        peer,
                         number,
-                        left: own,
+                        left: file_index,
                     });
-                    (who, own)
+                    (peer, file_index)
                 }
             };
-            self.appeared(who, own, &mut news);
+            self.appeared(peer, file_index, &mut events);
         }
-        news
+        events
     }
 
-    /// A file of a member is new, or something else is known of it.
-    pub(super) fn note_added(&mut self, who: PeerId, name: KeyId, visible: bool) {
+    /// A file of a peer is new or has changed.
+    pub(super) fn note_added(&mut self, peer: PeerId, name: KeyId, visible: bool) {
         if visible {
-            self.subscriptions.note(PendingEvent::File { who, name });
+            self.subscriptions.note(PendingEvent::File { peer, name });
         }
     }
 
-    /// A file of a member is about to be dropped.
-    pub(super) fn note_dropped(&mut self, who: PeerId, own: u32) {
+    /// A file of a peer is about to be removed.
+    pub(super) fn note_dropped(&mut self, peer: PeerId, file_index: u32) {
         if self.subscriptions.is_empty() {
             return;
         }
-        let Some(member) = self.peers.get(who.0).filter(|member| member.number > 0) else { return };
-        let Some(owned) = member.files.get(own as usize).copied() else { return };
-        // Who has joined again has it still.
-        let heir = self.by_address.get(&member.address).filter(|heir| **heir != who);
-        if heir.is_some_and(|heir| self.names.of_member(owned.name, heir.slot()).is_some()) {
-            return;
-        }
-        let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else {
+        let Some(record) = self.peers.get(peer.0).filter(|record| record.number > 0) else {
             return;
         };
-        let root = self.root_of(&owned).copied();
-        self.subscriptions.note_gone(member.address, &name, root);
-    }
-
-    /// Tells those who wait for this file of a member that it is there.
-    fn appeared(&mut self, who: PeerId, own: usize, news: &mut Vec<(SubscriptionId, IndexEvent)>) {
-        let Some(member) = self.peers.get(who.0).filter(|member| member.visible) else { return };
-        let Some(owned) = member.files.get(own).copied() else { return };
-        let root = self.root_of(&owned).copied();
-        let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else {
-            return;
-        };
-        let waiting = self.subscriptions.who_waits(&name, root);
-        if waiting.is_empty() {
+        let Some(file) = record.files.get(file_index as usize).copied() else { return };
+        // A peer that joined again at this address still has the file.
+        let heir = self.by_address.get(&record.address).filter(|heir| **heir != peer);
+        if heir.is_some_and(|heir| self.names.of_peer(file.name, heir.slot()).is_some()) {
             return;
         }
-        let entry = self.entry(who, &owned, Some(&name));
-        news.extend(waiting.into_iter().map(|id| (id, IndexEvent::Appeared(who, entry.clone()))));
+        let Some(name) = self.names.get(file.name.number()).map(RelativeName::known) else {
+            return;
+        };
+        let root = self.root_of(&file).copied();
+        self.subscriptions.note_gone(record.address, &name, root);
     }
 
-    /// A member as this asker is shown it, with one of its files; `None` when he can't reach it.
+    /// Add an event for each subscription to this file.
+    fn appeared(
+        &mut self,
+        peer: PeerId,
+        file_index: usize,
+        events: &mut Vec<(SubscriptionId, IndexEvent)>,
+    ) {
+        let Some(record) = self.peers.get(peer.0).filter(|record| record.visible) else { return };
+        let Some(file) = record.files.get(file_index).copied() else { return };
+        let root = self.root_of(&file).copied();
+        let Some(name) = self.names.get(file.name.number()).map(RelativeName::known) else {
+            return;
+        };
+        let subscribers = self.subscriptions.matching(&name, root);
+        if subscribers.is_empty() {
+            return;
+        }
+        let entry = self.entry(peer, &file, Some(&name));
+        events.extend(
+            subscribers.into_iter().map(|id| (id, IndexEvent::Appeared(peer, entry.clone()))),
+        );
+    }
+
+    /// The provider of a file as this viewer is shown it; `None` if unreachable.
     #[must_use]
-    pub fn as_holder(&self, who: PeerId, file: FileEntry, asker: &Viewer) -> Option<Provider> {
-        let member = self.peers.get(who.0)?;
-        Some(member.holding(file, asker.reaches(member)?))
+    pub fn as_provider(&self, peer: PeerId, file: FileEntry, viewer: &Viewer) -> Option<Provider> {
+        let record = self.peers.get(peer.0)?;
+        Some(record.as_provider(file, viewer.reaches(record)?))
     }
 }

@@ -1,4 +1,4 @@
-//! Postings of one key: short lists in one block, in order; long ones in a tree.
+//! Postings of one key: a short list in one block, in order; a long list in a tree.
 
 use std::collections::BTreeSet;
 
@@ -6,42 +6,41 @@ use crate::index::PeerId;
 use crate::index::string_arena::{StringArena, StringId};
 use crate::limits;
 
-/// The longest list that stands in one piece: what one answer names. Each change writes it anew.
+/// Longest list in one block: the providers of one page. Each change writes the block anew.
 const MOST: usize = limits::HOLDERS;
-/// What an entry of the ordered set takes, as far as that can be known: its nodes are between half and wholly full.
+/// Estimated bytes of a tree entry: nodes are between half and wholly full.
 const SET_ENTRY: usize = 22;
-/// The highest bit of which file a share is: it is partial.
+/// Highest bit of a packed file index.
 const PARTIAL: u32 = 1 << 31;
 
-/// One file of a member. A whole one comes before a partial one, so that it speaks for its member.
+/// One file of a peer. Complete files sort first, so that one of them stands for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Posting {
-    /// Whose.
-    pub member: u32,
-    /// Not all of it is there.
+    /// Slot of the peer.
+    pub peer: u32,
+    /// Only some pieces are held.
     pub partial: bool,
-    /// Which of that member's files this is; there are never so many that the highest bits are needed.
-    pub own: u32,
+    /// Index of the file at its peer; the two highest bits are never needed.
+    pub file_index: u32,
 }
 
 impl Posting {
-    /// The member whose it is.
-    pub(super) fn who(self) -> PeerId {
-        PeerId(self.member as usize)
+    pub(super) fn peer_id(self) -> PeerId {
+        PeerId(self.peer as usize)
     }
 
-    /// Which file, and whether it is partial, in one word.
+    /// File index and completeness in one word.
     pub(super) fn packed(self) -> u32 {
-        self.own | if self.partial { PARTIAL } else { 0 }
+        self.file_index | if self.partial { PARTIAL } else { 0 }
     }
 
-    /// The share that was packed so.
-    pub(super) fn of(member: u32, packed: u32) -> Posting {
-        Posting { member, partial: packed & PARTIAL != 0, own: packed & !PARTIAL }
+    /// Inverse of [`Posting::packed`].
+    pub(super) fn of(peer: u32, packed: u32) -> Posting {
+        Posting { peer, partial: packed & PARTIAL != 0, file_index: packed & !PARTIAL }
     }
 
     fn bytes(self) -> [u8; 8] {
-        (u64::from(self.member) << 32 | u64::from(self.packed())).to_le_bytes()
+        (u64::from(self.peer) << 32 | u64::from(self.packed())).to_le_bytes()
     }
 
     fn read(bytes: &[u8; 8]) -> Posting {
@@ -50,22 +49,21 @@ impl Posting {
     }
 }
 
-/// Where the shares of a claim are that has more than one.
+/// Storage of the postings of a key that has more than one.
 #[derive(Clone, Copy)]
 pub(super) enum PostingPlace {
-    /// In a list.
     Few(StringId),
-    /// In the set: so many.
+    /// In the tree: so many.
     Many(u32),
 }
 
-/// What is left of a claim's shares when one of them was taken out.
+/// Postings of a key after a removal.
 pub(super) enum Left {
     One(Posting),
     More(PostingPlace),
 }
 
-/// The shares of all claims that have more than one.
+/// Postings of all keys that have more than one.
 pub(super) struct Postings {
     lists: StringArena,
     many: BTreeSet<[u32; 3]>,
@@ -76,42 +74,42 @@ impl Postings {
         Postings { lists: StringArena::new(), many: BTreeSet::new() }
     }
 
-    /// Keeps the first two of a claim.
+    /// Store the first two postings of a key.
     pub(super) fn begin(&mut self, a: Posting, b: Posting) -> PostingPlace {
         self.list(&[a.min(b), a.max(b)])
     }
 
-    /// Adds one; one that is there already changes nothing.
-    pub(super) fn add(&mut self, claim: u32, place: PostingPlace, share: Posting) -> PostingPlace {
+    /// Add a posting, unless it is there.
+    pub(super) fn add(&mut self, key: u32, place: PostingPlace, posting: Posting) -> PostingPlace {
         match place {
             PostingPlace::Few(list) => {
                 let mut all = self.few(list).collect::<Vec<Posting>>();
-                let Err(at) = all.binary_search(&share) else { return place };
-                all.insert(at, share);
+                let Err(at) = all.binary_search(&posting) else { return place };
+                all.insert(at, posting);
                 self.lists.remove(list);
                 if all.len() <= MOST {
                     return self.list(&all);
                 }
-                self.many.extend(all.iter().map(|share| [claim, share.member, share.packed()]));
+                self.many.extend(all.iter().map(|posting| [key, posting.peer, posting.packed()]));
                 PostingPlace::Many(u32::try_from(all.len()).unwrap_or(u32::MAX))
             }
             PostingPlace::Many(count) => PostingPlace::Many(
-                count + u32::from(self.many.insert([claim, share.member, share.packed()])),
+                count + u32::from(self.many.insert([key, posting.peer, posting.packed()])),
             ),
         }
     }
 
-    /// Takes one out. `None` when it is not there.
+    /// Remove a posting; `None` if there is none.
     pub(super) fn remove(
         &mut self,
-        claim: u32,
+        key: u32,
         place: PostingPlace,
-        share: Posting,
+        posting: Posting,
     ) -> Option<Left> {
         match place {
             PostingPlace::Few(list) => {
                 let mut all = self.few(list).collect::<Vec<Posting>>();
-                all.remove(all.binary_search(&share).ok()?);
+                all.remove(all.binary_search(&posting).ok()?);
                 self.lists.remove(list);
                 Some(if let [only] = all[..] {
                     Left::One(only)
@@ -120,13 +118,14 @@ impl Postings {
                 })
             }
             PostingPlace::Many(count) => {
-                let was_there = self.many.remove(&[claim, share.member, share.packed()]);
+                let was_there = self.many.remove(&[key, posting.peer, posting.packed()]);
                 let left = count.saturating_sub(1);
-                // One that comes and goes does not move the others each time.
+                // Half is hysteresis: a posting that comes and goes does not move the others each
+                // time.
                 if was_there && left as usize <= MOST / 2 {
-                    let all: Vec<Posting> = self.from(claim, place, 0).collect();
-                    for share in &all {
-                        self.many.remove(&[claim, share.member, share.packed()]);
+                    let all: Vec<Posting> = self.from(key, place, 0).collect();
+                    for posting in &all {
+                        self.many.remove(&[key, posting.peer, posting.packed()]);
                     }
                     return Some(Left::More(self.list(&all)));
                 }
@@ -135,7 +134,6 @@ impl Postings {
         }
     }
 
-    /// How many there are, and that is more than one.
     pub(super) fn len(&self, place: PostingPlace) -> usize {
         match place {
             PostingPlace::Few(list) => self.few(list).len(),
@@ -143,47 +141,46 @@ impl Postings {
         }
     }
 
-    /// All of member `from` and those behind it, in order.
+    /// All postings from slot `from` on, in order.
     pub(super) fn from(
         &self,
-        claim: u32,
+        key: u32,
         place: PostingPlace,
         from: u32,
     ) -> impl Iterator<Item = Posting> {
         let (few, many) = match place {
             PostingPlace::Few(list) => {
-                (Some(self.few(list).skip_while(move |share| share.member < from)), None)
+                (Some(self.few(list).skip_while(move |posting| posting.peer < from)), None)
             }
             PostingPlace::Many(_) => {
-                (None, Some(self.many.range([claim, from, 0]..=[claim, u32::MAX, u32::MAX])))
+                (None, Some(self.many.range([key, from, 0]..=[key, u32::MAX, u32::MAX])))
             }
         };
-        few.into_iter().flatten().chain(
-            many.into_iter().flatten().map(|[_, member, packed]| Posting::of(*member, *packed)),
-        )
+        few.into_iter()
+            .flatten()
+            .chain(many.into_iter().flatten().map(|[_, peer, packed]| Posting::of(*peer, *packed)))
     }
 
-    /// Adds all that are in a list to `into`; false when they are in none.
+    /// Append the postings of a list to `into`; false for a tree.
     pub(super) fn copy_few(&self, place: PostingPlace, into: &mut Vec<Posting>) -> bool {
         let PostingPlace::Few(list) = place else { return false };
         into.extend(self.few(list));
         true
     }
 
-    /// The first and the last member.
-    pub(super) fn span(&self, claim: u32, place: PostingPlace) -> Option<(u32, u32)> {
+    /// Slots of the first and the last peer.
+    pub(super) fn span(&self, key: u32, place: PostingPlace) -> Option<(u32, u32)> {
         let (first, last) = match place {
             PostingPlace::Few(list) => (self.few(list).next()?, self.few(list).next_back()?),
             PostingPlace::Many(_) => {
-                let all = self.many.range([claim, 0, 0]..=[claim, u32::MAX, u32::MAX]);
+                let all = self.many.range([key, 0, 0]..=[key, u32::MAX, u32::MAX]);
                 let (first, last) = (all.clone().next()?, all.clone().next_back()?);
                 return Some((first[1], last[1]));
             }
         };
-        Some((first.member, last.member))
+        Some((first.peer, last.peer))
     }
 
-    /// How much memory they take.
     pub(super) fn memory(&self) -> usize {
         self.lists.memory() + self.many.len() * SET_ENTRY
     }
@@ -193,7 +190,7 @@ impl Postings {
     }
 
     fn list(&mut self, all: &[Posting]) -> PostingPlace {
-        let bytes: Vec<u8> = all.iter().flat_map(|share| share.bytes()).collect();
+        let bytes: Vec<u8> = all.iter().flat_map(|posting| posting.bytes()).collect();
         PostingPlace::Few(self.lists.insert_bytes(&bytes))
     }
 }

@@ -1,4 +1,4 @@
-//! Publications of users, kept at a peer record of their own.
+//! Publications of users. Each user with publications has a peer record for them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,123 +15,124 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Index {
-    /// A user has published this.
+    /// Add a publication of a user.
     ///
     /// # Errors
-    /// `too_large` when the user has as many files as anybody may, `busy` when the memory of the index is full.
+    /// `too_large` at the limit of files of a peer, `busy` at the limit of memory.
     pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), ErrorReply> {
-        // What can't be a name here is known to the store alone.
+        // Only the account store knows publications that are no valid names.
         let Some(name) = what.file.relative() else { return Ok(()) };
         self.has_room(2 * memory::of_file(name.len() + what.description.len()))?;
-        let who = self.member_of(user);
-        self.add(who, &FileEntry::name_only(name.clone()))?;
-        if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+        let peer = self.publication_peer(user);
+        self.add(peer, &FileEntry::name_only(name.clone()))?;
+        if let Some(name_key) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
             self.budget.takes(memory::of_file(name.len() + what.description.len()));
-            self.descriptions.set(who, claim, &name, &what.description);
+            self.descriptions.set(peer, name_key, &name, &what.description);
         }
         Ok(())
     }
 
-    /// A user no longer publishes this.
+    /// Remove a publication of a user.
     pub fn withdraw(&mut self, user: &UserName, file: &Published) {
-        if let (Some(who), Some(name)) = (self.users.get(user), file.relative()) {
-            self.remove(*who, &name);
+        if let (Some(peer), Some(name)) = (self.users.get(user), file.relative()) {
+            self.remove(*peer, &name);
         }
     }
 
-    /// A user is there, by an old wire.
+    /// Show a user at the address of its legacy client.
     pub fn appear(&mut self, user: &UserName, address: SocketAddr, speaks: LegacyProfile) {
-        let who = self.member_of(user);
+        let peer = self.publication_peer(user);
         self.disappear(user);
-        if let Some(member) = self.peers.get_mut(who.0) {
-            (member.address, member.formatted) = (address, FormattedAddr::of(&address));
-            member.extra = Some(Box::new(About {
+        if let Some(record) = self.peers.get_mut(peer.0) {
+            (record.address, record.formatted) = (address, FormattedAddr::of(&address));
+            record.extra = Some(Box::new(About {
                 user: Some(user.clone()),
                 profile: Some(speaks),
                 ..About::default()
             }));
         }
-        self.make_visible(who);
+        self.make_visible(peer);
     }
 
-    /// A user of an old wire is away; what he has published is kept.
+    /// Hide a user of a legacy client; its publications stay.
     pub fn disappear(&mut self, user: &UserName) {
-        if let Some(who) = self.users.get(user)
-            && let Some(member) = self.peers.get_mut(who.0)
+        if let Some(peer) = self.users.get(user)
+            && let Some(record) = self.peers.get_mut(peer.0)
         {
-            if member.visible {
-                self.visible -= member.files.len();
+            if record.visible {
+                self.totals.visible -= record.files.len();
                 count_present(&mut self.present, Some(user), false);
             }
-            member.hide(*who, &mut self.order, &mut self.by_address);
+            record.hide(*peer, &mut self.order, &mut self.by_address);
         }
     }
 
-    /// A user is no more, nor what he has published.
+    /// Remove a user with all publications.
     pub fn forget_user(&mut self, user: &UserName) {
-        if let Some(who) = self.users.remove(user) {
-            self.remove_peer(who);
+        if let Some(peer) = self.users.remove(user) {
+            self.remove_peer(peer);
         }
     }
 
-    /// The member that holds what a user has published.
-    fn member_of(&mut self, user: &UserName) -> PeerId {
-        if let Some(who) = self.users.get(user) {
-            return *who;
+    /// The peer record with the publications of a user.
+    fn publication_peer(&mut self, user: &UserName) -> PeerId {
+        if let Some(peer) = self.users.get(user) {
+            return *peer;
         }
-        let who = self.create_peer(SocketAddr::from(([0, 0, 0, 0], 0)), SessionId([0; 16]));
-        self.introduce(who, About { user: Some(user.clone()), ..About::default() });
-        self.users.insert(user.clone(), who);
-        who
+        let peer = self.create_peer(SocketAddr::from(([0, 0, 0, 0], 0)), SessionId([0; 16]));
+        self.introduce(peer, About { user: Some(user.clone()), ..About::default() });
+        self.users.insert(user.clone(), peer);
+        peer
     }
 
-    /// The member of a user who is there by an old wire.
+    /// The peer record of a user that is online with a legacy client.
     #[must_use]
     pub fn publisher(&self, user: &UserName) -> Option<PeerId> {
         self.users
             .get(user)
             .copied()
-            .filter(|who| self.peers.get(who.0).is_some_and(|member| member.visible))
+            .filter(|peer| self.peers.get(peer.0).is_some_and(|record| record.visible))
     }
 
-    /// A file that a user has published, where neither he nor any peer of his is there; `None` for others, and on the old wires, which know no such thing.
-    pub(super) fn away(&self, who: PeerId, own: u32, asker: &Viewer) -> Option<Away> {
-        let member = self.peers.get(who.0).filter(|_| asker.profile.is_none())?;
-        let user = self.who_is_away(who, member)?.clone();
-        let owned = member.files.get(own as usize)?;
-        let name = RelativeName::known(self.names.get(owned.name.number())?);
-        Some(Away { name, user, description: self.description(who, owned.name).cloned() })
+    /// A publication of a user without any visible peer. `None` otherwise, and for legacy viewers,
+    /// whose protocols cannot express this.
+    pub(super) fn away(&self, peer: PeerId, file_index: u32, viewer: &Viewer) -> Option<Away> {
+        let record = self.peers.get(peer.0).filter(|_| viewer.reach.profile.is_none())?;
+        let user = self.away_user(peer, record)?.clone();
+        let file = record.files.get(file_index as usize)?;
+        let name = RelativeName::known(self.names.get(file.name.number())?);
+        Some(Away { name, user, description: self.description(peer, file.name).cloned() })
     }
 
-    /// Whose publications a member holds, where that user is away.
-    pub(super) fn who_is_away<'a>(
+    /// The user of this publication record, if all peers of the user are away.
+    pub(super) fn away_user<'a>(
         &self,
-        who: PeerId,
-        member: &'a PeerRecord,
+        peer: PeerId,
+        record: &'a PeerRecord,
     ) -> Option<&'a UserName> {
-        let user = member.user().filter(|_| !member.visible)?;
-        (self.users.get(user) == Some(&who) && !self.present.contains_key(user)).then_some(user)
+        let user = record.user().filter(|_| !record.visible)?;
+        (self.users.get(user) == Some(&peer) && !self.present.contains_key(user)).then_some(user)
     }
 
-    /// True when the user has published a file as this.
+    /// True if the user has published this file.
     #[must_use]
     pub fn has_published(&self, user: &UserName, file: &Published) -> bool {
         let name = || self.names.find(&file.relative()?);
-        self.users.get(user).is_some_and(|who| {
-            name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some())
+        self.users.get(user).is_some_and(|peer| {
+            name().is_some_and(|name| self.names.of_peer(name, peer.slot()).is_some())
         })
     }
 
-    /// File number `own` of a member, as a publication; `None` where its name is too long for one.
+    /// A file of a peer as a publication; `None` if its name is too long.
     #[must_use]
-    pub fn published(&self, who: PeerId, own: usize) -> Option<Publication> {
-        let owned = self.peers.get(who.0)?.files.get(own)?;
-        let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
-        Some(Publication { file: Line::new(self.names.get(owned.name.number())?)?, description })
+    pub fn published(&self, peer: PeerId, file_index: usize) -> Option<Publication> {
+        let file = self.peers.get(peer.0)?.files.get(file_index)?;
+        let description = self.description(peer, file.name).cloned().or_else(|| Line::new(""))?;
+        Some(Publication { file: Line::new(self.names.get(file.name.number())?)?, description })
     }
 }
 
-/// Counts a visible member of a user more or less.
+/// Count one visible peer of a user more or less.
 pub(super) fn count_present(
     present: &mut BTreeMap<UserName, usize>,
     user: Option<&UserName>,
@@ -139,6 +140,7 @@ pub(super) fn count_present(
 ) {
     let Some(user) = user else { return };
     let count = present.entry(user.clone()).or_default();
+    debug_assert!(is_more || *count > 0, "each visible peer was counted");
     *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
     if *count == 0 {
         present.remove(user);

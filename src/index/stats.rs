@@ -1,36 +1,49 @@
-//! Sizes of the index. Each is counted when it changes, so that reading them costs nothing.
+//! Sizes of the index. Each is updated at every change, so that a read is free.
 
 use crate::index::Index;
 
-/// How many.
+/// Counters that are updated at every change.
+#[derive(Default)]
+pub(super) struct Totals {
+    /// Files of all peers.
+    pub(super) files: usize,
+    /// Files of visible peers.
+    pub(super) visible: usize,
+    /// Bytes of all file records.
+    pub(super) bytes: usize,
+    /// Peers that ever became visible.
+    pub(super) joined: u64,
+}
+
+/// Sizes of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Different names, of files of members who are there and of those who are away.
+    /// Different names, of online and offline users alike.
     pub names: usize,
     /// Different contents.
     pub roots: usize,
-    /// Files of members, those that are leaving among them.
+    /// Files of all peers, leaving ones included.
     pub holdings: usize,
-    /// Files of visible members.
+    /// Files of visible peers.
     pub shown: usize,
-    /// Members that are visible.
+    /// Visible peers.
     pub members: usize,
-    /// Members that have become visible so far.
+    /// Peers that ever became visible.
     pub joined: u64,
 }
 
 impl Index {
-    /// How many there are of what it holds.
+    /// Current sizes.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let (names, roots) = (self.names.len(), self.roots.len());
         Counts {
             names,
             roots,
-            holdings: self.entries,
-            shown: self.visible,
+            holdings: self.totals.files,
+            shown: self.totals.visible,
             members: self.order.len(),
-            joined: self.joined,
+            joined: self.totals.joined,
         }
     }
 }

@@ -1,37 +1,34 @@
-//! String arena: millions of short texts without an allocation for each. A chunk holds texts of nearly the same length in slots of one size,
-//! which are used again. A text is known by a number of four bytes, and never moves. A chunk without texts is given back.
+//! String arena: millions of short texts without an allocation for each. A chunk holds texts of
+//! similar length in places of one size, which are reused. A text has a number of four bytes and
+//! never moves. An empty chunk is freed.
 
-/// Bytes that places are counted in.
+/// Granularity of places, in bytes.
 const UNIT: usize = 8;
-/// Units of a chunk: 16 KiB, so that a few texts of each length don't take megabytes, and sixteen of the longest still fit in.
+/// Units of a chunk: 16 KiB. A few texts of each length take no megabytes, and sixteen of the
+/// longest fit.
 const CHUNK: usize = 2_048;
-/// What stands before a text: its length.
+/// Bytes of the length before a text.
 const HEAD: usize = 2;
-/// No place.
 const NONE: u16 = u16::MAX;
 
-/// Many texts.
 pub struct StringArena {
     chunks: Vec<ArenaChunk>,
-    /// By the units of a place, the chunks that have room for more; some of those that are named have none by now.
+    /// By the units of a place, chunks that may have room.
     roomy: Vec<Vec<u32>>,
-    /// Chunks that were given back.
+    /// Freed chunks.
     empty: Vec<u32>,
-    /// Chunks that hold something.
+    /// Number of chunks in use.
     used: usize,
 }
 
-/// Where a text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StringId(u32);
 
 impl StringId {
-    /// As a number.
     pub(super) fn number(self) -> u32 {
         self.0
     }
 
-    /// The one with this number.
     pub(super) fn of(number: u32) -> StringId {
         StringId(number)
     }
@@ -39,15 +36,15 @@ impl StringId {
 
 struct ArenaChunk {
     bytes: Box<[u8]>,
-    /// Units of each of its places.
+    /// Units of a place.
     units: u16,
-    /// The last place that became free, in units; it names the one before.
+    /// The place freed last, in units; it names the one freed before.
     free: u16,
-    /// Units that were ever used.
+    /// Units used at any time.
     end: u16,
-    /// Texts that are here.
+    /// Number of texts.
     texts: u16,
-    /// It is named among those with room.
+    /// Listed in `roomy`.
     is_listed: bool,
 }
 
@@ -58,18 +55,17 @@ impl ArenaChunk {
 }
 
 impl StringArena {
-    /// None yet.
     pub fn new() -> StringArena {
         StringArena { chunks: Vec::new(), roomy: Vec::new(), empty: Vec::new(), used: 0 }
     }
 
-    /// Keeps a text of at most some thousand bytes; what is longer is cut, which nothing that has passed the limits of a name is.
+    /// Store a text. Cuts after some thousand bytes; valid names are shorter.
     pub fn insert(&mut self, text: &str) -> StringId {
         let most = (CHUNK / 2) * UNIT - HEAD;
         self.insert_bytes(text.get(..text.len().min(most)).unwrap_or_default().as_bytes())
     }
 
-    /// Keeps bytes that are no text, and as few.
+    /// Store bytes, with the same limit.
     pub fn insert_bytes(&mut self, text: &[u8]) -> StringId {
         let text = &text[..text.len().min((CHUNK / 2) * UNIT - HEAD)];
         let units = (HEAD + text.len()).div_ceil(UNIT);
@@ -89,27 +85,29 @@ impl StringArena {
         };
         chunk.texts += 1;
         let start = usize::from(place) * UNIT;
+        debug_assert!(u16::try_from(text.len()).is_ok(), "half a chunk is shorter");
         let length = u16::try_from(text.len()).unwrap_or(0);
         chunk.bytes[start..start + HEAD].copy_from_slice(&length.to_le_bytes());
         chunk.bytes[start + HEAD..start + HEAD + text.len()].copy_from_slice(text);
         StringId(u32::try_from(at * CHUNK + usize::from(place)).unwrap_or(u32::MAX))
     }
 
-    /// The bytes of a text.
     pub fn bytes(&self, id: StringId) -> &[u8] {
         let (at, start) = place(id);
-        let Some(chunk) = self.chunks.get(at) else { return &[] };
+        let Some(chunk) = self.chunks.get(at) else {
+            debug_assert!(false, "a number names a stored text");
+            return &[];
+        };
         let Some(head) = chunk.bytes.get(start..start + HEAD) else { return &[] };
         let length = usize::from(u16::from_le_bytes([head[0], head[1]]));
         chunk.bytes.get(start + HEAD..start + HEAD + length).unwrap_or_default()
     }
 
-    /// A text.
     pub fn get(&self, id: StringId) -> &str {
         std::str::from_utf8(self.bytes(id)).unwrap_or_default()
     }
 
-    /// Drops a text; its number may become another's.
+    /// Remove a text; its number may be reused.
     pub fn remove(&mut self, id: StringId) {
         let (at, start) = place(id);
         let Some(chunk) = self.chunks.get_mut(at).filter(|chunk| chunk.texts > 0) else { return };
@@ -125,7 +123,7 @@ impl StringArena {
                 is_listed,
             };
             self.used -= 1;
-            // One that is still named somewhere is taken off that list first.
+            // A listed chunk leaves `roomy` first.
             if !is_listed {
                 self.empty.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
@@ -139,7 +137,6 @@ impl StringArena {
         }
     }
 
-    /// How much memory they take.
     pub fn memory(&self) -> usize {
         let lists: usize =
             self.roomy.iter().map(Vec::capacity).sum::<usize>() + self.empty.capacity();
@@ -149,7 +146,7 @@ impl StringArena {
             + self.roomy.capacity() * size_of::<Vec<u32>>()
     }
 
-    /// A chunk with room for a text of so many units.
+    /// Find or allocate a chunk with a place of so many units.
     fn chunk_for(&mut self, units: usize) -> usize {
         if self.roomy.len() <= units {
             self.roomy.resize(units + 1, Vec::new());
@@ -190,7 +187,7 @@ impl StringArena {
     }
 }
 
-/// The chunk of a text, and where in it.
+/// Chunk of a text, and the offset in it.
 fn place(id: StringId) -> (usize, usize) {
     let unit = id.0 as usize;
     (unit / CHUNK, unit % CHUNK * UNIT)

@@ -1,14 +1,15 @@
-//! Subscriptions: by names and contents in tables, by words in a list that is scanned.
+//! Subscriptions: by name and content in tables, by words in a list that is scanned.
 //!
 //! ```text
-//!   shown, added ----> pending --told, a slice a turn--> news, one for each that waits
-//!   dropped ----------------------------------------------^
+//!   peer shown, file added ----> pending --- a slice an iteration ---> events, by subscription
+//!   file removed -------------------------------------------------------^
 //! ```
 //!
-//! A member that is shown is walked from its last file to its first, for what is dropped meanwhile moves its last one to the front: so some may be told twice,
-//! and none is missed.
+//! Files of a new peer are visited from last to first, because a removal moves the last file to the
+//! front. Some files may be reported twice, none is missed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use crate::index::PeerId;
 use crate::index::key_table::KeyId;
@@ -21,11 +22,10 @@ use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Which of those that wait.
+/// Number of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SubscriptionId(u64);
 
-/// All who wait.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     next: u64,
@@ -33,35 +33,40 @@ pub(super) struct Subscriptions {
     by_name: BTreeMap<RelativeName, Vec<SubscriptionId>>,
     by_root: BTreeMap<[u8; 32], Vec<SubscriptionId>>,
     by_words: Vec<(SubscriptionId, Words)>,
-    /// What was shown or added and not told.
+    /// Additions that are not reported yet.
     pub(super) pending: VecDeque<PendingEvent>,
-    /// What was dropped, with those who are to be told.
+    /// Removals, with the subscriptions to notify.
     pub(super) gone: VecDeque<(SubscriptionId, Gone)>,
-    /// More has happened than could be kept.
+    /// Events were dropped.
     pub(super) missed: bool,
-    /// What those who wait take, and the names of what was dropped.
+    /// Bytes of subscriptions, and of names in `gone`.
     bytes: usize,
     gone_bytes: usize,
-    /// The name that is looked at, folded.
+    /// Scratch memory for a folded name.
     folded: String,
 }
 
-/// What was shown or added.
 pub(super) enum PendingEvent {
-    /// A member; these many of its files are left to tell. Its number tells it from another in its place.
-    Member { who: PeerId, number: u64, left: usize },
-    /// One file of a member.
-    File { who: PeerId, name: KeyId },
+    /// A peer with this many files left to report. Its join number tells it from a later peer of
+    /// the same slot.
+    Member {
+        peer: PeerId,
+        number: u64,
+        left: usize,
+    },
+    File {
+        peer: PeerId,
+        name: KeyId,
+    },
 }
 
-/// What was dropped.
+/// A removed file.
 pub(super) struct Gone {
-    pub who: std::net::SocketAddr,
+    pub address: SocketAddr,
     pub name: RelativeName,
 }
 
 impl Subscriptions {
-    /// Somebody waits from now on.
     pub(super) fn add(&mut self, what: &SubscriptionFilter) -> Result<SubscriptionId, ErrorReply> {
         let full = || ErrorReply::new(ErrorCode::Busy, "too many wait for something here");
         if self.all.len() >= limits::SUBSCRIPTIONS {
@@ -89,7 +94,6 @@ impl Subscriptions {
         Ok(id)
     }
 
-    /// He waits no longer.
     pub(super) fn remove(&mut self, id: SubscriptionId) {
         fn forget<K: Ord>(
             table: &mut BTreeMap<K, Vec<SubscriptionId>>,
@@ -118,17 +122,15 @@ impl Subscriptions {
         }
     }
 
-    /// True when nobody waits for anything.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// All who wait.
     pub(super) fn ids(&self) -> impl Iterator<Item = SubscriptionId> + '_ {
         self.all.keys().copied()
     }
 
-    /// How much memory they take: each with its words and its place in the tables, and what is not told yet.
+    /// Bytes of subscriptions with their table entries, and of pending events.
     pub(super) fn memory(&self) -> usize {
         self.bytes
             + self.pending.capacity() * size_of::<PendingEvent>()
@@ -136,12 +138,12 @@ impl Subscriptions {
             + self.gone_bytes
     }
 
-    /// What one look at a file costs, in looks at a table.
+    /// Table look-ups per reported file.
     pub(super) fn cost(&self) -> usize {
         1 + self.by_words.len() / 4
     }
 
-    /// Keeps in mind that something was shown or added.
+    /// Queue an addition for the subscribers.
     pub(super) fn note(&mut self, pending: PendingEvent) {
         if self.is_empty() {
             return;
@@ -153,33 +155,32 @@ impl Subscriptions {
         }
     }
 
-    /// The next that was dropped.
     pub(super) fn next_gone(&mut self) -> Option<(SubscriptionId, Gone)> {
         let next = self.gone.pop_front()?;
         self.gone_bytes = self.gone_bytes.saturating_sub(next.1.name.len());
         Some(next)
     }
 
-    /// Keeps in mind that a file was dropped, if anybody waits for that.
+    /// Queue a removal for the subscriptions to this file.
     pub(super) fn note_gone(
         &mut self,
-        who: std::net::SocketAddr,
+        address: SocketAddr,
         name: &RelativeName,
         root: Option<ContentHash>,
     ) {
-        for id in self.who_waits(name, root) {
+        for id in self.matching(name, root) {
             if self.gone.len() < limits::EVENT_BACKLOG && self.gone_bytes < limits::EVENT_NAME_BYTES
             {
                 self.gone_bytes += name.len();
-                self.gone.push_back((id, Gone { who, name: name.clone() }));
+                self.gone.push_back((id, Gone { address, name: name.clone() }));
             } else {
                 self.missed = true;
             }
         }
     }
 
-    /// Those who wait for this file.
-    pub(super) fn who_waits(
+    /// Subscriptions to this file.
+    pub(super) fn matching(
         &mut self,
         name: &RelativeName,
         root: Option<ContentHash>,
@@ -200,7 +201,7 @@ impl Subscriptions {
     }
 }
 
-/// What one who waits takes: his words twice, once as they are looked for, and his places in the tables.
+/// Bytes of a subscription: its words twice, once folded, and table entries.
 fn bytes(what: &SubscriptionFilter) -> usize {
     const ENTRY: usize = 512;
     ENTRY
@@ -211,13 +212,13 @@ fn bytes(what: &SubscriptionFilter) -> usize {
         }
 }
 
-/// What has happened, for one who waits.
+/// An event of one subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexEvent {
-    /// A member has it.
+    /// A peer has the file.
     Appeared(PeerId, FileEntry),
-    /// Whoever was at this address has it no longer.
-    Gone(std::net::SocketAddr, RelativeName),
-    /// More than could be kept.
+    /// The peer at this address no longer has the file.
+    Gone(SocketAddr, RelativeName),
+    /// Events were dropped; search again.
     Missed,
 }

@@ -1,15 +1,18 @@
-//! Text folding: two texts are equal here when they differ only in case, accents, width, the kind of kana, or the shape of quotes and dashes.
+//! Text folding: folded texts are equal if they differ only in case, accents, width, kind of kana,
+//! or shape of quotes and dashes.
 //!
-//! A text goes through compatibility decomposition, full case folding, and a table of the letters that Unicode does not decompose, as Lucene's ASCII
-//! folding has them (`ø` is `o`, `þ` is `th`). Accents are dropped; vowel signs are not accents and stay. Marks that stay are composed with
-//! their letter again, so that `й` never matches `и`, nor `が` `か`, nor `각` `가`.
+//! A text goes through compatibility decomposition, full case folding, and a table of letters
+//! without a decomposition, as in Lucene's ASCII folding (`ø` is `o`, `þ` is `th`). Accents are
+//! dropped; vowel signs are not accents and stay. Remaining marks are composed again, so that `й`
+//! never matches `и`, nor `が` `か`, nor `각` `가`.
 
 use unicode_normalization::char::{canonical_combining_class, compose, decompose_compatible};
 
-/// What folding a text costs that is not ASCII, by the byte.
+/// Cost of a byte of a text that is not ASCII.
 const UNFOLDING: usize = 3;
 
-/// Letters without a decomposition, and what they are folded to. Small and capital letters both stand here: their case folding may differ.
+/// Letters without a decomposition, and their foldings. Both cases are listed: their case folding
+/// may differ.
 const LETTERS: [(&str, &str); 48] = [
     ("a", "ȺⱥⱯɐⱭɑᴀᶏᶐƏə"),
     ("aa", "Ꜳꜳ"),
@@ -61,20 +64,19 @@ const LETTERS: [(&str, &str); 48] = [
     ("\"", "“”„‟«»″‶〝〞〟❝❞˝"),
 ];
 
-/// Hyphens and dashes; those of compatibility forms become one of them before.
+/// Hyphens and dashes; compatibility forms decompose into one of these first.
 const DASHES: &str = "‐‑‒–—―⁃−⸺⸻➖˗";
 
-/// What the letters from U+00C0 to U+00FF are without their accents; a dot where the table above tells.
+/// The letters from U+00C0 to U+00FF without accents; a dot for letters in the table above.
 const LATIN: &[u8; 64] = b"aaaaaa.ceeeeiiii.nooooo.ouuuuy..aaaaaa.ceeeeiiii.nooooo.ouuuuy.y";
 
-/// The usual letters with accents: to take others apart takes ten times as long.
+/// Fast path of the usual accented letters: decomposition takes ten times as long.
 fn latin(letter: char) -> Option<char> {
     let at = u32::from(letter).checked_sub(0xc0)?;
     let plain = *LATIN.get(usize::try_from(at).ok()?)?;
     (plain != b'.').then_some(char::from(plain))
 }
 
-/// What a letter is folded to that the table has.
 fn listed(letter: char) -> Option<&'static str> {
     if DASHES.contains(letter) {
         return Some("-");
@@ -82,12 +84,13 @@ fn listed(letter: char) -> Option<&'static str> {
     LETTERS.iter().find(|(_, letters)| letters.contains(letter)).map(|(plain, _)| *plain)
 }
 
-/// True where a letter may stand in the table: most of the letters of the world are told by their number alone.
+/// True if a letter may be in the table; most letters are excluded by number alone.
 fn may_be_listed(letter: char) -> bool {
     matches!(letter, '\u{ab}'..='\u{2dd}' | '\u{1d00}'..='\u{1eff}' | '\u{2010}'..='\u{2215}' | '\u{275b}'..='\u{29f8}' | '\u{2c60}'..='\u{2c7f}' | '\u{2e3a}'..='\u{2e3b}' | '\u{301d}'..='\u{301f}' | '\u{a726}'..='\u{a78c}')
 }
 
-/// What is seen of nobody, or stretches a word: joiners, soft hyphens, variation selectors, enclosing marks, the Arabic tatweel.
+/// True for invisible characters, and those that only stretch a word: joiners, soft hyphens,
+/// variation selectors, enclosing marks, the Arabic tatweel.
 fn is_invisible(letter: char) -> bool {
     matches!(letter,
         '\u{ad}' | '\u{34f}' | '\u{488}'..='\u{489}' | '\u{61c}' | '\u{640}' | '\u{7fa}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
@@ -96,10 +99,11 @@ fn is_invisible(letter: char) -> bool {
         | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// True for a mark without which the letter below it is the same one to its readers.
+/// True for a mark that readers regard as optional.
 ///
-/// The points of Hebrew, Arabic and Syriac are accents: they are left out in nearly all writing. The vowel and tone signs of Thai, Lao, Tibetan and the
-/// scripts of India and the islands are spelling: their words are others without them. So are nukta (7), the voicing of kana (8) and virama (9).
+/// The points of Hebrew, Arabic and Syriac are accents: nearly all writing leaves them out. The
+/// vowel and tone signs of Thai, Lao, Tibetan and Indic scripts are spelling: other signs make
+/// other words. So are nukta (7), the voicing of kana (8) and virama (9).
 fn is_accent(mark: char) -> bool {
     match canonical_combining_class(mark) {
         0 | 6..=9 => false,
@@ -112,12 +116,12 @@ fn is_accent(mark: char) -> bool {
     }
 }
 
-/// True for a letter, a digit, or a mark that belongs to one.
+/// True for letters, digits, and marks of both.
 pub fn is_of_word(letter: char) -> bool {
     letter.is_alphanumeric() || canonical_combining_class(letter) != 0
 }
 
-/// Adds `text`, folded, and says what that costs, in bytes of text.
+/// Append `text`, folded; returns the cost in bytes of text.
 pub fn fold(text: &str, folded: &mut String) -> usize {
     let start = folded.len();
     if text.is_ascii() {
@@ -138,19 +142,19 @@ pub fn fold(text: &str, folded: &mut String) -> usize {
 }
 
 fn fold_letter(letter: char, folded: &mut String, start: usize) {
-    // The usual letters of Cyrillic need no look at any table.
+    // Fast path of Cyrillic.
     if let '\u{410}'..='\u{44f}' = letter {
         folded.extend(letter.to_lowercase());
         return;
     }
-    // Some quotes and dashes are decomposed into what is not plain.
+    // Some quotes and dashes decompose into characters that are not plain.
     if matches!(letter, '\u{b4}' | '\u{2dd}' | '\u{2010}'..='\u{2215}')
         && let Some(plain) = listed(letter)
     {
         folded.push_str(plain);
         return;
     }
-    // Syllables of Hangul and Han letters stay as they are.
+    // Hangul syllables and Han letters stay as they are.
     if matches!(letter, '\u{ac00}'..='\u{d7a3}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
     {
         folded.push(letter);
@@ -160,7 +164,7 @@ fn fold_letter(letter: char, folded: &mut String, start: usize) {
     decompose_compatible(letter, |part| {
         (count, first) = (count + 1, if count == 0 { part } else { first });
     });
-    // An accent that stands alone is decomposed into a blank and a mark: it stays itself.
+    // A lone accent decomposes into a blank and a mark: keep the accent.
     if count > 1 && first == ' ' {
         folded.push(letter);
         return;
@@ -168,7 +172,7 @@ fn fold_letter(letter: char, folded: &mut String, start: usize) {
     decompose_compatible(letter, |part| fold_part(part, folded, start));
 }
 
-/// Folds a letter or a mark of a decomposition, which joins what stands before it from `start` on.
+/// Fold one character of a decomposition; a mark composes with the text from `start` on.
 fn fold_part(part: char, folded: &mut String, start: usize) {
     if part.is_ascii() {
         return folded.push(part.to_ascii_lowercase());
@@ -177,7 +181,7 @@ fn fold_part(part: char, folded: &mut String, start: usize) {
         return;
     }
     let last = folded[start..].chars().next_back();
-    // The one letter of Cyrillic that is a letter by its accent, as in the root collation of ICU.
+    // The one Cyrillic letter whose accent counts, as in the root collation of ICU.
     let is_short_i = part == '\u{306}' && last == Some('и');
     if is_accent(part) && !is_short_i {
         return;
@@ -194,11 +198,12 @@ fn fold_part(part: char, folded: &mut String, start: usize) {
     {
         return folded.push_str(plain);
     }
-    // Hiragana and katakana are two ways to write one syllable.
+    // Hiragana and katakana are two spellings of one syllable.
     if matches!(part, '\u{30a1}'..='\u{30f6}' | '\u{30fd}'..='\u{30fe}') {
         return folded.extend(char::from_u32(u32::from(part) - 0x60));
     }
-    // Full case folding: by way of the capitals, letters meet that have one capital in common, as both sigmas do.
+    // Full case folding: by way of the capitals, because some lower-case letters share a capital,
+    // as both sigmas do.
     for lower in part.to_uppercase().flat_map(char::to_lowercase).filter(|lower| !is_accent(*lower))
     {
         match Some(lower).filter(|lower| may_be_listed(*lower)).and_then(listed) {
@@ -218,7 +223,7 @@ mod tests {
         folded
     }
 
-    /// Texts of each script that are equal to people, and pairs that are not.
+    /// Texts of each script that are equal to readers, and pairs that are not.
     #[test]
     fn texts_of_every_script_fold_as_their_readers_expect() {
         let equal: &[(&str, &[&str])] = &[
@@ -272,7 +277,7 @@ mod tests {
                 assert_eq!(folded(text), folded(texts[0]), "{script}: {text}");
             }
         }
-        // The second is not found by the first.
+        // The first does not match the second.
         let others = [
             ("Thai", "ปู", "ปลา"),
             ("Thai", "กิน", "กัน"),
@@ -336,7 +341,8 @@ mod tests {
             let once = folded(&letter.to_string());
             assert_eq!(folded(&once), once, "{letter:?} {:x}", u32::from(letter));
             assert!(letter == '\n' || !once.contains('\n'), "{letter:?}");
-            // Case never matters; letters whose capitals are several, as of Greek with an iota below, are told above.
+            // Case never matters. Letters with several capitals, as Greek with an iota below, have
+            // cases above.
             let (upper, lower) = (letter.to_uppercase(), letter.to_lowercase());
             for other in [upper.to_string(), lower.to_string()]
                 .iter()

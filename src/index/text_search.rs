@@ -1,14 +1,17 @@
 //! Search by words of names and descriptions, by filters, in an order, a page at a time.
 //!
-//! What is searched of a file is its name, and below it what its owner says of it. Names stand once, however many members have them; what is said
-//! stands for one file of one member, together with the name. So a search goes over the names first, for files of which nothing is said, then over
-//! the others: each file is met once, and words may stand partly here and partly there.
+//! A search covers the name of a file, and its description if it has one. A name is stored once for
+//! all peers; a description is stored with the name, once for each file. A search scans the names
+//! first, for files without a description, then the descriptions. It meets each file once, and
+//! words may be spread over both texts.
 //!
-//! A search is a value that is stepped ([`Index::step`]): it looks at as much as it is allowed to, and goes on from there in a later turn, whatever has
-//! changed meanwhile. It keeps no place in memory of the index but numbers of texts and members, which stay what they are while others come and go.
+//! A search is a value that [`Index::step`] advances within a budget, so that a later iteration
+//! continues after any change of the index. It holds numbers of keys and peers, which are stable,
+//! and no references.
 //!
-//! Where an order is asked for, all that is found is compared with the best so far, of which there are never more than one answer holds. A cursor
-//! names all that the order goes by of the last file of an answer, and never a place: so who stays is met, and once, even when that last file is gone.
+//! A sorted search keeps the best files so far, at most one page of them. Its cursor holds the
+//! whole sort key of the last file of a page. So a file that stays is listed once, even if that
+//! last file is removed.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -16,53 +19,51 @@ use std::collections::BTreeSet;
 use crate::index::candidate_scan::{CandidateScan, ScanStep};
 use crate::index::key_table::KeyId;
 use crate::index::matcher::{FuzzyPattern, Pattern, Words, fold_text};
-use crate::index::pagination::{self, PageBuilder};
+use crate::index::pagination::{self, Hit, PageBuilder};
 use crate::index::postings::Posting;
 use crate::index::text_folding::fold;
-use crate::index::{Index, Page, PeerId, Viewer};
+use crate::index::{Index, Page, Viewer};
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::response::{Away, Provider};
+use crate::protocol::response::Provider;
 use crate::protocol::types::query::{Query, QueryTerm, Sort, SortBy};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Names of one content at one member that are looked at: who gives it more of them does so on purpose.
+/// Most names of one content that are checked at one peer; more of them are an attack.
 const NAMES: usize = 16;
-/// What a holder costs that is looked at, in bytes of text.
-const HOLDER: usize = 128;
+/// Cost of a posting, in bytes of text.
+const POSTING: usize = 128;
 
-/// Where a search goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SearchCursor {
-    /// At a name and one of the members that have it.
+    /// At a name, and the slot of a peer that has it.
     Name(u32, u32),
-    /// At a description and one of the members whose file it is about.
-    Told(u32, u32),
-    /// At one of the members that have the one name or content that is looked for.
-    Member(u32),
+    /// At a description, and the slot of a peer with that file.
+    Description(u32, u32),
+    /// At the slot of a peer, in a search for one name or content.
+    Peer(u32),
 }
 
 impl SearchCursor {
     fn read(cursor: &str) -> Result<SearchCursor, ErrorReply> {
         let (list, rest) = cursor.split_at_checked(1).unwrap_or_default();
-        let (id, member) = pagination::places(rest)?;
+        let (id, slot) = pagination::places(rest)?;
         match (list, id) {
-            ("n", _) => Ok(SearchCursor::Name(id, member)),
-            ("d", _) => Ok(SearchCursor::Told(id, member)),
-            ("m", 0) => Ok(SearchCursor::Member(member)),
+            ("n", _) => Ok(SearchCursor::Name(id, slot)),
+            ("d", _) => Ok(SearchCursor::Description(id, slot)),
+            ("m", 0) => Ok(SearchCursor::Peer(slot)),
             _ => Err(pagination::foreign()),
         }
     }
 
     fn cursor(self) -> String {
         match self {
-            SearchCursor::Name(id, member) => format!("n{id}.{member}"),
-            SearchCursor::Told(id, member) => format!("d{id}.{member}"),
-            SearchCursor::Member(member) => format!("m0.{member}"),
+            SearchCursor::Name(id, slot) => format!("n{id}.{slot}"),
+            SearchCursor::Description(id, slot) => format!("d{id}.{slot}"),
+            SearchCursor::Peer(slot) => format!("m0.{slot}"),
         }
     }
 }
 
-/// In which order files come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResultOrder {
     Sorted(Sort),
@@ -70,7 +71,7 @@ enum ResultOrder {
 }
 
 impl ResultOrder {
-    /// What cursors of this order begin with.
+    /// First letter of the cursors.
     fn letter(self) -> &'static str {
         match self {
             ResultOrder::Sorted(Sort { by: SortBy::Name, descending: false }) => "a",
@@ -90,13 +91,13 @@ impl ResultOrder {
     }
 }
 
-/// All that an order goes by of one file: what it is sorted by, then its name as such or by its number, then whose it is.
+/// Sort key of a file: rank or size, then its name or the number of that, then its peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct SortKey {
     number: u64,
     name: Option<RelativeName>,
     id: u32,
-    member: u32,
+    slot: u32,
 }
 
 impl SortKey {
@@ -110,30 +111,28 @@ impl SortKey {
                 number: 0,
                 name: Some(name),
                 id: 0,
-                member: u32::try_from(number).map_err(|_| pagination::foreign())?,
+                slot: u32::try_from(number).map_err(|_| pagination::foreign())?,
             });
         }
-        let (id, member) = pagination::places(rest)?;
-        Ok(SortKey { number, name: None, id, member })
+        let (id, slot) = pagination::places(rest)?;
+        Ok(SortKey { number, name: None, id, slot })
     }
 
     fn cursor(&self, order: ResultOrder) -> String {
-        let SortKey { number, name, id, member } = self;
+        let SortKey { number, name, id, slot } = self;
         match name {
-            Some(name) => format!("{}{member}.{name}", order.letter()),
-            None => format!("{}{number}.{id}.{member}", order.letter()),
+            Some(name) => format!("{}{slot}.{name}", order.letter()),
+            None => format!("{}{number}.{id}.{slot}", order.letter()),
         }
     }
 }
 
-/// The best files so far.
 struct TopK {
     order: ResultOrder,
-    /// The last one of the answer before.
+    /// Last file of the page before.
     after: Option<SortKey>,
     keys: BTreeSet<SortKey>,
     most: usize,
-    /// There were others.
     more: bool,
 }
 
@@ -169,40 +168,36 @@ impl TopK {
     }
 }
 
-/// What was found so far.
-enum FoundSet {
-    /// As the index has it.
+enum SearchResults {
+    /// In the order of the index.
     Page(PageBuilder),
-    /// The best of it.
-    Best(TopK),
+    Top(TopK),
 }
 
-/// A search that is under way.
+/// A search in progress.
 pub struct SearchProgress {
     query: Query,
     pattern: Pattern,
-    said: Option<Words>,
+    description_words: Option<Words>,
     viewer: Viewer,
-    /// Where it goes on.
     place: SearchCursor,
-    found: FoundSet,
+    found: SearchResults,
 }
 
-/// Of which files something is looked for.
+/// Files of a name that count as results.
 #[derive(Clone, Copy)]
-enum Of {
-    /// Those of which just this is said, which may be nothing.
-    Told(Option<u32>),
-    /// All of them.
-    All,
+enum Described {
+    /// Files with exactly this description, or none.
+    By(Option<u32>),
+    Any,
 }
 
 impl Index {
-    /// Begins a search.
+    /// Begin a search.
     ///
     /// # Errors
-    /// Those of [`Query::check`], and `bad_request` for a cursor that is not ours.
-    pub fn start(&self, query: &Query, asker: &Viewer) -> Result<SearchProgress, ErrorReply> {
+    /// As [`Query::check`], and `bad_request` for a foreign cursor.
+    pub fn start(&self, query: &Query, viewer: &Viewer) -> Result<SearchProgress, ErrorReply> {
         query.check()?;
         let no_word =
             || ErrorReply::new(ErrorCode::BadRequest, "a search needs a word to look for");
@@ -211,7 +206,7 @@ impl Index {
             QueryTerm::Like(text) => Pattern::Like(FuzzyPattern::new(text).ok_or_else(no_word)?),
             QueryTerm::Anything | QueryTerm::Name(_) | QueryTerm::Root(_) => Pattern::All,
         };
-        let said = query
+        let description_words = query
             .filters
             .description
             .as_deref()
@@ -223,27 +218,26 @@ impl Index {
             (None, _) => None,
         };
         let first = match query.wanted {
-            QueryTerm::Name(_) | QueryTerm::Root(_) => SearchCursor::Member(0),
-            // What has a description is met there.
-            _ if said.is_some() => SearchCursor::Told(0, 0),
+            QueryTerm::Name(_) | QueryTerm::Root(_) => SearchCursor::Peer(0),
+            // Only files with a description can match.
+            _ if description_words.is_some() => SearchCursor::Description(0, 0),
             _ => SearchCursor::Name(0, 0),
         };
         let cursor = query.cursor.as_deref();
         let (place, found) = match order {
             None => {
                 let place = cursor.map_or(Ok(first), SearchCursor::read)?;
-                if matches!(place, SearchCursor::Member(_))
-                    != matches!(first, SearchCursor::Member(_))
+                if matches!(place, SearchCursor::Peer(_)) != matches!(first, SearchCursor::Peer(_))
                 {
                     return Err(pagination::foreign());
                 }
-                (place, FoundSet::Page(PageBuilder::new(query.limit)))
+                (place, SearchResults::Page(PageBuilder::new(query.limit)))
             }
             Some(order) => {
                 let after = cursor.map(|cursor| SortKey::read(cursor, order)).transpose()?;
                 (
                     first,
-                    FoundSet::Best(TopK {
+                    SearchResults::Top(TopK {
                         order,
                         after,
                         keys: BTreeSet::new(),
@@ -257,41 +251,47 @@ impl Index {
         for ext in &mut query.filters.ext {
             ext.make_ascii_lowercase();
         }
-        Ok(SearchProgress { query, pattern, said, viewer: *asker, place, found })
+        Ok(SearchProgress { query, pattern, description_words, viewer: *viewer, place, found })
     }
 
-    /// Goes on with a search as far as `effort`, in bytes of text, allows; each step comes forward. `Some` when it is done.
+    /// Advance a search within `effort`, in bytes of text; every call makes progress. `Some` once
+    /// done.
     pub fn step(&self, search: &mut SearchProgress, effort: &mut usize) -> Option<Page<Provider>> {
-        let stop = self.look(search, effort);
+        let stop = self.advance(search, effort);
         if let Some(place) = stop {
             search.place = place;
-            let is_full = matches!(&search.found, FoundSet::Page(filling) if filling.is_full());
+            let is_full = matches!(&search.found, SearchResults::Page(page) if page.is_full());
             if !is_full {
                 return None;
             }
         }
-        Some(match std::mem::replace(&mut search.found, FoundSet::Page(PageBuilder::default())) {
-            FoundSet::Page(filling) => filling.page(stop.map(SearchCursor::cursor)),
-            FoundSet::Best(best) => self.best(search, best),
-        })
+        Some(
+            match std::mem::replace(&mut search.found, SearchResults::Page(PageBuilder::default()))
+            {
+                SearchResults::Page(page) => page.page(stop.map(SearchCursor::cursor)),
+                SearchResults::Top(best) => self.top_page(search, best),
+            },
+        )
     }
 
-    /// What was found of a search so far, and where it would go on; `None` where all of it has to be looked at first.
+    /// Results so far, with a cursor to continue. `None` for a sorted search, which has to end
+    /// first.
     #[must_use]
     pub fn so_far(&self, search: SearchProgress) -> Option<Page<Provider>> {
         match search.found {
-            FoundSet::Page(filling) => Some(filling.page(Some(search.place.cursor()))),
-            FoundSet::Best(_) => None,
+            SearchResults::Page(page) => Some(page.page(Some(search.place.cursor()))),
+            SearchResults::Top(_) => None,
         }
     }
 
-    /// True when nothing is left to [`build`](Index::build).
+    /// True if [`Index::build`] has nothing to do.
     #[must_use]
     pub fn is_built(&self) -> bool {
         self.words.is_built() && self.descriptions.is_built()
     }
 
-    /// Makes what is new quick to find, as far as `effort`, in bytes of text, allows. True when more is left. What was not built yet is found as well.
+    /// Add new names and descriptions to the trigrams, within `effort` bytes of text. True if more
+    /// are left, which searches find all the same.
     pub fn build(&mut self, mut effort: usize) -> bool {
         let before = effort;
         let names = self.words.build(&mut effort, |id| self.names.get(id));
@@ -300,20 +300,25 @@ impl Index {
         more
     }
 
-    /// Looks on; gives the place where it stopped before the end.
-    fn look(&self, search: &mut SearchProgress, effort: &mut usize) -> Option<SearchCursor> {
-        let SearchProgress { query, pattern, said, viewer: asker, place, found } = search;
-        let mut gathering =
-            ResultCollector { index: self, query, said: said.as_ref(), viewer: asker, found };
-        let (told_from, told_member) = match *place {
-            SearchCursor::Member(from) => {
-                return gathering.only(from, effort).map(SearchCursor::Member);
+    /// Advance; `None` at the end, else the position to continue at.
+    fn advance(&self, search: &mut SearchProgress, effort: &mut usize) -> Option<SearchCursor> {
+        let SearchProgress { query, pattern, description_words, viewer, place, found } = search;
+        let mut results = ResultCollector {
+            index: self,
+            query,
+            description_words: description_words.as_ref(),
+            viewer,
+            found,
+        };
+        let (from, first) = match *place {
+            SearchCursor::Peer(from) => {
+                return results.provider_of_one(from, effort).map(SearchCursor::Peer);
             }
-            SearchCursor::Told(id, member) => (id, member),
+            SearchCursor::Description(id, slot) => (id, slot),
             SearchCursor::Name(from, first) => {
-                let mut walk = CandidateScan::new(&self.words, pattern, from, effort);
+                let mut scan = CandidateScan::new(&self.words, pattern, from, effort);
                 loop {
-                    match walk.step(effort, |id| self.names.get(id)) {
+                    match scan.step(effort, |id| self.names.get(id)) {
                         ScanStep::End => break,
                         ScanStep::Pause(id) => {
                             return Some(SearchCursor::Name(
@@ -322,11 +327,15 @@ impl Index {
                             ));
                         }
                         ScanStep::Match(id, rank) => {
-                            let member = if id == from { first } else { 0 };
-                            if let Some(member) =
-                                gathering.claim(KeyId::of(id), rank, Of::Told(None), member, effort)
-                            {
-                                return Some(SearchCursor::Name(id, member));
+                            let slot = if id == from { first } else { 0 };
+                            if let Some(slot) = results.files_named(
+                                KeyId::of(id),
+                                rank,
+                                Described::By(None),
+                                slot,
+                                effort,
+                            ) {
+                                return Some(SearchCursor::Name(id, slot));
                             }
                         }
                     }
@@ -334,34 +343,35 @@ impl Index {
                 (0, 0)
             }
         };
-        let mut walk = CandidateScan::new(self.descriptions.words(), pattern, told_from, effort);
+        let mut scan = CandidateScan::new(self.descriptions.words(), pattern, from, effort);
         loop {
-            match walk.step(effort, |id| self.descriptions.told(id)) {
+            match scan.step(effort, |id| self.descriptions.description(id)) {
                 ScanStep::End => return None,
                 ScanStep::Pause(id) => {
-                    return Some(SearchCursor::Told(
-                        id,
-                        if id == told_from { told_member } else { 0 },
-                    ));
+                    return Some(SearchCursor::Description(id, if id == from { first } else { 0 }));
                 }
                 ScanStep::Match(id, rank) => {
-                    let Some(told) = self.descriptions.told(id) else { continue };
-                    let member = if id == told_from { told_member } else { 0 };
-                    // It is about the file of its member, and of the peers behind which the same user stands.
-                    if let Some(member) =
-                        gathering.claim(told.key, rank, Of::Told(Some(id)), member, effort)
-                    {
-                        return Some(SearchCursor::Told(id, member));
+                    let Some(description) = self.descriptions.description(id) else { continue };
+                    let slot = if id == from { first } else { 0 };
+                    // A description applies to the file of its peer, and of native peers of the
+                    // same user.
+                    if let Some(slot) = results.files_named(
+                        description.key,
+                        rank,
+                        Described::By(Some(id)),
+                        slot,
+                        effort,
+                    ) {
+                        return Some(SearchCursor::Description(id, slot));
                     }
                 }
             }
         }
     }
 
-    /// The answer of the best that were found, those that are still there.
-    fn best(&self, search: &SearchProgress, best: TopK) -> Page<Provider> {
+    fn top_page(&self, search: &SearchProgress, best: TopK) -> Page<Provider> {
         let TopK { order, keys, more, .. } = best;
-        let mut filling = PageBuilder::new(search.query.limit);
+        let mut page = PageBuilder::new(search.query.limit);
         let mut last = None;
         let keys: Vec<SortKey> = if order.is_descending() {
             keys.into_iter().rev().collect()
@@ -369,34 +379,35 @@ impl Index {
             keys.into_iter().collect()
         };
         for key in keys {
-            if let Some(met) = self.found(search, &key)
-                && !met.goes_into(&mut filling)
+            if let Some(hit) = self.still_matching(search, &key)
+                && !page.takes(hit)
             {
-                return filling.page(last.map(|key: SortKey| key.cursor(order)));
+                return page.page(last.map(|key: SortKey| key.cursor(order)));
             }
             last = Some(key);
         }
-        filling.page(last.filter(|_| more).map(|key| key.cursor(order)))
+        page.page(last.filter(|_| more).map(|key| key.cursor(order)))
     }
 
-    /// The file that was found by this key, if it still is what was looked for.
-    fn found(&self, search: &SearchProgress, key: &SortKey) -> Option<Met> {
-        let claim = match &key.name {
+    /// The file of a sort key, if it still matches.
+    fn still_matching(&self, search: &SearchProgress, key: &SortKey) -> Option<Hit> {
+        let name_key = match &key.name {
             Some(name) => self.names.find(name)?,
             None => KeyId::of(key.id),
         };
-        let name = self.names.get(claim.number())?;
-        let share = self.names.of_member(claim, key.member)?;
-        let who = share.who();
+        let name = self.names.get(name_key.number())?;
+        let posting = self.names.of_peer(name_key, key.slot)?;
+        let peer = posting.peer_id();
         let mut folded = String::new();
-        let told = self.described(who, claim).and_then(|id| self.descriptions.told(id));
-        match told {
-            Some(told) => fold_text(told, &mut folded),
+        let description =
+            self.described(peer, name_key).and_then(|id| self.descriptions.description(id));
+        match description {
+            Some(description) => fold_text(description, &mut folded),
             None => fold_text(name, &mut folded),
         };
         search.pattern.rank(&folded)?;
-        let SearchProgress { query, said, viewer: asker, .. } = search;
-        let root = || self.peers.get(who.0)?.files.get(share.own as usize)?.root;
+        let SearchProgress { query, description_words, viewer, .. } = search;
+        let root = || self.peers.get(peer.0)?.files.get(posting.file_index as usize)?.root;
         let is_wanted = match &query.wanted {
             QueryTerm::Name(wanted) => **wanted == *name,
             QueryTerm::Root(wanted) => {
@@ -407,34 +418,12 @@ impl Index {
         if !is_wanted {
             return None;
         }
-        passes(self, query, said.as_ref(), claim, who, share)?;
-        self.met(who, share.own, asker)
-    }
-
-    /// A file as this asker is shown it.
-    fn met(&self, who: PeerId, own: u32, asker: &Viewer) -> Option<Met> {
-        self.holder(who, own, None, asker)
-            .map(Met::Here)
-            .or_else(|| self.away(who, own, asker).map(Met::Away))
+        passes(self, query, description_words.as_ref(), name_key, posting)?;
+        self.hit(posting, None, viewer)
     }
 }
 
-/// What is shown of a file.
-enum Met {
-    Here(Provider),
-    Away(Away),
-}
-
-impl Met {
-    fn goes_into(self, filling: &mut PageBuilder) -> bool {
-        match self {
-            Met::Here(holder) => filling.takes(holder),
-            Met::Away(away) => filling.takes_away(away),
-        }
-    }
-}
-
-/// True for the name of a file that ends in one of these.
+/// True for a file name with one of these extensions.
 fn ends_in(ext: &[String], name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or_default();
     match last.rsplit_once('.') {
@@ -445,147 +434,146 @@ fn ends_in(ext: &[String], name: &str) -> bool {
     }
 }
 
-/// `Some` for a file that no filter keeps back.
+/// `Some` if the file passes all filters.
 fn passes(
     index: &Index,
     query: &Query,
-    said: Option<&Words>,
-    claim: KeyId,
-    who: PeerId,
-    share: Posting,
+    description_words: Option<&Words>,
+    name_key: KeyId,
+    posting: Posting,
 ) -> Option<()> {
     let filters = &query.filters;
-    let member = index.peers.get(who.0)?;
-    let owned = member.files.get(share.own as usize)?;
-    let size = owned.size();
+    let record = index.peers.get(posting.peer as usize)?;
+    let file = record.files.get(posting.file_index as usize)?;
+    let size = file.size();
     let fits = filters.min_size.is_none_or(|min| size.is_some_and(|size| size >= min))
         && filters.max_size.is_none_or(|max| size.is_some_and(|size| size <= max))
-        && filters.hashed.is_none_or(|hashed| hashed == owned.root.is_some())
-        && filters.complete.is_none_or(|complete| complete != owned.partial())
-        && filters.owner.as_ref().is_none_or(|owner| member.user() == Some(owner))
-        && (filters.ext.is_empty() || ends_in(&filters.ext, index.names.get(claim.number())?));
+        && filters.hashed.is_none_or(|hashed| hashed == file.root.is_some())
+        && filters.complete.is_none_or(|complete| complete != file.partial())
+        && filters.owner.as_ref().is_none_or(|owner| record.user() == Some(owner))
+        && (filters.ext.is_empty() || ends_in(&filters.ext, index.names.get(name_key.number())?));
     if !fits {
         return None;
     }
-    match said {
+    match description_words {
         None => Some(()),
         Some(words) => {
             let mut folded = String::new();
-            fold(index.description(who, claim)?, &mut folded);
+            fold(index.description(posting.peer_id(), name_key)?, &mut folded);
             words.matches(&folded).then_some(())
         }
     }
 }
 
-/// Where what is found goes.
 struct ResultCollector<'a> {
     index: &'a Index,
     query: &'a Query,
-    said: Option<&'a Words>,
+    description_words: Option<&'a Words>,
     viewer: &'a Viewer,
-    found: &'a mut FoundSet,
+    found: &'a mut SearchResults,
 }
 
 impl ResultCollector<'_> {
-    /// Takes one file. False when there is no room for it.
-    fn file(&mut self, claim: KeyId, rank: u32, share: Posting) -> bool {
-        let who = share.who();
+    /// Take one file; false without room.
+    fn file(&mut self, name_key: KeyId, rank: u32, posting: Posting) -> bool {
         let index = self.index;
-        if passes(index, self.query, self.said, claim, who, share).is_none() {
+        if passes(index, self.query, self.description_words, name_key, posting).is_none() {
             return true;
         }
-        let Some(met) = index.met(who, share.own, self.viewer) else { return true };
+        let Some(hit) = index.hit(posting, None, self.viewer) else { return true };
         match self.found {
-            FoundSet::Page(filling) => met.goes_into(filling),
-            FoundSet::Best(best) => {
+            SearchResults::Page(page) => page.takes(hit),
+            SearchResults::Top(best) => {
                 let size = index
                     .peers
-                    .get(who.0)
-                    .and_then(|member| member.files.get(share.own as usize)?.size());
+                    .get(posting.peer as usize)
+                    .and_then(|record| record.files.get(posting.file_index as usize)?.size());
                 let (number, name, id) = match best.order {
-                    ResultOrder::Rank => (rank.into(), None, claim.number()),
+                    ResultOrder::Rank => (rank.into(), None, name_key.number()),
                     ResultOrder::Sorted(Sort { by: SortBy::Size, .. }) => {
-                        (size.map_or(0, |size| size.saturating_add(1)), None, claim.number())
+                        (size.map_or(0, |size| size.saturating_add(1)), None, name_key.number())
                     }
                     ResultOrder::Sorted(Sort { by: SortBy::Name, .. }) => {
-                        (0, index.names.get(claim.number()).map(RelativeName::known), 0)
+                        (0, index.names.get(name_key.number()).map(RelativeName::known), 0)
                     }
                 };
-                best.offer(SortKey { number, name, id, member: share.member });
+                best.offer(SortKey { number, name, id, slot: posting.peer });
                 true
             }
         }
     }
 
-    /// Takes the files of this name from member `from` on. `Some` with the member where to go on.
-    fn claim(
+    /// Take the files of a name, from slot `from` on. `Some` with the slot to continue at.
+    fn files_named(
         &mut self,
-        claim: KeyId,
+        name_key: KeyId,
         rank: u32,
-        of: Of,
+        described: Described,
         mut from: u32,
         effort: &mut usize,
     ) -> Option<u32> {
         let index = self.index;
         let start = from;
-        while let Some(share) = index.names.next_from(claim, from) {
-            // The first is looked at whatever was spent on the way to it, so that it always comes forward.
+        while let Some(posting) = index.names.next_from(name_key, from) {
+            // The first posting is taken whatever the budget, to make progress.
             if *effort == 0 && from > start {
-                return Some(share.member);
+                return Some(posting.peer);
             }
-            *effort = effort.saturating_sub(HOLDER);
-            let counts = match of {
-                Of::All => true,
-                Of::Told(told) => index.described(share.who(), claim) == told,
+            *effort = effort.saturating_sub(POSTING);
+            let counts = match described {
+                Described::Any => true,
+                Described::By(description) => {
+                    index.described(posting.peer_id(), name_key) == description
+                }
             };
-            if counts && !self.file(claim, rank, share) {
-                return Some(share.member);
+            if counts && !self.file(name_key, rank, posting) {
+                return Some(posting.peer);
             }
-            from = share.member.checked_add(1)?;
+            from = posting.peer.checked_add(1)?;
         }
         None
     }
 
-    /// Takes those who have the one name or content that is looked for, as [`ResultCollector::claim`] does.
-    fn only(&mut self, mut from: u32, effort: &mut usize) -> Option<u32> {
+    /// Take the files of the only name or content that is searched for.
+    fn provider_of_one(&mut self, mut from: u32, effort: &mut usize) -> Option<u32> {
         let index = self.index;
         let root = match &self.query.wanted {
             QueryTerm::Name(name) => {
-                let claim = index.names.find(name)?;
-                return self.claim(claim, 0, Of::All, from, effort);
+                let name_key = index.names.find(name)?;
+                return self.files_named(name_key, 0, Described::Any, from, effort);
             }
             QueryTerm::Root(root) => index.roots.find(root)?,
             _ => return None,
         };
         let start = from;
-        while let Some(share) = index.roots.next_from(root, from) {
+        while let Some(posting) = index.roots.next_from(root, from) {
             if *effort == 0 && from > start {
-                return Some(share.member);
+                return Some(posting.peer);
             }
-            *effort = effort.saturating_sub(HOLDER);
-            let name = |share: &Posting| {
+            *effort = effort.saturating_sub(POSTING);
+            let name = |posting: &Posting| {
                 index
                     .peers
-                    .get(share.member as usize)?
+                    .get(posting.peer as usize)?
                     .files
-                    .get(share.own as usize)
+                    .get(posting.file_index as usize)
                     .map(|file| file.name)
             };
-            // The member comes once, by a name that the filters leave.
+            // A peer counts once, by its first name that passes the filters.
             let mut names = index
                 .roots
-                .all_of_member(root, share.member)
+                .all_of_peer(root, posting.peer)
                 .take(NAMES)
-                .filter_map(|share| Some((name(&share)?, share)));
-            let left = names.find(|(name, share)| {
-                passes(index, self.query, self.said, *name, share.who(), *share).is_some()
+                .filter_map(|posting| Some((name(&posting)?, posting)));
+            let left = names.find(|(name, posting)| {
+                passes(index, self.query, self.description_words, *name, *posting).is_some()
             });
-            if let Some((name, share)) = left
-                && !self.file(name, 0, share)
+            if let Some((name, posting)) = left
+                && !self.file(name, 0, posting)
             {
-                return Some(share.member);
+                return Some(posting.peer);
             }
-            from = share.member.checked_add(1)?;
+            from = posting.peer.checked_add(1)?;
         }
         None
     }
@@ -596,22 +584,26 @@ mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-    use crate::index::About;
+    use crate::index::{About, PeerId, Reach};
     use crate::limits;
     use crate::protocol::request::FileEntry;
     use crate::protocol::types::account::{Line, Publication, UserName};
     use crate::protocol::types::ids::SessionId;
     use crate::protocol::types::legacy_profile::LegacyProfile;
 
-    const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), profile: None };
+    const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
+
+    fn legacy(profile: LegacyProfile) -> Viewer {
+        Viewer { reach: Reach { profile: Some(profile), ..Reach::NATIVE }, ..HERE }
+    }
 
     fn joined(index: &mut Index, port: u16, files: &[&str]) -> PeerId {
-        let who = index.create_peer(SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
+        let peer = index.create_peer(SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
         for text in files {
-            index.add(who, &FileEntry::new(RelativeName::new(text).unwrap(), 1)).unwrap();
+            index.add(peer, &FileEntry::new(RelativeName::new(text).unwrap(), 1)).unwrap();
         }
-        index.make_visible(who);
-        who
+        index.make_visible(peer);
+        peer
     }
 
     fn publish(index: &mut Index, user: &UserName, file: &str, description: &str) {
@@ -626,32 +618,32 @@ mod tests {
             .unwrap();
     }
 
-    /// One page of a search by words, as far as one step goes.
+    /// One page of a search by words, after one step.
     fn find(
         index: &mut Index,
         text: &str,
         cursor: Option<&str>,
-        asker: &Viewer,
+        viewer: &Viewer,
     ) -> Result<Page<Provider>, ErrorReply> {
         let query = Query {
             cursor: cursor.map(str::to_owned),
             ..Query::new(QueryTerm::Contains(text.to_owned()))
         };
-        let mut search = index.start(&query, asker)?;
+        let mut search = index.start(&query, viewer)?;
         let mut effort = limits::SEARCH_BUDGET;
         Ok(index.step(&mut search, &mut effort).or_else(|| index.so_far(search)).unwrap())
     }
 
-    /// All pages of a search, and how many there were.
-    fn pages(index: &mut Index, text: &str, asker: &Viewer) -> (Vec<(u16, String)>, usize) {
+    /// All pages of a search, and their number.
+    fn pages(index: &mut Index, text: &str, viewer: &Viewer) -> (Vec<(u16, String)>, usize) {
         let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
         loop {
-            let page = find(index, text, cursor.as_deref(), asker).unwrap();
+            let page = find(index, text, cursor.as_deref(), viewer).unwrap();
             assert!(page.entries.len() <= limits::HOLDERS);
             found.extend(
                 page.entries
                     .into_iter()
-                    .map(|holder| (holder.peer.port(), holder.file.name.to_string())),
+                    .map(|provider| (provider.peer.port(), provider.file.name.to_string())),
             );
             (cursor, pages) = (page.cursor, pages + 1);
             assert!(cursor.as_ref().is_none_or(|cursor| cursor.len() <= limits::CURSOR_BYTES));
@@ -701,8 +693,8 @@ mod tests {
         publish(&mut index, &ana, "matrix.mkv", "Dublado em português");
         publish(&mut index, &ana, "plain.mkv", "");
         assert!(found(&mut index, "dublado").is_empty(), "nobody is there");
-        let away = |index: &mut Index, text: &str, asker: &Viewer| -> Vec<String> {
-            find(index, text, None, asker)
+        let away = |index: &mut Index, text: &str, viewer: &Viewer| -> Vec<String> {
+            find(index, text, None, viewer)
                 .unwrap()
                 .away
                 .iter()
@@ -710,10 +702,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(away(&mut index, "dublado", &HERE), ["matrix.mkv ana"]);
-        assert!(
-            away(&mut index, "dublado", &Viewer { profile: Some(LegacyProfile::Uc3m2020), ..HERE })
-                .is_empty()
-        );
+        assert!(away(&mut index, "dublado", &legacy(LegacyProfile::Uc3m2020)).is_empty());
         let (name, nothing) =
             (RelativeName::new("plain.mkv").unwrap(), RelativeName::new("none").unwrap());
         assert!(
@@ -766,12 +755,12 @@ mod tests {
         for (port, names) in
             [(1, ["one.mkv", "two.mp4"].as_slice()), (2, &["two.mp4"]), (3, &["one.mkv"])]
         {
-            let who =
+            let peer =
                 index.create_peer(SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
             for name in names {
                 index
                     .add(
-                        who,
+                        peer,
                         &FileEntry {
                             root: Some(root),
                             ..FileEntry::new(RelativeName::new(name).unwrap(), 9)
@@ -779,7 +768,7 @@ mod tests {
                     )
                     .unwrap();
             }
-            index.make_visible(who);
+            index.make_visible(peer);
         }
         let (one, two) = ("one.mkv".to_owned(), "two.mp4".to_owned());
         assert_eq!(found(&mut index, "one"), [(1, one.clone()), (3, one)]);
@@ -790,7 +779,7 @@ mod tests {
         let found: Vec<(u16, String)> = page
             .entries
             .iter()
-            .map(|holder| (holder.peer.port(), holder.file.name.to_string()))
+            .map(|provider| (provider.peer.port(), provider.file.name.to_string()))
             .collect();
         assert_eq!(found, [(1, two.clone()), (2, two)]);
     }
@@ -807,18 +796,18 @@ mod tests {
         index.add(hidden, &FileEntry::new(RelativeName::new("aula.mkv").unwrap(), 1)).unwrap();
         assert_eq!(found(&mut index, "aula"), [(1, "aula.mkv".to_owned())]);
         assert_eq!(
-            pages(&mut index, "aula", &Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None }),
+            pages(
+                &mut index,
+                "aula",
+                &Viewer { ip: "192.0.2.1".parse().unwrap(), reach: Reach::NATIVE }
+            ),
             (Vec::new(), 1)
         );
         assert_eq!(
-            pages(&mut index, "aula", &Viewer { profile: Some(LegacyProfile::Uc3m2024), ..HERE }).0,
+            pages(&mut index, "aula", &legacy(LegacyProfile::Uc3m2024)).0,
             [(71, "aula.mkv".to_owned())]
         );
-        assert!(
-            pages(&mut index, "aula", &Viewer { profile: Some(LegacyProfile::UfabcJson), ..HERE })
-                .0
-                .is_empty()
-        );
+        assert!(pages(&mut index, "aula", &legacy(LegacyProfile::UfabcJson)).0.is_empty());
         index.remove_peer(local);
         assert!(found(&mut index, "aula").is_empty());
     }
@@ -828,7 +817,8 @@ mod tests {
         let mut index = Index::new(1);
         let names: Vec<String> = (0..10_000).map(|number| format!("file {number}.mkv")).collect();
         joined(&mut index, 1, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        // Nothing is built, and then words too short for it: either way every text is looked at, in slices that may hold nothing.
+        // The trigrams are not built, then the words are too short for them. Both scan every text,
+        // in slices that may yield nothing.
         for text in ["file 9999", "99 9."] {
             let (found, pages) = pages(&mut index, text, &HERE);
             assert!(found.contains(&(1, "file 9999.mkv".to_owned())) && pages > 1, "{pages}");
@@ -838,11 +828,11 @@ mod tests {
             pages(&mut index, "file 9999", &HERE),
             (vec![(1, "file 9999.mkv".to_owned())], 1)
         );
-        // Many who have it and can't be reached.
+        // Many providers are unreachable.
         for port in 0..5_000 {
-            let who = joined(&mut index, port, &["popular"]);
+            let peer = joined(&mut index, port, &["popular"]);
             if port > 0 {
-                index.remove_peer(who);
+                index.remove_peer(peer);
             }
         }
         let (found, pages) = pages(&mut index, "popular", &HERE);
@@ -876,7 +866,8 @@ mod tests {
         assert_eq!(count, 70);
     }
 
-    /// Files that stay from the first page to the last are met once, whatever happens between; what is met at rest is what a list gives.
+    /// A file that stays is listed exactly once while others change. Without changes, a search
+    /// agrees with a naive filter.
     #[test]
     fn who_stays_is_met_once_whoever_comes_and_goes_between_two_pages() {
         for seed in 1..40_u64 {
@@ -900,17 +891,17 @@ mod tests {
                             let names: Vec<String> = (0..=roll(5))
                                 .map(|_| format!("vídeo {} of {seed}", roll(30)))
                                 .collect();
-                            let who = joined(
+                            let peer = joined(
                                 &mut index,
                                 next_port,
                                 &names.iter().map(String::as_str).collect::<Vec<_>>(),
                             );
-                            alive.push((next_port, who, names));
+                            alive.push((next_port, peer, names));
                             next_port += 1;
                         } else {
                             let at = usize::try_from(roll(alive.len() as u64)).unwrap();
-                            let (port, who, _) = alive.swap_remove(at);
-                            index.remove_peer(who);
+                            let (port, peer, _) = alive.swap_remove(at);
+                            index.remove_peer(peer);
                             stays.retain(|(stay, _)| *stay != port);
                         }
                         index.purge(usize::try_from(roll(4)).unwrap());
@@ -930,7 +921,7 @@ mod tests {
                     met.extend(
                         page.entries
                             .into_iter()
-                            .map(|holder| (holder.peer.port(), holder.file.name.to_string())),
+                            .map(|provider| (provider.peer.port(), provider.file.name.to_string())),
                     );
                     cursor = page.cursor;
                     if cursor.is_none() {

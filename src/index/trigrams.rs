@@ -1,13 +1,15 @@
-//! Trigram index: which texts contain which three consecutive bytes, so that `video` finds `Aula de Vídeo.mkv`.
+//! Trigram index: texts by three consecutive bytes, so that `video` finds `Aula de Vídeo.mkv`.
 //!
-//! Every three bytes of a folded text lead to the blocks of eight texts that have them; a search looks at the texts of the few blocks that have all
-//! three-byte runs of its words, and compares them exactly. So what the blocks say may be too much and never too little.
+//! Each trigram of a folded text leads to the blocks of eight texts that contain it. A search reads
+//! the texts of the few blocks that contain all trigrams of its words, and compares them exactly.
+//! So the blocks may include too many texts, but never too few.
 //!
-//! A text that comes or goes only marks its block, which is cheap; [`Trigrams::build`] works the marks off in slices. Until then a search looks at all
-//! texts of marked blocks: it is right at any time, new files are found at once, and what it costs is bounded by its effort and not by what waits.
-//! The runs are folded into a seeded number of 17 bits: nobody fills the memory by names of runs that no other name has.
+//! A change only marks its block, which is cheap; [`Trigrams::build`] rebuilds marked blocks in
+//! slices. Until then a search reads all texts of marked blocks: it finds new texts at once, and
+//! its cost is bounded by its budget. Trigrams are hashed to 17 bits with a secret seed, so that
+//! names with rare trigrams cannot fill the memory.
 //!
-//! The texts themselves stand elsewhere, by dense numbers that are used again.
+//! The texts are stored elsewhere, under dense numbers that are reused.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -18,32 +20,34 @@ use roaring::RoaringBitmap;
 use crate::index::key_table::fold_product;
 use crate::index::matcher::{Text, fold_text};
 
-/// Texts of one block: their runs overlap, and one bit for eight of them is what makes the whole small.
+/// Texts of a block. Similar texts share trigrams, so one bit for eight texts keeps the sets small.
 pub const BLOCK: u32 = 8;
-/// Different numbers of runs: names of real files have some ten thousand runs, and each number costs some hundred bytes at first.
+/// Different hashed trigrams. Real names have some ten thousand; each takes some hundred bytes at
+/// first.
 const NUMBERS: u64 = 1 << 17;
-/// What a text costs besides its bytes, in bytes: it has to be fetched from anywhere in the memory.
+/// Cost of a text besides its bytes, in bytes: a cache miss.
 const LOOK: usize = 128;
-/// What a block costs whose texts are all gone.
+/// Cost of a block without texts.
 pub const STEP: usize = 8;
 
-/// Which texts have which words.
+/// Texts by trigram.
 pub struct Trigrams {
-    /// By the number of a run, the blocks that have it.
+    /// Blocks by hashed trigram.
     postings: HashTable<TrigramSet>,
     blocks: Vec<TrigramBlock>,
-    /// Blocks that have to be built, with the folded ones of those texts that are gone and whose bits still stand.
+    /// Blocks to rebuild, each with the folded texts that were removed and still have trigrams.
     marked: BTreeMap<u32, Vec<Box<str>>>,
-    /// Where building goes on, so that low blocks that change all the time don't keep the others waiting.
+    /// Block where the next build starts, so that low blocks that change often do not starve
+    /// others.
     at: u32,
-    /// What all postings took when they were looked at.
+    /// Bytes of all postings when last measured.
     bytes: usize,
     seed: u64,
 }
 
 struct TrigramSet {
     number: u32,
-    /// How much memory its blocks took when that was looked at, and what has changed since.
+    /// Bytes when last measured, and changes since.
     bytes: u32,
     changes: u32,
     blocks: RoaringBitmap,
@@ -53,12 +57,12 @@ struct TrigramSet {
 #[derive(Clone, Copy, Default)]
 struct TrigramBlock {
     present: u8,
-    /// Those whose bits stand.
+    /// Texts whose trigrams are in the postings.
     built: u8,
 }
 
 impl Trigrams {
-    /// Without texts; `seed` keeps strangers from choosing runs that share a number.
+    /// An empty index; the secret `seed` prevents chosen collisions of trigrams.
     pub fn new(seed: u64) -> Trigrams {
         Trigrams {
             postings: HashTable::new(),
@@ -70,7 +74,7 @@ impl Trigrams {
         }
     }
 
-    /// There is a text of this number; one that is known is no error.
+    /// Add the text of this number, unless known.
     pub fn add(&mut self, id: u32) {
         let (block, bit) = place(id);
         if self.blocks.len() <= block as usize {
@@ -83,7 +87,7 @@ impl Trigrams {
         }
     }
 
-    /// The text of this number is gone; its number may be another's from now on.
+    /// Remove a text; its number may be reused.
     pub fn remove<T: Text + ?Sized>(&mut self, id: u32, text: &T) {
         let (block, bit) = place(id);
         let Some(state) =
@@ -100,12 +104,12 @@ impl Trigrams {
         }
     }
 
-    /// True when no block is marked.
+    /// True without marked blocks.
     pub fn is_built(&self) -> bool {
         self.marked.is_empty()
     }
 
-    /// Builds marked blocks until `effort`, in bytes of text, is spent. True when more are left.
+    /// Build marked blocks within `effort`, in bytes of text. True if some are left.
     pub fn build<'t, T: Text + ?Sized + 't>(
         &mut self,
         effort: &mut usize,
@@ -122,7 +126,8 @@ impl Trigrams {
             *effort = effort.saturating_sub(STEP);
             here.clear();
             for id in members(block, state.present) {
-                // What stands already is needed only to tell which bits of those that are gone may go as well.
+                // A text that is already built only tells which trigrams of removed texts must
+                // stay.
                 if left.is_empty() && state.built & place(id).1 != 0 {
                     continue;
                 }
@@ -151,27 +156,27 @@ impl Trigrams {
         !self.marked.is_empty()
     }
 
-    /// How many blocks there are.
+    /// Number of blocks.
     pub fn blocks(&self) -> u32 {
         u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)
     }
 
-    /// The texts of a block that are there.
+    /// Bits of the existing texts of a block.
     pub fn present(&self, block: u32) -> u8 {
         self.blocks.get(block as usize).map_or(0, |state| state.present)
     }
 
-    /// Blocks from `from` on whose bits don't tell all yet.
+    /// Marked blocks from `from` on.
     pub fn marked(&self, from: u32) -> btree_map::Range<'_, u32, Vec<Box<str>>> {
         self.marked.range(from..)
     }
 
-    /// Adds the numbers of the runs of a folded word.
+    /// Append the hashed trigrams of a folded word.
     pub fn runs(&self, word: &[u8], into: &mut Vec<u32>) {
         runs(word, self.seed, into);
     }
 
-    /// The blocks that have a run of this number.
+    /// Blocks with this hashed trigram.
     pub fn posting(&self, number: u32) -> Option<&RoaringBitmap> {
         self.postings
             .find(spread(number), |posting| posting.number == number)
@@ -210,7 +215,7 @@ impl Trigrams {
         }
     }
 
-    /// How much memory it takes, what waits to be built aside.
+    /// Bytes taken, without removed texts that wait for a build.
     pub fn memory(&self) -> usize {
         self.postings.allocation_size()
             + self.bytes
@@ -219,7 +224,7 @@ impl Trigrams {
 }
 
 impl TrigramSet {
-    /// Looks at what it takes, now and then: so that to say what all take is a look at one number.
+    /// Measure now and then, so that the total is always known.
     fn measure(&mut self, all: &mut usize) {
         self.changes += 1;
         if self.changes < 4 + self.bytes / 64 {
@@ -227,7 +232,8 @@ impl TrigramSet {
         }
         self.changes = 0;
         let found = self.blocks.statistics();
-        // Each container is a vector beside its key; arrays are told as if each entry took four bytes, and bitmaps in bits.
+        // Each container is a vector beside its key. The statistics count four bytes for each array
+        // entry, and bits for bitmaps.
         let containers = u64::from(found.n_containers) * 40;
         let bytes = containers
             + found.n_bytes_array_containers / 2
@@ -239,22 +245,22 @@ impl TrigramSet {
     }
 }
 
-/// The block of a text, and its bit there.
+/// Block of a text, and its bit there.
 fn place(id: u32) -> (u32, u8) {
     (id / BLOCK, 1 << (id % BLOCK))
 }
 
-/// The texts whose bits are set.
+/// Texts whose bits are set.
 pub fn members(block: u32, bits: u8) -> impl Iterator<Item = u32> {
     (0..BLOCK).filter(move |at| bits & 1 << at != 0).map(move |at| block * BLOCK + at)
 }
 
-/// Takes the cost of a text of so many bytes off an effort.
+/// Subtract the cost of a text from a budget.
 pub fn spend(effort: &mut usize, bytes: usize) {
     *effort = effort.saturating_sub(LOOK + bytes);
 }
 
-/// The numbers of all runs of three bytes in a folded text, part by part.
+/// Hashed trigrams of a folded text, part by part.
 fn numbers(folded: &str, seed: u64, into: &mut Vec<u32>) {
     for part in folded.split('\n') {
         runs(part.as_bytes(), seed, into);
@@ -269,7 +275,7 @@ fn runs(bytes: &[u8], seed: u64, into: &mut Vec<u32>) {
     into.extend(bytes.windows(3).map(number));
 }
 
-/// Where a number stands in the table: they are drawn by a seed already, and only have to fill a word.
+/// Spread a hashed trigram over a word; the seed has randomized its bits already.
 fn spread(number: u32) -> u64 {
     u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -292,7 +298,7 @@ mod tests {
         }
     }
 
-    /// Texts by number, and their words.
+    /// Texts by number, and their trigrams.
     struct World {
         texts: Vec<Option<String>>,
         grams: Trigrams,
@@ -324,7 +330,7 @@ mod tests {
             self.grams.build(&mut effort, |id| texts.get(id as usize)?.as_ref())
         }
 
-        /// All that match, found with little effort at a time.
+        /// All matches, found with a small budget for each step.
         fn find(&self, query: &str, slice: usize) -> Vec<u32> {
             words(query).map_or(Vec::new(), |query| self.all(&query, slice))
         }
@@ -354,7 +360,7 @@ mod tests {
                 fold(text, &mut folded);
                 folded
             };
-            // A dash alone is nothing.
+            // A dash alone is ignored.
             let words: Vec<&str> = query.split_whitespace().filter(|word| *word != "-").collect();
             let has = |text: &str, word: &str| {
                 text.split('|').any(|part| plain(part).contains(&plain(word)))
@@ -481,7 +487,7 @@ mod tests {
             (world.grams.postings.len(), world.grams.marked.len(), world.grams.blocks.len()),
             (0, 0, 5)
         );
-        // One text of a block that changes all the time takes no more than its last state.
+        // A text that changes all the time takes no more than its last state.
         for round in 0..1_000 {
             world.set(0, Some("stays"));
             world.set(1, Some(&format!("{:032x}", u128::from(spread(round)).pow(2))));
@@ -502,7 +508,7 @@ mod tests {
         }
         assert!(slices > 20);
         assert_eq!(world.find("many", 1), (0..500).collect::<Vec<_>>());
-        // A rare word is found without a look at the others.
+        // A rare word is found without a look at the other texts.
         let (query, mut effort) = (words("499").unwrap(), 10_000);
         let step = CandidateScan::new(&world.grams, &query, 0, &mut 0)
             .step(&mut effort, |id| world.texts[id as usize].as_ref());
@@ -510,7 +516,8 @@ mod tests {
         assert!(effort > 8_000);
     }
 
-    /// The longest query that is allowed, of runs that all names have, costs no more than some looks at each range.
+    /// The longest allowed query, of trigrams that all names have, costs no more than some look-ups
+    /// for each range.
     #[test]
     fn a_long_query_with_errors_costs_no_more_than_a_short_one() {
         let word = |seed: u32| -> String {
@@ -537,7 +544,7 @@ mod tests {
         let long: Vec<String> = (0..180).map(word).collect();
         let (short, long) = (cost(&word(19_999)), cost(&long.join(" ")));
         assert!(long < 4 * short.max(100_000), "{long} against {short}");
-        // A long name is found by itself, with errors.
+        // A long name is found by itself, with typing errors.
         let name: String = (0..40).map(|number| word(number) + " ").collect();
         world.set(5, Some(&name));
         let like = Pattern::Like(FuzzyPattern::new(&name.replacen('a', "", 3)).unwrap());
@@ -564,7 +571,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-        /// The same operations against a list that is searched from end to end, numbers that are used again included.
+        /// Random operations agree with a linear scan, reused numbers included.
         #[test]
         fn it_agrees_with_a_naive_search(
             rounds in proptest::collection::vec(

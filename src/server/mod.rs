@@ -23,7 +23,7 @@ use crate::accounts::Accounts;
 use crate::accounts::store::Store;
 use crate::connection::inbound::{HandshakeParams, Inbound, InboundStep};
 use crate::index::subscriptions::SubscriptionId;
-use crate::index::{Index, Page, PeerId, Viewer};
+use crate::index::{Index, Page, PeerId, Reach, Viewer};
 use crate::limits;
 use crate::node::conn_map::ConnMap;
 use crate::node::io::Io;
@@ -374,8 +374,11 @@ impl Server {
                 self.search(id, &wanted, cursor.as_deref(), speaks, io)
             }
             Request::Peers { cursor, speaks } => {
+                // The legacy protocols know no pages.
+                let most = if speaks.is_some() { limits::LIST_ALL } else { limits::LIST_ENTRIES };
+                let viewer = self.who_asks(id, speaks, io);
                 let Page { entries, cursor, .. } =
-                    self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
+                    self.index.peers(cursor.as_deref(), most, &viewer)?;
                 Ok(Response::Peers { peers: entries, cursor })
             }
             Request::Ls { peer: None, .. } => {
@@ -457,7 +460,11 @@ impl Server {
     fn who_asks(&self, id: ConnId, speaks: Option<LegacyProfile>, io: &mut Io<'_>) -> Viewer {
         Viewer {
             ip: io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip()),
-            profile: speaks,
+            reach: speaks.map_or(Reach::NATIVE, |profile| Reach {
+                profile: Some(profile),
+                ipv4_only: profile.is_ipv4_only(),
+                same_host: profile.has_ports_only(),
+            }),
         }
     }
 

@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use crate::index::Viewer;
 use crate::index::text_search::SearchProgress;
+use crate::index::{Reach, Viewer};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
@@ -37,9 +37,9 @@ impl Server {
             && visit.answering.has_fast_path()
             && !self.loading.is_under_way()
             && let Some(page) =
-                self.index.first_page(&name, &Viewer { ip: link.from.ip(), profile: None })
+                self.index.first_page(&name, &Viewer { ip: link.from.ip(), reach: Reach::NATIVE })
         {
-            visit.answering.found(ask, page.holders(), &mut link.send_queue);
+            visit.answering.found(ask, page.providers(), &mut link.send_queue);
             let who = if let ClientStage::Member { address, .. } = visit.stage {
                 address
             } else {

@@ -88,7 +88,7 @@ impl Server {
     fn tell_one(&mut self, id: ConnId, watch: SubscriptionId, what: IndexEvent, io: &mut Io<'_>) {
         let asker = self.who_asks(id, None, io);
         let mut happened = match what {
-            IndexEvent::Appeared(who, file) => match self.index.as_holder(who, file, &asker) {
+            IndexEvent::Appeared(who, file) => match self.index.as_provider(who, file, &asker) {
                 Some(holder) => SubscriptionEvent::Appeared(holder),
                 // He could not reach it.
                 None => return,
