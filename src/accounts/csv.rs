@@ -1,4 +1,5 @@
-//! Accounts as CSV text: fields between semicolons, one row a line. File names are known in `os`.
+//! Accounts as CSV text: fields between semicolons, one row a line. The names of the files are in
+//! `os`.
 //!
 //! ```text
 //! users.csv        user            and the key in hex, where he has one
@@ -6,8 +7,8 @@
 //! files/USER.csv   file;description
 //! ```
 //!
-//! A field that holds `;`, `"` or a line break stands in quotes, with each `"` doubled. A quote inside of a field that does not begin with one is text:
-//! the seed's own server quotes nothing.
+//! A field with `;`, `"` or a line break is quoted, with each `"` doubled. A quote inside an
+//! unquoted field is text, because UC3M's own server quotes nothing.
 
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
@@ -20,32 +21,32 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 /// A row of a CSV file: two texts with every character doubled, and separators.
 const ROW_BYTES: usize = 4 << 10;
 
-/// Why a row can't be used.
+/// Reason to reject a row.
 #[derive(Debug)]
 pub enum Wrong {
-    /// A quote is not closed, or something else than `;` follows the one that closes it.
+    /// An open quote, or text after a closing quote.
     Quotes,
-    /// It has no end within [`ROW_BYTES`].
+    /// No end within [`ROW_BYTES`].
     Long,
-    /// It is no UTF-8.
+    /// Not UTF-8.
     Encoding,
-    /// So many fields; the words say which ones there must be.
+    /// The number of fields, and the fields expected.
     Fields(usize, &'static str),
-    /// No user can be called so.
+    /// Not a valid user name.
     User,
-    /// This is no key.
+    /// Not a valid key.
     Key,
-    /// This is no address.
+    /// Not a valid address.
     Address,
-    /// No wire has this name.
+    /// Not the name of a legacy protocol.
     Wire,
-    /// No file can be published as this.
+    /// Not a valid publication.
     File,
-    /// No description can be this.
+    /// Not a valid description.
     Description,
-    /// No user of this name is known.
+    /// No such user.
     Unknown,
-    /// The file can't be read.
+    /// The file cannot be read.
     Unread(io::Error),
 }
 
@@ -76,28 +77,28 @@ impl From<io::Error> for Wrong {
     }
 }
 
-/// Rows as they are read, each with the line on which it begins.
+/// A reader of rows that counts lines.
 pub struct Rows<R> {
     from: R,
-    /// The line that was read last, counted from one.
+    /// Number of the last line read, from one.
     line: u64,
 }
 
 impl<R: BufRead> Rows<R> {
-    /// Reads from the first line on.
+    /// Read from the first line on.
     pub fn new(from: R) -> Rows<R> {
         Rows { from, line: 0 }
     }
 
-    /// The line that was read last, counted from one: where an error is.
+    /// Number of the last line read, from one: the position of an error.
     pub fn line(&self) -> u64 {
         self.line
     }
 
-    /// The fields of the next row that is not blank; `None` behind the last one.
+    /// Fields of the next row that is not blank; `None` at the end.
     ///
     /// # Errors
-    /// When what comes is no row.
+    /// If the text is no row.
     pub fn next_row(&mut self) -> Result<Option<Vec<String>>, Wrong> {
         let mut text = Vec::new();
         let mut first = self.line + 1;
@@ -113,14 +114,14 @@ impl<R: BufRead> Rows<R> {
                 return Err(Wrong::Long);
             }
             let row = std::str::from_utf8(&text).map_err(|_| Wrong::Encoding)?;
-            // What an editor of another system puts at the front of its files.
+            // Byte order mark of some editors.
             let row = if first == 1 { row.strip_prefix('\u{feff}').unwrap_or(row) } else { row };
             if row.trim_end_matches(['\r', '\n']).is_empty() {
                 text.clear();
                 first = self.line + 1;
                 continue;
             }
-            // A line break may be part of a field that is still open.
+            // An open quote continues on the next line.
             if let Some(fields) = split(row)? {
                 return Ok(Some(fields));
             }
@@ -128,7 +129,7 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// The fields of one row; `None` when a quote is still open at its end.
+/// Fields of a row; `None` if a quote is open at its end.
 fn split(row: &str) -> Result<Option<Vec<String>>, Wrong> {
     let mut fields = Vec::new();
     let mut rest = row;
@@ -167,13 +168,13 @@ fn without_break(text: &str) -> &str {
     text.strip_suffix('\r').unwrap_or(text)
 }
 
-/// Appends a row.
+/// Append a row.
 pub fn write(fields: &[&str], to: &mut String) {
     for (place, field) in fields.iter().enumerate() {
         if place > 0 {
             to.push(';');
         }
-        // A mark that is skipped at the front of a file must not be taken from a name.
+        // Quote a byte order mark, which the reader skips at the start of a file.
         if field.contains([';', '"', '\r', '\n', '\u{feff}']) {
             to.push('"');
             to.push_str(&field.replace('"', "\"\""));
@@ -185,7 +186,7 @@ pub fn write(fields: &[&str], to: &mut String) {
     to.push('\n');
 }
 
-/// Appends a user.
+/// Append a user.
 pub fn write_user(name: &UserName, account: &Account, to: &mut String) {
     match account.key {
         None => write(&[name], to),
@@ -193,25 +194,25 @@ pub fn write_user(name: &UserName, account: &Account, to: &mut String) {
     }
 }
 
-/// Appends where a user is.
+/// Append the address of a user.
 pub fn write_connection(name: &UserName, at: &UserConnection, to: &mut String) {
     let (ip, port) = (at.address.ip().to_string(), at.address.port().to_string());
     write(&[name, &ip, &port, at.speaks.as_str()], to);
 }
 
-/// Appends a publication.
+/// Append a publication.
 pub fn write_publication(what: &Publication, to: &mut String) {
     write(&[&what.file, &what.description], to);
 }
 
-/// A user, from a row.
+/// Parse a user.
 ///
 /// # Errors
-/// The first field that can't be what it should.
+/// The first invalid field.
 pub fn user(fields: &[String]) -> Result<(UserName, Account), Wrong> {
     let (name, key) = match fields {
         [name] => (name, None),
-        // Spreadsheets fill up what other rows have.
+        // Spreadsheets pad rows to the same number of fields.
         [name, key] if key.is_empty() => (name, None),
         [name, key] => (name, Some(Key::parse(key).ok_or(Wrong::Key)?)),
         _ => return Err(Wrong::Fields(fields.len(), "user or user;key")),
@@ -219,10 +220,10 @@ pub fn user(fields: &[String]) -> Result<(UserName, Account), Wrong> {
     Ok((user_name(name)?, Account { key }))
 }
 
-/// Where a user is, from a row.
+/// Parse the address of a user.
 ///
 /// # Errors
-/// The first field that can't be what it should.
+/// The first invalid field.
 pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong> {
     let (name, ip, port, word) = match fields {
         [name, ip, port] => (name, ip, port, ""),
@@ -230,7 +231,7 @@ pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong
         _ => return Err(Wrong::Fields(fields.len(), "user;ip;port or user;ip;port;wire")),
     };
     let name = user_name(name)?;
-    // The seed has room for this word in the place of an IP.
+    // UC3M's server accepts this word for an IP address.
     let ip: IpAddr = if ip == "localhost" {
         Ipv4Addr::LOCALHOST.into()
     } else {
@@ -245,10 +246,10 @@ pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong
     Ok((name, UserConnection { address: SocketAddr::new(ip, port), speaks }))
 }
 
-/// A publication, from a row.
+/// Parse a publication.
 ///
 /// # Errors
-/// The first field that can't be what it should.
+/// The first invalid field.
 pub fn publication(fields: &[String]) -> Result<Publication, Wrong> {
     let [file, description] = fields else {
         return Err(Wrong::Fields(fields.len(), "file;description"));
@@ -258,7 +259,7 @@ pub fn publication(fields: &[String]) -> Result<Publication, Wrong> {
 }
 
 fn user_name(text: &str) -> Result<UserName, Wrong> {
-    // Who has no account is called by his address: nobody else may be.
+    // Names of the form of an address are reserved for peers without an account.
     UserName::new(text).ok().filter(|name| name.as_address().is_none()).ok_or(Wrong::User)
 }
 

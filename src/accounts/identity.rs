@@ -1,4 +1,4 @@
-//! Ed25519: a key pair of this process, and verification of proofs.
+//! Ed25519: the key pair of this process, and verification of proofs.
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
@@ -6,14 +6,14 @@ use crate::protocol::types::account::{
     Authority, Key, Method, Proof, UserName, challenge, is_strong_point,
 };
 
-/// A key with its secret half. It has no `Debug`, and nothing shows the secret but [`Identity::new`]'s caller, who has it already.
+/// A key pair. Has no `Debug`, and never reveals the secret key.
 pub struct Identity {
     pair: Ed25519KeyPair,
     key: Key,
 }
 
 impl Identity {
-    /// The key that these 32 secret bytes make.
+    /// The key pair of these 32 secret bytes.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Option<Identity> {
         let pair = Ed25519KeyPair::from_seed_unchecked(secret).ok()?;
@@ -21,13 +21,13 @@ impl Identity {
         Some(Identity { pair, key })
     }
 
-    /// Its public half.
+    /// The public key.
     #[must_use]
     pub fn key(&self) -> Key {
         self.key
     }
 
-    /// Shows a server that whoever asks this of it on a link with this nonce has the key.
+    /// Prove to a server with this nonce that this process owns the key.
     #[must_use]
     pub fn proves(&self, method: Method, user: &UserName, nonce: &str) -> Authority {
         let mut proof = [0; 64];
@@ -36,8 +36,9 @@ impl Identity {
     }
 }
 
-/// True when `proof` is a signature of `text` by `key`, strictly: [`Key`] admits no point of small order and no second spelling of one, `R` is held to the
-/// same rule here, and ring refuses an `S` that is not below the order of the group and an `R` that is not spelled as it computes it.
+/// True if `proof` is a signature of `text` by `key`, strictly. [`Key`] admits no point of small
+/// order and no second encoding of a point; `R` is held to the same rule here. ring rejects an `S`
+/// that is not below the order of the group, and an `R` that differs from the computed encoding.
 #[must_use]
 pub fn proves(key: &Key, text: &[u8], proof: &Proof) -> bool {
     let commitment = proof.0.first_chunk().is_some_and(is_strong_point);
@@ -73,7 +74,8 @@ mod tests {
             panic!("a proof")
         };
         let text = challenge(Method::Connect, &ana, "00ff");
-        // S and the order of the group, L = 2^252 + 27742317777372353535851937790883648493: the same number again, by another spelling.
+        // S plus the order of the group, L = 2^252 + 27742317777372353535851937790883648493: the
+        // same number in another encoding.
         let order = {
             let mut order = [0; 32];
             order[..16].copy_from_slice(

@@ -1,6 +1,6 @@
-//! Accounts in memory: for servers without a data folder, for the simulator and for tests. They end with the process.
+//! Accounts in memory, for servers without a data folder, for the simulator and for tests.
 //!
-//! What a transaction changes is noted beside it, the other way round: to roll back is to do what stands there, from the last to the first.
+//! A transaction records the inverse of each change; a rollback applies these in reverse order.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ const MAX_PUBLICATIONS: usize = 1_000_000;
 /// Publications of removed users deleted at once: with the wait for the disk some milliseconds.
 pub const PURGE_ROWS: usize = 500;
 
-/// Accounts that end with the process.
+/// A store that ends with the process.
 #[derive(Default)]
 pub struct MemoryStore {
     tables: RefCell<Tables>,
@@ -28,15 +28,15 @@ struct Tables {
     users: BTreeMap<u64, (UserName, Account)>,
     connections: BTreeMap<u64, UserConnection>,
     publications: BTreeMap<u64, (u64, Publication)>,
-    /// User and place.
+    /// User and publication.
     by_user: BTreeSet<(u64, u64)>,
-    /// File and user, with the place.
+    /// File and user, with the publication.
     by_file: BTreeMap<(Published, u64), u64>,
-    /// Users who are gone, whose publications still are to go.
+    /// Removed users whose publications are still stored.
     gone: Vec<u64>,
     last_user: u64,
     last_place: u64,
-    /// What takes back the changes of the transaction that is open.
+    /// Inverse changes of the open transaction.
     undo: Option<Vec<Undo>>,
 }
 
@@ -53,12 +53,12 @@ impl Tables {
         self.ids.get(name).copied()
     }
 
-    /// The user of a change that makes no sense without one.
+    /// Id of a user that must exist.
     fn need(&self, name: &UserName) -> Result<u64, StoreError> {
         self.id(name).ok_or_else(|| StoreError::Failed(format!("there is no user {name}")))
     }
 
-    /// Changes belong to a transaction.
+    /// Check that a transaction is open.
     fn changing(&self) -> Result<(), StoreError> {
         if self.undo.is_some() {
             Ok(())
@@ -173,7 +173,7 @@ impl Store for MemoryStore {
         let mut tables = self.tables.borrow_mut();
         tables.changing()?;
         let Some(id) = tables.id(name) else { return Ok(false) };
-        // No list shows what belongs to nobody; see `rest`.
+        // Lists skip publications without a user; `rest` removes them.
         tables.put_connection(id, None);
         tables.remove_user(id);
         Ok(true)

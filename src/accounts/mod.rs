@@ -1,7 +1,7 @@
-//! Users and their publications: operations are decided here and kept by a [`store`].
+//! Users and their publications: operations are decided here, and stored by a [`store`].
 //!
-//! Several operations share one transaction. What they come to may be told only when [`Accounts::commit`] has said that it lasts, and then in their order;
-//! an index that follows along learns of each [`AccountChange`] at the same moment.
+//! Several operations share a transaction. Their results may be sent only after
+//! [`Accounts::commit`] succeeds, and in order. The index then applies each [`AccountChange`].
 
 pub mod csv;
 pub mod identity;
@@ -18,70 +18,70 @@ use crate::protocol::types::account::{
     challenge,
 };
 
-/// The first port of those who need no privilege to open it.
+/// The first port that needs no privileges.
 const FIRST_PORT: u16 = 1_024;
 
 /// All accounts of a server.
 pub struct Accounts {
     store: Box<dyn Store>,
-    /// Who has proved to be behind a link.
+    /// Proved logins by connection.
     behind: BTreeMap<usize, Behind>,
-    /// Users of the native protocol who are there, and by which of those links: whoever has the key may be there several times.
+    /// Online users of the native protocol, with their connections: a key may be in use on several.
     online: BTreeMap<UserName, BTreeSet<usize>>,
-    /// Who was behind the links that the open transaction has changed, latest last.
+    /// Earlier logins of connections that the open transaction has changed, the latest last.
     before: Vec<(usize, Option<Behind>)>,
     /// A transaction is open.
     open: bool,
-    /// It has failed.
+    /// The error of a failed transaction.
     broken: Option<StoreError>,
 }
 
-/// Who has proved to be behind a link. The key counts, too: a name may come to belong to another.
+/// A proved login of a connection. The key is kept too, as a name may pass to another key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Behind {
     user: UserName,
     key: Key,
-    /// He has said that he is there.
+    /// The user has connected.
     online: bool,
 }
 
-/// Who asks.
+/// The requester of an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// By which link.
+    /// Number of the connection.
     pub link: usize,
-    /// From where.
+    /// Address of the connection.
     pub from: SocketAddr,
-    /// What proofs on this link sign.
+    /// Nonce that proofs on this connection sign.
     pub nonce: &'a str,
 }
 
-/// What an operation has changed.
+/// Change made by an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountChange {
     /// A name is taken.
     Registered(UserName),
-    /// It is free again; its user had proved to be behind these links.
+    /// A name is free again; these connections were logged in with it.
     Unregistered(UserName, Vec<usize>),
-    /// A user is there: at an address that an old wire named, or by the link on which he asks.
+    /// A user is online: with a legacy client at an address, or on the connection of the request.
     Connected {
-        /// Who.
+        /// Name of the user.
         user: UserName,
-        /// Where he answers on an old wire.
+        /// Address of the legacy client.
         at: Option<UserConnection>,
     },
-    /// A user is away.
+    /// A user is offline.
     Disconnected(UserName),
-    /// A file is named.
+    /// A file is published.
     Published(UserName, Publication),
-    /// It is not any more.
+    /// A publication is removed.
     Deleted(UserName, Published),
-    /// Nothing: a list is wanted, and the asker may have it.
+    /// No change: an authorized request for a list.
     Nothing,
 }
 
 impl Accounts {
-    /// The accounts that this store keeps.
+    /// The accounts in this store.
     #[must_use]
     pub fn new(store: Box<dyn Store>) -> Accounts {
         Accounts {
@@ -94,10 +94,11 @@ impl Accounts {
         }
     }
 
-    /// Carries an operation out, as far as it is for the accounts to do so. Its answer waits for [`Accounts::commit`] while [`Accounts::is_open`].
+    /// Perform an operation. While [`Accounts::is_open`], hold the response back until
+    /// [`Accounts::commit`].
     ///
     /// # Errors
-    /// Why it can't be done.
+    /// The reason for refusing.
     pub fn perform(
         &mut self,
         operation: &Operation,
@@ -117,16 +118,16 @@ impl Accounts {
         })
     }
 
-    /// True while answers must wait.
+    /// True while responses have to wait for a commit.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open || self.broken.is_some()
     }
 
-    /// Makes what was done since the last time lasting.
+    /// Make all changes since the last commit durable.
     ///
     /// # Errors
-    /// When it is lost, all of it: then everything is as it was before.
+    /// If all of them are lost: the accounts are then as before.
     pub fn commit(&mut self) -> Result<(), ErrorReply> {
         let open = std::mem::take(&mut self.open);
         let result = match self.broken.take() {
@@ -147,35 +148,35 @@ impl Accounts {
         })
     }
 
-    /// Nothing is to be done now. True when there is more to tidy up at such a moment.
+    /// Clean up while idle. True if more is left to do.
     pub fn rest(&mut self) -> bool {
         !self.open && self.store.rest()
     }
 
-    /// The user of the native protocol who is there by this link.
+    /// The user that is online with the native protocol on this connection.
     #[must_use]
     pub fn online_by(&self, link: usize) -> Option<&UserName> {
         self.behind.get(&link).filter(|behind| behind.online).map(|behind| &behind.user)
     }
 
-    /// The links by which a user of the native protocol is there.
+    /// Connections on which a user is online with the native protocol.
     pub fn links_of(&self, user: &UserName) -> impl Iterator<Item = usize> + '_ {
         self.online.get(user).into_iter().flatten().copied()
     }
 
-    /// Who has proved to be behind this link, there or not.
+    /// The user logged in on this connection, online or not.
     #[must_use]
     pub fn proved_by(&self, link: usize) -> Option<&UserName> {
         self.behind.get(&link).map(|behind| &behind.user)
     }
 
-    /// A link is gone: whoever was there by it is not, and its number may come to mean another.
+    /// Forget a closed connection, whose number may be reused.
     pub fn link_gone(&mut self, link: usize) {
         self.put(link, None);
         self.before.retain(|(other, _)| *other != link);
     }
 
-    /// Notes who is behind a link, as long as the transaction lasts.
+    /// Set the login of a connection, as part of the transaction.
     fn set(&mut self, link: usize, behind: Option<Behind>) {
         let before = self.put(link, behind);
         self.before.push((link, before));
@@ -200,10 +201,10 @@ impl Accounts {
         before
     }
 
-    /// Users of old wires who are there, from the place `after` on.
+    /// Users online with legacy clients, after position `after`.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn connections(
         &self,
         after: u64,
@@ -212,10 +213,10 @@ impl Accounts {
         self.store.connections(after, most)
     }
 
-    /// What all users have published, from the place `after` on.
+    /// Publications of all users, after position `after`.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn publications(
         &self,
         after: u64,
@@ -224,10 +225,10 @@ impl Accounts {
         self.store.publications(after, most)
     }
 
-    /// Who has published a file as this.
+    /// Publishers of exactly this file.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn publishers(
         &self,
         file: &Published,
@@ -236,10 +237,10 @@ impl Accounts {
         self.store.publishers(file, most)
     }
 
-    /// What a user has published, from the place `after` on.
+    /// Publications of a user, after position `after`.
     ///
     /// # Errors
-    /// `io` when the disk fails.
+    /// `io` if the disk fails.
     pub fn content(
         &self,
         of: &UserName,
@@ -252,10 +253,10 @@ impl Accounts {
         })
     }
 
-    /// True when this name is registered.
+    /// True if a name is registered.
     ///
     /// # Errors
-    /// `io` when the disk fails.
+    /// `io` if the disk fails.
     pub fn is_registered(&self, user: &UserName) -> Result<bool, ErrorReply> {
         self.store.user(user).map(|account| account.is_some()).map_err(|_| failed())
     }
@@ -265,7 +266,7 @@ impl Accounts {
         let is_list = matches!(method, Method::ListUsers | Method::ListContent | Method::FindUser);
         let user = match (&operation.user, operation.authority) {
             (Some(user), Authority::Claimed | Authority::Proof { .. }) => user.clone(),
-            // Lists are for everybody who can ask on this wire without a name.
+            // Legacy protocols serve lists without a user name.
             _ if is_list => return Ok(AccountChange::Nothing),
             _ => match self.behind.get(&caller.link) {
                 Some(behind) if behind.online || method == Method::Unregister => {
@@ -352,7 +353,7 @@ impl Accounts {
         if !self.store.add_user(&user, &Account { key })? {
             return Err(no(ErrorCode::Taken, "that name is registered already"));
         }
-        // Whoever is there as somebody else stays that.
+        // A connection keeps the user it is online with.
         if let (Some(key), None) = (key, self.online_by(link)) {
             self.set(link, Some(Behind { user: user.clone(), key, online: false }));
         }
@@ -371,7 +372,7 @@ impl Accounts {
             if self.is_there(&user)? {
                 return Err(no(ErrorCode::Connected, "that user is connected already"));
             }
-            // UC3M knows no other ports.
+            // UC3M accepts no other ports.
             if port < FIRST_PORT {
                 return Err(no(ErrorCode::BadRequest, "a port is from 1024 to 65535"));
             }
@@ -390,9 +391,9 @@ impl Accounts {
         Ok(AccountChange::Connected { user, at: None })
     }
 
-    /// The account, if the asker may use it.
+    /// The account, if the requester may use it.
     fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
-        // What a link has proved is forgotten as soon as its name is free again: the store need not be asked.
+        // A login ends as soon as its name is free again, so it needs no look-up in the store.
         if authority == Authority::Connection
             && self.behind.get(&link).is_some_and(|behind| behind.user == *user)
         {
@@ -414,7 +415,7 @@ impl Accounts {
         }
     }
 
-    /// As [`Accounts::account`], of a user who is there.
+    /// As [`Accounts::account`], for an online user.
     fn present(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
         self.account(user, authority, link)?;
         if self.is_there(user)? {
@@ -437,7 +438,7 @@ impl Accounts {
     }
 }
 
-/// Why not.
+/// Reason for refusing an operation.
 enum No {
     Refusal(ErrorReply),
     Store(StoreError),

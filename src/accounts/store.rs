@@ -1,6 +1,8 @@
-//! The store behind accounts: users, connections and publications, as primitives that decide nothing.
+//! The store behind accounts: primitives for users, connections and publications, without
+//! decisions.
 //!
-//! Changes belong to the transaction that [`Store::begin`] opened; nothing of it may be answered before [`Store::commit`].
+//! Changes belong to the transaction of [`Store::begin`]; no response may depend on them before
+//! [`Store::commit`].
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,28 +13,28 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 /// A registered user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Who may use the name; `None`: whoever says so on an old wire.
+    /// Key that controls the name; `None`: any legacy client may use the name.
     pub key: Option<Key>,
 }
 
-/// Where a user of an old wire is, until he says that he is not.
+/// Address of a user of a legacy client, until the user disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserConnection {
-    /// Where he answers.
+    /// Address of the client.
     pub address: SocketAddr,
-    /// On which wire.
+    /// Protocol of the client.
     pub speaks: LegacyProfile,
 }
 
-/// One entry of a list and the place behind it.
+/// An entry of a list, and its position.
 pub type Placed<T> = (u64, T);
 
-/// Why a store can't do what it should.
+/// Error of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// Its disk is full.
+    /// The disk is full.
     Full,
-    /// Anything else, in the words of the system.
+    /// Any other error, as the system describes it.
     Failed(String),
 }
 
@@ -45,63 +47,65 @@ impl fmt::Display for StoreError {
     }
 }
 
-/// A place where accounts last.
+/// A durable store of accounts.
 ///
 /// # Errors
-/// Each call fails when the disk does. After an error of a change the whole transaction is lost: the next call is [`Store::roll_back`].
+/// Calls fail if the disk does. After a failed change the whole transaction is lost: call
+/// [`Store::roll_back`] next.
 #[allow(clippy::missing_errors_doc)]
 pub trait Store {
-    /// Opens a transaction.
+    /// Begin a transaction.
     fn begin(&self) -> Result<(), StoreError>;
-    /// Makes all changes since lasting: when this returns they survive a power cut.
+    /// Make its changes durable: after this call they survive a power cut.
     fn commit(&self) -> Result<(), StoreError>;
-    /// Forgets all changes since.
+    /// Drop its changes.
     fn roll_back(&self);
 
-    /// One user.
+    /// Look up a user.
     fn user(&self, name: &UserName) -> Result<Option<Account>, StoreError>;
-    /// Adds a user. False when there is one of that name.
+    /// Add a user; false if the name is taken.
     fn add_user(&self, name: &UserName, account: &Account) -> Result<bool, StoreError>;
-    /// Removes a user with all that he has published: it is no more to be seen, and goes a slice at a time in [`Store::rest`]. False when there is none.
+    /// Remove a user; false if unknown. Publications become invisible at once, and [`Store::rest`]
+    /// removes them in slices.
     fn remove_user(&self, name: &UserName) -> Result<bool, StoreError>;
 
-    /// Where a user of an old wire is.
+    /// Address of a user of a legacy client.
     fn connection(&self, name: &UserName) -> Result<Option<UserConnection>, StoreError>;
-    /// Notes where he is, in the place of what was noted before.
+    /// Set that address.
     fn connect(&self, name: &UserName, at: &UserConnection) -> Result<(), StoreError>;
-    /// Forgets where he is. False when that was not known.
+    /// Remove that address; false if unknown.
     fn disconnect(&self, name: &UserName) -> Result<bool, StoreError>;
-    /// Users of old wires who are there, from the place `after` on, at most `most`.
+    /// Users online with legacy clients, after position `after`, up to `most`.
     fn connections(
         &self,
         after: u64,
         most: usize,
     ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError>;
 
-    /// Notes that a user has published a file. False when he had.
+    /// Add a publication; false if it exists.
     fn publish(&self, name: &UserName, what: &Publication) -> Result<bool, StoreError>;
-    /// Forgets that. False when he had not.
+    /// Remove a publication; false if unknown.
     fn delete(&self, name: &UserName, file: &Published) -> Result<bool, StoreError>;
-    /// What a user has published, from the place `after` on in the order in which he did, at most `most`.
+    /// Publications of a user, after position `after` in the order of their creation, up to `most`.
     fn content(
         &self,
         name: &UserName,
         after: u64,
         most: usize,
     ) -> Result<Vec<Placed<Publication>>, StoreError>;
-    /// What all users have published, from the place `after` on, at most `most`.
+    /// Publications of all users, after position `after`, up to `most`.
     fn publications(
         &self,
         after: u64,
         most: usize,
     ) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError>;
-    /// Who has published a file as this, at most `most`.
+    /// Publishers of exactly this file, up to `most`.
     fn publishers(
         &self,
         file: &Published,
         most: usize,
     ) -> Result<Vec<(UserName, Publication)>, StoreError>;
 
-    /// Nothing else is to be done now: a good moment for what takes time and can wait. True when more of it is left.
+    /// Do slow work that can wait, while idle. True if more is left.
     fn rest(&self) -> bool;
 }

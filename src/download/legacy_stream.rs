@@ -27,8 +27,8 @@ use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::Finalized;
 use crate::storage::fs_trait::FsError;
-use crate::storage::partial_file::Finalized;
 use crate::storage::sequential_file::SequentialFile;
 use crate::ui::event::{Failure, UiEvent, WaitReason};
 

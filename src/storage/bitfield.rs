@@ -1,4 +1,4 @@
-//! A bitfield: one bit a piece, for what a download holds and what a partial source has.
+//! A bitfield: one bit a piece, for pieces held by a download or by a source.
 
 use crate::protocol::response::PieceRange;
 
@@ -30,7 +30,7 @@ impl Bitfield {
         bits
     }
 
-    /// Reads a set as [`Bitfield::bytes`] writes it; what is missing is not in it.
+    /// Read a set from [`Bitfield::bytes`]; missing bytes are zero.
     #[must_use]
     pub fn read(end: u64, bytes: &[u8]) -> Bitfield {
         let mut bits = Bitfield::none(end);
@@ -50,7 +50,7 @@ impl Bitfield {
         bytes
     }
 
-    /// The byte that holds `at`, and its place among [`Bitfield::bytes`].
+    /// The byte of [`Bitfield::bytes`] with `at`, and its index.
     #[must_use]
     pub fn byte_of(&self, at: u64) -> (u64, u8) {
         let (word, bit) = place(at);
@@ -58,32 +58,32 @@ impl Bitfield {
         (at / 8, byte)
     }
 
-    /// How many numbers it could hold.
+    /// The end of the numbers.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// How many it holds.
+    /// Number of members.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// True when it holds all.
+    /// True if every number is a member.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.count == self.end
     }
 
-    /// True when it holds `at`.
+    /// True if `at` is a member.
     #[must_use]
     pub fn has(&self, at: u64) -> bool {
         let (word, bit) = place(at);
         at < self.end && self.words[word] >> bit & 1 == 1
     }
 
-    /// Adds `at`. False when it was there, or can't be.
+    /// Add `at`; false if it was a member, or is too large.
     pub fn set(&mut self, at: u64) -> bool {
         if at >= self.end || self.has(at) {
             return false;
@@ -94,7 +94,7 @@ impl Bitfield {
         true
     }
 
-    /// Takes `at` out. False when it was not there.
+    /// Remove `at`; false if it was no member.
     pub fn clear(&mut self, at: u64) -> bool {
         if !self.has(at) {
             return false;
@@ -105,7 +105,7 @@ impl Bitfield {
         true
     }
 
-    /// The numbers that it or `other` holds.
+    /// Union of two sets.
     #[must_use]
     pub fn union(&self, other: &Bitfield) -> Bitfield {
         let mut both = self.clone();
@@ -115,13 +115,13 @@ impl Bitfield {
         both
     }
 
-    /// The first number from `from` on that it holds.
+    /// The first member from `from` on.
     #[must_use]
     pub fn next(&self, from: u64) -> Option<u64> {
         self.first_of(self.words.iter().copied(), from)
     }
 
-    /// The first number from `from` on among `words`, which are the words of a set of this size.
+    /// The first member from `from` on of a set with these words.
     fn first_of(&self, words: impl Iterator<Item = u64>, from: u64) -> Option<u64> {
         let (first, bit) = place(from);
         let mut mask = u64::MAX << bit;
@@ -133,13 +133,13 @@ impl Bitfield {
         Some(at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
     }
 
-    /// The numbers that `other` does not have.
+    /// Members that `other` lacks.
     #[must_use]
     pub fn without(&self, other: &Bitfield) -> Bitfield {
         self.merged(other, |word, other| word & !other)
     }
 
-    /// The numbers that both hold.
+    /// Intersection of two sets.
     #[must_use]
     pub fn common(&self, other: &Bitfield) -> Bitfield {
         self.merged(other, |word, other| word & other)
@@ -153,13 +153,13 @@ impl Bitfield {
         Bitfield { words, end: self.end, count }
     }
 
-    /// The first number from `from` on that both hold.
+    /// The first common member from `from` on.
     #[must_use]
     pub fn next_common(&self, other: &Bitfield, from: u64) -> Option<u64> {
         self.first_of(self.words.iter().zip(&other.words).map(|(ours, theirs)| ours & theirs), from)
     }
 
-    /// Its numbers, in order.
+    /// Members in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         let mut from = 0;
         std::iter::from_fn(move || {
@@ -169,7 +169,7 @@ impl Bitfield {
         })
     }
 
-    /// Its numbers as runs, at most `most` of them.
+    /// Members as runs, up to `most` runs.
     #[must_use]
     pub fn runs(&self, most: usize) -> Vec<PieceRange> {
         let mut runs: Vec<PieceRange> = Vec::new();

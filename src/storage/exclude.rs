@@ -1,23 +1,24 @@
-//! Patterns of names that are not shared, as a `.gitignore` has them.
+//! Patterns of names that are not shared, in the syntax of `.gitignore`.
 //!
 //! ```text
 //! # comment        nothing
-//! *.iso            each file or folder of such a name, wherever it is
-//! /drafts          only at the top of the shared folder; so is any pattern with a `/` in its middle
-//! tmp/             only folders, with all that is in them
+//! *.iso            files and folders of such names, in any folder
+//! /drafts          only at the top of the shared folder, like any pattern with a `/` in the middle
+//! tmp/             only folders, with their content
 //! !keep.iso        not excluded after all; but nothing below an excluded folder comes back
 //! a/**/b           `**` stands for any number of folders
 //! \#x \!x          a name that begins with such a character
 //! ```
 //!
-//! `*` and `?` never match a `/`; `[a-z]` and `[!a-z]` are classes. The last pattern that matches decides.
+//! `*` and `?` never match a `/`; `[a-z]` and `[!a-z]` are classes. The last matching pattern
+//! decides.
 
 use crate::limits;
 
 /// Exclusion patterns: each name is matched against all of them.
 const MAX_PATTERNS: usize = 1_000;
 
-/// What is excluded without being asked for: what systems and browsers keep for themselves.
+/// Default patterns: files of systems and browsers.
 pub const DEFAULTS: [&str; 7] = [
     "lost+found/",
     "$RECYCLE.BIN/",
@@ -28,7 +29,7 @@ pub const DEFAULTS: [&str; 7] = [
     "*.sqlite-shm",
 ];
 
-/// Patterns, in the order in which they were given.
+/// Patterns, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excludes {
     rules: Vec<Rule>,
@@ -38,12 +39,12 @@ pub struct Excludes {
 struct Rule {
     keeps: bool,
     folders_only: bool,
-    /// Its parts; one that is not anchored begins with `**`.
+    /// Parts of the path; an unanchored pattern begins with `**`.
     parts: Vec<Vec<char>>,
 }
 
 impl Excludes {
-    /// The usual ones.
+    /// The default patterns.
     #[must_use]
     pub fn usual() -> Excludes {
         let mut usual = Excludes::default();
@@ -53,14 +54,14 @@ impl Excludes {
         usual
     }
 
-    /// Takes all lines of a file of patterns, as far as there is room for them.
+    /// Add the lines of a pattern file, up to the limit.
     pub fn read(&mut self, text: &str) {
         for line in text.trim_start_matches('\u{feff}').lines() {
             self.add(line);
         }
     }
 
-    /// Takes one line. False where it is too long, or one too many.
+    /// Add one line; false if too long, or beyond the limit.
     pub fn add(&mut self, line: &str) -> bool {
         let line = unpadded(line.strip_suffix('\r').unwrap_or(line));
         if line.is_empty() || line.starts_with('#') {
@@ -89,13 +90,13 @@ impl Excludes {
         true
     }
 
-    /// Takes the patterns of `others` after its own.
+    /// Append the patterns of `others`.
     pub fn extend(&mut self, others: &Excludes) {
         let room = MAX_PATTERNS.saturating_sub(self.rules.len());
         self.rules.extend(others.rules.iter().take(room).cloned());
     }
 
-    /// True when this file or folder itself is excluded, whatever becomes of the folders that it is in.
+    /// True if this entry itself is excluded, whatever applies to its folders.
     #[must_use]
     pub fn bars(&self, name: &str, is_folder: bool) -> bool {
         let parts: Vec<Vec<char>> = name.split('/').map(|part| part.chars().collect()).collect();
@@ -107,7 +108,7 @@ impl Excludes {
         last.is_some_and(|rule| !rule.keeps)
     }
 
-    /// True when the file of this name, or a folder on the way to it, is excluded.
+    /// True if the file, or one of its folders, is excluded.
     #[must_use]
     pub fn bars_file(&self, name: &str) -> bool {
         !self.rules.is_empty()
@@ -116,7 +117,7 @@ impl Excludes {
     }
 }
 
-/// Without the blanks at its end, but for one that is escaped.
+/// Trim trailing blanks, except an escaped one.
 fn unpadded(line: &str) -> &str {
     let bare = line.trim_end_matches([' ', '\t']);
     let escapes = bare.len() - bare.trim_end_matches('\\').len();
@@ -124,13 +125,14 @@ fn unpadded(line: &str) -> &str {
     &line[..end]
 }
 
-/// Whether all of `name` matches all of `pattern`, part by part. One `**` is kept in mind at a time: a later one takes no less than an earlier one could.
+/// True if `name` matches `pattern`, part by part. Backtracking to the last `**` is enough: it
+/// matches whatever an earlier one could.
 fn matches(pattern: &[Vec<char>], name: &[Vec<char>]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
     loop {
         if pattern.get(p).is_some_and(|part| part[..] == ['*', '*']) {
-            // At the end it stands for all that is inside, and not for the folder itself.
+            // A final `**` matches the content of a folder, not the folder.
             if p + 1 == pattern.len() {
                 return n < name.len();
             }
@@ -173,14 +175,14 @@ fn part_matches(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
-/// How much of the pattern `c` was matched by; `None` where it was not.
+/// Length of the pattern that matched `c`; `None` without a match.
 fn one(pattern: &[char], c: char) -> Option<usize> {
     match pattern {
         ['?', ..] => Some(1),
         ['\\', escaped, ..] => (*escaped == c).then_some(2),
         ['[', rest @ ..] => match class(rest, c) {
             Some((is_in, length)) => is_in.then_some(length + 1),
-            // Without its end it is no class.
+            // Without a closing bracket it is a plain character.
             None => (c == '[').then_some(1),
         },
         [plain, ..] => (*plain == c).then_some(1),
@@ -188,7 +190,7 @@ fn one(pattern: &[char], c: char) -> Option<usize> {
     }
 }
 
-/// Whether `c` is in the class that begins here, and how long that is.
+/// Whether `c` is in this class, and the length of the class.
 fn class(pattern: &[char], c: char) -> Option<(bool, usize)> {
     let negated = matches!(pattern.first(), Some('!' | '^'));
     let start = usize::from(negated);

@@ -1,7 +1,8 @@
-//! The file system as storage needs it: one folder, by names without separators.
+//! The file system as storage needs it: one folder.
 //!
-//! Every call is short, except where a disk is slow in itself. Names here are plain text because `.part` files and records have names too that no
-//! [`FileName`](crate::protocol::types::file_name::FileName) can be.
+//! Calls are short, except where the disk itself is slow. Names are plain text, because `.part` and
+//! resume files have names that no [`FileName`](crate::protocol::types::file_name::FileName)
+//! allows.
 
 use std::fmt;
 use std::io;
@@ -17,33 +18,33 @@ const SYNC_BYTES: u64 = 256 << 20;
 /// Bytes of `get -o -` that wait for the reader of stdout.
 pub const STDOUT_BYTES: usize = 1 << 20;
 
-/// What a system says that has no descriptor left for this process, or for any.
+/// No descriptor is left for this process, or for the system.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
-/// True when this process, or the system, has no descriptor left.
+/// True if an error means that no descriptor is left.
 #[must_use]
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// What a disk says of a file without looking into it: as long as none of this changes, neither did its content.
+/// Version of a file by its metadata. While the stat is the same, so is the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileStat {
-    /// On which disk.
+    /// Device number.
     pub device: u64,
-    /// Which file there.
+    /// Inode number.
     pub inode: u64,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When its bytes were last changed, in nanoseconds since 1970; whoever may write it can set this.
+    /// Modification time, in nanoseconds since 1970; the owner can set it.
     pub modified_ns: i128,
-    /// When anything of it was last changed, in nanoseconds since 1970: the system alone sets this.
+    /// Change time, in nanoseconds since 1970; only the system sets it.
     pub changed_ns: i128,
 }
 
 impl FileStat {
-    /// The version that others are told.
+    /// The version as sent to other peers.
     #[must_use]
     pub fn tag(&self) -> FileVersion {
         FileVersion::fold(self.size, self.modified_ns, self.changed_ns, self.inode)
@@ -53,182 +54,183 @@ impl FileStat {
 /// A regular file below the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its name, with the folders that lead to it; one that is not UTF-8 is never found.
+    /// Path below the folder; always UTF-8.
     pub name: String,
-    /// Its version.
+    /// Version.
     pub stamp: FileStat,
-    /// Nobody is writing it, as far as can be known.
+    /// Not open for writing, as far as known.
     pub settled: bool,
-    /// Why it is not to be given to others; then nothing else here need be right.
+    /// Reason not to share the file; the other fields may then be wrong.
     pub barred: Option<Barred>,
 }
 
-/// Why something in a shared folder is not shared.
+/// Reason not to share a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Barred {
-    /// No file that is shared may have that name.
+    /// The name is not valid for shared files.
     Name,
-    /// Its name is not UTF-8.
+    /// The name is not UTF-8.
     Encoding,
-    /// It is too deep.
+    /// Too many folders.
     Deep,
-    /// Its name, or that of a folder, begins with a dot.
+    /// A part of the path begins with a dot.
     Hidden,
-    /// A download under way, or its record.
+    /// A partial download, or its resume file.
     Partial,
-    /// A link, a pipe, a device: no regular file.
+    /// Not a regular file: a link, a pipe, a device.
     Kind,
-    /// It may not be read, or the disk fails at it.
+    /// No permission, or a disk error.
     Unreadable,
-    /// It is a secret key.
+    /// A secret key.
     Secret,
-    /// This program keeps it for itself: accounts, hashes.
+    /// A file of this program: accounts, hashes.
     Ours,
-    /// Its owner excludes it.
+    /// Excluded by the owner.
     Excluded,
 }
 
-/// How a folder is, and how its changes are heard of.
+/// State of the folder and its watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// It is not there.
+    /// The folder does not exist.
     pub missing: bool,
-    /// Nobody tells of some of its changes.
+    /// Some changes have no events.
     pub blind: Option<Blind>,
 }
 
-/// Why nobody tells of changes.
+/// Reason for changes without events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blind {
-    /// There are more folders than can be watched.
+    /// Too many folders to watch.
     Limit,
-    /// A part of it lies on another machine, or with a program.
+    /// Part of the folder is on a network or FUSE file system.
     Network,
-    /// The system can't watch it.
+    /// The system has no watches.
     Unsupported,
 }
 
-/// Something that happened below the folder.
+/// A change below the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FsChange {
-    /// This file is new, or changed, or gone: look at it again.
+    /// This file may be new, changed, or gone.
     File(String),
-    /// More than could be remembered: look at everything again.
+    /// Events were lost: scan everything.
     Everything,
 }
 
-/// What stands at a name.
+/// Kind of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirEntryKind {
-    /// Nothing.
+    /// No entry.
     Nothing,
-    /// A regular file of this size, which only this name leads to.
+    /// A regular file of this size, with a single name.
     File(u64),
-    /// A folder, a link, a device, or a file with several names: nothing to write to.
+    /// A folder, link, device, or file with several names: not to be written to.
     Other,
 }
 
 /// A folder.
 pub trait Filesystem {
-    /// Its regular files, one by one; `recursive`: those of its subfolders as well. Links are not followed. An item that says `Interrupted` comes where
-    /// there was nothing to name for a while: a good moment to do something else before going on.
+    /// List regular files; `recursive`: those of subfolders as well. Does not follow links. An
+    /// `Interrupted` item means that no file was found for a while, so that the caller can pause.
     ///
     /// # Errors
-    /// When the folder can't be read.
+    /// If the folder cannot be read.
     fn list(&self, recursive: bool)
     -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError>;
 
-    /// One file that may be shared, as [`Filesystem::list`] would find it now.
+    /// One file, as [`Filesystem::list`] would find it now.
     fn find(&self, name: &str) -> Option<Found>;
 
-    /// Begins to remember what happens below the folder.
+    /// Begin to watch the folder for changes.
     ///
     /// # Errors
-    /// When the system can't.
+    /// If the system cannot watch it.
     fn watch(&self, _recursive: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// What has happened since this was last asked. Never waits.
+    /// Take the changes since the last call. Does not wait.
     fn changes(&self) -> Vec<FsChange> {
         Vec::new()
     }
 
-    /// How the folder is, as of the last look at its changes.
+    /// State of the folder as of the last [`Filesystem::changes`].
     fn condition(&self) -> Condition {
         Condition::default()
     }
 
-    /// Opens a file to be sent, by its name with the folders that lead to it. Links are not followed, and only regular files are opened.
+    /// Open a regular file for upload, by its path. Does not follow links.
     ///
     /// # Errors
-    /// `NotFound` for all that is not such a file.
+    /// `NotFound` for any other kind of entry.
     fn open(&self, name: &str) -> io::Result<Opened>;
 
-    /// Opens a download under way to be sent: its bytes change while that goes on, and who sends them knows which are good.
+    /// Open a partial download for upload. Its bytes change meanwhile; the caller knows which are
+    /// valid.
     ///
     /// # Errors
-    /// `NotFound` for all that is not such a file.
+    /// `NotFound` for any other kind of entry.
     fn open_part(&self, name: &str) -> io::Result<SourceRef>;
 
-    /// What stands at a name, links not followed.
+    /// Kind of the entry at a name. Does not follow links.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn look(&self, name: &str) -> io::Result<DirEntryKind>;
 
-    /// The stamp of whatever stands at a name, links not followed; `None`: nothing.
+    /// Stat of the entry at a name; `None` without an entry. Does not follow links.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>>;
 
-    /// A small file's content, at most `most` bytes.
+    /// Content of a small file, up to `most` bytes.
     ///
     /// # Errors
-    /// When there is none, or the disk fails.
+    /// If there is no such file, or the disk fails.
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>>;
 
-    /// Puts a small file in the place of the one before, all or nothing: its content is on the disk before it has its name.
+    /// Replace a small file atomically: its content is on the disk before it has its name.
     ///
     /// # Errors
-    /// When the disk fails; the one before is still there.
+    /// If the disk fails; the old file remains.
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
-    /// Opens a file to write, and locks it; `create`: it must not be there yet.
+    /// Open a file for writing, and lock it; `create`: it must not exist.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NotFound`, or `WouldBlock` when another process has locked it.
+    /// `AlreadyExists`, `NotFound`, or `WouldBlock` if another process holds the lock.
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>>;
 
-    /// Opens a file to look into it, by its name with the folders that lead to it.
+    /// Open a file for reading, by its path.
     ///
     /// # Errors
     /// As [`Filesystem::open`].
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>>;
 
-    /// Gives a file its final name, which must be free, and makes that lasting.
+    /// Give a file its final name, durably; the name must be free.
     ///
     /// # Errors
-    /// `AlreadyExists` where it is taken.
+    /// `AlreadyExists` if the name is taken.
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes a file, if it is there.
+    /// Remove a file, if it exists.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Bytes of a download between two moments at which it is made to survive a power cut.
+    /// Bytes of a download between two syncs.
     fn durable_every(&self) -> u64 {
         SYNC_BYTES
     }
 
-    /// Names this run of the machine: what was written in another one may be lost where it was not synced.
+    /// Identifies this run of the machine: unsynced bytes of another run may be lost.
     fn boot(&self) -> String;
 }
 
-/// The folder of a process that needs none.
+/// The folder of a process without one.
 pub struct NoFolder;
 
 fn nowhere<T>() -> io::Result<T> {
@@ -289,84 +291,85 @@ impl Filesystem for NoFolder {
     }
 }
 
-/// A file that is being written.
+/// An open file.
 pub trait FsFile {
-    /// Writes all of `bytes` at `at`.
+    /// Write all bytes at an offset.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Reads into `bytes` from `at`; how many came.
+    /// Read at an offset; returns the number of bytes.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
 
-    /// As [`FsFile::read_at`], but `WouldBlock` where the disk would have to be waited for: it was asked to fetch the bytes.
+    /// As [`FsFile::read_at`], but `WouldBlock` if the bytes are not in memory; the disk then
+    /// fetches them.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         self.read_at(at, bytes)
     }
 
-    /// Which version it is now.
+    /// Current stat.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     fn stamp(&self) -> io::Result<FileStat>;
 
-    /// Makes room for `size` bytes, or fails while nothing is lost.
+    /// Set the size and reserve the space, or fail without loss.
     ///
     /// # Errors
     /// `StorageFull`.
     fn allocate(&self, size: u64) -> io::Result<()>;
 
-    /// Asks the disk to begin writing `range`; does not wait.
+    /// Ask the disk to write `range`. Does not wait.
     fn start_writeback(&self, range: ByteRange);
 
-    /// How many bytes of `range` the disk does not have yet; 0 where that can't be known.
+    /// Bytes of `range` that are not on the disk; 0 if unknown.
     fn dirty(&self, range: ByteRange) -> u64;
 
-    /// Makes everything written so far lasting.
+    /// Make all writes durable.
     ///
     /// # Errors
-    /// When the disk fails: what was written can't be trusted then.
+    /// If the disk fails: then no write since the last sync can be trusted.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Why a download can't be kept on this disk.
+/// Reason why a download cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FsError {
-    /// The folder is not there.
+    /// The folder does not exist.
     NoFolder,
-    /// Not enough room.
+    /// No space left.
     Full,
     /// Another file has that name.
     Taken,
-    /// Another process is downloading it.
+    /// Another process has locked the download.
     Locked,
-    /// A `.part` that is not of our making is in the way.
+    /// A foreign `.part` is in the way.
     NotOurs(String),
-    /// A `.part` holds so many bytes of another content, which are not thrown away unasked.
+    /// A `.part` holds pieces of another content, which are not discarded unasked.
     OtherContent {
-        /// Its name.
+        /// Name of the `.part`.
         part: String,
-        /// What its bytes lead to, where that is known.
+        /// Root of its content, if known.
         root: Option<ContentHash>,
-        /// How many bytes of it are there.
+        /// Bytes held.
         held: u64,
     },
-    /// This file is changed by somebody else while it is written.
+    /// Another process changes this file.
     Disturbed(String),
-    /// No more files may be open.
+    /// No descriptor is left.
     Descriptors,
-    /// The file is larger than this process or this disk allows.
+    /// The file is larger than the process or the disk allows.
     TooLarge,
-    /// Whoever reads the pipe has gone.
+    /// The reader has closed the pipe.
     NoReader,
-    /// Anything else, in the words of the system.
+    /// Any other error, as the system describes it.
     Io(String),
 }
 

@@ -1,7 +1,8 @@
-//! Known content hashes and hash lists: hashing a hundred gigabytes takes minutes, so it is done once.
+//! Known roots and hash lists. To hash a hundred gigabytes takes minutes, so each file is hashed
+//! once.
 //!
-//! A root is found by a file's stamp, a list by its root. Whatever is kept may be lost again, and costs a rehash then; what is given back is right, as long
-//! as a stamp means what it says.
+//! A stat leads to a root, and a root to its hash list. Entries may be lost, at the cost of hashing
+//! again. Entries found are right, as long as stats are.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -15,23 +16,23 @@ const MEMORY_LIST_BYTES: usize = 64 << 20;
 /// Content hashes kept: reading all of them at the start takes some tenths of a second.
 const CACHED_ROOTS: usize = 400_000;
 
-/// What remembers.
+/// A store of roots and hash lists.
 pub trait HashStore {
-    /// The root of the file with this stamp.
+    /// Root of the file with this stat.
     fn root(&self, stamp: &FileStat) -> Option<ContentHash>;
 
-    /// The list that leads to `root`, of a file of `size` bytes.
+    /// Hash list of `root`, for a file of `size` bytes.
     fn list(&self, root: &ContentHash, size: u64) -> Option<HashList>;
 
-    /// Keeps the list of a file that had this stamp before and after it was hashed. It may decline to keep the root, where a stamp is too young to be
-    /// trusted: who has to know it keeps it too.
+    /// Store the list of a file with the same stat before and after hashing. The store may decline
+    /// the root if the stat is too recent to trust, so callers that need the root keep it too.
     fn keep(&self, stamp: &FileStat, list: &HashList);
 
-    /// The file with this stamp is not what it was remembered for.
+    /// Forget the root of the file with this stat.
     fn forget(&self, stamp: &FileStat);
 }
 
-/// In memory alone: for tests, and where there is no folder to keep them in.
+/// A store in memory, for tests and peers without a cache folder.
 #[derive(Default)]
 pub struct Remembered {
     roots: RefCell<ContentHashes>,
@@ -60,16 +61,16 @@ impl HashStore for Remembered {
     }
 }
 
-/// The roots of files. A file has one at a time: the one of its last stamp.
+/// Roots by file; one for each file, that of its last stat.
 #[derive(Default)]
 pub struct ContentHashes {
-    /// By device and inode; with the number that was the latest when it came.
+    /// By device and inode, with an age.
     files: BTreeMap<(u64, u64), (FileStat, ContentHash, u64)>,
     latest: u64,
 }
 
 impl ContentHashes {
-    /// The root of the file with this stamp.
+    /// Root of the file with this stat.
     #[must_use]
     pub fn find(&self, stamp: &FileStat) -> Option<ContentHash> {
         self.files
@@ -78,7 +79,7 @@ impl ContentHashes {
             .map(|(_, root, _)| *root)
     }
 
-    /// Keeps one, in the place of what was known of that file. Of too many the older half goes.
+    /// Store a root, in place of an older one of the file. At the limit, drop the older half.
     pub fn put(&mut self, stamp: &FileStat, root: ContentHash) {
         self.latest += 1;
         self.files.insert((stamp.device, stamp.inode), (*stamp, root, self.latest));
@@ -90,7 +91,7 @@ impl ContentHashes {
         }
     }
 
-    /// Forgets the root of the file with this stamp. False when it was not known.
+    /// Forget the root of the file with this stat. False if unknown.
     pub fn forget(&mut self, stamp: &FileStat) -> bool {
         let known = self.find(stamp).is_some();
         if known {
@@ -99,19 +100,19 @@ impl ContentHashes {
         known
     }
 
-    /// How many files it knows.
+    /// Number of files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// True when it knows none.
+    /// True without files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// All of them, in the order in which they came.
+    /// All entries, the oldest first.
     #[must_use]
     pub fn in_order(&self) -> Vec<(FileStat, ContentHash)> {
         let mut all: Vec<_> = self.files.values().copied().collect();
@@ -120,7 +121,7 @@ impl ContentHashes {
     }
 }
 
-/// The lists of files, by their roots. Of too many the oldest go.
+/// Hash lists by root. At the limit, drop the oldest.
 #[derive(Default)]
 pub struct HashLists {
     lists: BTreeMap<[u8; 32], HashList>,
@@ -129,17 +130,17 @@ pub struct HashLists {
 }
 
 impl HashLists {
-    /// The list that leads to `root`, of a file of `size` bytes.
+    /// Hash list of `root`, for a file of `size` bytes.
     #[must_use]
     pub fn find(&self, root: &ContentHash, size: u64) -> Option<HashList> {
         if pieces(size) == 1 {
-            // A file of a single piece is its own tree.
+            // A single piece has its root as its only hash.
             return HashList::new(size, vec![root.0]);
         }
         self.lists.get(&root.0).filter(|list| list.size() == size).cloned()
     }
 
-    /// Keeps one that leads to `root`. The latest is kept however long it is.
+    /// Store a list. The latest stays however long it is.
     pub fn put(&mut self, root: ContentHash, list: &HashList) {
         if pieces(list.size()) == 1 || self.lists.contains_key(&root.0) {
             return;
@@ -226,7 +227,7 @@ mod tests {
         let found: Vec<bool> =
             (0..5).map(|name| lists.find(&ContentHash([name; 32]), size).is_some()).collect();
         assert_eq!(found, [false, false, true, true, true]);
-        // One that is longer than all the room is still of use.
+        // A list longer than the room is still kept.
         let long = list(size * 5, 9);
         lists.put(ContentHash([9; 32]), &long);
         assert!(lists.find(&ContentHash([9; 32]), size * 5).is_some());
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn of_too_many_roots_the_older_half_goes() {
         let mut roots = ContentHashes::default();
-        // The inodes run down, so that age and order of keys differ.
+        // Descending inodes, so that age and key order differ.
         for age in 0..=CACHED_ROOTS as u64 {
             roots.put(&stamp(u64::MAX - age, 1, 0), ContentHash([1; 32]));
         }

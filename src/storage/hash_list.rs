@@ -1,4 +1,4 @@
-//! A hash list as a source of bytes that can be sent in parts.
+//! A hash list as a source of bytes, for uploads in parts.
 
 use std::io;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use crate::io::traits::{ByteSource, RawWrite};
 use crate::protocol::types::byte_range::ByteRange;
 use crate::storage::piece_tree::HashList;
 
-/// The values of all pieces, one after the other.
+/// The hashes of all pieces, concatenated.
 pub struct HashListSource(pub Rc<HashList>);
 
 impl ByteSource for HashListSource {

@@ -1,7 +1,7 @@
-//! Hash one file, a piece at a time, between everything else that the loop does.
+//! Hash one file, a piece at a time, between other work of the loop.
 //!
-//! It is a value that somebody steps; it knows no clock and no disk of its own. A file whose bytes are not in memory is asked for and left alone for a
-//! moment, and one that changes under the reader has no root: what was read of it is thrown away.
+//! The caller advances the hasher, which has no clock and no disk of its own. The hasher waits while
+//! bytes are not in memory, and gives up if the file changes meanwhile.
 
 use std::io;
 use std::rc::Rc;
@@ -15,39 +15,40 @@ use crate::storage::piece_tree::{self, HashList, PieceHash, PieceHasher};
 /// disk.
 pub const HASH_READ_BYTES: usize = 256 << 10;
 
-/// A file that is being hashed.
+/// Progress of hashing a file.
 pub struct Hasher {
     file: Rc<dyn FsFile>,
     stamp: FileStat,
     values: Vec<PieceHash>,
-    /// The piece under way; none between two.
+    /// The current piece; `None` between two.
     hasher: Option<PieceHasher>,
-    /// Bytes that were read.
+    /// Offset of the next read.
     at: u64,
     buffer: Vec<u8>,
-    /// How many bytes at the front of the buffer were not hashed yet: cold files come in small bites, and the hasher is fastest with large ones.
+    /// Bytes in the buffer that are not hashed yet: slow disks return small reads, and hashing is
+    /// fastest on large ones.
     waiting: usize,
-    /// Since when the disk owes us bytes.
+    /// Time since which reads would block.
     cold_since: Option<Instant>,
-    /// How long we wait for them before we wait in the kernel.
+    /// Time to wait before a blocking read.
     patience: Duration,
 }
 
-/// What came of one step.
+/// Result of a step.
 #[derive(Debug)]
 pub enum HashStep {
-    /// There is more to do, at any time.
+    /// Call again at any time.
     More,
-    /// The disk was asked; there is more to do from then on.
+    /// Waiting for the disk: call again at this time.
     Rest(Instant),
-    /// These are its pieces.
+    /// The hash list.
     Done(HashList),
-    /// The file is not, or no longer, the one with that stamp.
+    /// The file has another stat.
     Changed,
 }
 
 impl Hasher {
-    /// Begins with the file that has this stamp.
+    /// Begin with the file of this stat.
     #[must_use]
     pub fn new(file: Rc<dyn FsFile>, stamp: FileStat) -> Hasher {
         let buffer =
@@ -66,16 +67,16 @@ impl Hasher {
         }
     }
 
-    /// Bytes that were read so far.
+    /// Bytes read so far.
     #[must_use]
     pub fn done_bytes(&self) -> u64 {
         self.at
     }
 
-    /// Goes on by one piece at most.
+    /// Advance by one piece at most.
     ///
     /// # Errors
-    /// When the disk fails, or the file is too large to have a root.
+    /// If the disk fails, or the file is too large to have a root.
     pub fn step(&mut self, now: Instant) -> io::Result<HashStep> {
         let size = self.stamp.size;
         if !piece_tree::has_root(size) {
@@ -93,11 +94,11 @@ impl Hasher {
         if !self.is_same()? {
             return Ok(HashStep::Changed);
         }
-        // With exactly one value a piece there is always a list.
+        // One hash for each piece always makes a list.
         Ok(HashList::new(size, self.values.clone()).map_or(HashStep::Changed, HashStep::Done))
     }
 
-    /// Hashes the piece under way to its end; `More` when it got there.
+    /// Hash the current piece; `More` at its end.
     fn piece(&mut self, now: Instant) -> io::Result<HashStep> {
         let piece = self.values.len() as u64;
         let (start, length) = piece_tree::bounds(self.stamp.size, piece);
@@ -120,7 +121,8 @@ impl Hasher {
                     if now.saturating_duration_since(since) < self.patience {
                         return Ok(HashStep::Rest(now + limits::COLD_RETRY));
                     }
-                    // Perhaps the kernel drops what it fetches before we see it, and always will: each time we wait for less long, until it does not.
+                    // The kernel may drop fetched pages before they are read. Each time, wait for
+                    // less long before a blocking read.
                     self.patience = (self.patience / 2).max(limits::COLD_RETRY);
                     self.file.read_at(self.at, space)?
                 }
@@ -158,13 +160,13 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// A file in memory, and what its disk does.
+    /// A file in memory, on a disk with faults.
     struct Memory {
         content: RefCell<Vec<u8>>,
         modified: Cell<i128>,
-        /// Warm reads say `WouldBlock` as often as this.
+        /// Number of non-blocking reads that would block.
         cold: Cell<u32>,
-        /// And give at most this much.
+        /// Longest read.
         bite: usize,
         blocking: Cell<u32>,
         largest: Cell<usize>,
@@ -241,7 +243,7 @@ mod tests {
         (Rc::clone(&file), Hasher::new(file, stamp))
     }
 
-    /// Steps until something else than `More` comes, a millisecond at a time where the disk wants it.
+    /// Step until the result is not `More`, a millisecond later where requested.
     fn run(hashing: &mut Hasher, now: &mut Instant) -> HashStep {
         loop {
             let before = hashing.done_bytes();
@@ -276,7 +278,7 @@ mod tests {
                 (root, size as u64, size as u64)
             );
             assert!(file.largest.get() <= HASH_READ_BYTES);
-            // Who asks again is told again.
+            // A further call has the same result.
             assert_eq!(done(hashing.step(Instant::now()).unwrap()), list);
         }
     }
@@ -330,7 +332,7 @@ mod tests {
         }
         assert_eq!(now - start, limits::COLD_TIMEOUT + limits::COLD_RETRY);
         assert_eq!(hashing.done_bytes(), HASH_READ_BYTES as u64);
-        // One that is always cold gets less and less patience, one read a step.
+        // A file that never is in memory gets ever less patience, one read a step.
         assert_eq!(done(run(&mut hashing, &mut now)).root().0, root);
         assert_eq!((file.blocking.get(), file.largest.get()), (5, HASH_READ_BYTES));
         assert!(now - start < limits::COLD_TIMEOUT * 2);

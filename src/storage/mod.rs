@@ -1,8 +1,10 @@
-//! Files of one peer: those that it shares, and downloads that are under way.
+//! Files of one peer: shared files, and downloads in progress.
 //!
-//! [`fs_trait`] is the disk behind it, real or simulated. [`shared_folder`] is what is shared now, [`hasher`] computes one hash list, [`hash_cache`] remembers
-//! all. [`piece_picker`] decides which piece to request next (rarest first, read-ahead, endgame), [`bitfield`] is a set of pieces, [`resume_file`] remembers them
-//! beside a `.part`, [`partial_file`] is a verified download on its disk, [`sequential_file`] one that comes as a single stream.
+//! [`fs_trait`] is the disk, real or simulated. [`shared_folder`] lists the shared files,
+//! [`hasher`] computes one hash list, [`hash_cache`] remembers all. [`piece_picker`] decides which
+//! piece to request next (rarest first, read-ahead, endgame), [`bitfield`] is a set of pieces,
+//! [`resume_file`] records them beside a `.part`, [`partial_file`] is a verified download on its
+//! disk, [`sequential_file`] a download as one stream.
 
 pub mod bitfield;
 pub mod exclude;
@@ -21,6 +23,7 @@ pub mod sequential_file;
 pub mod shared_folder;
 pub mod skipped;
 mod writeback;
+mod writeback_queue;
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,24 +43,37 @@ use crate::storage::resume_file::{Content, DownloadIdentity};
 use crate::storage::sequential_file::SequentialFile;
 use crate::storage::shared_folder::{FolderChange, HashOutcome, SharedFolder};
 
-/// A shared file, opened to be sent.
+/// A shared file, opened for upload.
 #[derive(Clone)]
 pub struct Opened {
-    /// Its bytes.
+    /// Source of its bytes.
     pub source: SourceRef,
-    /// How many.
+    /// Size in bytes.
     pub size: u64,
-    /// Its version.
+    /// Version.
     pub tag: FileVersion,
 }
 
-/// Where finished downloads go.
+/// Progress of the end of a download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalized {
+    /// The disk still writes; call again soon.
+    NotYet,
+    /// Another process has changed the `.part`: see [`PartialFile::doubt`].
+    Disturbed,
+    /// The file has its final name.
+    Named,
+    /// The file existed already, with the same bytes.
+    Same,
+}
+
+/// Target of finished downloads.
 pub enum DownloadPlace {
-    /// Into the folder, under their own name.
+    /// The folder, under their own names.
     Folder,
-    /// Into the folder, under this name.
+    /// The folder, under this name.
     File(String),
-    /// Nowhere on disk: byte by byte into a pipe.
+    /// A pipe.
     Pipe(Rc<dyn Sink>),
 }
 
@@ -71,39 +87,41 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// A library over `drive` that shares nothing until it is scanned; `recursive`: then the files of subfolders as well. `hashes` remembers their roots.
+    /// A storage over `drive` that shares nothing until scanned; `recursive`: subfolders as well.
+    /// `hashes` remembers roots.
     #[must_use]
     pub fn new(
-        drive: Rc<dyn Filesystem>,
+        fs: Rc<dyn Filesystem>,
         target: DownloadPlace,
         hashes: Rc<dyn HashStore>,
         recursive: bool,
     ) -> Storage {
-        let share = SharedFolder::new(Rc::clone(&drive), hashes, recursive);
-        Storage { fs: drive, target, keeps_folders: recursive, shared_folder: share }
+        let share = SharedFolder::new(Rc::clone(&fs), hashes, recursive);
+        Storage { fs: fs, target, keeps_folders: recursive, shared_folder: share }
     }
 
-    /// From now on downloads keep the folders of their names, whether those are shared or not.
+    /// Keep the folders of downloads, whether subfolders are shared or not.
     #[must_use]
     pub fn keeping_folders(mut self, keeps: bool) -> Storage {
         self.keeps_folders |= keeps;
         self
     }
 
-    /// Looks at up to `most` entries of the folder. True when it has seen them all: then [`Storage::files`] is what is shared, and its changes are noticed.
+    /// Scan up to `most` entries of the folder. True at its end: then [`Storage::files`] is
+    /// complete, and changes are noticed.
     ///
     /// # Errors
-    /// When the folder can't be read.
+    /// If the folder cannot be read.
     pub fn scan(&mut self, most: usize, now: Instant) -> Result<bool, FsError> {
         self.shared_folder.scan(most, now)
     }
 
-    /// What is shared, in the order of names.
+    /// Shared files, by name.
     pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
         self.shared_folder.files()
     }
 
-    /// What is shared, from the name after this one on.
+    /// Shared files after this name.
     pub fn files_after(
         &self,
         after: Option<&RelativeName>,
@@ -111,7 +129,7 @@ impl Storage {
         self.shared_folder.files_after(after)
     }
 
-    /// What is shared, from the name after this one on, but for the first `skipped` of it.
+    /// Shared files after this name, without the first `skipped`.
     pub fn files_from(
         &self,
         after: Option<&RelativeName>,
@@ -126,43 +144,44 @@ impl Storage {
         self.shared_folder.entry(name)
     }
 
-    /// A shared file with this content.
+    /// Name of a shared file with this content.
     #[must_use]
     pub fn named(&self, root: &ContentHash) -> Option<RelativeName> {
         self.shared_folder.named(root)
     }
 
-    /// True when the file of this name is shared in just this version: then its root and its list speak of that version.
+    /// True if the file is shared in exactly this version, so that its root and hash list apply.
     #[must_use]
     pub fn is_version(&self, name: &RelativeName, tag: FileVersion) -> bool {
         self.shared_folder.is_version(name, tag)
     }
 
-    /// The pieces of a shared file that has a root; `None` where they are not known yet, or no longer, and [`Storage::prioritize`] finds them.
+    /// Hash list of a shared file with a root. `None` if unknown or lost: [`Storage::prioritize`]
+    /// makes it.
     #[must_use]
     pub fn list(&self, name: &RelativeName) -> Option<Rc<HashList>> {
         self.shared_folder.list(name)
     }
 
-    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    /// True while a file is new or changing, and not shared yet.
     #[must_use]
     pub fn is_settling(&self, name: &RelativeName) -> bool {
         self.shared_folder.is_settling(name)
     }
 
-    /// How many files are shared.
+    /// Number of shared files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared_folder.len()
     }
 
-    /// True when nothing is.
+    /// True without shared files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shared_folder.is_empty()
     }
 
-    /// Shares a download that has just arrived in the folder, and says what of it is to be told. Its root and list are given where they were proved.
+    /// Share a finished download of the folder, with its root and hash list if verified.
     pub fn add(
         &mut self,
         name: &RelativeName,
@@ -178,36 +197,37 @@ impl Storage {
         self.shared_folder.is_hashing()
     }
 
-    /// Somebody wants this file: it is hashed before all others.
+    /// Hash this file before all others.
     pub fn prioritize(&mut self, name: &RelativeName) {
         self.shared_folder.prioritize(name);
     }
 
-    /// Somebody got other bytes of this content than its list says: that piece is hashed before all else, and the whole file where it is another now.
+    /// Check a piece that a peer received with wrong bytes; hash the whole file again if it has
+    /// changed.
     pub fn suspect(&mut self, root: &ContentHash, piece: u64) {
         self.shared_folder.suspect(root, piece);
     }
 
-    /// Hashes one piece of the file whose turn it is.
+    /// Hash a slice of the next file.
     pub fn hash_slice(&mut self, now: Instant) -> HashOutcome {
         self.shared_folder.hash_slice(now)
     }
 
-    /// When [`Storage::poll_changes`] is to be called; never before the first scan is done.
+    /// Time of the next [`Storage::poll_changes`]; `None` before the end of the first scan.
     #[must_use]
     pub fn next_poll(&self) -> Option<Instant> {
         self.shared_folder.next_poll()
     }
 
-    /// What has happened in the folder since the last look.
+    /// Changes of the folder since the last poll.
     pub fn poll_changes(&mut self, now: Instant) -> FolderChange {
         self.shared_folder.poll_changes(now)
     }
 
-    /// Opens a shared file.
+    /// Open a shared file for upload.
     ///
     /// # Errors
-    /// `not_found` where there is none, `io` where the disk fails.
+    /// `not_found` without such a file, `io` if the disk fails.
     pub fn open(&self, name: &RelativeName) -> Result<Opened, ErrorReply> {
         if !self.shared_folder.may_share(name) {
             return Err(ErrorReply::no_such_file());
@@ -224,10 +244,10 @@ impl Storage {
         }
     }
 
-    /// Opens a shared file to look into it.
+    /// Open a shared file to read it.
     ///
     /// # Errors
-    /// When it is not there, or the disk fails.
+    /// If there is no such file, or the disk fails.
     pub fn read(&self, name: &RelativeName) -> io::Result<Rc<dyn FsFile>> {
         if self.shared_folder.may_share(name) {
             self.fs.read(name)
@@ -236,7 +256,8 @@ impl Storage {
         }
     }
 
-    /// By which name a download of `name` is shared once it is here. Folders that would be hidden are not made for others.
+    /// Name under which a finished download is shared. Hidden folders are not created for other
+    /// peers.
     #[must_use]
     pub fn kept_as(&self, name: &RelativeName) -> RelativeName {
         if self.keeps_folders && !name.is_hidden() {
@@ -246,7 +267,7 @@ impl Storage {
         }
     }
 
-    /// What the file is called in the folder where a download of `name` goes.
+    /// Name of the target of a download in the folder; `None` for a pipe.
     #[must_use]
     pub fn place(&self, name: &RelativeName) -> Option<String> {
         match &self.target {
@@ -256,23 +277,23 @@ impl Storage {
         }
     }
 
-    /// What an earlier download of `name` was a download of.
+    /// Identity of an earlier download of `name`.
     #[must_use]
     pub fn recall(&self, name: &RelativeName) -> Option<DownloadIdentity> {
         partial_file::recall(&*self.fs, &self.place(name)?)
     }
 
-    /// The file that was wanted stands there already: what is left of its download, without a `.part`, goes.
+    /// Remove the resume file of a download that is complete.
     pub fn clean_up(&self, name: &RelativeName) {
         if let Some(place) = self.place(name) {
             partial_file::clean_up(&*self.fs, &place);
         }
     }
 
-    /// The file that stands where a download of `name` would go.
+    /// The existing file at the target of a download.
     ///
     /// # Errors
-    /// When something else stands there, or the disk fails.
+    /// If the target is no regular file, or the disk fails.
     pub fn standing(&self, name: &RelativeName) -> Result<Option<Rc<dyn FsFile>>, FsError> {
         let Some(place) = self.place(name) else { return Ok(None) };
         match self.fs.look(&place)? {
@@ -282,10 +303,10 @@ impl Storage {
         }
     }
 
-    /// Begins or goes on with a download; see [`PartialFile::begin`].
+    /// Begin or continue a download; see [`PartialFile::begin`].
     ///
     /// # Errors
-    /// When the disk can't take it, or something else is in its place.
+    /// If the disk has no room, or another file is in the way.
     pub fn begin(
         &self,
         about: &DownloadIdentity,
@@ -310,10 +331,10 @@ impl Storage {
         }
     }
 
-    /// Begins a download that comes as one stream; see [`SequentialFile::begin`].
+    /// Begin a download as one stream; see [`SequentialFile::begin`].
     ///
     /// # Errors
-    /// When the disk can't take it, or something else is in its place.
+    /// If the disk has no room, or another file is in the way.
     pub fn stream(
         &self,
         name: &RelativeName,
@@ -332,21 +353,21 @@ impl Storage {
         }
     }
 
-    /// What the file with this stamp leads to, where that is remembered.
+    /// The remembered root of the file with this stat.
     #[must_use]
     pub fn remembers(&self, stamp: &FileStat) -> Option<ContentHash> {
         self.shared_folder.remembers(stamp)
     }
 
-    /// Opens the file under which a download of `name` stands when it is done.
+    /// Open a finished download.
     ///
     /// # Errors
-    /// When it is not there.
+    /// If there is no such file.
     pub fn open_finished(&self, name: &RelativeName) -> io::Result<Opened> {
         self.fs.open(&self.place(name).ok_or(io::ErrorKind::NotFound)?)
     }
 
-    /// True when a finished download is one more shared file.
+    /// True if finished downloads are shared.
     #[must_use]
     pub fn keeps_downloads(&self) -> bool {
         matches!(self.target, DownloadPlace::Folder)

@@ -1,15 +1,17 @@
-//! The file of a verified download, from its first piece to its name.
+//! A verified download on its disk, from the first piece to its final name.
 //!
 //! ```text
-//!                 record, then .part          all pieces held     disk has them
-//!   nothing  ----------------------> Writing ---------------> Settling --------> named, record gone
-//!      |     same size stands there
-//!      '----------------------------> compared ---------------------------------> it was there already
+//!              record, then .part           all pieces held            synced
+//!   no file  ----------------------> writing ----------------> write-back -------> named
+//!
+//!   file of the same size ---------> compared ------------------------------------> same
 //! ```
 //!
-//! The order of writes keeps its promises. The record is on the disk before there is a `.part`: one without a record is never ours, so nothing of
-//! somebody else's is overwritten. A piece is checked, then written, then its bit is set: a killed process finds what it may trust. The `.part` is synced, then
-//! the bits that say so are set: so does one that lost its power. The final name is given only after every byte is on the disk.
+//! The order of writes makes a crash safe. The record is on the disk before the `.part` exists: a
+//! `.part` without a record is foreign, and never overwritten. A piece is verified, then written,
+//! then its bit is set, so a killed process leaves only true bits. The synced bits are set after a
+//! sync of the `.part`, so they survive a power cut. The final name is given only after every byte
+//! is on the disk.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -20,21 +22,21 @@ use crate::io::traits::{SinkRef, SourceRef};
 use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::ContentHash;
+use crate::storage::Finalized;
 use crate::storage::bitfield::Bitfield;
 use crate::storage::fs_trait::STDOUT_BYTES;
 use crate::storage::fs_trait::{DirEntryKind, Filesystem, FsError, FsFile};
-use crate::storage::piece_buffer::PieceBuffer;
 use crate::storage::piece_picker::{PiecePicker, SourceId};
 use crate::storage::piece_tree::{self, HashList, PieceHash};
 use crate::storage::recheck::{Recheck, RecheckStep};
 use crate::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
 use crate::storage::shared_folder::DEBOUNCE;
-use crate::storage::writeback::{Writeback, discard, names, sweep};
+use crate::storage::writeback::{Writeback, discard, names, remove_stale_record};
 
-/// Pieces that go into a pipe and have come before those in front of them.
+/// Pieces that may wait for a pipe, out of order.
 const PIPE_WINDOW: u64 = 16;
 
-/// A download on its disk.
+/// A download in progress.
 #[derive(Clone)]
 pub struct PartialFile(Rc<Inner>);
 
@@ -43,98 +45,85 @@ struct Inner {
     picker: RefCell<PiecePicker>,
     place: PartialTarget,
     trust: RefCell<Trust>,
-    /// The pieces of an earlier run that are being hashed.
+    /// Progress of hashing the pieces of an earlier run.
     recheck: RefCell<Option<Recheck>>,
 }
 
-/// By what an arriving piece is judged.
+/// Verification of arriving pieces.
 enum Trust {
-    /// By the list of pieces that leads to this root.
+    /// By the hash list of this root.
     List(ContentHash, Rc<HashList>),
-    /// By a root whose list is not here: what is held was judged in an earlier run.
+    /// By a root whose hash list is missing; held pieces were verified in an earlier run.
     Again,
-    /// By nothing yet: what each piece is is remembered, to be judged later.
+    /// Later: only their hashes are recorded.
     Later(Vec<PieceHash>),
 }
 
 enum PartialTarget {
-    /// Into a `.part`, then to its name.
+    /// Into a `.part`, then to its final name.
     Disk(Box<Writeback>),
-    /// A file of that name and size is there: are they the same?
+    /// A file of that name and size exists: compare.
     Compare(Rc<dyn FsFile>),
     /// Into a pipe, in order.
     Pipe { sink: SinkRef, next: Cell<u64>, waiting: RefCell<BTreeMap<u64, Vec<u8>>> },
 }
 
-/// What became of the wish to begin.
+/// Result of [`PartialFile::begin`].
 pub enum PartialOpening {
-    /// It can.
+    /// The download begins or continues.
     Part(PartialFile),
-    /// A file of that name and size is there.
+    /// A file of that name and size exists.
     Stands(Rc<dyn FsFile>),
 }
 
-/// What became of a piece.
+/// Result of [`PartialFile::store`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// It is held. These were asked for it as well.
+    /// The piece is held. These sources were asked for it as well.
     Accepted(Vec<SourceId>),
-    /// It was held already.
+    /// The piece was held already.
     Duplicate,
-    /// Its bytes are not the ones that the list promises.
+    /// The bytes contradict the hash list.
     HashMismatch,
 }
 
-/// How far the end of a download has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finalized {
-    /// The disk still writes; ask again.
-    NotYet,
-    /// Somebody else has written the `.part`: see [`PartialFile::doubt`].
-    Disturbed,
-    /// The file has its name.
-    Named,
-    /// It was there already, byte for byte.
-    Same,
-}
-
-/// What an earlier download into `name` was a download of.
+/// Identity of an earlier download into `name`, if one can continue.
 #[must_use]
-pub fn recall(drive: &dyn Filesystem, name: &str) -> Option<DownloadIdentity> {
-    let (part, note) = names(name);
-    let about = ResumeFile::peek(drive, &note)?;
-    // What has another size than its record says is no word to go by.
-    matches!(drive.look(&part), Ok(DirEntryKind::File(size)) if size == about.size).then_some(about)
+pub fn recall(fs: &dyn Filesystem, name: &str) -> Option<DownloadIdentity> {
+    let (part, resume) = names(name);
+    let about = ResumeFile::peek(fs, &resume)?;
+    // A `.part` with another size than its record is not usable.
+    matches!(fs.look(&part), Ok(DirEntryKind::File(size)) if size == about.size).then_some(about)
 }
 
-/// A file stands under its final name: the record of its download is of no use any more.
-pub fn clean_up(drive: &dyn Filesystem, name: &str) {
-    sweep(drive, name);
+/// Remove the resume file of a finished download.
+pub fn clean_up(fs: &dyn Filesystem, name: &str) {
+    remove_stale_record(fs, name);
 }
 
 impl PartialFile {
-    /// Begins a download into `name`, or goes on with the one that is there where its bytes fit. `list`: what the pieces must be, where that is known.
-    /// What is missing is looked for from piece `cursor` on.
+    /// Begin or continue a download into `name`. `list` verifies the pieces, if known. The picker
+    /// starts at piece `cursor`.
     ///
     /// # Errors
-    /// When the disk can't take it, or something else is in its place.
+    /// If the disk has no room, or another file is in the way.
     pub fn begin(
-        drive: &Rc<dyn Filesystem>,
+        fs: &Rc<dyn Filesystem>,
         name: &str,
         about: &DownloadIdentity,
         list: Option<Rc<HashList>>,
         cursor: u64,
     ) -> Result<PartialOpening, FsError> {
-        match drive.look(name)? {
+        match fs.look(name)? {
             DirEntryKind::File(size) if size == about.size => {
-                sweep(&**drive, name);
-                return Ok(PartialOpening::Stands(drive.read(name)?));
+                remove_stale_record(&**fs, name);
+                return Ok(PartialOpening::Stands(fs.read(name)?));
             }
             DirEntryKind::Nothing => {}
             DirEntryKind::File(_) | DirEntryKind::Other => return Err(FsError::Taken),
         }
-        let (disk, held, values, kept) = Writeback::begin(drive, name, about, list)?;
-        let trust = match (&about.content, kept) {
+        let (disk, held, values, refuse_discard) = Writeback::begin(fs, name, about, list)?;
+        let trust = match (&about.content, refuse_discard) {
             (Content::Root(root), Some(list)) => Trust::List(*root, list),
             (Content::Root(_), None) => Trust::Again,
             (Content::Version { .. } | Content::Stream { .. }, _) => Trust::Later(values),
@@ -146,25 +135,25 @@ impl PartialFile {
         )))
     }
 
-    /// Compares what comes with a file that is there.
+    /// Compare arriving bytes with an existing file.
     #[must_use]
     pub fn compare(file: Rc<dyn FsFile>, size: u64) -> PartialFile {
-        PartialFile::new(fresh_plan(size), PartialTarget::Compare(file), Trust::Later(Vec::new()))
+        PartialFile::new(empty_picker(size), PartialTarget::Compare(file), Trust::Later(Vec::new()))
     }
 
-    /// A download that goes into a pipe: it can't be taken up later.
+    /// Write to a pipe; such a download cannot continue later.
     #[must_use]
     pub fn pipe(
         sink: SinkRef,
         size: u64,
         trusted: Option<(ContentHash, Rc<HashList>)>,
     ) -> PartialFile {
-        let mut plan = fresh_plan(size);
-        plan.go_in_order(PIPE_WINDOW);
+        let mut picker = empty_picker(size);
+        picker.go_in_order(PIPE_WINDOW);
         let trust = trusted
             .map_or_else(|| Trust::Later(Vec::new()), |(root, list)| Trust::List(root, list));
         PartialFile::new(
-            plan,
+            picker,
             PartialTarget::Pipe {
                 sink,
                 next: Cell::new(0),
@@ -174,42 +163,42 @@ impl PartialFile {
         )
     }
 
-    fn new(plan: PiecePicker, place: PartialTarget, trust: Trust) -> PartialFile {
-        let size = plan.size();
+    fn new(picker: PiecePicker, place: PartialTarget, trust: Trust) -> PartialFile {
+        let size = picker.size();
         PartialFile(Rc::new(Inner {
             size,
-            picker: RefCell::new(plan),
+            picker: RefCell::new(picker),
             place,
             trust: RefCell::new(trust),
             recheck: RefCell::new(None),
         }))
     }
 
-    /// Which pieces are held, asked for and missing.
+    /// Pieces held, requested and missing.
     #[must_use]
     pub fn picker(&self) -> RefMut<'_, PiecePicker> {
         self.0.picker.borrow_mut()
     }
 
-    /// The size of the file.
+    /// Size of the file.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.0.size
     }
 
-    /// How many bytes are there.
+    /// Bytes held.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.0.picker.borrow().held_bytes()
     }
 
-    /// True when all bytes are there.
+    /// True if every piece is held.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.0.picker.borrow().is_whole()
     }
 
-    /// The root that its pieces are judged by, and the list that leads to it.
+    /// Root and hash list that verify the pieces.
     #[must_use]
     pub fn trusted(&self) -> Option<(ContentHash, Rc<HashList>)> {
         match &*self.0.trust.borrow() {
@@ -218,13 +207,13 @@ impl PartialFile {
         }
     }
 
-    /// True when its root is known and the list of its pieces is not here.
+    /// True if the root is known and its hash list is missing.
     #[must_use]
     pub fn awaits_list(&self) -> bool {
         matches!(*self.0.trust.borrow(), Trust::Again)
     }
 
-    /// The root that all its pieces lead to, where each was hashed as it came.
+    /// Root of all pieces, if each was hashed on arrival.
     #[must_use]
     pub fn own_root(&self) -> Option<ContentHash> {
         match &*self.0.trust.borrow() {
@@ -237,11 +226,11 @@ impl PartialFile {
         }
     }
 
-    /// What a piece that is held is, where nobody has judged it yet.
+    /// Hash of a held piece that is not verified yet.
     #[must_use]
     pub fn unjudged(&self, piece: u64) -> Option<PieceHash> {
         match &*self.0.trust.borrow() {
-            // A piece that nobody hashed has no value.
+            // Zero stands for a piece without a hash.
             Trust::Later(values) if self.0.picker.borrow().held().has(piece) => {
                 values.get(usize::try_from(piece).ok()?).copied().filter(|value| *value != [0; 32])
             }
@@ -249,7 +238,8 @@ impl PartialFile {
         }
     }
 
-    /// From now on pieces are judged by this list; those that are held and wrong are missing again, and how many they were is returned.
+    /// Verify pieces by this list from now on. Drops held pieces that are wrong, and returns their
+    /// number.
     pub fn judge_by(&self, root: ContentHash, list: Rc<HashList>) -> usize {
         let wrong: Vec<u64> = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
             Trust::Later(values) => {
@@ -258,7 +248,7 @@ impl PartialFile {
                 };
                 self.0.picker.borrow().held().iter().filter(|piece| !is_right(piece)).collect()
             }
-            // They were judged by this root already.
+            // These pieces were verified by this root already.
             Trust::List(..) | Trust::Again => Vec::new(),
         };
         for piece in &wrong {
@@ -267,30 +257,33 @@ impl PartialFile {
         if let PartialTarget::Disk(disk) = &self.0.place {
             let forgotten =
                 if wrong.is_empty() { Ok(()) } else { disk.lose(self.0.picker.borrow().held()) };
-            // What the record says of the content follows what it says of the pieces, or is not said.
-            disk.noted(forgotten.and_then(|()| disk.record.borrow_mut().keep_list(root, &list)));
+            // Write the list only if the bits were written, so that the record never combines old
+            // bits with a new content.
+            disk.log_failure(
+                forgotten.and_then(|()| disk.record.borrow_mut().keep_list(root, &list)),
+            );
             disk.seal(self.0.picker.borrow().held());
         }
         wrong.len()
     }
 
-    /// True while pieces of an earlier run have to be hashed before they count, and there is something to judge them by.
+    /// True if pieces have to be hashed before they count, and can be.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
         !self.awaits_list()
             && matches!(&self.0.place, PartialTarget::Disk(disk) if disk.is_doubted())
     }
 
-    /// True when somebody else has written the `.part` since this download began or was hashed.
+    /// Stat the `.part`; true if another process has changed it since it was begun or hashed.
     #[must_use]
-    pub fn is_disturbed(&self) -> bool {
-        matches!(&self.0.place, PartialTarget::Disk(disk) if disk.is_disturbed())
+    pub fn check_disturbed(&self) -> bool {
+        matches!(&self.0.place, PartialTarget::Disk(disk) if disk.check_disturbed())
     }
 
-    /// Nothing of what is held counts before it was hashed once more.
+    /// Hash all held pieces before they count.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn doubt(&self) -> Result<(), FsError> {
         let PartialTarget::Disk(disk) = &self.0.place else { return Ok(()) };
         let held = self.0.picker.borrow().held().clone();
@@ -299,7 +292,7 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Hashes one of the pieces that are doubted. When to go on; `None`: all were hashed, and [`PartialFile::held`] counts those that are right.
+    /// Hash one doubted piece. Returns the time to continue; `None` once all are hashed.
     pub fn recheck(&self, now: Instant) -> Option<Instant> {
         let PartialTarget::Disk(disk) = &self.0.place else { return None };
         let mut recheck = self.0.recheck.borrow_mut();
@@ -316,20 +309,20 @@ impl PartialFile {
             }
             RecheckStep::Done => *recheck = None,
         }
-        let mut plan = self.0.picker.borrow_mut();
-        if disk.is_disturbed() {
-            // It was written while it was read.
-            let held = plan.held().clone();
+        let mut picker = self.0.picker.borrow_mut();
+        if disk.check_disturbed() {
+            // The `.part` was changed while it was read.
+            let held = picker.held().clone();
             if disk.doubt(&held).is_ok() {
-                held.iter().for_each(|piece| plan.lose(piece));
+                held.iter().for_each(|piece| picker.lose(piece));
                 return Some(now + DEBOUNCE);
             }
         }
-        disk.believe(plan.held());
+        disk.accept_rechecked(picker.held());
         None
     }
 
-    /// True when a piece must have this value, or had it when it came.
+    /// True if a piece must have this hash, or had it on arrival.
     fn is_value(&self, piece: u64, value: &PieceHash) -> bool {
         match &*self.0.trust.borrow() {
             Trust::List(_, list) => list.value(piece) == Some(value),
@@ -340,61 +333,62 @@ impl PartialFile {
         }
     }
 
-    /// How many bytes it takes now: none while the disk has to catch up.
+    /// Bytes accepted now; 0 while the disk is behind.
     #[must_use]
     pub fn room(&self) -> usize {
         match &self.0.place {
             PartialTarget::Disk(disk) => disk.room(),
-            // What comes too early is bounded by the plan's window, which moves as the reader reads.
+            // The window of the picker bounds early pieces.
             PartialTarget::Compare(_) | PartialTarget::Pipe { .. } => usize::MAX,
         }
     }
 
-    /// True while the next piece of a stream is here and its reader takes nothing.
+    /// True while the next piece of a pipe is held and its reader accepts nothing.
     #[must_use]
     pub fn waits_for_reader(&self) -> bool {
         matches!(&self.0.place, PartialTarget::Pipe { next, waiting, .. } if waiting.borrow().contains_key(&next.get()))
     }
 
-    /// Judges a piece that is whole, and keeps it.
+    /// Verify a complete piece with its hash, if known, and store it.
     ///
     /// # Errors
-    /// When the disk fails, or another file turns out to have the name.
+    /// If the disk fails, or an existing file differs.
     pub fn store(
         &self,
-        giver: SourceId,
-        arrival: &PieceBuffer,
+        source: SourceId,
+        piece: u64,
+        value: Option<PieceHash>,
+        bytes: &[u8],
         now: Instant,
     ) -> Result<Stored, FsError> {
-        let piece = arrival.piece();
         if self.0.picker.borrow().held().has(piece) {
-            self.0.picker.borrow_mut().arrived(giver, piece, now);
+            self.0.picker.borrow_mut().arrived(source, piece, now);
             return Ok(Stored::Duplicate);
         }
-        let value = arrival.value();
         let good = match &*self.0.trust.borrow() {
             Trust::List(_, list) => value.as_ref() == list.value(piece),
-            // Nobody asks for pieces of a root before its list is here.
+            // No piece is requested before the list is known.
             Trust::Again => false,
             Trust::Later(_) => true,
         };
         if !good {
-            self.0.picker.borrow_mut().failed(giver, piece);
+            self.0.picker.borrow_mut().failed(source, piece);
             return Ok(Stored::HashMismatch);
         }
-        if let Err(error) = arrival.with(|bytes| self.keep(arrival, bytes)) {
-            self.0.picker.borrow_mut().take_off(giver, piece);
+        if let Err(error) = self.keep(piece, bytes) {
+            self.0.picker.borrow_mut().take_off(source, piece);
             return Err(error);
         }
-        let others = self.0.picker.borrow_mut().arrived(giver, piece, now).unwrap_or_default();
+        let others = self.0.picker.borrow_mut().arrived(source, piece, now);
+        debug_assert!(others.is_some(), "the piece was not held");
         let unjudged = self.remember(piece, value);
         if let PartialTarget::Disk(disk) = &self.0.place {
             disk.held(self.0.picker.borrow().held(), piece, unjudged.as_ref())?;
         }
-        Ok(Stored::Accepted(others))
+        Ok(Stored::Accepted(others.unwrap_or_default()))
     }
 
-    /// Remembers what a piece is that nobody can judge yet.
+    /// Record the hash of a piece that cannot be verified yet.
     fn remember(&self, piece: u64, value: Option<PieceHash>) -> Option<PieceHash> {
         let mut trust = self.0.trust.borrow_mut();
         let Trust::Later(values) = &mut *trust else { return None };
@@ -406,25 +400,27 @@ impl PartialFile {
         value
     }
 
-    fn keep(&self, arrival: &PieceBuffer, bytes: &[u8]) -> Result<(), FsError> {
+    fn keep(&self, piece: u64, bytes: &[u8]) -> Result<(), FsError> {
+        let (start, length) = piece_tree::bounds(self.0.size, piece);
+        debug_assert_eq!(length, bytes.len() as u64, "only a whole piece is stored");
         match &self.0.place {
-            PartialTarget::Disk(disk) => disk.write(arrival.start(), bytes),
+            PartialTarget::Disk(disk) => disk.write(start, bytes),
             PartialTarget::Compare(file) => {
-                let mut ours = vec![0; bytes.len()];
-                let count = file.read_at(arrival.start(), &mut ours)?;
-                if ours[..count] == *bytes { Ok(()) } else { Err(FsError::Taken) }
+                let mut our_stat = vec![0; bytes.len()];
+                let count = file.read_at(start, &mut our_stat)?;
+                if our_stat[..count] == *bytes { Ok(()) } else { Err(FsError::Taken) }
             }
             PartialTarget::Pipe { waiting, .. } => {
-                waiting.borrow_mut().insert(arrival.piece(), bytes.to_vec());
+                waiting.borrow_mut().insert(piece, bytes.to_vec());
                 self.pour()
             }
         }
     }
 
-    /// Hands a pipe what waits for it, as far as its reader reads.
+    /// Write held pieces to the pipe, as far as its reader accepts them.
     ///
     /// # Errors
-    /// When the reader is gone.
+    /// If the reader has closed the pipe.
     pub fn pour(&self) -> Result<(), FsError> {
         let PartialTarget::Pipe { sink, next, waiting } = &self.0.place else { return Ok(()) };
         let mut waiting = waiting.borrow_mut();
@@ -440,10 +436,10 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Ends a download whose bytes are all there. Never waits long: [`Finalized::NotYet`] means to ask again soon.
+    /// End a complete download. Does not wait: call again after [`Finalized::NotYet`].
     ///
     /// # Errors
-    /// When the disk fails, or another file took the name meanwhile.
+    /// If the disk fails, or another file has taken the name.
     pub fn finalize(&self) -> Result<Finalized, FsError> {
         match &self.0.place {
             PartialTarget::Compare(_) => Ok(Finalized::Same),
@@ -451,62 +447,62 @@ impl PartialFile {
             PartialTarget::Pipe { sink, waiting, .. } => {
                 self.pour()?;
                 let done = waiting.borrow().is_empty() && sink.room() == STDOUT_BYTES;
-                // A failure with the last bytes shows now or never.
+                // The last chance to see a failure of the pipe.
                 sink.put(self.0.size, &[])?;
                 Ok(if done { Finalized::Named } else { Finalized::NotYet })
             }
         }
     }
 
-    /// True when it can begin anew: what went into a pipe can't be taken back.
+    /// True if the download can start again; bytes in a pipe cannot be taken back.
     #[must_use]
     pub fn may_restart(&self) -> bool {
         !matches!(self.0.place, PartialTarget::Pipe { .. }) || self.held() == 0
     }
 
-    /// True when it compares with a file that is there.
+    /// True if this compares with an existing file.
     #[must_use]
     pub fn compares(&self) -> bool {
         matches!(self.0.place, PartialTarget::Compare(_))
     }
 
-    /// True when its pieces can be given to others: they are on a disk, and judged.
+    /// True if other peers can download its pieces: verified, and on a disk.
     #[must_use]
     pub fn can_give(&self) -> bool {
         matches!(self.0.place, PartialTarget::Disk(_))
             && matches!(*self.0.trust.borrow(), Trust::List(..))
     }
 
-    /// True when every byte of `range` is held.
+    /// True if every byte of `range` is held.
     #[must_use]
     pub fn holds(&self, range: ByteRange) -> bool {
-        let plan = self.0.picker.borrow();
+        let picker = self.0.picker.borrow();
         let last = range.end().saturating_sub(1).max(range.start());
         (range.start() / limits::PIECE_BYTES..=last / limits::PIECE_BYTES)
-            .all(|piece| plan.held().has(piece))
+            .all(|piece| picker.held().has(piece))
     }
 
-    /// How many bytes from the front of `range` are held without a gap.
+    /// Bytes held from the start of `range` on, without a gap.
     #[must_use]
     pub fn front(&self, range: ByteRange) -> u64 {
-        let plan = self.0.picker.borrow();
+        let picker = self.0.picker.borrow();
         let mut end = range.start();
-        while end < range.end() && plan.held().has(end / limits::PIECE_BYTES) {
+        while end < range.end() && picker.held().has(end / limits::PIECE_BYTES) {
             end = (end / limits::PIECE_BYTES + 1) * limits::PIECE_BYTES;
         }
         end.min(range.end()) - range.start()
     }
 
-    /// True when both are the same download.
+    /// True if both are the same download.
     #[must_use]
     pub fn is(&self, other: &PartialFile) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The `.part` as a source for others; who asks it must know what is held.
+    /// The `.part` as a source for uploads, of held ranges only.
     ///
     /// # Errors
-    /// When it is no file on a disk.
+    /// If there is no `.part`.
     pub fn source(&self) -> std::io::Result<SourceRef> {
         match &self.0.place {
             PartialTarget::Disk(disk) => disk.fs.open_part(&names(&disk.name).0),
@@ -514,7 +510,7 @@ impl PartialFile {
         }
     }
 
-    /// Leaves nothing behind: the file at its source is another one now.
+    /// Remove the `.part` and its resume file.
     pub fn discard(&self) {
         if let PartialTarget::Disk(disk) = &self.0.place {
             discard(&*disk.fs, &disk.name);
@@ -522,6 +518,6 @@ impl PartialFile {
     }
 }
 
-fn fresh_plan(size: u64) -> PiecePicker {
+fn empty_picker(size: u64) -> PiecePicker {
     PiecePicker::new(size, Bitfield::none(piece_tree::pieces(size)), 0)
 }

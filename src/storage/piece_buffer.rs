@@ -1,26 +1,29 @@
-//! One piece that is arriving: its bytes are collected, hashed once while they are in the cache, and written only after they were verified.
+//! An arriving piece: collected in memory, hashed while in cache, and written once verified.
 //!
-//! Nothing that was not checked is ever written: two givers of the same piece, one of them lying, would else write over each other.
+//! Unverified bytes never reach the disk, where they could overwrite the piece of an honest source.
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::time::Instant;
 
 use crate::io::traits::Sink;
 use crate::limits;
-use crate::storage::partial_file::PartialFile;
+use crate::storage::fs_trait::FsError;
+use crate::storage::partial_file::{PartialFile, Stored};
+use crate::storage::piece_picker::SourceId;
 use crate::storage::piece_tree::{self, PieceHash};
 
-/// A piece that is arriving.
+/// An arriving piece.
 pub struct PieceBuffer {
     piece: u64,
-    /// Of the whole file.
+    /// Size of the whole file.
     size: u64,
     start: u64,
     length: u64,
-    /// Where it will go: it says when there is room.
+    /// Target of the piece, for backpressure.
     part: Option<PartialFile>,
     hashed: bool,
-    /// What its giver says that it is worth.
+    /// Hash announced by the source.
     claimed: Option<PieceHash>,
     value: Cell<Option<PieceHash>>,
     bytes: RefCell<Vec<u8>>,
@@ -28,7 +31,8 @@ pub struct PieceBuffer {
 }
 
 impl PieceBuffer {
-    /// For piece `piece` of a file of `size` bytes; `hashed`: its value will be asked for. `spare` is memory to use again.
+    /// A buffer of one piece of a file of `size` bytes. `hashed`: compute its hash. `spare`: memory
+    /// to reuse.
     #[must_use]
     pub fn new(
         size: u64,
@@ -53,50 +57,50 @@ impl PieceBuffer {
         }
     }
 
-    /// The same, of which its giver says what it is worth.
+    /// Set the hash announced by the source.
     #[must_use]
     pub fn claimed(mut self, value: Option<PieceHash>) -> PieceBuffer {
         self.claimed = value;
         self
     }
 
-    /// Whether it is what its giver says; `None` where he says nothing.
+    /// True if the hash is the announced one; `None` without an announcement.
     #[must_use]
     pub fn matches_claim(&self) -> Option<bool> {
         self.claimed.map(|promised| self.value() == Some(promised))
     }
 
-    /// Which piece.
+    /// Number of the piece.
     #[must_use]
     pub fn piece(&self) -> u64 {
         self.piece
     }
 
-    /// Where it begins in its file.
+    /// Offset in the file.
     #[must_use]
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// How long it is.
+    /// Length of the piece.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// How many of its bytes are here.
+    /// Bytes received.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.have.get()
     }
 
-    /// True when all of it is here.
+    /// True if every byte is received.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.have.get() == self.length
     }
 
-    /// Its value, once it is whole; `None` where nobody hashes it.
+    /// Hash of the complete piece; `None` unless requested.
     #[must_use]
     pub fn value(&self) -> Option<PieceHash> {
         if self.value.get().is_none() && self.hashed {
@@ -105,12 +109,20 @@ impl PieceBuffer {
         self.value.get()
     }
 
-    /// Lets `with` look at its bytes.
-    pub(super) fn with<T>(&self, with: impl FnOnce(&[u8]) -> T) -> T {
-        with(&self.bytes.borrow())
+    /// Verify the complete piece and store it.
+    ///
+    /// # Errors
+    /// As [`PartialFile::store`].
+    pub fn store(
+        &self,
+        part: &PartialFile,
+        source: SourceId,
+        now: Instant,
+    ) -> Result<Stored, FsError> {
+        part.store(source, self.piece, self.value(), &self.bytes.borrow(), now)
     }
 
-    /// Its memory, to be used again.
+    /// Take the memory, to reuse it.
     #[must_use]
     pub fn take_memory(&self) -> Vec<u8> {
         self.bytes.take()
@@ -138,20 +150,20 @@ impl Sink for PieceBuffer {
     }
 }
 
-/// A list of pieces that is arriving; it grows as its bytes come, not as they were announced.
+/// An arriving hash list; grows with received bytes, not with the announced length.
 #[derive(Default)]
 pub struct HashListBuffer {
     bytes: RefCell<Vec<u8>>,
 }
 
 impl HashListBuffer {
-    /// How many bytes came.
+    /// Bytes received.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.bytes.borrow().len() as u64
     }
 
-    /// The values so far.
+    /// Complete hashes received.
     #[must_use]
     pub fn values(&self) -> Vec<PieceHash> {
         piece_tree::values(&self.bytes.borrow())
@@ -179,15 +191,15 @@ mod tests {
     #[test]
     fn a_piece_is_whole_with_its_last_byte_and_knows_its_value() {
         let size = limits::PIECE_BYTES + 5;
-        let arrival = PieceBuffer::new(size, 1, None, true, vec![9; 3]);
-        assert_eq!((arrival.start(), arrival.length()), (limits::PIECE_BYTES, 5));
-        assert!(arrival.put(limits::PIECE_BYTES + 1, b"x").is_err());
-        arrival.put(limits::PIECE_BYTES, b"he").unwrap();
-        assert!(!arrival.is_whole());
-        arrival.put(limits::PIECE_BYTES + 2, b"llo").unwrap();
-        assert!(arrival.is_whole() && arrival.put(limits::PIECE_BYTES + 5, b"!").is_err());
-        assert_eq!(arrival.value(), Some(piece_tree::value(size, 1, b"hello")));
-        assert_eq!(arrival.take_memory(), b"hello");
+        let buffer = PieceBuffer::new(size, 1, None, true, vec![9; 3]);
+        assert_eq!((buffer.start(), buffer.length()), (limits::PIECE_BYTES, 5));
+        assert!(buffer.put(limits::PIECE_BYTES + 1, b"x").is_err());
+        buffer.put(limits::PIECE_BYTES, b"he").unwrap();
+        assert!(!buffer.is_whole());
+        buffer.put(limits::PIECE_BYTES + 2, b"llo").unwrap();
+        assert!(buffer.is_whole() && buffer.put(limits::PIECE_BYTES + 5, b"!").is_err());
+        assert_eq!(buffer.value(), Some(piece_tree::value(size, 1, b"hello")));
+        assert_eq!(buffer.take_memory(), b"hello");
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! The piece picker: which pieces are held, requested and missing, and which to request next: urgent, read-ahead, rarest first, endgame.
+//! The piece picker: pieces held, requested and missing, and the next request: urgent, read-ahead,
+//! rarest first, endgame.
 //!
 //! ```text
-//!   missing --next--> asked of one giver --arrived--> held
-//!      ^                  |         '--a faster one has nothing else to do--> asked of two; the first to give it wins
-//!      '---left, wrong, refused
+//!   missing --next--> requested --arrived--> held
+//!      ^                  |  '--a faster source is idle--> requested twice; first to deliver wins
+//!      '---- source left, wrong bytes, refused
 //! ```
 //!
-//! Work is given out piece by piece as givers ask for more, so a fast one does more of it. Where several peers download from each other, a giver is asked
-//! for what the fewest of them have. It knows no links and no bytes, only numbers of pieces and the time.
+//! Sources receive requests one by one as they deliver, so fast sources deliver more. Where several
+//! peers download from each other, the picker requests the rarest piece first. The
+//! picker knows no connections and no bytes, only numbers and times.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,72 +20,72 @@ use crate::storage::bitfield::Bitfield;
 use crate::storage::piece_tree;
 use crate::storage::priorities::Priorities;
 
-/// One who gives pieces.
+/// Number of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceId(u32);
 
-/// How much of a giver's speed is asked ahead, so that its link never runs dry.
+/// Requests ahead of a source, as a time: enough to keep its connection busy.
 const AHEAD: Duration = Duration::from_millis(250);
-/// The fewest and the most pieces that are asked of a giver at once.
+/// Fewest and most requests to one source at a time.
 const DEPTH: (usize, usize) = (2, limits::FETCHES - 4);
-/// Speeds are measured over at least this long: pieces that lay in a buffer come all at once.
+/// Shortest time to measure a rate: buffered pieces arrive at once.
 const SAMPLE: Duration = Duration::from_millis(20);
-/// What a giver is believed to do before it has done anything, unless it has been silent for longer.
+/// Assumed rate of a source before its first piece, unless it has been silent for longer.
 const UNKNOWN_RATE: f64 = 4.0 * 1024.0 * 1024.0;
-/// How long one that has done nothing yet may take before another is asked as well.
+/// Time that a source may take for its first piece before the picker asks another as well.
 const BENEFIT_OF_DOUBT: Duration = Duration::from_millis(300);
-/// A pause that says nothing of a giver's speed.
+/// Time after which a source counts as silent.
 const SILENT: Duration = Duration::from_millis(250);
-/// Candidates that are looked at to find the rarest.
+/// Candidates considered for the rarest piece.
 const LOOK: usize = 256;
-/// A second giver must be this much faster, for asking twice costs its bytes.
+/// A second source must be this many times faster, as a duplicate costs bytes.
 const CLEARLY: f64 = 1.5;
-/// How many are asked for one piece at most.
-const TAKERS: usize = 3;
-/// And save at least this much.
+/// Most sources asked for one piece.
+const MAX_DUPLICATES: usize = 3;
+/// Least time that a duplicate must save.
 const WORTH: Duration = Duration::from_millis(30);
 
-/// The state of every piece of one file.
+/// State of every piece of a file.
 #[derive(Clone, Debug)]
 pub struct PiecePicker {
     size: u64,
     held: Bitfield,
     held_bytes: u64,
-    /// Neither held nor asked of anybody.
+    /// Neither held nor requested.
     open: Bitfield,
-    /// Asked of one, and of more when the first are slow.
+    /// Requested, with several sources if the first are slow.
     asked: BTreeMap<u64, Vec<SourceId>>,
     sources: BTreeMap<SourceId, PieceSource>,
     next_source: u32,
-    /// How many partial givers have each piece.
+    /// Number of partial sources that have each piece.
     availability: Vec<u16>,
-    /// Where the next look begins.
+    /// Start of the next search.
     cursor: u64,
-    /// Where it begins instead among many who download the same; it rolls on with each look.
+    /// Random start instead, in a swarm; changes with each search.
     rng: u64,
-    /// Pieces go out in order, and none is asked that lies so far ahead of the first that is missing.
+    /// In order only: most pieces to request ahead of the first missing one.
     window: Option<u64>,
-    /// All pieces before this one are held, and where they go out in order they have gone out.
+    /// All pieces before this one are held and, in order, written to the pipe.
     front: u64,
-    /// Where they go out in order: how many have.
+    /// In order only: number of pieces written.
     in_flight: u64,
-    /// What somebody who watches wants first.
+    /// Pieces that a reader needs first.
     priorities: Option<Priorities>,
 }
 
 #[derive(Clone, Debug)]
 struct PieceSource {
-    /// `None`: all.
+    /// Pieces of the source; `None`: all.
     has: Option<Bitfield>,
     asked: VecDeque<u64>,
     rate: f64,
-    /// When the measure began, and the bytes since.
+    /// Start of the rate measurement, and bytes since.
     since: Instant,
     bytes: u64,
 }
 
 impl PiecePicker {
-    /// For a file of `size` bytes of which these pieces are there; what is missing is looked for from `cursor` on.
+    /// A picker for a file of `size` bytes with these held pieces; searches start at `cursor`.
     #[must_use]
     pub fn new(size: u64, held: Bitfield, cursor: u64) -> PiecePicker {
         let pieces = piece_tree::pieces(size);
@@ -93,14 +95,14 @@ impl PiecePicker {
             open.clear(piece);
             held_bytes += piece_tree::bounds(size, piece).1;
         }
-        let (asked, givers) = (BTreeMap::new(), BTreeMap::new());
+        let (asked, sources) = (BTreeMap::new(), BTreeMap::new());
         PiecePicker {
             size,
             held,
             held_bytes,
             open,
             asked,
-            sources: givers,
+            sources: sources,
             next_source: 0,
             availability: Vec::new(),
             cursor: cursor % pieces,
@@ -112,46 +114,46 @@ impl PiecePicker {
         }
     }
 
-    /// Asks for pieces in their order, and for none that lies more than `window` ahead of the first that is missing.
+    /// Request pieces in order, at most `window` ahead of the first missing one.
     pub fn go_in_order(&mut self, window: u64) {
         self.window = Some(window);
     }
 
-    /// The first `pieces` have gone out: the window moves on.
+    /// Advance the window: the first `pieces` are written.
     pub fn taken_up_to(&mut self, pieces: u64) {
         self.in_flight = pieces;
     }
 
-    /// From now on this comes first.
+    /// Set the priorities of readers.
     pub fn watch(&mut self, wants: Priorities) {
         self.priorities = Some(wants);
     }
 
-    /// The size of the file.
+    /// Size of the file.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The pieces that are there.
+    /// Held pieces.
     #[must_use]
     pub fn held(&self) -> &Bitfield {
         &self.held
     }
 
-    /// How many bytes are there.
+    /// Bytes held.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
 
-    /// True when all pieces are.
+    /// True if every piece is held.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.held.is_all()
     }
 
-    /// A giver comes; `whole`: it has all pieces.
+    /// Add a source; `whole`: it has all pieces.
     pub fn add_source(&mut self, whole: bool, now: Instant) -> SourceId {
         let id = SourceId(self.next_source);
         self.next_source += 1;
@@ -163,16 +165,16 @@ impl PiecePicker {
         id
     }
 
-    /// A partial giver has these pieces as well; `whole`: it now has all.
+    /// Add pieces of a partial source; `whole`: it has all pieces now.
     pub fn add_have(&mut self, id: SourceId, runs: &[PieceRange], whole: bool) {
         let end = self.held.end();
-        let Some(giver) = self.sources.get_mut(&id) else { return };
-        let Some(has) = &mut giver.has else { return };
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        let Some(has) = &mut source.has else { return };
         self.availability.resize(usize::try_from(end).unwrap_or(0), 0);
         let said = runs
             .iter()
             .flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end));
-        // Who says the same piece again and again is not listened to for longer than there are pieces.
+        // Bound the work for repeated runs by the number of pieces.
         for piece in said.take(usize::try_from(end).unwrap_or(usize::MAX)) {
             if has.set(piece) {
                 count(&mut self.availability, piece, true);
@@ -180,8 +182,8 @@ impl PiecePicker {
         }
         if whole {
             self.remove_availability(id);
-            if let Some(giver) = self.sources.get_mut(&id) {
-                giver.has = None;
+            if let Some(source) = self.sources.get_mut(&id) {
+                source.has = None;
             }
         }
     }
@@ -194,11 +196,11 @@ impl PiecePicker {
         }
     }
 
-    /// A giver is gone: what it was asked for is missing again.
+    /// Remove a source; its requests are missing again.
     pub fn remove_source(&mut self, id: SourceId) {
         self.remove_availability(id);
-        let Some(giver) = self.sources.remove(&id) else { return };
-        for piece in giver.asked {
+        let Some(source) = self.sources.remove(&id) else { return };
+        for piece in source.asked {
             self.cancel_request(id, piece);
         }
     }
@@ -214,19 +216,19 @@ impl PiecePicker {
         }
     }
 
-    /// Asks this giver for one more piece, if it should have more to do now. Call it until it says `None`.
+    /// Request one more piece from a source, if it should have more to do. Call until `None`.
     pub fn next(&mut self, id: SourceId, now: Instant) -> Option<u64> {
         if let Some(piece) = self.pick_urgent(id, now) {
             self.ask(id, piece, now);
             return Some(piece);
         }
-        let giver = self.sources.get(&id)?;
-        if giver.asked.len()
-            >= giver.depth(if self.priorities.is_some() { limits::PLAY_DEPTH } else { AHEAD })
+        let source = self.sources.get(&id)?;
+        if source.asked.len()
+            >= source.depth(if self.priorities.is_some() { limits::PLAY_DEPTH } else { AHEAD })
         {
             return None;
         }
-        let idle = giver.asked.is_empty();
+        let idle = source.asked.is_empty();
         let piece = match self.pick_rarest(id, now) {
             Some(piece) => piece,
             None if idle => self.pick_endgame(id, now)?,
@@ -236,36 +238,36 @@ impl PiecePicker {
         Some(piece)
     }
 
-    /// Asks this giver for this very piece. False when that makes no sense.
+    /// Request this piece from a source. False if pointless.
     pub fn ask(&mut self, id: SourceId, piece: u64, now: Instant) -> bool {
-        let Some(giver) = self.sources.get_mut(&id) else { return false };
+        let Some(source) = self.sources.get_mut(&id) else { return false };
         if self.held.has(piece)
             || piece >= self.held.end()
-            || !giver.offers(piece)
-            || giver.asked.contains(&piece)
+            || !source.offers(piece)
+            || source.asked.contains(&piece)
         {
             return false;
         }
-        if giver.asked.is_empty() {
-            // It had nothing to do: that was not slowness.
-            (giver.since, giver.bytes) = (now, 0);
+        if source.asked.is_empty() {
+            // An idle source was not slow.
+            (source.since, source.bytes) = (now, 0);
         }
-        giver.asked.push_back(piece);
+        source.asked.push_back(piece);
         self.open.clear(piece);
         self.asked.entry(piece).or_default().push(id);
         true
     }
 
-    /// A piece that somebody waits for at this moment and that nobody would give clearly sooner than this giver. One that was asked of a slower one is asked
-    /// of this one as well.
+    /// A piece that a reader waits for, and that no other source would deliver clearly sooner. Adds
+    /// a faster source to a slow request.
     fn pick_urgent(&self, id: SourceId, now: Instant) -> Option<u64> {
-        let (wants, giver) = (self.priorities.as_ref()?, self.sources.get(&id)?);
-        if giver.asked.len() >= DEPTH.1 + limits::PLAY_URGENT {
+        let (wants, source) = (self.priorities.as_ref()?, self.sources.get(&id)?);
+        if source.asked.len() >= DEPTH.1 + limits::PLAY_URGENT {
             return None;
         }
-        let mine = giver.eta(giver.asked.len(), now);
+        let mine = source.eta(source.asked.len(), now);
         wants.now.iter().copied().find(|piece| {
-            if self.held.has(*piece) || !giver.offers(*piece) || giver.asked.contains(piece) {
+            if self.held.has(*piece) || !source.offers(*piece) || source.asked.contains(piece) {
                 return false;
             }
             match self.asked.get(piece) {
@@ -279,18 +281,19 @@ impl PiecePicker {
         })
     }
 
-    /// True when another giver would give this piece clearly sooner than in `mine`.
+    /// True if another source would deliver this piece clearly sooner than in `mine`.
     fn is_clearly_later(&self, id: SourceId, mine: Duration, piece: u64, now: Instant) -> bool {
         let others =
-            self.sources.iter().filter(|(other, giver)| **other != id && giver.offers(piece));
-        let best = others.map(|(_, giver)| giver.eta(giver.asked.len(), now)).min();
+            self.sources.iter().filter(|(other, source)| **other != id && source.offers(piece));
+        let best = others.map(|(_, source)| source.eta(source.asked.len(), now)).min();
         best.is_some_and(|best| mine > best.mul_f64(CLEARLY) + WORTH)
     }
 
-    /// Of what comes next for somebody who watches, the first piece that this giver would not give much later than another, the less so the nearer it is.
+    /// The first read-ahead piece that this source would not deliver much later than another. The
+    /// nearer the piece, the less delay is accepted.
     fn pick_readahead(&self, id: SourceId, now: Instant) -> Option<u64> {
-        let (wants, giver) = (self.priorities.as_ref()?, self.sources.get(&id)?);
-        let mine = giver.eta(giver.asked.len(), now);
+        let (wants, source) = (self.priorities.as_ref()?, self.sources.get(&id)?);
+        let mine = source.eta(source.asked.len(), now);
         let now_wanted = wants.now.iter().map(|piece| (0, *piece));
         let soon = wants
             .soon
@@ -300,7 +303,7 @@ impl PiecePicker {
             .chain(soon)
             .map(|(place, piece)| (u32::try_from(place).unwrap_or(u32::MAX), piece))
             .find_map(|(place, piece)| {
-                let may = self.open.has(piece) && giver.offers(piece);
+                let may = self.open.has(piece) && source.offers(piece);
                 (may && !self.is_clearly_later(
                     id,
                     mine.saturating_sub(limits::PLAY_SLACK * place),
@@ -311,27 +314,28 @@ impl PiecePicker {
             })
     }
 
-    /// What was asked of this giver that stands before a piece that somebody waits for, or would: it may come later.
+    /// Requests to this source queued before a piece that a reader waits for; they can be
+    /// postponed.
     #[must_use]
     pub fn in_the_way(&self, id: SourceId) -> Vec<u64> {
-        let (Some(wants), Some(giver)) = (&self.priorities, self.sources.get(&id)) else {
+        let (Some(wants), Some(source)) = (&self.priorities, self.sources.get(&id)) else {
             return Vec::new();
         };
         let urgent = |piece: &u64| {
-            wants.now.contains(piece) && !self.held.has(*piece) && giver.offers(*piece)
+            wants.now.contains(piece) && !self.held.has(*piece) && source.offers(*piece)
         };
         if !wants.now.iter().any(urgent) {
             return Vec::new();
         }
-        giver.asked.iter().copied().take_while(|piece| !urgent(piece)).collect()
+        source.asked.iter().copied().take_while(|piece| !urgent(piece)).collect()
     }
 
-    /// A missing piece that this giver has, the rarest of the next ones.
+    /// The rarest of the next missing pieces that this source has.
     fn pick_rarest(&mut self, id: SourceId, now: Instant) -> Option<u64> {
         if let Some(piece) = self.pick_readahead(id, now) {
             return Some(piece);
         }
-        let giver = self.sources.get(&id)?;
+        let source = self.sources.get(&id)?;
         if let Some(window) = self.window {
             while self.held.has(self.front) && self.front < self.in_flight {
                 self.front += 1;
@@ -339,7 +343,7 @@ impl PiecePicker {
             return self
                 .open
                 .next(self.front)
-                .filter(|piece| *piece < self.front + window && giver.offers(*piece));
+                .filter(|piece| *piece < self.front + window && source.offers(*piece));
         }
         let rarity = |piece: u64| {
             usize::try_from(piece)
@@ -348,7 +352,7 @@ impl PiecePicker {
                 .copied()
                 .unwrap_or(0)
         };
-        // Among many who download the same, those who go on from piece to piece would soon go side by side.
+        // In a swarm, sequential requests would soon make all peers hold the same pieces.
         let start = match &self.priorities {
             Some(wants) => wants.from.min(self.held.end() - 1),
             None if self.is_swarm() => self.rng % self.held.end(),
@@ -357,7 +361,7 @@ impl PiecePicker {
         let in_order = self.priorities.as_ref().is_some_and(|wants| wants.in_order);
         let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
-            let Some(piece) = giver
+            let Some(piece) = source
                 .has
                 .as_ref()
                 .map_or_else(|| self.open.next(at), |has| self.open.next_common(has, at))
@@ -372,7 +376,7 @@ impl PiecePicker {
                 break;
             }
             at = piece + 1;
-            if !giver.offers(piece) {
+            if !source.offers(piece) {
                 continue;
             }
             let rarity = rarity(piece);
@@ -393,21 +397,21 @@ impl PiecePicker {
         Some(piece)
     }
 
-    /// True when some of the givers download the same themselves.
+    /// True if some sources download the same file.
     fn is_swarm(&self) -> bool {
-        self.sources.values().any(|giver| giver.has.is_some())
+        self.sources.values().any(|source| source.has.is_some())
     }
 
-    /// A piece that another is clearly slower to give than this one would be: the slowest of all.
+    /// A piece that another source is clearly slower to deliver: the slowest of all.
     fn pick_endgame(&self, id: SourceId, now: Instant) -> Option<u64> {
-        let giver = self.sources.get(&id)?;
-        let mine = giver.eta(0, now);
-        // Of three, so that two who keep a piece to themselves don't keep it from all others.
+        let source = self.sources.get(&id)?;
+        let mine = source.eta(0, now);
+        // Up to three sources, so that two silent ones cannot withhold a piece.
         let slow = self
             .asked
             .iter()
             .filter(|(piece, of)| {
-                self.has_room(of, now) && !of.contains(&id) && giver.offers(**piece)
+                self.has_room(of, now) && !of.contains(&id) && source.offers(**piece)
             })
             .filter_map(|(piece, of)| {
                 let theirs = self.quickest(of, *piece, now)?;
@@ -416,34 +420,38 @@ impl PiecePicker {
         slow.max().map(|(_, piece)| piece)
     }
 
-    /// True when a piece that was asked of these may be asked of one more. Silent ones must not keep it from all others: the more of them there are, the
-    /// more others are asked at once.
+    /// True if one more source may be asked for a piece. Silent sources do not count, so that they
+    /// cannot withhold it.
     fn has_room(&self, of: &[SourceId], now: Instant) -> bool {
         let silent = self.silent(of, now);
-        of.len() - silent < TAKERS.max(silent)
+        of.len() - silent < MAX_DUPLICATES.max(silent)
     }
 
-    /// How many of these owe bytes and have given none for long.
+    /// Number of these sources that owe bytes and are silent.
     fn silent(&self, of: &[SourceId], now: Instant) -> usize {
-        of.iter().filter_map(|id| self.sources.get(id)).filter(|giver| giver.is_silent(now)).count()
+        of.iter()
+            .filter_map(|id| self.sources.get(id))
+            .filter(|source| source.is_silent(now))
+            .count()
     }
 
-    /// When the quickest of these will have given a piece, as far as can be told. Where some are silent, those of whom nothing is known yet count for
-    /// nothing: they may be as silent.
+    /// Time until the quickest of these sources delivers a piece. Beside silent sources, unknown
+    /// ones count as silent as well.
     fn quickest(&self, of: &[SourceId], piece: u64, now: Instant) -> Option<Duration> {
         let some_silent = self.silent(of, now) > 0;
         let of = of
             .iter()
             .filter_map(|id| self.sources.get(id))
-            .filter(|giver| !some_silent || giver.rate > 0.0 || giver.is_silent(now));
-        of.filter_map(|giver| giver.promise(piece, now)).min()
+            .filter(|source| !some_silent || source.rate > 0.0 || source.is_silent(now));
+        of.filter_map(|source| source.promise(piece, now)).min()
     }
 
-    /// A giver has given a piece that is right. Who else was asked for it; `None` when it was there already.
+    /// A source delivered a verified piece. Returns the other sources asked for it; `None` for a
+    /// duplicate.
     pub fn arrived(&mut self, id: SourceId, piece: u64, now: Instant) -> Option<Vec<SourceId>> {
         self.take_off(id, piece);
-        if let Some(giver) = self.sources.get_mut(&id) {
-            giver.measure(piece_tree::bounds(self.size, piece).1, now);
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.measure(piece_tree::bounds(self.size, piece).1, now);
         }
         if !self.held.set(piece) {
             return None;
@@ -453,27 +461,27 @@ impl PiecePicker {
         Some(self.asked.remove(&piece).unwrap_or_default())
     }
 
-    /// A giver does not give a piece after all: it was wrong, or it does not have it.
+    /// A source failed to deliver a piece: wrong bytes, or not available.
     pub fn failed(&mut self, id: SourceId, piece: u64) {
         self.take_off(id, piece);
-        if let Some(giver) = self.sources.get_mut(&id) {
+        if let Some(source) = self.sources.get_mut(&id) {
             let pieces = self.held.end();
-            let has = giver.has.get_or_insert_with(|| Bitfield::all(pieces));
+            let has = source.has.get_or_insert_with(|| Bitfield::all(pieces));
             if has.clear(piece) {
                 count(&mut self.availability, piece, false);
             }
         }
     }
 
-    /// A giver is no longer asked for a piece.
+    /// Cancel a request to a source.
     pub fn take_off(&mut self, id: SourceId, piece: u64) {
-        if let Some(giver) = self.sources.get_mut(&id) {
-            giver.asked.retain(|asked| *asked != piece);
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.asked.retain(|asked| *asked != piece);
         }
         self.cancel_request(id, piece);
     }
 
-    /// A piece that an earlier run left behind proves to be right.
+    /// A piece of an earlier run is verified.
     pub fn hold(&mut self, piece: u64) {
         if self.held.set(piece) {
             self.held_bytes += piece_tree::bounds(self.size, piece).1;
@@ -481,7 +489,7 @@ impl PiecePicker {
         }
     }
 
-    /// A piece that was held turns out to be wrong.
+    /// A held piece is wrong.
     pub fn lose(&mut self, piece: u64) {
         if self.held.clear(piece) {
             self.held_bytes -= piece_tree::bounds(self.size, piece).1;
@@ -490,10 +498,10 @@ impl PiecePicker {
         }
     }
 
-    /// How many pieces a giver is asked for.
+    /// Number of requests to a source.
     #[must_use]
     pub fn waiting(&self, id: SourceId) -> usize {
-        self.sources.get(&id).map_or(0, |giver| giver.asked.len())
+        self.sources.get(&id).map_or(0, |source| source.asked.len())
     }
 }
 
@@ -524,13 +532,13 @@ impl PieceSource {
         (self.since, self.bytes) = (now, 0);
     }
 
-    /// True when it has not given a piece for so long that others should not wait for it.
+    /// True if other peers should no longer wait for this source.
     fn is_silent(&self, now: Instant) -> bool {
         let waited = now.saturating_duration_since(self.since);
         waited >= BENEFIT_OF_DOUBT * if self.rate == 0.0 { 1 } else { 4 }
     }
 
-    /// When it will have given this piece; at once for one that nobody knows yet and that was not asked for long.
+    /// Time until the source delivers this piece; zero for a new source that was asked recently.
     fn promise(&self, piece: u64, now: Instant) -> Option<Duration> {
         let place = self.asked.iter().position(|asked| *asked == piece)?;
         let unknown =
@@ -538,14 +546,14 @@ impl PieceSource {
         Some(if unknown { Duration::ZERO } else { self.eta(place, now) })
     }
 
-    /// When it will have given what stands at `place` in its queue, as far as can be told.
+    /// Estimated time until the source delivers the request at `place` of its queue.
     fn eta(&self, place: usize, now: Instant) -> Duration {
         let waited = now.saturating_duration_since(self.since).as_secs_f64();
-        // Who was fast and has gone silent is as slow as its silence.
+        // The rate of a source that fell silent declines with its silence.
         #[allow(clippy::cast_precision_loss)]
         let silent = (self.bytes + limits::PIECE_BYTES) as f64 / waited.max(1e-6);
         let rate = if self.rate == 0.0 { UNKNOWN_RATE } else { self.rate };
-        // Who is asked for nothing is silent by right.
+        // A source without requests is silent by right.
         let rate = if waited > SILENT.as_secs_f64() && !self.asked.is_empty() {
             rate.min(silent)
         } else {
@@ -569,188 +577,191 @@ mod tests {
 
     const MIB: u64 = limits::PIECE_BYTES;
 
-    fn plan(pieces: u64) -> (PiecePicker, Instant) {
+    fn picker(pieces: u64) -> (PiecePicker, Instant) {
         (PiecePicker::new(pieces * MIB, Bitfield::none(pieces), 0), Instant::now())
     }
 
-    fn all(plan: &mut PiecePicker, id: SourceId, now: Instant) -> Vec<u64> {
-        std::iter::from_fn(|| plan.next(id, now)).collect()
+    fn all(picker: &mut PiecePicker, id: SourceId, now: Instant) -> Vec<u64> {
+        std::iter::from_fn(|| picker.next(id, now)).collect()
     }
 
     #[test]
     fn a_lost_giver_gives_its_pieces_back() {
-        let (mut plan, now) = plan(4);
-        let (one, two) = (plan.add_source(true, now), plan.add_source(true, now));
-        assert_eq!(all(&mut plan, one, now), [0, 1]);
-        assert_eq!(all(&mut plan, two, now), [2, 3]);
-        assert_eq!(plan.arrived(one, 0, now), Some(Vec::new()));
-        plan.remove_source(one);
-        plan.arrived(two, 2, now);
-        assert_eq!(all(&mut plan, two, now), [1]);
-        plan.arrived(two, 3, now);
-        plan.arrived(two, 1, now);
-        assert!(plan.is_whole());
-        assert_eq!(plan.held_bytes(), 4 * MIB);
+        let (mut picker, now) = picker(4);
+        let (one, two) = (picker.add_source(true, now), picker.add_source(true, now));
+        assert_eq!(all(&mut picker, one, now), [0, 1]);
+        assert_eq!(all(&mut picker, two, now), [2, 3]);
+        assert_eq!(picker.arrived(one, 0, now), Some(Vec::new()));
+        picker.remove_source(one);
+        picker.arrived(two, 2, now);
+        assert_eq!(all(&mut picker, two, now), [1]);
+        picker.arrived(two, 3, now);
+        picker.arrived(two, 1, now);
+        assert!(picker.is_whole());
+        assert_eq!(picker.held_bytes(), 4 * MIB);
     }
 
     #[test]
     fn the_faster_a_giver_the_more_it_is_asked_ahead() {
-        let (mut plan, mut now) = plan(400);
-        let id = plan.add_source(true, now);
-        assert_eq!(all(&mut plan, id, now).len(), 2);
+        let (mut picker, mut now) = picker(400);
+        let id = picker.add_source(true, now);
+        assert_eq!(all(&mut picker, id, now).len(), 2);
         for piece in 0..60 {
             now += Duration::from_millis(10);
-            plan.arrived(id, piece, now);
-            all(&mut plan, id, now);
+            picker.arrived(id, piece, now);
+            all(&mut picker, id, now);
         }
-        assert_eq!(plan.waiting(id), DEPTH.1);
+        assert_eq!(picker.waiting(id), DEPTH.1);
     }
 
     #[test]
     fn the_end_never_waits_for_the_slowest() {
-        let (mut plan, mut now) = plan(30);
-        let (slow, fast) = (plan.add_source(true, now), plan.add_source(true, now));
-        assert_eq!(all(&mut plan, slow, now), [0, 1]);
-        let mut asked = all(&mut plan, fast, now);
+        let (mut picker, mut now) = picker(30);
+        let (slow, fast) = (picker.add_source(true, now), picker.add_source(true, now));
+        assert_eq!(all(&mut picker, slow, now), [0, 1]);
+        let mut asked = all(&mut picker, fast, now);
         let began = now;
-        while !plan.is_whole() && now < began + Duration::from_secs(2) {
+        while !picker.is_whole() && now < began + Duration::from_secs(2) {
             now += Duration::from_millis(10);
             if !asked.is_empty() {
                 let piece = asked.remove(0);
-                let losers = plan.arrived(fast, piece, now);
+                let losers = picker.arrived(fast, piece, now);
                 assert_eq!(losers, Some(if piece < 2 { vec![slow] } else { Vec::new() }));
             }
-            asked.extend(all(&mut plan, fast, now));
+            asked.extend(all(&mut picker, fast, now));
         }
-        assert!(plan.is_whole());
-        // What the slow one gives at last was there already.
-        assert_eq!(plan.arrived(slow, 0, now), None);
+        assert!(picker.is_whole());
+        // The late delivery of the slow source is a duplicate.
+        assert_eq!(picker.arrived(slow, 0, now), None);
     }
 
     #[test]
     fn one_that_was_idle_for_long_still_takes_over_from_one_that_gives_nothing() {
-        let (mut plan, mut now) = plan(4);
-        let slow = plan.add_source(true, now);
-        assert_eq!(all(&mut plan, slow, now), [0, 1]);
-        plan.arrived(slow, 0, now);
-        assert_eq!(all(&mut plan, slow, now), [2]);
-        plan.arrived(slow, 1, now);
-        assert_eq!(all(&mut plan, slow, now), [3]);
+        let (mut picker, mut now) = picker(4);
+        let slow = picker.add_source(true, now);
+        assert_eq!(all(&mut picker, slow, now), [0, 1]);
+        picker.arrived(slow, 0, now);
+        assert_eq!(all(&mut picker, slow, now), [2]);
+        picker.arrived(slow, 1, now);
+        assert_eq!(all(&mut picker, slow, now), [3]);
         now += Duration::from_millis(700);
-        // All that the other one gives comes faster than anybody can measure.
-        let fast = plan.add_source(true, now);
+        // Everything from the other source arrives faster than measurable.
+        let fast = picker.add_source(true, now);
         for _ in 0..80 {
-            for piece in all(&mut plan, fast, now) {
-                plan.arrived(fast, piece, now);
+            for piece in all(&mut picker, fast, now) {
+                picker.arrived(fast, piece, now);
             }
             now += Duration::from_millis(100);
         }
-        assert!(plan.is_whole(), "{:?}", plan.held());
+        assert!(picker.is_whole(), "{:?}", picker.held());
     }
 
     #[test]
     fn a_giver_that_is_about_to_deliver_is_not_doubled() {
-        let (mut plan, mut now) = plan(20);
-        let (one, two) = (plan.add_source(true, now), plan.add_source(true, now));
-        let (mut first, mut second) = (all(&mut plan, one, now), all(&mut plan, two, now));
+        let (mut picker, mut now) = picker(20);
+        let (one, two) = (picker.add_source(true, now), picker.add_source(true, now));
+        let (mut first, mut second) = (all(&mut picker, one, now), all(&mut picker, two, now));
         while !(first.is_empty() && second.is_empty()) {
             now += Duration::from_millis(200);
             for (id, asked) in [(one, &mut first), (two, &mut second)] {
                 if !asked.is_empty() {
-                    assert_eq!(plan.arrived(id, asked.remove(0), now), Some(Vec::new()));
+                    assert_eq!(picker.arrived(id, asked.remove(0), now), Some(Vec::new()));
                 }
-                asked.extend(all(&mut plan, id, now));
+                asked.extend(all(&mut picker, id, now));
             }
         }
-        assert!(plan.is_whole());
+        assert!(picker.is_whole());
     }
 
     #[test]
     fn what_is_rare_is_asked_first_and_only_of_those_who_have_it() {
-        let (mut plan, now) = plan(6);
-        let (owner, peer, other) =
-            (plan.add_source(true, now), plan.add_source(false, now), plan.add_source(false, now));
-        plan.add_have(peer, &[PieceRange { first: 0, count: 3 }], false);
-        plan.add_have(
+        let (mut picker, now) = picker(6);
+        let (owner, peer, other) = (
+            picker.add_source(true, now),
+            picker.add_source(false, now),
+            picker.add_source(false, now),
+        );
+        picker.add_have(peer, &[PieceRange { first: 0, count: 3 }], false);
+        picker.add_have(
             other,
             &[PieceRange { first: 0, count: 1 }, PieceRange { first: 9, count: u64::MAX }],
             false,
         );
-        assert!(plan.next(owner, now).is_some_and(|piece| piece >= 3));
-        assert_eq!(plan.next(peer, now), Some(1));
-        plan.failed(peer, 1);
-        assert_eq!(plan.next(peer, now), Some(2));
-        assert_eq!(plan.next(other, now), Some(0));
-        assert_eq!(plan.next(other, now), None);
-        plan.add_have(other, &[], true);
-        // Of those that nobody else has.
-        assert!(plan.next(other, now).is_some_and(|piece| [1, 3, 4, 5].contains(&piece)));
+        assert!(picker.next(owner, now).is_some_and(|piece| piece >= 3));
+        assert_eq!(picker.next(peer, now), Some(1));
+        picker.failed(peer, 1);
+        assert_eq!(picker.next(peer, now), Some(2));
+        assert_eq!(picker.next(other, now), Some(0));
+        assert_eq!(picker.next(other, now), None);
+        picker.add_have(other, &[], true);
+        // Of the pieces that only this source has.
+        assert!(picker.next(other, now).is_some_and(|piece| [1, 3, 4, 5].contains(&piece)));
     }
 
     #[test]
     fn a_piece_that_proves_wrong_is_missing_again() {
-        let (mut plan, now) = plan(2);
-        let id = plan.add_source(true, now);
-        all(&mut plan, id, now);
-        plan.arrived(id, 0, now);
-        plan.lose(0);
-        assert_eq!(plan.held_bytes(), 0);
-        assert_eq!(all(&mut plan, id, now), [0]);
-        assert!(!plan.ask(id, 0, now) && !plan.ask(id, 7, now));
+        let (mut picker, now) = picker(2);
+        let id = picker.add_source(true, now);
+        all(&mut picker, id, now);
+        picker.arrived(id, 0, now);
+        picker.lose(0);
+        assert_eq!(picker.held_bytes(), 0);
+        assert_eq!(all(&mut picker, id, now), [0]);
+        assert!(!picker.ask(id, 0, now) && !picker.ask(id, 7, now));
     }
 
     #[test]
     fn in_order_means_no_further_than_the_window() {
-        let (mut plan, now) = plan(9);
-        plan.go_in_order(2);
-        let (one, two) = (plan.add_source(true, now), plan.add_source(true, now));
-        assert_eq!(all(&mut plan, one, now), [0, 1]);
-        assert_eq!(all(&mut plan, two, now), [0; 0]);
-        plan.arrived(one, 1, now);
-        assert_eq!(plan.next(two, now), None);
-        plan.arrived(one, 0, now);
-        // It moves when somebody has read them.
-        assert_eq!(plan.next(two, now), None);
-        plan.taken_up_to(2);
-        assert_eq!(all(&mut plan, two, now), [2, 3]);
+        let (mut picker, now) = picker(9);
+        picker.go_in_order(2);
+        let (one, two) = (picker.add_source(true, now), picker.add_source(true, now));
+        assert_eq!(all(&mut picker, one, now), [0, 1]);
+        assert_eq!(all(&mut picker, two, now), [0; 0]);
+        picker.arrived(one, 1, now);
+        assert_eq!(picker.next(two, now), None);
+        picker.arrived(one, 0, now);
+        // The window moves once pieces are read.
+        assert_eq!(picker.next(two, now), None);
+        picker.taken_up_to(2);
+        assert_eq!(all(&mut picker, two, now), [2, 3]);
     }
 
     fn run(first: u64, count: u64) -> PieceRange {
         PieceRange { first, count }
     }
 
-    /// A giver that has given these pieces, one every `each`.
+    /// A source that has delivered these pieces, at intervals of `each`.
     fn proven(
-        plan: &mut PiecePicker,
+        picker: &mut PiecePicker,
         pieces: std::ops::Range<u64>,
         each: Duration,
         now: &mut Instant,
     ) -> SourceId {
-        let id = plan.add_source(true, *now);
+        let id = picker.add_source(true, *now);
         for piece in pieces.clone() {
-            assert!(plan.ask(id, piece, *now));
+            assert!(picker.ask(id, piece, *now));
         }
         for piece in pieces {
             *now += each;
-            plan.arrived(id, piece, *now);
+            picker.arrived(id, piece, *now);
         }
         id
     }
 
     #[test]
     fn what_is_watched_comes_first_then_what_is_wanted_soon_then_the_rest_from_there_on() {
-        let (mut plan, now) = plan(100);
-        plan.watch(Priorities {
+        let (mut picker, now) = picker(100);
+        picker.watch(Priorities {
             now: vec![50],
             soon: vec![run(0, 2), run(99, 1), run(50, 3)],
             from: 53,
             in_order: false,
         });
-        let id = plan.add_source(true, now);
+        let id = picker.add_source(true, now);
         let mut order = Vec::new();
         while order.len() < 10 {
-            let piece = plan.next(id, now).expect("there is more");
-            plan.arrived(id, piece, now);
+            let piece = picker.next(id, now).expect("there is more");
+            picker.arrived(id, piece, now);
             order.push(piece);
         }
         assert_eq!(order, [50, 0, 1, 99, 51, 52, 53, 54, 55, 56]);
@@ -758,104 +769,104 @@ mod tests {
 
     #[test]
     fn from_the_front_means_in_order_even_where_others_have_it_already() {
-        let (mut plan, now) = plan(50);
-        plan.watch(Priorities::from_the_front(50 * MIB));
-        let (owner, other) = (plan.add_source(true, now), plan.add_source(false, now));
-        plan.add_have(other, &[run(2, 20)], false);
+        let (mut picker, now) = picker(50);
+        picker.watch(Priorities::from_the_front(50 * MIB));
+        let (owner, other) = (picker.add_source(true, now), picker.add_source(false, now));
+        picker.add_have(other, &[run(2, 20)], false);
         let mut order = Vec::new();
-        while let Some(piece) = plan.next(owner, now) {
-            plan.arrived(owner, piece, now);
+        while let Some(piece) = picker.next(owner, now) {
+            picker.arrived(owner, piece, now);
             order.push(piece);
         }
         assert_eq!(&order[..8], [0, 1, 48, 49, 2, 3, 4, 5]);
-        assert!(plan.is_whole());
+        assert!(picker.is_whole());
     }
 
     #[test]
     fn a_slow_giver_does_not_take_what_somebody_waits_for_from_a_fast_one() {
-        let (mut plan, mut now) = plan(200);
-        let slow = proven(&mut plan, 0..2, Duration::from_secs(1), &mut now);
-        let fast = proven(&mut plan, 2..12, Duration::from_millis(10), &mut now);
-        plan.watch(Priorities {
+        let (mut picker, mut now) = picker(200);
+        let slow = proven(&mut picker, 0..2, Duration::from_secs(1), &mut now);
+        let fast = proven(&mut picker, 2..12, Duration::from_millis(10), &mut now);
+        picker.watch(Priorities {
             now: vec![100],
             soon: vec![run(100, 32)],
             from: 132,
             in_order: false,
         });
-        let late = plan.next(slow, now).expect("something to do");
+        let late = picker.next(slow, now).expect("something to do");
         assert!(late >= 110, "{late}");
-        assert_eq!(plan.next(fast, now), Some(100));
-        // But where there is nobody else it takes it.
-        plan.remove_source(fast);
-        assert_eq!(plan.next(slow, now), Some(100));
+        assert_eq!(picker.next(fast, now), Some(100));
+        // As the only source it is asked.
+        picker.remove_source(fast);
+        assert_eq!(picker.next(slow, now), Some(100));
     }
 
     #[test]
     fn what_was_asked_of_a_slow_one_and_becomes_urgent_is_asked_of_a_fast_one_as_well_even_when_that_one_is_busy()
      {
-        let (mut plan, mut now) = plan(200);
-        let slow = proven(&mut plan, 0..2, Duration::from_secs(1), &mut now);
-        let fast = proven(&mut plan, 2..12, Duration::from_millis(10), &mut now);
-        assert!(plan.ask(slow, 150, now));
-        let busy = all(&mut plan, fast, now);
+        let (mut picker, mut now) = picker(200);
+        let slow = proven(&mut picker, 0..2, Duration::from_secs(1), &mut now);
+        let fast = proven(&mut picker, 2..12, Duration::from_millis(10), &mut now);
+        assert!(picker.ask(slow, 150, now));
+        let busy = all(&mut picker, fast, now);
         assert!(busy.len() >= 2);
-        plan.watch(Priorities { now: vec![150], soon: Vec::new(), from: 0, in_order: false });
-        assert_eq!(plan.next(fast, now), Some(150));
-        assert_eq!(plan.arrived(fast, 150, now), Some(vec![slow]));
+        picker.watch(Priorities { now: vec![150], soon: Vec::new(), from: 0, in_order: false });
+        assert_eq!(picker.next(fast, now), Some(150));
+        assert_eq!(picker.arrived(fast, 150, now), Some(vec![slow]));
     }
 
     #[test]
     fn what_stands_before_an_urgent_piece_is_in_its_way_and_nothing_else_is() {
-        let (mut plan, now) = plan(100);
-        let id = plan.add_source(true, now);
-        assert_eq!(all(&mut plan, id, now), [0, 1]);
-        assert!(plan.in_the_way(id).is_empty());
-        plan.watch(Priorities { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
-        assert_eq!(plan.in_the_way(id), [0, 1]);
-        assert_eq!(plan.next(id, now), Some(70));
-        plan.take_off(id, 1);
-        assert_eq!(plan.in_the_way(id), [0]);
-        // What was let go comes behind it, and is in nobody's way.
-        assert!(plan.next(id, now).is_none());
-        plan.arrived(id, 0, now);
-        assert!(plan.in_the_way(id).is_empty());
-        plan.arrived(id, 70, now);
-        plan.watch(Priorities { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
-        assert!(plan.next(id, now) == Some(71) && plan.in_the_way(id).is_empty());
+        let (mut picker, now) = picker(100);
+        let id = picker.add_source(true, now);
+        assert_eq!(all(&mut picker, id, now), [0, 1]);
+        assert!(picker.in_the_way(id).is_empty());
+        picker.watch(Priorities { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
+        assert_eq!(picker.in_the_way(id), [0, 1]);
+        assert_eq!(picker.next(id, now), Some(70));
+        picker.take_off(id, 1);
+        assert_eq!(picker.in_the_way(id), [0]);
+        // The postponed pieces follow, and delay nothing.
+        assert!(picker.next(id, now).is_none());
+        picker.arrived(id, 0, now);
+        assert!(picker.in_the_way(id).is_empty());
+        picker.arrived(id, 70, now);
+        picker.watch(Priorities { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
+        assert!(picker.next(id, now) == Some(71) && picker.in_the_way(id).is_empty());
     }
 
     #[test]
     fn while_somebody_watches_less_is_asked_ahead() {
-        let (mut plan, mut now) = plan(400);
-        let id = proven(&mut plan, 0..60, Duration::from_millis(10), &mut now);
-        plan.watch(Priorities { from: 60, ..Priorities::default() });
-        let ahead = all(&mut plan, id, now).len();
+        let (mut picker, mut now) = picker(400);
+        let id = proven(&mut picker, 0..60, Duration::from_millis(10), &mut now);
+        picker.watch(Priorities { from: 60, ..Priorities::default() });
+        let ahead = all(&mut picker, id, now).len();
         assert!((2..=8).contains(&ahead), "{ahead}");
     }
 
     #[test]
     fn urgent_pieces_never_make_more_requests_than_a_link_takes() {
-        let (mut plan, mut now) = plan(900);
-        let id = proven(&mut plan, 0..200, Duration::from_micros(100), &mut now);
+        let (mut picker, mut now) = picker(900);
+        let id = proven(&mut picker, 0..200, Duration::from_micros(100), &mut now);
         for at in 300..400 {
-            plan.watch(Priorities {
+            picker.watch(Priorities {
                 now: vec![at],
                 soon: vec![run(at, 32)],
                 from: at,
                 in_order: false,
             });
-            all(&mut plan, id, now);
+            all(&mut picker, id, now);
         }
-        assert!(plan.waiting(id) < limits::FETCHES, "{}", plan.waiting(id));
+        assert!(picker.waiting(id) < limits::FETCHES, "{}", picker.waiting(id));
     }
 
     #[test]
     fn an_empty_file_is_one_empty_piece() {
-        let mut plan = PiecePicker::new(0, Bitfield::none(1), 0);
+        let mut picker = PiecePicker::new(0, Bitfield::none(1), 0);
         let now = Instant::now();
-        let id = plan.add_source(true, now);
-        assert_eq!(plan.next(id, now), Some(0));
-        plan.arrived(id, 0, now);
-        assert!(plan.is_whole());
+        let id = picker.add_source(true, now);
+        assert_eq!(picker.next(id, now), Some(0));
+        picker.arrived(id, 0, now);
+        assert!(picker.is_whole());
     }
 }

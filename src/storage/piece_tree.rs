@@ -1,4 +1,4 @@
-//! BLAKE3 hash tree of a file, exactly what `b3sum` prints, over leaves of 1 MiB pieces.
+//! BLAKE3 hash tree of a file, equal to `b3sum`, over pieces of 1 MiB.
 //!
 //! ```text
 //!              root                     a value names 1 MiB and its place in the file;
@@ -8,8 +8,9 @@
 //!     0 MiB 1 MiB  2 MiB  rest
 //! ```
 //!
-//! A list proves no size by itself: the values of pieces twice as large lead to the same root. The value of the *last* piece does, for it holds its place
-//! and its length. So a list is believed once it leads to the root *and* the last piece has the value that it says.
+//! A hash list does not prove a size: hashes of pieces twice as large lead to the same root. The
+//! hash of the *last* piece does, as it covers position and length. So a list is trusted once it
+//! leads to the root *and* the last piece has its hash.
 
 use blake3::Hasher;
 use blake3::hazmat::{HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -17,39 +18,39 @@ use blake3::hazmat::{HasherExt as _, Mode, merge_subtrees_non_root, merge_subtre
 use crate::limits;
 use crate::protocol::types::ids::ContentHash;
 
-/// What a piece is called in the tree.
+/// Hash of a piece in the tree.
 pub type PieceHash = [u8; 32];
 
-/// How many bytes of a list one value takes.
+/// Bytes of a hash.
 pub const VALUE_BYTES: u64 = 32;
 
-/// How many pieces a file of `size` bytes has: at least one.
+/// Number of pieces of a file; at least one.
 #[must_use]
 pub fn pieces(size: u64) -> u64 {
     size.div_ceil(limits::PIECE_BYTES).max(1)
 }
 
-/// True when a file of this size can have a root; one that is larger is shared without.
+/// True if a file of this size can have a root; larger files are shared without.
 #[must_use]
 pub fn has_root(size: u64) -> bool {
     size <= limits::PIECES * limits::PIECE_BYTES
 }
 
-/// Where piece `piece` of a file of `size` bytes begins, and how long it is.
+/// Offset and length of a piece.
 #[must_use]
 pub fn bounds(size: u64, piece: u64) -> (u64, u64) {
     let start = piece.saturating_mul(limits::PIECE_BYTES).min(size);
     (start, limits::PIECE_BYTES.min(size - start))
 }
 
-/// Hashes one piece, in as many steps as its bytes come; 16 KiB or more at a time are fastest.
+/// Hash one piece incrementally; 16 KiB or more at a time are fastest.
 pub struct PieceHasher {
     hasher: Hasher,
     alone: bool,
 }
 
 impl PieceHasher {
-    /// For piece `piece` of a file of `size` bytes.
+    /// Begin with a piece of a file of `size` bytes.
     #[must_use]
     pub fn new(size: u64, piece: u64) -> PieceHasher {
         let alone = pieces(size) == 1;
@@ -60,12 +61,12 @@ impl PieceHasher {
         PieceHasher { hasher, alone }
     }
 
-    /// Takes the next bytes; all together at most a piece.
+    /// Add the next bytes, up to a piece in total.
     pub fn take(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
     }
 
-    /// The piece's value. A file of a single piece is its own tree: the value is the root.
+    /// Hash of the piece. The only piece of a file has the root as its hash.
     #[must_use]
     pub fn value(&self) -> PieceHash {
         if self.alone {
@@ -76,7 +77,7 @@ impl PieceHasher {
     }
 }
 
-/// The value of a piece whose bytes are all here.
+/// Hash of a complete piece.
 #[must_use]
 pub fn value(size: u64, piece: u64, bytes: &[u8]) -> PieceHash {
     let mut hasher = PieceHasher::new(size, piece);
@@ -84,18 +85,18 @@ pub fn value(size: u64, piece: u64, bytes: &[u8]) -> PieceHash {
     hasher.value()
 }
 
-/// Merges the values of pieces, one after the other, into a root.
+/// Merge the hashes of pieces into a root.
 #[derive(Clone, Default)]
 pub struct TreeBuilder {
-    /// Roots of whole subtrees, the largest first: as many as `count` has bits.
+    /// Roots of complete subtrees, the largest first: one for each bit of `count`.
     stack: Vec<PieceHash>,
     count: u64,
 }
 
 impl TreeBuilder {
-    /// Takes the next piece's value.
+    /// Add the hash of the next piece.
     pub fn push(&mut self, value: PieceHash) {
-        // A subtree is merged only when something follows it: the last merge of all is another one.
+        // Merge a subtree only once more follows, as the final merge differs.
         while self.stack.len() > self.count.count_ones() as usize {
             self.merge();
         }
@@ -109,13 +110,13 @@ impl TreeBuilder {
         }
     }
 
-    /// How many values came.
+    /// Number of hashes.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The root, when these were all.
+    /// The root of all hashes added.
     #[must_use]
     pub fn root(mut self) -> ContentHash {
         while self.stack.len() > 2 {
@@ -129,7 +130,7 @@ impl TreeBuilder {
     }
 }
 
-/// The values of all pieces of a file, in order.
+/// The hashes of all pieces of a file, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashList {
     size: u64,
@@ -137,31 +138,31 @@ pub struct HashList {
 }
 
 impl HashList {
-    /// A list for a file of `size` bytes; `None` when it has not exactly one value a piece.
+    /// A list for a file of `size` bytes; `None` unless it has one hash for each piece.
     #[must_use]
     pub fn new(size: u64, values: Vec<PieceHash>) -> Option<HashList> {
         (values.len() as u64 == pieces(size)).then_some(HashList { size, values })
     }
 
-    /// The size of the file that it speaks of.
+    /// Size of the file.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The value of a piece.
+    /// Hash of a piece.
     #[must_use]
     pub fn value(&self, piece: u64) -> Option<&PieceHash> {
         self.values.get(usize::try_from(piece).ok()?)
     }
 
-    /// All values, as they are sent and stored.
+    /// All hashes, as sent and stored.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.values.as_flattened()
     }
 
-    /// The root that it leads to.
+    /// Root of the list.
     #[must_use]
     pub fn root(&self) -> ContentHash {
         let mut merger = TreeBuilder::default();
@@ -172,7 +173,7 @@ impl HashList {
     }
 }
 
-/// A list for tests that keep lists and do not look into files.
+/// A list for tests that need no file.
 #[cfg(test)]
 pub(crate) fn made_up(size: u64, seed: u8) -> HashList {
     let value = |piece: u64| {
@@ -183,7 +184,7 @@ pub(crate) fn made_up(size: u64, seed: u8) -> HashList {
     HashList { size, values: (0..pieces(size)).map(value).collect() }
 }
 
-/// Reads a list that was sent or stored; bytes that are no whole value are dropped.
+/// Read a list that was sent or stored; drops an incomplete hash.
 #[must_use]
 pub fn values(bytes: &[u8]) -> Vec<PieceHash> {
     bytes.as_chunks::<32>().0.to_vec()
@@ -244,7 +245,7 @@ mod tests {
     fn a_list_of_larger_pieces_leads_to_the_same_root_and_its_last_piece_gives_it_away() {
         let content = bytes(4 << 20);
         let whole = list(&content);
-        // The liar: half the size, values of 2 MiB each.
+        // An adversary: half the size, with hashes of 2 MiB each.
         let mut values = Vec::new();
         for half in 0..2 {
             let mut hasher = Hasher::new();

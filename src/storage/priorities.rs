@@ -1,46 +1,47 @@
-//! Priorities of a player that watches a file while it arrives.
+//! Priorities of a player that reads a file during its download.
 
 use crate::limits;
 use crate::protocol::response::PieceRange;
 use crate::storage::piece_tree;
 
-/// Pieces in the order in which they are wanted.
+/// Pieces in the order of their priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Priorities {
-    /// Somebody waits for these at this moment, for the first of them most.
+    /// Readers wait for these pieces now, most of all for the first.
     pub now: Vec<u64>,
-    /// What comes next, run by run.
+    /// Read-ahead, run by run.
     pub soon: Vec<PieceRange>,
-    /// Where all the rest goes on from.
+    /// Where the remaining pieces start.
     pub from: u64,
-    /// The rest goes strictly from piece to piece, whatever others have of it.
+    /// Request the remaining pieces strictly in order, even if other pieces are rarer.
     pub in_order: bool,
 }
 
-/// Somebody who reads a file while it arrives.
+/// A reader of a file during its download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// The byte that it gets next.
+    /// Offset of the next byte it reads.
     pub at: u64,
-    /// It waits for that byte.
+    /// Waits for that byte.
     pub starves: bool,
 }
 
 impl Priorities {
-    /// What is wanted of a file of `size` bytes before anybody has asked for a byte of it: players look at both its ends before they begin.
+    /// Priorities of a file of `size` bytes before the first read: players begin with both its
+    /// ends.
     #[must_use]
     pub fn both_ends(size: u64) -> Priorities {
         Priorities { soon: ends(size).to_vec(), ..Priorities::default() }
     }
 
-    /// Both ends, and then all from its front to its end.
+    /// Both ends, then all pieces in order.
     #[must_use]
     pub fn from_the_front(size: u64) -> Priorities {
         Priorities { in_order: true, ..Priorities::both_ends(size) }
     }
 
-    /// What those want of a file of `size` bytes who read it, the one who asked last before all others; `is_here` says which of its pieces are. Whoever
-    /// asked before may have gone elsewhere, and is waited for only where he starves.
+    /// Priorities of the readers of a file of `size` bytes, the latest reader first; `is_here`
+    /// tells held pieces. An earlier reader may have moved on, so it counts only while it waits.
     #[must_use]
     pub fn of_readers(size: u64, readers: &[Reader], is_here: impl Fn(u64) -> bool) -> Priorities {
         let pieces = piece_tree::pieces(size);
@@ -60,7 +61,7 @@ impl Priorities {
     }
 }
 
-/// The head of a file, and its tail: there stand the tables without which no player can seek.
+/// First and last pieces, with the tables that players need to seek.
 fn ends(size: u64) -> [PieceRange; 2] {
     let pieces = piece_tree::pieces(size);
     let count = limits::PLAY_ENDS.min(pieces);
@@ -105,7 +106,7 @@ mod tests {
         );
         readers[1].starves = false;
         assert_eq!(Priorities::of_readers(1_000 * MIB, &readers, |_| false).now, [700, 400]);
-        // The last one never runs into the end of what is here.
+        // The read-ahead of the last reader ends in held pieces.
         readers[0].starves = false;
         assert_eq!(
             Priorities::of_readers(1_000 * MIB, &readers, |piece| piece == 700).now,

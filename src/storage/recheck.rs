@@ -1,6 +1,8 @@
-//! Hashing the pieces of a `.part` that an earlier run left behind, and that somebody may have changed since: none of them counts before.
+//! Hash the pieces of a `.part` that an earlier run left, and that another process may have changed
+//! since.
 //!
-//! It is stepped, a piece at a time, in between everything else that the loop does. A disk that is slow is asked, and looked at again a little later.
+//! The caller advances a recheck by a piece at a time. On a slow disk the next step comes a little
+//! later.
 
 use std::io;
 use std::time::Instant;
@@ -11,25 +13,25 @@ use crate::storage::fs_trait::FsFile;
 use crate::storage::hasher::HASH_READ_BYTES;
 use crate::storage::piece_tree::{self, PieceHash, PieceHasher};
 
-/// Pieces that are being hashed, in their order.
+/// Pieces to hash, in order.
 pub(super) struct Recheck {
     size: u64,
     left: Bitfield,
-    /// Where the next look for a piece begins.
+    /// Next piece.
     next: u64,
-    /// The piece under way, and how many of its bytes were read.
+    /// The current piece, its bytes read, and their hash so far.
     under_way: Option<(u64, u64, PieceHasher)>,
     buffer: Vec<u8>,
     cold_since: Option<Instant>,
 }
 
-/// What came of one step.
+/// Result of a step.
 pub(super) enum RecheckStep {
-    /// This piece has this value now; `None`: it can't be read to its end.
+    /// Hash of this piece; `None` if it cannot be read.
     Piece(u64, Option<PieceHash>),
-    /// The disk was asked; there is more to do from then on.
+    /// Waiting for the disk: call again at this time.
     Rest(Instant),
-    /// All were hashed.
+    /// All pieces are hashed.
     Done,
 }
 
@@ -39,7 +41,7 @@ impl Recheck {
         Recheck { size, left: pieces, next: 0, under_way: None, buffer, cold_since: None }
     }
 
-    /// Goes on by one piece at most.
+    /// Advance by one piece at most.
     pub(super) fn step(&mut self, file: &dyn FsFile, now: Instant) -> RecheckStep {
         let (piece, mut had, mut hasher) = match self.under_way.take() {
             Some(under_way) => under_way,
@@ -71,7 +73,7 @@ impl Recheck {
                     self.under_way = Some((piece, had, hasher));
                     return RecheckStep::Rest(now + limits::COLD_RETRY);
                 }
-                // Shorter than it was, or no longer to be read: it is fetched again.
+                // Truncated or unreadable: download this piece again.
                 Ok(_) | Err(_) => return self.over(piece, None),
             }
         }

@@ -1,17 +1,19 @@
-//! The resume file beside a `.part`: what is being downloaded, and which pieces are there.
+//! The resume file beside a `.part`: identity of the download, and pieces held.
 //!
 //! ```text
-//!   a page        one JSON object: a seal, what it is, and in which run of the machine this was written
-//!   written       one bit a piece: it was checked and handed to the system
-//!   synced        one bit a piece: it was on the disk before this bit was set
-//!   values        32 bytes a piece: the list of pieces, or what each piece was when it came
+//!   a page      a JSON object: seal, identity, and run of the machine
+//!   written     a bit a piece: verified, and written to the page cache
+//!   synced      a bit a piece: on the disk before the bit was set
+//!   hashes      32 bytes a piece: the hash list, or hashes recorded on arrival
 //! ```
 //!
-//! Bits are written in place, each only ever from 0 to 1 and after what it claims. So any mixture of old and new sectors that a power cut leaves behind is a
-//! true record. The system keeps what was *written* when the process is killed; in another run of the machine only *synced* counts.
+//! Bits are written in place, only from 0 to 1, and only after the fact. So any mix of old and new
+//! sectors after a power cut is a true record. The page cache survives a killed process; after a
+//! restart of the machine only *synced* bits count.
 //!
-//! The seal says how the `.part` stood when its process looked at it last, and has a checksum over that, the page and the bits. Where it does not fit,
-//! somebody or something has changed the one or the other meanwhile: then the bits only say which pieces are worth being hashed again.
+//! The seal holds the stat of the `.part` at the end of its process, and a checksum over the stat,
+//! the page and the bits. On a mismatch, the `.part` or the record was changed: then the bits only
+//! tell which pieces are worth hashing.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,47 +28,48 @@ use crate::storage::bitfield::Bitfield;
 use crate::storage::fs_trait::{FileStat, Filesystem, FsFile};
 use crate::storage::piece_tree::{self, HashList, PieceHash, VALUE_BYTES};
 
-/// The first page: the longest name with every byte escaped, and the rest.
+/// Size of the first page: fits the longest name with every byte escaped.
 const PAGE: usize = 4 << 10;
-/// A longer list is fetched again rather than kept: writing it would hold up a turn.
+/// A longer hash list is downloaded again rather than stored: writing it would stall the loop.
 const KEPT_LIST: u64 = 8 << 20;
-/// The make of record that is written. One of the make before has no seal, so what it says is hashed again.
+/// Format written. Format 2 has no seal, so its pieces are hashed again.
 const MAKE: u64 = 3;
 const MAKE_BEFORE: u64 = 2;
-/// Where the digits of the seal stand: in the first sector, so that no power cut leaves half of them.
+/// Offset of the seal, in the first sector, so that a power cut never tears it.
 const SEAL_AT: usize = "{\"cardume\":3,\"seal\":\"".len();
-/// Inode, time of the last change of the bytes, time of the last change of anything, and a checksum, as hex digits.
+/// Inode, modification time, change time, and a checksum, as hex digits.
 const SEAL_DIGITS: usize = 3 * 16 + 32;
-/// Of a longer file the bits are too many to be summed with each piece: it is sealed when it is synced and when its process ends.
+/// Pieces above which a seal with each piece costs too much: such a file is sealed at each sync and
+/// at the end.
 const SEALED_EACH: u64 = 1 << 20;
 
-/// What makes the bytes of one piece fit to those of another.
+/// What makes pieces belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// They all belong to this root, whoever gives them.
+    /// This root, from any source.
     Root(ContentHash),
-    /// They all come from one source's one version of a file.
+    /// One version of a file of one source.
     Version {
-        /// Which version.
+        /// Version.
         tag: FileVersion,
-        /// Whose.
+        /// Address of the source.
         from: SocketAddr,
     },
-    /// They are what came of a stream: nothing but another stream can tell which of them are good.
+    /// An unverified stream: only another stream can tell which bytes are right.
     Stream {
-        /// Whose.
+        /// Address of the source.
         from: SocketAddr,
     },
 }
 
-/// What a download is a download of.
+/// Identity of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownloadIdentity {
-    /// The name under which it was found.
+    /// Name that was searched for.
     pub name: RelativeName,
-    /// Its size.
+    /// Size in bytes.
     pub size: u64,
-    /// Its content.
+    /// Content.
     pub content: Content,
 }
 
@@ -75,7 +78,7 @@ struct ResumePage {
     cardume: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seal: Option<String>,
-    // What changes stands in the first sector, whatever the name: no power cut leaves half of it.
+    // First in the file: a power cut never tears the first sector.
     boot: String,
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,42 +90,42 @@ struct ResumePage {
     name: String,
 }
 
-/// A record that is open.
+/// An open resume file.
 pub struct ResumeFile {
     file: Rc<dyn FsFile>,
     about: DownloadIdentity,
     boot: String,
-    /// The first page, without a seal.
+    /// First page, without the seal.
     page: Vec<u8>,
 }
 
-/// How far a record can be believed.
+/// Trust in a resume file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Belief {
-    /// Neither it nor its `.part` was changed since their process looked at them last.
+    /// Neither the record nor its `.part` has changed.
     Sealed,
-    /// The record is whole, and the `.part` is not, or not surely, as it was.
+    /// The record is valid; the `.part` may have changed.
     PartChanged,
-    /// The record itself is not as it was written.
+    /// The record is damaged.
     Broken,
 }
 
-/// What a record says.
+/// State of an earlier run.
 pub struct Resumable {
-    /// What it is a download of.
+    /// Identity of the download.
     pub about: DownloadIdentity,
-    /// The pieces that are there.
+    /// Pieces held.
     pub held: Bitfield,
-    /// Those of them that outlive the machine's run.
+    /// Held pieces that survive a restart of the machine.
     pub synced: Bitfield,
-    /// Those that may be there, and have to be hashed before they count.
+    /// Pieces that may be held, and have to be hashed first.
     pub doubted: Bitfield,
-    /// What each piece is: the list of pieces, or what came.
+    /// Hashes of the pieces: verified, or recorded on arrival.
     pub values: Vec<PieceHash>,
 }
 
 impl DownloadIdentity {
-    /// The root that its bytes lead to, where one is known.
+    /// Root of the content, if known.
     #[must_use]
     pub fn root(&self) -> Option<ContentHash> {
         match &self.content {
@@ -153,7 +156,7 @@ impl DownloadIdentity {
         text
     }
 
-    /// Reads a first page; `None` for anything that is not exactly one of ours. Also the run of the machine in which it was written.
+    /// Parse a first page, with the run of the machine; `None` unless it is exactly ours.
     fn read(page: &[u8]) -> Option<(DownloadIdentity, String)> {
         let shape: ResumePage = serde_json::from_slice(page).ok()?;
         let content = match (shape.root, shape.tag, shape.from) {
@@ -184,67 +187,68 @@ impl DownloadIdentity {
 }
 
 impl ResumeFile {
-    /// What the record of this name is about, without opening it for good.
+    /// Identity in the record of this name, without opening it for writing.
     #[must_use]
-    pub fn peek(drive: &dyn Filesystem, name: &str) -> Option<DownloadIdentity> {
-        Some(DownloadIdentity::read(&drive.read_small(name, PAGE).ok()?)?.0)
+    pub fn peek(fs: &dyn Filesystem, name: &str) -> Option<DownloadIdentity> {
+        Some(DownloadIdentity::read(&fs.read_small(name, PAGE).ok()?)?.0)
     }
 
-    /// Writes a new record in which nothing is held, in the place of the one before.
+    /// Replace the record by a new one without pieces.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn begin(
-        drive: &dyn Filesystem,
+        fs: &dyn Filesystem,
         name: &str,
         about: &DownloadIdentity,
     ) -> io::Result<ResumeFile> {
-        let boot = drive.boot();
+        let boot = fs.boot();
         let page = about.page(&boot);
-        drive.replace_small(name, &page)?;
-        Ok(ResumeFile { file: drive.write(name, false)?, about: about.clone(), boot, page })
+        fs.replace_small(name, &page)?;
+        Ok(ResumeFile { file: fs.write(name, false)?, about: about.clone(), boot, page })
     }
 
-    /// Writes one that says what its download is of, and nothing of what is held.
+    /// Write a record of an identity alone, for a stream.
     ///
     /// # Errors
-    /// When the disk fails.
-    pub fn leave(drive: &dyn Filesystem, name: &str, about: &DownloadIdentity) -> io::Result<()> {
-        drive.replace_small(name, &about.page(&drive.boot()))
+    /// If the disk fails.
+    pub fn leave(fs: &dyn Filesystem, name: &str, about: &DownloadIdentity) -> io::Result<()> {
+        fs.replace_small(name, &about.page(&fs.boot()))
     }
 
-    /// Opens the record of an earlier run, whose `.part` has this stamp now. It stays as it is until [`ResumeFile::renew`]: a process that ends before it has
-    /// hashed what is doubted leaves it to the next one.
+    /// Open the record of an earlier run, with the current stat of its `.part`. It stays unchanged
+    /// until [`ResumeFile::renew`], so that a process that ends before hashing leaves it to the
+    /// next.
     ///
     /// # Errors
-    /// When the disk fails, or it is no record of ours.
+    /// If the disk fails, or the record is foreign.
     pub fn open(
-        drive: &dyn Filesystem,
+        fs: &dyn Filesystem,
         name: &str,
         part: &FileStat,
     ) -> io::Result<(ResumeFile, Resumable)> {
-        let file = drive.write(name, false)?;
+        let file = fs.write(name, false)?;
         let mut page = vec![0; PAGE];
         let count = file.read_at(0, &mut page)?;
         let (about, written_in) =
             DownloadIdentity::read(&page[..count]).ok_or(io::ErrorKind::InvalidData)?;
         if about.size != part.size {
-            // Nothing is made room for that only a record speaks of.
+            // Allocate nothing for sizes that only a record claims.
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let boot = drive.boot();
+        let boot = fs.boot();
         let bitmap =
             usize::try_from(about.bitmap_bytes()).map_err(|_| io::ErrorKind::InvalidData)?;
         let mut bits = vec![0; 2 * bitmap];
         file.read_at(PAGE as u64, &mut bits)?;
         let synced = Bitfield::read(about.pieces(), &bits[bitmap..]);
-        // Where the system does not say which run this is, it may be another one.
+        // Without an identifier of the run, assume another.
         let same_run = written_in == boot && !boot.is_empty();
         let written = Bitfield::read(about.pieces(), &bits[..bitmap]);
         let none = Bitfield::none(about.pieces());
         let (held, synced, doubted) = match belief(&page[..count], &written, &synced, part) {
             Belief::Sealed if same_run => (written, synced, none),
-            // The system may have lost what was not synced, whatever the file looks like.
+            // The system may have lost unsynced pieces, whatever the stat.
             Belief::Sealed => (synced.clone(), synced.clone(), written.without(&synced)),
             Belief::PartChanged | Belief::Broken => (none.clone(), none, written.union(&synced)),
         };
@@ -260,10 +264,10 @@ impl ResumeFile {
         Ok((record, Resumable { about, held, synced, doubted, values }))
     }
 
-    /// A piece is there. What it is comes first, where that matters.
+    /// Record a piece. Its hash is written first, if it matters.
     ///
     /// # Errors
-    /// When the disk fails: the piece is fetched again by the next run.
+    /// If the disk fails: the next run downloads the piece again.
     pub fn hold(&self, held: &Bitfield, piece: u64, value: Option<&PieceHash>) -> io::Result<()> {
         if let Some(value) = value.filter(|_| self.about.pieces() * VALUE_BYTES <= KEPT_LIST) {
             self.file.write_at(self.about.values_at() + piece * VALUE_BYTES, value)?;
@@ -272,48 +276,49 @@ impl ResumeFile {
         self.file.write_at(PAGE as u64 + at, &[byte])
     }
 
-    /// All is known anew: only these pieces are there, and only those are lasting, in this run of the machine.
+    /// Replace all bits: these pieces are held, and these synced, in this run of the machine.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn renew(&self, held: &Bitfield, synced: &Bitfield) -> io::Result<()> {
-        // First the bits, then the run in which they hold: a killed process leaves one or the other.
+        // First the bits, then the run in which they hold: a killed process leaves one or the
+        // other.
         self.sync(synced)?;
         self.hold_only(held)?;
         self.file.write_at(0, &self.page)
     }
 
-    /// Some pieces were wrong: only these are there, and only those are lasting. On the disk before this returns, for whatever is said next of the content
-    /// must never meet the old bits after a power cut.
+    /// Drop wrong pieces: these are held, and these synced. Syncs, because a later identity must
+    /// never meet the old bits after a power cut.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn forget(&self, held: &Bitfield, synced: &Bitfield) -> io::Result<()> {
         self.sync(synced)?;
         self.hold_only(held)?;
         self.file.sync()
     }
 
-    /// These pieces are there, and no others: some of those that were can't be trusted.
+    /// Replace the held bits, without trust in unsynced pieces.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn hold_only(&self, held: &Bitfield) -> io::Result<()> {
         self.file.write_at(PAGE as u64, &held.bytes())
     }
 
-    /// These pieces are on the disk. To be said only after the `.part` was synced.
+    /// Record synced pieces, after a sync of the `.part`.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn sync(&self, synced: &Bitfield) -> io::Result<()> {
         self.file.write_at(PAGE as u64 + self.about.bitmap_bytes(), &synced.bytes())
     }
 
-    /// The list of pieces is known, and with it the root.
+    /// Record the root and its hash list.
     ///
     /// # Errors
-    /// When the disk fails: the list is fetched again by the next run.
+    /// If the disk fails: the next run downloads the list again.
     pub fn keep_list(&mut self, root: ContentHash, list: &HashList) -> io::Result<()> {
         if list.bytes().len() as u64 <= KEPT_LIST {
             self.file.write_at(self.about.values_at(), list.bytes())?;
@@ -323,30 +328,30 @@ impl ResumeFile {
         self.file.write_at(0, &self.page)
     }
 
-    /// Says that all is as this process left it: the `.part` has this stamp, and these are the bits.
+    /// Seal the record with the stat of the `.part` and these bits.
     ///
     /// # Errors
-    /// When the disk fails: the pieces are hashed again by the next run.
+    /// If the disk fails: the next run hashes the pieces again.
     pub fn seal(&self, held: &Bitfield, synced: &Bitfield, part: &FileStat) -> io::Result<()> {
         self.file.write_at(SEAL_AT as u64, seal(&self.page, held, synced, part).as_bytes())
     }
 
-    /// True when it is sealed with each piece that comes.
+    /// True if the record is sealed with each piece.
     #[must_use]
     pub fn is_sealed_each(&self) -> bool {
         self.about.pieces() <= SEALED_EACH
     }
 
-    /// What it is a record of.
+    /// Identity of the download.
     #[must_use]
     pub fn about(&self) -> &DownloadIdentity {
         &self.about
     }
 }
 
-/// The digits that seal a first page and these bits.
+/// The digits of a seal.
 fn seal(page: &[u8], held: &Bitfield, synced: &Bitfield, part: &FileStat) -> String {
-    // The low 64 bits of a time: it only has to be the same again.
+    // The low 64 bits of a time are enough for a comparison.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let stood = format!(
         "{:016x}{:016x}{:016x}",
@@ -359,7 +364,7 @@ fn seal(page: &[u8], held: &Bitfield, synced: &Bitfield, part: &FileStat) -> Str
     format!("{stood}{}", to_hex(&sum.finalize().as_bytes()[..16]))
 }
 
-/// How far a page and its bits can be believed of a `.part` that has this stamp now.
+/// Trust in a page and its bits, given the current stat of the `.part`.
 fn belief(page: &[u8], written: &Bitfield, synced: &Bitfield, part: &FileStat) -> Belief {
     let digits = page
         .get(SEAL_AT..SEAL_AT + SEAL_DIGITS)
@@ -454,7 +459,7 @@ mod tests {
         ] {
             assert_eq!(belief(&page, &held, &none, &other), Belief::PartChanged);
         }
-        // The same disk may have another number in the next run of the machine.
+        // The device number may differ after a restart.
         assert_eq!(belief(&page, &held, &none, &FileStat { device: 9, ..part }), Belief::Sealed);
         assert_eq!(belief(&page, &none, &none, &part), Belief::Broken);
         assert_eq!(belief(&page, &held, &held, &part), Belief::Broken);

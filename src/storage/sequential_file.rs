@@ -1,4 +1,4 @@
-//! A download that arrives as one stream: no range can be requested, and nothing verifies its bytes.
+//! A download that arrives as one stream, without ranges and without verification.
 //!
 //! ```text
 //!                 record, then .part         first difference            the stream has ended     disk has it
@@ -7,82 +7,83 @@
 //!   a file under that name ---------> compared to its end ----------------------------------------------> it was there already
 //! ```
 //!
-//! What an earlier stream left behind is read back and compared with what comes, and written over from the first difference on: so it never matters
-//! which of its bytes a killed process or a power cut has left. The rest is as in [`part`](crate::storage::partial_file): a `.part` without a record is never
-//! ours, and the final name is given only after every byte is on the disk.
+//! The bytes of an earlier stream are read back, compared with the arriving ones, and overwritten
+//! from the first difference on. So the bytes that a crash has left do not matter. Otherwise as in
+//! [`partial_file`](crate::storage::partial_file): a `.part` without a record is foreign, and the
+//! final name is given only after every byte is on the disk.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::io::traits::{Sink, SinkRef, SourceRef};
 use crate::limits;
-use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::Finalized;
 use crate::storage::fs_trait::STDOUT_BYTES;
 use crate::storage::fs_trait::{DirEntryKind, Filesystem, FsError, FsFile};
 use crate::storage::hasher::HASH_READ_BYTES;
-use crate::storage::partial_file::Finalized;
 use crate::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
 use crate::storage::writeback::DIRTY_BYTES;
 use crate::storage::writeback::WRITEBACK_BYTES;
 use crate::storage::writeback::{discard, names};
+use crate::storage::writeback_queue::WritebackQueue;
 
-/// Looks at a cold file before it is waited for: they come [`SINK_RETRY`](limits::SINK_RETRY) apart.
+/// Non-blocking reads before a blocking one, [`SINK_RETRY`](limits::SINK_RETRY) apart.
 const COLD_LOOKS: u128 = limits::COLD_TIMEOUT.as_millis() / limits::SINK_RETRY.as_millis();
 
-/// A stream on its way to its place.
+/// A stream in progress.
 pub struct SequentialFile {
     place: SequentialTarget,
     size: Cell<Option<u64>>,
-    /// How many bytes have come.
+    /// Bytes received.
     have: Cell<u64>,
-    /// What comes is compared with what is there.
+    /// Compare arriving bytes with existing ones.
     compares: Cell<bool>,
-    /// What is there from the next byte on, as far as it was read.
-    ours: RefCell<Vec<u8>>,
-    /// How much of its front was compared already.
+    /// Existing bytes from the next one on, as far as read.
+    existing: RefCell<Vec<u8>>,
+    /// Bytes of `ours` that are compared.
     compared: Cell<usize>,
-    /// How often in a row the disk did not have it at hand.
+    /// Non-blocking reads in a row that would block.
     cold: Cell<u128>,
-    /// What the disk was asked to write ends here.
-    nudged: Cell<u64>,
-    /// What it may still be writing, oldest first.
-    writing: RefCell<VecDeque<ByteRange>>,
-    /// How many bytes that is.
-    dirty: Cell<u64>,
-    /// Nothing was taken when that was last asked.
+    /// End of the bytes that the disk was asked to write.
+    flushed: Cell<u64>,
+    queue: WritebackQueue,
+    /// The last call of `room` returned 0.
     full: Cell<bool>,
     failure: RefCell<Option<FsError>>,
 }
 
 enum SequentialTarget {
-    /// Into a `.part`, then to this name.
-    Disk { drive: Rc<dyn Filesystem>, file: Rc<dyn FsFile>, name: String },
-    /// A file of that name is there: are they the same?
+    /// Into a `.part`, then to its final name.
+    Disk {
+        fs: Rc<dyn Filesystem>,
+        file: Rc<dyn FsFile>,
+        name: String,
+    },
+    /// A file of that name exists: compare.
     Compare(Rc<dyn FsFile>),
-    /// Into a pipe.
     Pipe(SinkRef),
 }
 
 impl SequentialFile {
-    /// Into `name`, from somebody who says that it has `size` bytes, or says nothing of that; `found_as` is what it was searched by.
+    /// Begin a stream into `name`, from a source that announced `size` bytes, if any. `found_as`:
+    /// the name searched for.
     ///
     /// # Errors
-    /// When the disk can't take it, or something else is in its place.
+    /// If the disk has no room, or another file is in the way.
     pub fn begin(
-        drive: &Rc<dyn Filesystem>,
+        fs: &Rc<dyn Filesystem>,
         name: &str,
         found_as: &RelativeName,
         from: SocketAddr,
         size: Option<u64>,
     ) -> Result<SequentialFile, FsError> {
-        match drive.look(name)? {
+        match fs.look(name)? {
             DirEntryKind::File(there) if size.is_none_or(|size| size == there) => {
                 return Ok(SequentialFile::new(
-                    SequentialTarget::Compare(drive.read(name)?),
+                    SequentialTarget::Compare(fs.read(name)?),
                     size,
                     true,
                 ));
@@ -90,20 +91,20 @@ impl SequentialFile {
             DirEntryKind::Nothing => {}
             DirEntryKind::File(_) | DirEntryKind::Other => return Err(FsError::Taken),
         }
-        let (part, note) = names(name);
+        let (part, resume) = names(name);
         let new = |file, compares| {
             SequentialFile::new(
-                SequentialTarget::Disk { drive: Rc::clone(drive), file, name: name.to_owned() },
+                SequentialTarget::Disk { fs: Rc::clone(fs), file, name: name.to_owned() },
                 size,
                 compares,
             )
         };
-        match drive.look(&part)? {
+        match fs.look(&part)? {
             DirEntryKind::Nothing => {}
             DirEntryKind::File(_) => {
-                let file = drive.write(&part, false)?;
-                // Looked into under the lock: until then another process could still change it.
-                let Some(about) = ResumeFile::peek(&**drive, &note) else {
+                let file = fs.write(&part, false)?;
+                // The lock is held: before it, another process could still write.
+                let Some(about) = ResumeFile::peek(&**fs, &resume) else {
                     return Err(FsError::NotOurs(part));
                 };
                 if matches!(about.content, Content::Stream { .. }) {
@@ -112,13 +113,13 @@ impl SequentialFile {
                     }
                     return Ok(new(file, true));
                 }
-                // It came in pieces, in any order, and is not thrown away unasked.
+                // Pieces of a verified download are not discarded.
                 let held = file.stamp()?.size;
                 if held > 0 {
                     return Err(FsError::OtherContent { part, root: about.root(), held });
                 }
                 drop(file);
-                discard(&**drive, name);
+                discard(&**fs, name);
             }
             DirEntryKind::Other => return Err(FsError::NotOurs(part)),
         }
@@ -127,16 +128,16 @@ impl SequentialFile {
             size: size.unwrap_or(0),
             content: Content::Stream { from },
         };
-        ResumeFile::leave(&**drive, &note, &about)?;
-        let file = drive.write(&part, true)?;
+        ResumeFile::leave(&**fs, &resume, &about)?;
+        let file = fs.write(&part, true)?;
         if let Err(error) = file.allocate(size.unwrap_or(0)) {
-            discard(&**drive, name);
+            discard(&**fs, name);
             return Err(error.into());
         }
         Ok(new(file, false))
     }
 
-    /// Into a pipe: what has gone can't be taken back.
+    /// Write to a pipe; its bytes cannot be taken back.
     #[must_use]
     pub fn pipe(sink: SinkRef, size: Option<u64>) -> SequentialFile {
         SequentialFile::new(SequentialTarget::Pipe(sink), size, false)
@@ -148,27 +149,26 @@ impl SequentialFile {
             size: Cell::new(size),
             have: Cell::new(0),
             compares: Cell::new(compares),
-            ours: RefCell::default(),
+            existing: RefCell::default(),
             compared: Cell::new(0),
             cold: Cell::new(0),
-            nudged: Cell::new(0),
-            writing: RefCell::default(),
-            dirty: Cell::new(0),
+            flushed: Cell::new(0),
+            queue: WritebackQueue::default(),
             full: Cell::new(false),
             failure: RefCell::new(None),
         }
     }
 
-    /// True when it can come once more from its first byte on.
+    /// True if the stream can start again.
     #[must_use]
     pub fn may_restart(&self) -> bool {
         !matches!(self.place, SequentialTarget::Pipe(_)) || self.have.get() == 0
     }
 
-    /// It comes once more, from its first byte on.
+    /// Start again from the first byte.
     ///
     /// # Errors
-    /// When it is of another size now, and the disk has no room for that, or it can't be the file that is there.
+    /// If the disk has no room for the new size, or an existing file has another.
     pub fn restart(&self, size: Option<u64>) -> Result<(), FsError> {
         if let (SequentialTarget::Disk { file, .. }, Some(size)) = (&self.place, size) {
             file.allocate(size)?;
@@ -180,86 +180,68 @@ impl SequentialFile {
         }
         self.size.set(size);
         self.have.set(0);
-        self.forget();
+        self.stop_comparing();
         self.compares.set(!matches!(self.place, SequentialTarget::Pipe(_)));
-        self.nudged.set(0);
+        self.flushed.set(0);
         self.cold.set(0);
         self.full.set(false);
         Ok(())
     }
 
-    /// What has come, as a source for those who watch it: none but the bytes that [`SequentialFile::have`] counts are good.
+    /// The received bytes as a source, up to [`SequentialFile::have`].
     ///
     /// # Errors
-    /// When it goes into no file of its own.
+    /// If there is no `.part`.
     pub fn source(&self) -> io::Result<SourceRef> {
         match &self.place {
-            SequentialTarget::Disk { drive, name, .. } => drive.open_part(&names(name).0),
+            SequentialTarget::Disk { fs, name, .. } => fs.open_part(&names(name).0),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// How many bytes have come.
+    /// Bytes received.
     #[must_use]
     pub fn have(&self) -> u64 {
         self.have.get()
     }
 
-    /// How many there will be, where that was said.
+    /// Announced size.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size.get()
     }
 
-    /// True while nothing is taken, so that it means nothing when nothing comes.
+    /// True while nothing is accepted: then silence of the source is no fault.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full.get()
     }
 
-    /// What went wrong on our side.
+    /// Error of our own disk or pipe.
     #[must_use]
     pub fn failure(&self) -> Option<FsError> {
         self.failure.borrow().clone()
     }
 
-    /// Forgets what the disk has written, from the oldest on.
-    fn check_writeback(&self, file: &dyn FsFile) {
-        let mut writing = self.writing.borrow_mut();
-        while let Some(range) = writing.front()
-            && file.dirty(*range) == 0
-        {
-            self.dirty.set(self.dirty.get() - range.length());
-            writing.pop_front();
-        }
-    }
-
-    /// Asks the disk to write all that it was not asked to write yet.
     fn start_writeback(&self, file: &dyn FsFile) {
-        let from = self.nudged.replace(self.have.get());
-        if let Some(range) =
-            ByteRange::new(from, self.have.get() - from).filter(|range| !range.is_empty())
-        {
-            file.start_writeback(range);
-            self.dirty.set(self.dirty.get() + range.length());
-            self.writing.borrow_mut().push_back(range);
-        }
+        let from = self.flushed.replace(self.have.get());
+        self.queue.start(file, from, self.have.get() - from);
     }
 
-    /// Sees to it that something of what is there from the next byte on is read. False when the disk would have to be waited for.
-    fn look(&self, file: &dyn FsFile, wait: bool) -> Result<bool, FsError> {
-        let mut ours = self.ours.borrow_mut();
-        if self.compared.get() < ours.len() {
+    /// Read existing bytes from the next one on. False if that would block.
+    fn read_existing(&self, file: &dyn FsFile, wait: bool) -> Result<bool, FsError> {
+        let mut existing = self.existing.borrow_mut();
+        if self.compared.get() < existing.len() {
             return Ok(true);
         }
-        ours.resize(HASH_READ_BYTES, 0);
+        existing.resize(HASH_READ_BYTES, 0);
         let looked = if wait {
-            file.read_at(self.have.get(), &mut ours)
+            file.read_at(self.have.get(), &mut existing)
         } else {
-            file.read_warm(self.have.get(), &mut ours)
+            file.read_warm(self.have.get(), &mut existing)
         };
         self.compared.set(0);
-        ours.truncate(*looked.as_ref().unwrap_or(&0));
+        existing.truncate(*looked.as_ref().unwrap_or(&0));
         match looked {
             Ok(_) => {
                 self.cold.set(0);
@@ -273,17 +255,17 @@ impl SequentialFile {
         }
     }
 
-    /// Compares the front of `bytes` with what is there; what is left of them is new.
+    /// Compare bytes with existing ones, and return the rest to write.
     fn compare<'a>(&self, file: &dyn FsFile, mut bytes: &'a [u8]) -> Result<&'a [u8], FsError> {
         while self.compares.get() && !bytes.is_empty() {
-            self.look(file, true)?;
-            let ours = self.ours.borrow();
-            let here = &ours[self.compared.get()..];
+            self.read_existing(file, true)?;
+            let existing = self.existing.borrow();
+            let here = &existing[self.compared.get()..];
             let most = here.len().min(bytes.len());
             let same = if here[..most] == bytes[..most] {
                 most
             } else {
-                here.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count()
+                here.iter().zip(bytes).take_while(|(existing, theirs)| existing == theirs).count()
             };
             let differs = same < most || here.is_empty();
             if differs && matches!(self.place, SequentialTarget::Compare(_)) {
@@ -292,19 +274,19 @@ impl SequentialFile {
             self.compared.set(self.compared.get() + same);
             self.have.set(self.have.get() + same as u64);
             bytes = &bytes[same..];
-            drop(ours);
+            drop(existing);
             if differs {
-                self.forget();
+                self.stop_comparing();
             }
         }
         Ok(bytes)
     }
 
-    /// Nothing is compared any more.
-    fn forget(&self) {
+    /// Stop comparing.
+    fn stop_comparing(&self) {
         self.compares.set(false);
         self.compared.set(0);
-        *self.ours.borrow_mut() = Vec::new();
+        *self.existing.borrow_mut() = Vec::new();
     }
 
     fn keep(&self, bytes: &[u8]) -> Result<(), FsError> {
@@ -325,7 +307,7 @@ impl SequentialFile {
                     file.write_at(self.have.get(), fresh)?;
                     self.have.set(self.have.get() + fresh.len() as u64);
                 }
-                if self.have.get() - self.nudged.get() >= WRITEBACK_BYTES {
+                if self.have.get() - self.flushed.get() >= WRITEBACK_BYTES {
                     self.start_writeback(&**file);
                 }
             }
@@ -339,25 +321,25 @@ impl SequentialFile {
             SequentialTarget::Disk { file, .. } | SequentialTarget::Compare(file) => file,
         };
         if self.compares.get() {
-            if !self.look(&**file, self.cold.get() >= COLD_LOOKS)? {
+            if !self.read_existing(&**file, self.cold.get() >= COLD_LOOKS)? {
                 return Ok(0);
             }
-            let here = self.ours.borrow().len() - self.compared.get();
+            let here = self.existing.borrow().len() - self.compared.get();
             if here > 0 {
                 return Ok(here);
             }
         }
-        let dirty = || self.dirty.get() + self.have.get() - self.nudged.get();
+        let dirty = || self.queue.bytes() + self.have.get() - self.flushed.get();
         if dirty() > DIRTY_BYTES {
-            self.check_writeback(&**file);
+            self.queue.poll(&**file);
         }
         Ok(if dirty() > DIRTY_BYTES { 0 } else { usize::MAX })
     }
 
-    /// Ends a stream that has come to its end. Never waits long: [`Finalized::NotYet`] means to ask again soon.
+    /// End a complete stream. Does not wait: call again after [`Finalized::NotYet`].
     ///
     /// # Errors
-    /// When the disk fails, or another file has the name, or has taken it meanwhile.
+    /// If the disk fails, or another file has the name.
     pub fn finalize(&self) -> Result<Finalized, FsError> {
         let have = self.have.get();
         match &self.place {
@@ -365,45 +347,45 @@ impl SequentialFile {
             SequentialTarget::Compare(_) => Err(FsError::Taken),
             SequentialTarget::Pipe(sink) => {
                 let done = sink.room() == STDOUT_BYTES;
-                // A failure with the last bytes shows now or never.
+                // The last chance to see a failure of the pipe.
                 sink.put(have, &[])?;
                 Ok(if done { Finalized::Named } else { Finalized::NotYet })
             }
-            SequentialTarget::Disk { drive, file, name } => {
+            SequentialTarget::Disk { fs, file, name } => {
                 self.start_writeback(&**file);
-                // Waiting for the disk inside sync would hold up the whole loop; so it is called when nothing is left to write.
-                self.check_writeback(&**file);
-                if !self.writing.borrow().is_empty() {
+                // A sync that waits for the disk stalls the loop, so write back first.
+                self.queue.poll(&**file);
+                if self.queue.bytes() > 0 {
                     return Ok(Finalized::NotYet);
                 }
                 if file.stamp()?.size != have {
-                    // What was there before was longer.
+                    // The earlier stream was longer.
                     file.allocate(have)?;
                 }
                 file.sync()?;
-                let (part, note) = names(name);
-                if drive.look(&part)? != DirEntryKind::File(have) {
-                    // What was written lies elsewhere: a link, or nothing, has taken its place.
+                let (part, resume) = names(name);
+                if fs.look(&part)? != DirEntryKind::File(have) {
+                    // A link has taken the place of the `.part`.
                     return Err(FsError::NotOurs(part));
                 }
-                drive.rename_new(&part, name)?;
-                let _ = drive.remove(&note);
+                fs.rename_new(&part, name)?;
+                let _ = fs.remove(&resume);
                 Ok(Finalized::Named)
             }
         }
     }
 
-    /// Leaves nothing behind.
+    /// Remove the `.part` and its resume file.
     pub fn discard(&self) {
-        if let SequentialTarget::Disk { drive, name, .. } = &self.place {
-            discard(&**drive, name);
+        if let SequentialTarget::Disk { fs, name, .. } = &self.place {
+            discard(&**fs, name);
         }
     }
 }
 
 impl Sink for SequentialFile {
     fn room(&self) -> usize {
-        // A failure comes out with the next bytes.
+        // The next bytes report the error.
         let room = self.room_now().unwrap_or(usize::MAX);
         self.full.set(room == 0);
         room
@@ -421,9 +403,10 @@ impl Sink for SequentialFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::byte_range::ByteRange;
     use crate::storage::fs_trait::FileStat;
 
-    /// A file in memory, and whether its disk is slow.
+    /// A file in memory; its disk may be slow.
     #[derive(Default)]
     struct File {
         bytes: RefCell<Vec<u8>>,

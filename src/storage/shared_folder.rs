@@ -1,14 +1,16 @@
-//! The shared folder: each file with its version, its content hash once known, the order of hashing, and the debounce of files that still change.
+//! The shared folder: files with their versions and roots, the order of hashing, and a debounce of
+//! files that still change.
 //!
 //! ```text
 //!              scan                                  hash_slice
 //!   folder ----------> shared, named by JOIN at once -----------> shared with its root
-//!      |                        |  changed, gone
-//!      |  look_around           v
-//!      '----------> touched, in nobody's list, until it is left alone for a while
+//!      |                        |  changed, removed
+//!      |  poll_changes          v
+//!      '----------> touched, not shared until unchanged for a while
 //! ```
 //!
-//! No call does more than a slice of the work, and none waits for the disk longer than a look at a name takes.
+//! Every call does a slice of the work, and waits for the disk no longer than a look-up of a name
+//! takes.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -61,105 +63,137 @@ const RESCAN_SLICE_INTERVAL: Duration = Duration::from_millis(5);
 /// The longest pause between two scans: every change is noticed in the end.
 const MAX_RESCAN_INTERVAL: Duration = Duration::from_secs(600);
 
-/// What came of a slice of hashing.
+/// Result of a slice of hashing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashOutcome {
-    /// There is nothing to hash.
+    /// No file to hash.
     Nothing,
-    /// There is more to do, at any time.
+    /// Call again at any time.
     More,
-    /// The disk was asked; there is more to do from then on.
+    /// Waiting for the disk: call again at this time.
     Rest(Instant),
-    /// This file has its root now.
+    /// The root of this file is known now.
     Hashed(RelativeName),
-    /// This file can't be read, and is no longer shared.
+    /// This file is unreadable, and no longer shared.
     Unreadable(RelativeName),
 }
 
-/// What happened in the folder.
+/// Changes of the folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderChange {
-    /// Files that are new, or others than before.
+    /// New and changed files.
     pub have: Vec<FileEntry>,
-    /// Names behind which there is nothing to give for now.
+    /// Removed files, and files that are being changed.
     pub gone: Vec<RelativeName>,
-    /// What its owner should know.
+    /// Notes for the owner.
     pub notes: Vec<Note>,
 }
 
-/// What a system says where a disk fails: EIO.
+/// EIO.
 const DISK_FAILS: i32 = 5;
 
-/// The files of one folder.
+/// The shared files of one folder.
 pub struct SharedFolder {
     fs: Rc<dyn Filesystem>,
     hashes: Rc<dyn HashStore>,
     recursive: bool,
     files: BTreeMap<RelativeName, SharedFile>,
     by_root: BTreeMap<[u8; 32], BTreeSet<RelativeName>>,
-    scanning: Option<FolderScan>,
-    /// Counts scans, so that one can tell what it did not come by.
-    scans: u64,
-    /// The kernel has forgotten something.
-    rescan: bool,
-    /// When the scan under way began, and when the last one ended and how long that took.
-    scan_began: Option<Instant>,
-    scanned: Option<(Instant, Duration)>,
-    /// What the scan under way left out, and what of that was told.
-    left_out: LeftOut,
-    left_out_told: LeftOut,
-    /// Files that could not be read in just this version.
+    /// Files that could not be read, with their version.
     unreadable: BTreeMap<RelativeName, FileStat>,
-    /// How the folder was at the last look.
-    condition: Condition,
-    notes: Vec<Note>,
-    touched: BTreeMap<RelativeName, Touched>,
-    next_poll: Option<Instant>,
-    /// Without a root, the newest first.
-    unhashed: BTreeSet<(Reverse<i128>, RelativeName)>,
-    /// Somebody wants these.
-    urgent: VecDeque<RelativeName>,
-    /// Begun, the latest last.
-    under_way: Vec<HashJob>,
-    /// Lists that were made or wanted of late.
-    lists: RefCell<VecDeque<(ContentHash, Rc<HashList>)>>,
-    /// Pieces of which somebody got other bytes than their list says.
-    suspects: VecDeque<Suspect>,
-    /// Files that lost their root so, and of which nobody was told yet.
-    shaken: Vec<RelativeName>,
-    /// Files that have a root and whose lists were looked for in vain.
-    lost: RefCell<BTreeSet<RelativeName>>,
+    scan: ScanState,
+    changes: PendingChanges,
+    hashing: HashQueue,
+    lists: ListCache,
 }
 
 type FolderScan = Box<dyn Iterator<Item = io::Result<Found>>>;
 
+/// The current scan and the last one.
+#[derive(Default)]
+struct ScanState {
+    running: Option<FolderScan>,
+    /// Number of scans; a file with a lower number was not found by the last scan.
+    count: u64,
+    /// Events were lost, so the next poll has to scan.
+    is_requested: bool,
+    began: Option<Instant>,
+    /// End and duration of the last scan.
+    last: Option<(Instant, Duration)>,
+    /// Files that the current scan left out.
+    left_out: LeftOut,
+    /// Files left out, as last reported.
+    reported: LeftOut,
+}
+
+/// Changes to debounce and to report.
+#[derive(Default)]
+struct PendingChanges {
+    touched: BTreeMap<RelativeName, Touched>,
+    /// State of the folder at the last poll.
+    condition: Condition,
+    notes: Vec<Note>,
+    next_poll: Option<Instant>,
+}
+
+/// Files to hash.
+#[derive(Default)]
+struct HashQueue {
+    /// Files without a root, the newest first.
+    newest: BTreeSet<(Reverse<i128>, RelativeName)>,
+    /// Requested files, hashed before all others.
+    urgent: VecDeque<RelativeName>,
+    /// Files under way, the latest last.
+    jobs: Vec<HashJob>,
+    /// Pieces whose bytes a peer has found to be wrong.
+    suspects: VecDeque<Suspect>,
+    /// Files that lost their root that way, to be reported.
+    unproved: Vec<RelativeName>,
+}
+
+impl HashQueue {
+    /// Stop hashing a file.
+    fn cancel(&mut self, name: &RelativeName) {
+        self.jobs.retain(|job| job.name != *name);
+        self.urgent.retain(|urgent| urgent != name);
+    }
+}
+
+/// Hash lists in memory.
+#[derive(Default)]
+struct ListCache {
+    /// Most recently used first.
+    recent: RefCell<VecDeque<(ContentHash, Rc<HashList>)>>,
+    /// Files with a root whose list was not found.
+    lost: RefCell<BTreeSet<RelativeName>>,
+}
+
 struct SharedFile {
     stamp: FileStat,
     root: Option<ContentHash>,
-    /// The scan that came by it last.
+    /// Number of the last scan that found the file.
     scan: u64,
 }
 
-/// A name of which something was heard.
+/// A name with a pending change.
 struct Touched {
-    /// What stood there at the last look.
+    /// Version at the last look.
     stamp: Option<FileStat>,
-    /// Since when it is the same.
+    /// Time since which the version is the same.
     since: Instant,
     due: Instant,
 }
 
-/// A piece that may not be what it was when its file was hashed.
+/// A piece whose bytes may have changed since its file was hashed.
 struct Suspect {
     name: RelativeName,
     stamp: FileStat,
     root: ContentHash,
     piece: u64,
-    /// Its file, and how far it is read, once that has begun.
+    /// The open file and the progress, once begun.
     check: Option<(Rc<dyn FsFile>, Recheck)>,
 }
 
-/// A file that is being hashed.
 struct HashJob {
     name: RelativeName,
     hashing: Hasher,
@@ -167,113 +201,95 @@ struct HashJob {
 }
 
 impl SharedFolder {
-    /// A share that is empty until it is scanned.
+    /// A folder without files until the first scan.
     #[must_use]
-    pub fn new(
-        drive: Rc<dyn Filesystem>,
-        hashes: Rc<dyn HashStore>,
-        recursive: bool,
-    ) -> SharedFolder {
+    pub fn new(fs: Rc<dyn Filesystem>, hashes: Rc<dyn HashStore>, recursive: bool) -> SharedFolder {
         SharedFolder {
-            fs: drive,
+            fs,
             hashes,
             recursive,
             files: BTreeMap::new(),
             by_root: BTreeMap::new(),
-            scanning: None,
-            scans: 0,
-            rescan: false,
-            scan_began: None,
-            scanned: None,
-            left_out: LeftOut::new(),
-            left_out_told: LeftOut::new(),
             unreadable: BTreeMap::new(),
-            condition: Condition::default(),
-            notes: Vec::new(),
-            touched: BTreeMap::new(),
-            next_poll: None,
-            unhashed: BTreeSet::new(),
-            urgent: VecDeque::new(),
-            under_way: Vec::new(),
-            lists: RefCell::default(),
-            suspects: VecDeque::new(),
-            shaken: Vec::new(),
-            lost: RefCell::default(),
+            scan: ScanState::default(),
+            changes: PendingChanges::default(),
+            hashing: HashQueue::default(),
+            lists: ListCache::default(),
         }
     }
 
-    /// True when a file of this name may be shared at all. Hidden ones are a person's own affair, though their names are good.
+    /// True if a file of this name may be shared. Hidden files are not, although their names are
+    /// valid.
     #[must_use]
     pub fn may_share(&self, name: &RelativeName) -> bool {
         !name.is_hidden() && (self.recursive || name.parts().nth(1).is_none())
     }
 
-    /// Looks at up to `most` entries of the folder, from the start when the last scan is done. True when it has seen them all.
+    /// Scan up to `most` entries; a finished scan begins anew. True at the end of the folder.
     ///
     /// # Errors
-    /// When the folder can't be read.
+    /// If the folder cannot be read.
     pub fn scan(&mut self, most: usize, now: Instant) -> Result<bool, FsError> {
-        if self.scanning.is_none() {
+        if self.scan.running.is_none() {
             self.files.clear();
             self.by_root.clear();
-            self.unhashed.clear();
-            self.touched.clear();
-            self.urgent.clear();
-            self.under_way.clear();
-            self.lost.get_mut().clear();
             self.unreadable.clear();
-            self.left_out_told.clear();
-            self.notes.clear();
-            self.suspects.clear();
-            self.shaken.clear();
-            self.next_poll = None;
-            // First the watch, then the look: what comes in between is seen twice rather than never.
+            self.scan.reported.clear();
+            self.changes.touched.clear();
+            self.changes.notes.clear();
+            self.changes.next_poll = None;
+            self.hashing = HashQueue::default();
+            self.lists.lost.get_mut().clear();
+            // Watch before listing: a change in between is seen twice rather than missed.
             if let Err(error) = self.fs.watch(self.recursive) {
                 log::debug!("the folder is not watched: {error}");
             }
         }
         let done = self.scan_on(most, now)?;
         if done {
-            self.next_poll = Some(now);
+            self.changes.next_poll = Some(now);
             self.scan_ended(now);
         }
         Ok(done)
     }
 
-    /// Everything was looked at.
+    /// Report files left out, and forget unreadable files that are gone.
     fn scan_ended(&mut self, now: Instant) {
-        let began = self.scan_began.take().unwrap_or(now);
-        self.scanned = Some((now, now.saturating_duration_since(began)));
-        // Downloads under way come and go, and their user knows of them.
-        self.left_out.remove(&Barred::Partial);
-        let left_out = std::mem::take(&mut self.left_out);
+        let began = self.scan.began.take().unwrap_or(now);
+        self.scan.last = Some((now, now.saturating_duration_since(began)));
+        // Partial downloads come and go, and their user knows of them.
+        self.scan.left_out.remove(&Barred::Partial);
+        let left_out = std::mem::take(&mut self.scan.left_out);
         if left_out
             .iter()
-            .any(|(why, count)| *count > self.left_out_told.get(why).copied().unwrap_or(0))
+            .any(|(why, count)| *count > self.scan.reported.get(why).copied().unwrap_or(0))
         {
-            self.notes.push(Note::LeftOut(left_out.clone()));
+            self.changes.notes.push(Note::LeftOut(left_out.clone()));
         }
-        self.left_out_told = left_out;
+        self.scan.reported = left_out;
         let is_there = |name: &RelativeName| self.fs.find(name).is_some();
         self.unreadable.retain(|name, _| is_there(name));
     }
 
-    /// True when it is time to look at everything, whatever was heard.
+    /// True if the time for the next full scan has come.
     fn is_scan_due(&self, now: Instant) -> bool {
-        let Some((ended, took)) = self.scanned else { return false };
-        let usual =
-            if self.condition.blind.is_some() { BLIND_RESCAN_INTERVAL } else { RESCAN_INTERVAL };
+        let Some((ended, took)) = self.scan.last else { return false };
+        let usual = if self.changes.condition.blind.is_some() {
+            BLIND_RESCAN_INTERVAL
+        } else {
+            RESCAN_INTERVAL
+        };
         let rest = usual.max(took.saturating_mul(RESCAN_PAUSE_FACTOR)).min(MAX_RESCAN_INTERVAL);
         now.saturating_duration_since(ended) >= rest
     }
 
     fn scan_on(&mut self, most: usize, now: Instant) -> Result<bool, FsError> {
-        let mut scanning = match self.scanning.take() {
+        let mut scanning = match self.scan.running.take() {
             Some(scanning) => scanning,
             None => {
-                self.scans += 1;
-                self.left_out.clear();
-                self.scan_began = Some(now);
+                self.scan.count += 1;
+                self.scan.left_out.clear();
+                self.scan.began = Some(now);
                 self.fs.list(self.recursive)?
             }
         };
@@ -285,14 +301,14 @@ impl SharedFolder {
                 Some(Ok(found)) => self.note(&found, now),
             }
         }
-        self.scanning = Some(scanning);
+        self.scan.running = Some(scanning);
         Ok(false)
     }
 
-    /// A scan came by a file.
+    /// Handle a file that a scan found.
     fn note(&mut self, found: &Found, now: Instant) {
         if let Some(why) = found.barred.or_else(|| bars_name(&found.name)) {
-            *self.left_out.entry(why).or_default() += 1;
+            *self.scan.left_out.entry(why).or_default() += 1;
             return;
         }
         let Some(name) = RelativeName::new(&found.name).ok().filter(|name| self.may_share(name))
@@ -300,20 +316,20 @@ impl SharedFolder {
             return;
         };
         if self.unreadable.get(&name) == Some(&found.stamp) {
-            *self.left_out.entry(Barred::Unreadable).or_default() += 1;
+            *self.scan.left_out.entry(Barred::Unreadable).or_default() += 1;
             return;
         }
-        // A second look, while the share is alive, leaves it to the judgement what is news.
-        let is_first = self.next_poll.is_none();
+        // A later scan only marks changes, which the debounce then decides on.
+        let is_first = self.changes.next_poll.is_none();
         match self.files.get_mut(&name) {
             Some(shared) if shared.stamp == found.stamp => {
-                shared.scan = self.scans;
-                // One that could not be hashed for a passing reason gets another chance.
+                shared.scan = self.scan.count;
+                // Hash again what failed for a passing reason.
                 if shared.root.is_none()
                     && piece_tree::has_root(shared.stamp.size)
-                    && !self.touched.contains_key(&name)
+                    && !self.changes.touched.contains_key(&name)
                 {
-                    self.unhashed.insert((Reverse(shared.stamp.modified_ns), name));
+                    self.hashing.newest.insert((Reverse(shared.stamp.modified_ns), name));
                 }
             }
             None if is_first && found.settled => self.put(name, found.stamp, None),
@@ -321,7 +337,7 @@ impl SharedFolder {
         }
     }
 
-    /// What stands at a name, if it may be given.
+    /// The file of this name, if it may be shared.
     fn find(&self, name: &RelativeName) -> Option<Found> {
         self.fs.find(name).filter(|found| {
             found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp)
@@ -336,19 +352,18 @@ impl SharedFolder {
                 self.by_root.entry(root.0).or_default().insert(name.clone());
             }
             None if piece_tree::has_root(stamp.size) => {
-                self.unhashed.insert((Reverse(stamp.modified_ns), name.clone()));
+                self.hashing.newest.insert((Reverse(stamp.modified_ns), name.clone()));
             }
             None => log::debug!("{name} is too large to have a root"),
         }
-        self.files.insert(name, SharedFile { stamp, root, scan: self.scans });
+        self.files.insert(name, SharedFile { stamp, root, scan: self.scan.count });
     }
 
     fn remove(&mut self, name: &RelativeName) -> bool {
         let Some(gone) = self.files.remove(name) else { return false };
-        self.unhashed.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
-        self.under_way.retain(|work| work.name != *name);
-        self.urgent.retain(|urgent| urgent != name);
-        self.lost.get_mut().remove(name);
+        self.hashing.newest.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
+        self.hashing.cancel(name);
+        self.lists.lost.get_mut().remove(name);
         if let Some(root) = gone.root
             && let Some(names) = self.by_root.get_mut(&root.0)
         {
@@ -360,12 +375,12 @@ impl SharedFolder {
         true
     }
 
-    /// What is shared, in the order of names.
+    /// Shared files, by name.
     pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
         self.files.iter().map(|(name, shared)| entry(name, shared))
     }
 
-    /// What is shared, from the name after this one on.
+    /// Shared files after this name.
     pub fn files_after(
         &self,
         after: Option<&RelativeName>,
@@ -373,7 +388,8 @@ impl SharedFolder {
         self.files_from(after, 0)
     }
 
-    /// The same but for the first `skipped` of it; of those no entry is made, which would cost far more than the step over them.
+    /// Shared files after this name, without the first `skipped`. Entries are costly, so none is
+    /// made for these.
     pub fn files_from(
         &self,
         after: Option<&RelativeName>,
@@ -386,55 +402,57 @@ impl SharedFolder {
             .map(|(name, shared)| entry(name, shared))
     }
 
-    /// One of them.
+    /// The shared file of this name.
     #[must_use]
     pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {
         self.files.get(name).map(|shared| entry(name, shared))
     }
 
-    /// One with this content.
+    /// Name of a shared file with this content.
     #[must_use]
     pub fn named(&self, root: &ContentHash) -> Option<RelativeName> {
         self.by_root.get(&root.0).and_then(|names| names.first().cloned())
     }
 
-    /// What the file with this stamp leads to, where that is remembered.
+    /// The remembered root of the file with this stat.
     #[must_use]
     pub fn remembers(&self, stamp: &FileStat) -> Option<ContentHash> {
         self.hashes.root(stamp)
     }
 
-    /// True when the file of this name is shared in just this version.
+    /// True if the file is shared in exactly this version.
     #[must_use]
     pub fn is_version(&self, name: &RelativeName, tag: FileVersion) -> bool {
         self.files.get(name).is_some_and(|shared| shared.stamp.tag() == tag)
     }
 
-    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    /// True while a file is new or changing, and not shared yet.
     #[must_use]
     pub fn is_settling(&self, name: &RelativeName) -> bool {
-        self.touched.contains_key(name) && !self.files.contains_key(name)
+        self.changes.touched.contains_key(name) && !self.files.contains_key(name)
     }
 
-    /// How many files are shared.
+    /// Number of shared files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// True when nothing is.
+    /// True without shared files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The pieces of a file that has a root. `None` as well where the list was lost: [`SharedFolder::prioritize`] makes another.
+    /// Hash list of a file with a root. `None` if the list is lost: then
+    /// [`SharedFolder::prioritize`] makes it again.
     #[must_use]
     pub fn list(&self, name: &RelativeName) -> Option<Rc<HashList>> {
         let shared = self.files.get(name)?;
         let (root, size) = (shared.root?, shared.stamp.size);
         let known = self
             .lists
+            .recent
             .borrow()
             .iter()
             .find(|(of, list)| *of == root && list.size() == size)
@@ -445,19 +463,19 @@ impl SharedFolder {
             Some(list)
         });
         if found.is_none() {
-            self.lost.borrow_mut().insert(name.clone());
+            self.lists.lost.borrow_mut().insert(name.clone());
         }
         found
     }
 
     fn remember(&self, root: ContentHash, list: &Rc<HashList>) {
-        let mut lists = self.lists.borrow_mut();
+        let mut lists = self.lists.recent.borrow_mut();
         lists.retain(|(of, _)| *of != root);
         lists.push_front((root, Rc::clone(list)));
         lists.truncate(OPEN_HASH_LISTS);
     }
 
-    /// Shares a file that has just arrived, whose content may be known already.
+    /// Share a finished download, with its root and hash list if known.
     pub fn add(
         &mut self,
         name: &RelativeName,
@@ -469,7 +487,7 @@ impl SharedFolder {
             self.hashes.keep(&found.stamp, list);
             self.remember(root.unwrap_or_else(|| list.root()), list);
         }
-        self.touched.remove(name);
+        self.changes.touched.remove(name);
         self.put(name.clone(), found.stamp, root);
         self.entry(name)
     }
@@ -477,38 +495,47 @@ impl SharedFolder {
     /// True while there are files to hash.
     #[must_use]
     pub fn is_hashing(&self) -> bool {
-        !(self.unhashed.is_empty() && self.urgent.is_empty() && self.suspects.is_empty())
+        !(self.hashing.newest.is_empty()
+            && self.hashing.urgent.is_empty()
+            && self.hashing.suspects.is_empty())
     }
 
-    /// Somebody wants this file: it is hashed before all others, unless that was done and its list was not lost since.
+    /// Hash this file before all others, unless its root and hash list are known.
     pub fn prioritize(&mut self, name: &RelativeName) {
         let Some(shared) = self.files.get(name) else { return };
         let is_done = !piece_tree::has_root(shared.stamp.size)
-            || (shared.root.is_some() && !self.lost.borrow().contains(name));
-        if !is_done && !self.urgent.contains(name) && self.urgent.len() < URGENT_FILES {
-            self.urgent.push_back(name.clone());
+            || (shared.root.is_some() && !self.lists.lost.borrow().contains(name));
+        if !is_done
+            && !self.hashing.urgent.contains(name)
+            && self.hashing.urgent.len() < URGENT_FILES
+        {
+            self.hashing.urgent.push_back(name.clone());
         }
     }
 
-    /// Hashes a piece of the file whose turn it is: one that is wanted, or the newest.
+    /// Hash a slice of a requested file, else of the newest.
     pub fn hash_slice(&mut self, now: Instant) -> HashOutcome {
         if let Some(slice) = self.check_suspect(now) {
             return slice;
         }
-        let Some(name) =
-            self.urgent.front().or_else(|| self.unhashed.first().map(|(_, name)| name)).cloned()
+        let Some(name) = self
+            .hashing
+            .urgent
+            .front()
+            .or_else(|| self.hashing.newest.first().map(|(_, name)| name))
+            .cloned()
         else {
             return HashOutcome::Nothing;
         };
-        let place = match self.under_way.iter().position(|work| work.name == name) {
+        let place = match self.hashing.jobs.iter().position(|job| job.name == name) {
             Some(place) => place,
             None => match self.begin(&name) {
                 Ok(place) => place,
                 Err(error) => return self.give_up(&name, &error, now),
             },
         };
-        let stamp = self.under_way[place].stamp;
-        match self.under_way[place].hashing.step(now) {
+        let stamp = self.hashing.jobs[place].stamp;
+        match self.hashing.jobs[place].hashing.step(now) {
             Ok(HashStep::More) => HashOutcome::More,
             Ok(HashStep::Rest(until)) => HashOutcome::Rest(until),
             Ok(HashStep::Done(list)) => {
@@ -518,7 +545,7 @@ impl SharedFolder {
                 self.put(name.clone(), stamp, Some(root));
                 HashOutcome::Hashed(name)
             }
-            // Whoever changes it has been heard of, or will be at the next look.
+            // The change was noticed, or the next poll will.
             Ok(HashStep::Changed) => {
                 self.give_up(&name, &io::Error::other("it is being changed"), now)
             }
@@ -526,17 +553,24 @@ impl SharedFolder {
         }
     }
 
-    /// Somebody got other bytes of this content than its list says. That piece alone is read for it: whoever says so without a reason costs no more.
+    /// Check a piece that a peer received with wrong bytes. Only that piece is read, so false
+    /// reports cost little.
     pub fn suspect(&mut self, root: &ContentHash, piece: u64) {
         let Some(name) = self.named(root) else { return };
-        let Some(shared) = self.files.get(&name) else { return };
-        let known =
-            self.suspects.iter().any(|suspect| suspect.root == *root && suspect.piece == piece);
+        let Some(shared) = self.files.get(&name) else {
+            debug_assert!(false, "a root leads to shared files");
+            return;
+        };
+        let known = self
+            .hashing
+            .suspects
+            .iter()
+            .any(|suspect| suspect.root == *root && suspect.piece == piece);
         if !known
-            && self.suspects.len() < URGENT_FILES
+            && self.hashing.suspects.len() < URGENT_FILES
             && piece < piece_tree::pieces(shared.stamp.size)
         {
-            self.suspects.push_back(Suspect {
+            self.hashing.suspects.push_back(Suspect {
                 name,
                 stamp: shared.stamp,
                 root: *root,
@@ -546,9 +580,9 @@ impl SharedFolder {
         }
     }
 
-    /// Reads the piece that has been suspected for longest. `None`: there is none.
+    /// Check the oldest suspect; `None` without suspects.
     fn check_suspect(&mut self, now: Instant) -> Option<HashOutcome> {
-        let mut suspect = self.suspects.pop_front()?;
+        let mut suspect = self.hashing.suspects.pop_front()?;
         let is_current = self.files.get(&suspect.name).is_some_and(|shared| {
             shared.stamp == suspect.stamp && shared.root == Some(suspect.root)
         });
@@ -565,47 +599,48 @@ impl SharedFolder {
         };
         match check.1.step(&*check.0, now) {
             RecheckStep::Rest(until) => {
-                self.suspects.push_front(suspect);
+                self.hashing.suspects.push_front(suspect);
                 return Some(HashOutcome::Rest(until));
             }
             RecheckStep::Piece(piece, value) if value.as_ref() != list.value(piece) => {
-                self.shake(&suspect.name, suspect.stamp, now)
+                self.distrust(&suspect.name, suspect.stamp, now)
             }
             RecheckStep::Piece(..) | RecheckStep::Done => {}
         }
         Some(HashOutcome::More)
     }
 
-    /// A file is not what it was when it was hashed, whatever its stamp says: it is hashed anew.
-    fn shake(&mut self, name: &RelativeName, stamp: FileStat, now: Instant) {
+    /// The bytes of a file have changed although its stat has not: forget its root and hash it
+    /// again.
+    fn distrust(&mut self, name: &RelativeName, stamp: FileStat, now: Instant) {
         log::warn!("{name}: its bytes are others than those that were hashed; it is hashed anew");
         self.hashes.forget(&stamp);
         self.put(name.clone(), stamp, None);
         self.prioritize(name);
-        self.shaken.push(name.clone());
-        self.next_poll = self.next_poll.map(|_| now);
+        self.hashing.unproved.push(name.clone());
+        self.changes.next_poll = self.changes.next_poll.map(|_| now);
     }
 
     fn begin(&mut self, name: &RelativeName) -> io::Result<usize> {
         let stamp =
             self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
         let file = self.fs.read(name)?;
-        if self.under_way.len() >= CONCURRENT_HASHES {
-            // It begins anew when its turn comes again.
-            self.under_way.remove(0);
+        if self.hashing.jobs.len() >= CONCURRENT_HASHES {
+            // That file starts from its beginning at its next turn.
+            self.hashing.jobs.remove(0);
         }
-        self.under_way.push(HashJob {
+        self.hashing.jobs.push(HashJob {
             name: name.clone(),
             hashing: Hasher::new(file, stamp),
             stamp,
         });
-        Ok(self.under_way.len() - 1)
+        Ok(self.hashing.jobs.len() - 1)
     }
 
-    /// The file stays without a root until something is heard of it.
+    /// Leave a file without a root until its next change.
     fn give_up(&mut self, name: &RelativeName, error: &io::Error, now: Instant) -> HashOutcome {
         log::debug!("{name} is not hashed for now: {error}");
-        // What can't be read can't be given: it is not shared until it is another version, or something is heard of it.
+        // Share an unreadable file only after its next change.
         if error.kind() == io::ErrorKind::PermissionDenied
             || error.raw_os_error() == Some(DISK_FAILS)
         {
@@ -618,51 +653,55 @@ impl SharedFolder {
             self.remove(name);
             return HashOutcome::Unreadable(name.clone());
         }
-        self.under_way.retain(|work| work.name != *name);
-        self.urgent.retain(|urgent| urgent != name);
+        self.hashing.cancel(name);
         if let Some(shared) = self.files.get(name) {
-            self.unhashed.remove(&(Reverse(shared.stamp.modified_ns), name.clone()));
+            self.hashing.newest.remove(&(Reverse(shared.stamp.modified_ns), name.clone()));
         }
         self.touch(name.clone(), now);
         HashOutcome::More
     }
 
-    /// When [`SharedFolder::poll_changes`] is to be called; never before the first scan is done.
+    /// Time of the next [`SharedFolder::poll_changes`]; `None` before the end of the first scan.
     #[must_use]
     pub fn next_poll(&self) -> Option<Instant> {
-        self.next_poll
+        self.changes.next_poll
     }
 
-    /// Hears what has happened in the folder, and judges what has come to rest.
+    /// Collect changes of the folder, and report files that no longer change.
     pub fn poll_changes(&mut self, now: Instant) -> FolderChange {
         let changes = self.fs.changes();
         let mut is_busy = !changes.is_empty();
         for change in changes {
             match change {
-                FsChange::Everything => self.rescan = true,
-                FsChange::File(name) => self.heard_of(&name, now),
+                FsChange::Everything => self.scan.is_requested = true,
+                FsChange::File(name) => self.mark_changed(&name, now),
             }
         }
         let condition = self.fs.condition();
-        if condition.missing != self.condition.missing {
-            self.notes.push(if condition.missing { Note::Missing } else { Note::Back });
+        if condition.missing != self.changes.condition.missing {
+            self.changes.notes.push(if condition.missing { Note::Missing } else { Note::Back });
         }
-        // While nothing is there, or not all was seen, it can't be said how it is watched.
-        let blind = if condition.missing || self.scanning.is_some() {
-            self.condition.blind
+        // During a scan, or without the folder, the state of the watch is unknown.
+        let blind = if condition.missing || self.scan.running.is_some() {
+            self.changes.condition.blind
         } else {
             condition.blind
         };
-        self.notes.extend(blind.filter(|_| blind != self.condition.blind).map(Note::Blind));
-        self.condition = Condition { blind, ..condition };
-        self.rescan |= self.scanning.is_none() && self.is_scan_due(now);
-        is_busy |= self.look_again(now);
-        let mut happened =
-            FolderChange { notes: std::mem::take(&mut self.notes), ..FolderChange::default() };
-        for name in std::mem::take(&mut self.shaken) {
-            happened.have.extend(self.entry(&name));
+        self.changes
+            .notes
+            .extend(blind.filter(|_| blind != self.changes.condition.blind).map(Note::Blind));
+        self.changes.condition = Condition { blind, ..condition };
+        self.scan.is_requested |= self.scan.running.is_none() && self.is_scan_due(now);
+        is_busy |= self.scan_slice(now);
+        let mut change = FolderChange {
+            notes: std::mem::take(&mut self.changes.notes),
+            ..FolderChange::default()
+        };
+        for name in std::mem::take(&mut self.hashing.unproved) {
+            change.have.extend(self.entry(&name));
         }
         let due = self
+            .changes
             .touched
             .iter()
             .filter(|(_, touched)| touched.due <= now)
@@ -670,23 +709,23 @@ impl SharedFolder {
         let due: Vec<RelativeName> = due.take(STATS_PER_ITERATION).collect();
         is_busy |= due.len() == STATS_PER_ITERATION;
         for name in due {
-            self.judge(name, now, &mut happened);
+            self.debounce(name, now, &mut change);
         }
         let rest = match is_busy {
-            _ if self.scanning.is_some() => RESCAN_SLICE_INTERVAL,
+            _ if self.scan.running.is_some() => RESCAN_SLICE_INTERVAL,
             true => BUSY_POLL_INTERVAL,
             false => POLL_INTERVAL,
         };
-        self.next_poll = Some(now + rest);
-        happened
+        self.changes.next_poll = Some(now + rest);
+        change
     }
 
-    /// Something happened to a file, or to a folder and so to all that is in it.
-    fn heard_of(&mut self, text: &str, now: Instant) {
+    /// Mark a changed file, or all files of a changed folder.
+    fn mark_changed(&mut self, text: &str, now: Instant) {
         let Ok(name) = RelativeName::new(text) else { return };
         let inside = format!("{text}/");
         let after = (Bound::Excluded(name.clone()), Bound::Unbounded);
-        // Names such as `a-b` stand between `a` and `a/b`.
+        // Names such as `a-b` sort between `a` and `a/b`.
         let below = self
             .files
             .range(after)
@@ -704,29 +743,29 @@ impl SharedFolder {
     }
 
     fn touch(&mut self, name: RelativeName, now: Instant) {
-        if self.touched.contains_key(&name) {
+        if self.changes.touched.contains_key(&name) {
             return;
         }
-        if self.touched.len() >= PENDING_NAMES {
-            // All of them will be come by once more.
-            self.rescan = true;
+        if self.changes.touched.len() >= PENDING_NAMES {
+            // The scan will find the others.
+            self.scan.is_requested = true;
             return;
         }
-        self.touched.insert(name, Touched { stamp: None, since: now, due: now });
+        self.changes.touched.insert(name, Touched { stamp: None, since: now, due: now });
     }
 
-    /// Looks at a slice of everything, where that has become necessary. True while it goes on.
-    fn look_again(&mut self, now: Instant) -> bool {
-        if self.scanning.is_none() && !std::mem::take(&mut self.rescan) {
+    /// Scan a slice of the folder, if requested. True while a scan runs.
+    fn scan_slice(&mut self, now: Instant) -> bool {
+        if self.scan.running.is_none() && !std::mem::take(&mut self.scan.is_requested) {
             return false;
         }
         match self.scan_on(STATS_PER_ITERATION, now) {
             Ok(false) => return true,
             Ok(true) => {}
-            // Then each file is looked for by its name.
+            // Each file is then looked up by its name.
             Err(error) => log::info!("the folder can't be read: {error}"),
         }
-        let scan = self.scans;
+        let scan = self.scan.count;
         let missed: Vec<RelativeName> = self
             .files
             .iter()
@@ -737,30 +776,32 @@ impl SharedFolder {
             self.touch(name, now);
         }
         self.scan_ended(now);
-        self.rescan
+        self.scan.is_requested
     }
 
-    /// Looks at what stands at a name of which something was heard.
-    fn judge(&mut self, name: RelativeName, now: Instant, happened: &mut FolderChange) {
+    /// Look at a marked name: withdraw, wait, or share.
+    fn debounce(&mut self, name: RelativeName, now: Instant, change: &mut FolderChange) {
         let found = self.find(&name);
         let known = self.files.get(&name).map(|shared| shared.stamp);
         if found.is_none() || known == found.as_ref().map(|found| found.stamp) {
-            self.touched.remove(&name);
+            self.changes.touched.remove(&name);
         }
         if known.is_some() && known != found.as_ref().map(|found| found.stamp) {
-            // What is being changed has no version that could be given.
+            // A file that is being changed has no version to share.
             self.remove(&name);
-            happened.gone.push(name.clone());
+            change.gone.push(name.clone());
         }
-        let (Some(found), Some(touched)) = (found, self.touched.get_mut(&name)) else { return };
+        let (Some(found), Some(touched)) = (found, self.changes.touched.get_mut(&name)) else {
+            return;
+        };
         if touched.stamp != Some(found.stamp) {
             *touched = Touched { stamp: Some(found.stamp), since: now, due: now + DEBOUNCE };
         } else if !found.settled || now.saturating_duration_since(touched.since) < DEBOUNCE {
             touched.due = now + POLL_INTERVAL;
         } else {
-            self.touched.remove(&name);
+            self.changes.touched.remove(&name);
             self.put(name.clone(), found.stamp, None);
-            happened.have.extend(self.entry(&name));
+            change.have.extend(self.entry(&name));
         }
     }
 }
@@ -782,7 +823,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A version, its bytes, and whether somebody is writing it.
+    /// A version, its bytes, and whether it is settled.
     type Stored = (FileStat, Rc<Vec<u8>>, bool);
 
     /// A folder in memory.
@@ -795,11 +836,11 @@ mod tests {
         condition: Cell<Condition>,
     }
 
-    /// What else is to be said of a file.
+    /// Further properties of a file.
     #[derive(Default)]
     struct Memo {
         barred: Option<Barred>,
-        /// Whoever opens it is refused, though a look finds nothing wrong.
+        /// Opening is refused, although a look finds nothing wrong.
         closed: bool,
     }
 
@@ -809,7 +850,7 @@ mod tests {
     }
 
     impl Memory {
-        /// Writes a file, and says so.
+        /// Write a file, with an event.
         fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
             self.inodes.set(self.inodes.get() + 1);
             let stamp = FileStat {
@@ -839,7 +880,7 @@ mod tests {
         }
     }
 
-    /// What no share asks for.
+    /// Calls that no shared folder makes.
     fn none<T>() -> io::Result<T> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -952,7 +993,7 @@ mod tests {
         notes: Vec<Note>,
     }
 
-    /// A share of these files, scanned; the name says when each was written.
+    /// A scanned folder of these files, with their times.
     fn world(files: &[(&str, i128)]) -> World {
         let drive = Rc::new(Memory::default());
         for (name, modified_ns) in files {
@@ -976,14 +1017,14 @@ mod tests {
     }
 
     impl World {
-        /// Names that came, and names that went.
+        /// Poll: names added, and names removed.
         fn look(&mut self) -> (Vec<String>, Vec<String>) {
-            let happened = self.share.poll_changes(self.now);
-            self.notes.extend(happened.notes);
+            let change = self.share.poll_changes(self.now);
+            self.notes.extend(change.notes);
             assert!(self.share.next_poll().is_some_and(|at| at > self.now));
             (
-                happened.have.iter().map(|file| file.name.to_string()).collect(),
-                happened.gone.iter().map(ToString::to_string).collect(),
+                change.have.iter().map(|file| file.name.to_string()).collect(),
+                change.gone.iter().map(ToString::to_string).collect(),
             )
         }
 
@@ -992,7 +1033,7 @@ mod tests {
             self.look()
         }
 
-        /// What is hashed from here on, in order.
+        /// Hash all: names in their order.
         fn hashed(&mut self) -> Vec<String> {
             let mut names = Vec::new();
             loop {
@@ -1028,7 +1069,7 @@ mod tests {
         assert!(!world.share.is_hashing());
         assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"a")));
         assert_eq!(world.share.list(&name("a")).unwrap().root(), hash(b"a"));
-        // What is done needs no hurry.
+        // A hashed file is not urgent.
         world.share.prioritize(&name("a"));
         assert!(!world.share.is_hashing());
     }
@@ -1039,7 +1080,7 @@ mod tests {
         let long = vec![3; 2 << 20];
         world.drive.place("long", 9, &long);
         let stamp = world.drive.find("long").unwrap().stamp;
-        // Its root is known, and nothing else.
+        // Only its root is known.
         world.share.add(&name("long"), Some(hash(&long)), None);
         assert!(world.share.is_version(&name("long"), stamp.tag()) && !world.share.is_hashing());
         assert_eq!(world.share.list(&name("long")), None);
@@ -1094,7 +1135,7 @@ mod tests {
         world.drive.place("new", 10, b"1");
         world.drive.hold("new", true);
         assert_eq!(world.look(), ([].into(), [].into()));
-        // A change starts the time anew.
+        // A change restarts the debounce.
         world.wait(SECOND);
         assert!(world.share.is_settling(&name("new")) && !world.share.is_settling(&name("a")));
         world.drive.place("new", 11, b"12");
@@ -1124,7 +1165,7 @@ mod tests {
         assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
         assert_eq!(world.hashed(), ["a"]);
         assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"other")));
-        // It is heard of, and is the same as before: no news.
+        // An event without a change reports nothing.
         world.drive.heard("b");
         assert_eq!(world.look(), ([].into(), [].into()));
         assert_eq!(world.names(), ["a", "b"]);
@@ -1139,7 +1180,7 @@ mod tests {
         assert_eq!(world.share.hash_slice(world.now), HashOutcome::More);
         let after = vec![2; 3 << 20];
         world.drive.place("a", 2, &after);
-        // Nobody has told us, but the reader sees it.
+        // No event, but the reader notices.
         world.drive.changes.take();
         assert_eq!(world.hashed(), [""; 0]);
         assert_eq!(world.look(), ([].into(), words(&["a"])));
@@ -1191,7 +1232,7 @@ mod tests {
         world.drive.heard("a");
         assert_eq!(world.look(), ([].into(), words(&["a"])));
         assert!(world.share.add(&name("a"), None, None).is_none());
-        // Nobody hears of a change of the patterns, but all is looked at now and then.
+        // A change of patterns has no event, but a full scan runs now and then.
         world.drive.edit("a", |memo| memo.barred = None);
         let mut have = Vec::new();
         let until = world.now + RESCAN_INTERVAL + DEBOUNCE + SECOND;
@@ -1268,13 +1309,13 @@ mod tests {
         world.look();
         world.wait(DEBOUNCE);
         world.hashed();
-        // An accusation without a reason, and one of a piece that there is not.
+        // False reports, and reports of pieces that do not exist.
         for piece in [0, 1, 2, u64::MAX] {
             world.share.suspect(&hash(&before), piece);
         }
         assert_eq!(world.hashed(), [""; 0]);
         assert_eq!(world.share.named(&hash(&before)), Some(name("long")));
-        // A disk that lies: other bytes, and nothing else has changed.
+        // A faulty disk: other bytes, and the same stat.
         world.drive.files.borrow_mut().get_mut("long").unwrap().1 = Rc::new(after.clone());
         world.share.suspect(&hash(&before), 0);
         assert_eq!(world.hashed(), [""; 0]);

@@ -1,4 +1,4 @@
-//! What of a folder is not shared, and what else its owner should know.
+//! Files of a folder that are not shared, and other notes for the owner.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,23 @@ use crate::protocol::types::file_name::BadName;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{Barred, Blind};
 
-/// How much is not shared, by the reason.
+/// Number of files not shared, by reason.
 pub type LeftOut = BTreeMap<Barred, u64>;
 
-/// What the owner of a shared folder should know.
+/// A note for the owner of a shared folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// So much is not shared; it was less before.
+    /// More files than before are not shared.
     LeftOut(LeftOut),
-    /// The folder is not there.
+    /// The folder does not exist.
     Missing,
-    /// It is there again.
+    /// The folder exists again.
     Back,
-    /// Nobody tells of changes: they are looked for.
+    /// Changes have no events: the folder is polled.
     Blind(Blind),
 }
 
-/// Why nothing of this name is ever shared, whatever stands there.
+/// Reason never to share a file of this name.
 #[must_use]
 pub fn bars_name(text: &str) -> Option<Barred> {
     match RelativeName::new(text) {

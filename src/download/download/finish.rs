@@ -7,9 +7,10 @@ use crate::download::download::state::State;
 use crate::download::source::Source;
 use crate::download::types::{Ctx, Outcome, disk_failure};
 use crate::limits;
+use crate::storage::Finalized;
 use crate::storage::fs_trait::FsError;
 use crate::storage::hasher::HashStep;
-use crate::storage::partial_file::{Finalized, PartialFile};
+use crate::storage::partial_file::PartialFile;
 use crate::ui::event::{Failure, WaitReason};
 
 /// Pieces to hash in one iteration of the loop.
@@ -21,7 +22,7 @@ impl Download {
     /// Every piece is held: verifies the whole where no hash list did.
     pub(super) fn all_received(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let file = self.file()?.clone();
-        if file.is_disturbed() {
+        if file.check_disturbed() {
             return self.check_again(ctx);
         }
         if file.trusted().is_none() && self.config.verify && !file.compares() {

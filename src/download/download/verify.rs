@@ -287,7 +287,7 @@ impl Download {
             // Requested before the hash list arrived: the part begins with the proof of the list.
             return Ok(());
         };
-        let stored = file.store(picker_id, piece, io.now);
+        let stored = piece.store(file, picker_id, io.now);
         source.reuse(piece);
         match stored.map_err(|error| disk_failure(&self.name, &error))? {
             Stored::Duplicate => {}
