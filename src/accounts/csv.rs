@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_quoted_where_they_must_be_and_nowhere_else() {
+    fn only_fields_that_need_quotes_are_quoted() {
         let mut text = String::new();
         write(&["a.mp4", "plain text"], &mut text);
         write(&["a;b", "he said \"yes\""], &mut text);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_other_programs_are_read_as_well() {
+    fn files_of_other_programs_are_read() {
         assert_eq!(
             rows("\u{feff}ana;1\r\n\r\nrui;2").unwrap(),
             [vec!["ana", "1"], vec!["rui", "2"]]
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_is_named_with_its_line() {
+    fn an_error_names_its_line() {
         let wrong = |text: &str| {
             let mut rows = Rows::new(text.as_bytes());
             loop {
@@ -371,7 +371,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(table in proptest::collection::vec(proptest::collection::vec("[a;\"\r\n é\u{feff}]{0,8}", 2..4), 0..6)) {
+        fn written_rows_are_read_back(table in proptest::collection::vec(proptest::collection::vec("[a;\"\r\n é\u{feff}]{0,8}", 2..4), 0..6)) {
             let mut text = String::new();
             for row in &table {
                 write(&row.iter().map(String::as_str).collect::<Vec<_>>(), &mut text);
@@ -380,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(proptest::sample::select(b"a;\"\r\n\xc3\xa9\xff".to_vec()), 0..80)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(proptest::sample::select(b"a;\"\r\n\xc3\xa9\xff".to_vec()), 0..80)) {
             let mut rows = Rows::new(&bytes[..]);
             while let Ok(Some(row)) = rows.next_row() {
                 let _ = (user(&row).is_ok(), connection(&row).is_ok(), publication(&row).is_ok());

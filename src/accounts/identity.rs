@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proof_is_good_for_its_own_words_and_key_alone() {
+    fn a_proof_holds_for_its_own_words_and_key_only() {
         let (mine, other) = (Identity::new(&[1; 32]).unwrap(), Identity::new(&[2; 32]).unwrap());
         let ana = UserName::new("ana").unwrap();
         let Authority::Proof { key, proof } = mine.proves(Method::Register, &ana, "00ff") else {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_has_one_spelling() {
+    fn a_signature_has_one_encoding() {
         let identity = Identity::new(&[1; 32]).unwrap();
         let ana = UserName::new("ana").unwrap();
         let Authority::Proof { key, proof } = identity.proves(Method::Connect, &ana, "00ff") else {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_those_of_the_standard() {
+    fn signatures_match_the_standard() {
         // RFC 8032, section 7.1, test 1: the empty message.
         let mut secret = [0; 32];
         for (place, pair) in "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"

@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_used_by_its_key_alone() {
+    fn only_its_key_can_use_a_name() {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
         assert_eq!(run(&mut all, 2, &by_key("ana", 2, AccountOp::Register)), Err(ErrorCode::Taken));
@@ -550,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_the_old_wires_is_not_for_a_key() {
+    fn a_key_cannot_take_a_legacy_name() {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_word("bia", AccountOp::Register)).is_ok());
         assert_eq!(
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_once_proved_is_worth_nothing_when_the_name_has_changed_hands() {
+    fn a_login_ends_when_the_name_passes_to_another_key() {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_key("x", 1, AccountOp::Register)).is_ok());
         assert!(run(&mut all, 2, &by_key("x", 1, AccountOp::Connect { port: None })).is_ok());
@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_number_that_is_used_again_is_nobody() {
+    fn a_reused_connection_number_has_no_login() {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
         assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Connect { port: None })).is_ok());
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_made_lasting_never_was() {
+    fn a_failed_commit_leaves_no_change() {
         let mut all = accounts();
         let caller = Caller { link: 1, from: "127.0.0.1:50000".parse().unwrap(), nonce: NONCE };
         all.perform(&by_key("ana", 1, AccountOp::Register), caller).unwrap();

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_does_what_a_list_does() {
+    fn behaves_like_a_vec() {
         let (mut chunked, mut plain) = (ChunkedVec::new(), Vec::new());
         for number in 0..5_000_usize {
             chunked.push(number);

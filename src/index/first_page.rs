@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_names_the_same_holders_in_the_same_order() {
+    fn the_fast_path_lists_the_same_providers_in_the_same_order() {
         for providers in [0, 1, 2, 9, 62, 63, 64, 90] {
             let (mut short, mut long) = (filled(providers), filled(providers));
             for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 77)] {

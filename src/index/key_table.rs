@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_forgotten_with_its_last_file() {
+    fn a_key_is_removed_with_its_last_posting() {
         let mut table = KeyTable::new(Roots, 1);
         let id = table.add(&ContentHash([1; 32]), posting(0, false, 0));
         assert_eq!(table.add(&ContentHash([1; 32]), posting(0, true, 1)), id);
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_keeps_its_files_whether_a_list_holds_them_or_the_set() {
+    fn a_key_keeps_its_postings_in_a_list_and_in_a_tree() {
         let mut table = KeyTable::new(Roots, 1);
         let mut held = Vec::new();
         let id = table.add(&ContentHash([1; 32]), posting(7, false, 0));
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_meets_each_member_once_wherever_it_begins_or_goes_on() {
+    fn a_rotation_visits_each_peer_once_from_any_start() {
         let mut table = KeyTable::new(Roots, 1);
         let mut id = None;
         for peer in [2, 5, 9, u32::MAX] {
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file_speaks_for_its_member() {
+    fn a_complete_file_stands_for_its_peer() {
         let mut table = KeyTable::new(Roots, 1);
         let id = table.add(&ContentHash([1; 32]), posting(7, true, 0));
         table.add(&ContentHash([1; 32]), posting(7, false, 4));

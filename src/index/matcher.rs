@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn words_with_typing_errors_are_recognised() {
+    fn words_with_typing_errors_match() {
         for (query, text) in [
             ("matrx", "The Matrix (1999).mkv"),
             ("viedo", "Vídeo 1.mp4"),
@@ -353,14 +353,14 @@ mod tests {
     }
 
     #[test]
-    fn fewer_mistakes_come_first_and_then_shorter_texts() {
+    fn fewer_errors_rank_first_then_shorter_texts() {
         let texts = ["matrix.mkv", "the matrix.mkv", "matric.mkv", "the matriz x.mkv"];
         let ranks: Vec<u32> = texts.iter().map(|text| rank("matrix", text).unwrap()).collect();
         assert!(ranks.is_sorted(), "{ranks:?}");
     }
 
     #[test]
-    fn a_distance_counts_swapped_neighbours_as_one_mistake() {
+    fn a_swap_of_neighbours_is_one_error() {
         let far = |a: &str, b: &str, most| {
             distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), most)
         };
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn long_words_and_many_runs_are_no_trouble() {
+    fn long_words_and_many_trigrams_are_handled() {
         let long = "abcdefghijklmnopqrstuvwxyz0123456789".repeat(30);
         assert!(rank(&long, &long).is_some());
         assert_eq!(rank(&long, "abc"), None);

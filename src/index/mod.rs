@@ -709,7 +709,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_seen_only_when_it_is_shown_and_gone_when_it_leaves() {
+    fn a_peer_is_visible_from_its_join_to_its_leave() {
         let mut index = Index::new(1);
         let peer = index.create_peer(address(1), SessionId([0; 16]));
         index.add(peer, &file("a", 1)).unwrap();
@@ -736,7 +736,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asker_on_an_old_wire_is_shown_who_answers_there() {
+    fn a_legacy_viewer_is_shown_peers_of_its_protocol() {
         let mut index = Index::new(1);
         let both = joined(&mut index, 1, &["a"]);
         index.introduce(
@@ -770,7 +770,7 @@ mod tests {
     }
 
     #[test]
-    fn publications_outlast_the_presence_of_their_user() {
+    fn publications_outlast_the_connection_of_their_user() {
         let mut index = Index::new(1);
         let ana = UserName::new("ana").unwrap();
         index.publish(&ana, &publication("a", "her own")).unwrap();
@@ -803,7 +803,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_comes_twice_counts_once_with_its_last_size() {
+    fn a_file_added_twice_counts_once_with_its_last_size() {
         let mut index = Index::new(1);
         let peer = joined(&mut index, 1, &["a", "a"]);
         index.add(peer, &file("a", 7)).unwrap();
@@ -812,7 +812,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_is_swept_in_slices() {
+    fn files_of_a_leaving_peer_are_purged_in_slices() {
         let mut index = Index::new(1);
         let texts: Vec<String> = (0..100).map(|n| format!("f{n}")).collect();
         let peer = joined(&mut index, 1, &texts.iter().map(String::as_str).collect::<Vec<_>>());
@@ -826,7 +826,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_come_in_pages_that_rotate() {
+    fn providers_come_in_rotating_pages() {
         let mut index = Index::new(1);
         for port in 1..=150 {
             joined(&mut index, port, &["a"]);
@@ -856,7 +856,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_in_pages_that_hold_everything_once() {
+    fn pages_of_a_list_hold_each_entry_once() {
         let mut index = Index::new(1);
         for port in 1..=600 {
             joined(&mut index, port, &["a"]);
@@ -889,7 +889,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_is_found_under_whatever_name() {
+    fn a_content_is_found_under_any_name() {
         let mut index = Index::new(1);
         let one = joined(&mut index, 1, &["a", "b"]);
         let two = joined(&mut index, 2, &["c"]);
@@ -916,7 +916,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_with_a_million_names_for_a_content_is_one_holder() {
+    fn a_peer_with_many_names_for_a_content_is_one_provider() {
         let mut index = Index::new(1);
         let liar = joined(&mut index, 1, &[]);
         for number in 0..1_000 {
@@ -935,7 +935,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_of_a_content_come_in_pages_that_rotate() {
+    fn providers_of_a_content_come_in_rotating_pages() {
         let mut index = Index::new(1);
         let mut members = Vec::new();
         for port in 1..=300 {
@@ -983,7 +983,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_is_met_once_whoever_comes_and_goes_between_two_pages() {
+    fn a_staying_peer_is_listed_once_while_others_come_and_go() {
         for round in 0..200_u16 {
             let mut index = Index::new(1);
             index.iteration = u64::from(round);
@@ -1020,7 +1020,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_long_names_fits_into_a_head() {
+    fn a_page_of_long_names_fits_into_a_header() {
         let mut index = Index::new(1);
         let long = format!("{}/{}", vec!["\"".repeat(250); 4].join("/"), "x".repeat(15));
         let advertised =
@@ -1059,7 +1059,7 @@ mod tests {
 
     /// Random operations agree with a naive index, reused slots included.
     #[test]
-    fn it_agrees_with_a_naive_index_over_random_operations() {
+    fn random_operations_agree_with_a_naive_index() {
         let mut dice = 88_172_645_463_325_252_u64;
         let mut roll = |sides: u64| {
             dice ^= dice << 13;

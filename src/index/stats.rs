@@ -56,7 +56,7 @@ mod tests {
     use crate::protocol::types::relative_path::RelativeName;
 
     #[test]
-    fn files_count_while_their_members_are_visible() {
+    fn files_count_while_their_peers_are_visible() {
         let file = |text: &str| FileEntry::new(RelativeName::new(text).unwrap(), 1);
         let mut index = Index::new(1);
         let (one, two) = (

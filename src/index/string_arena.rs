@@ -199,7 +199,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn texts_are_kept_whatever_comes_and_goes() {
+    fn texts_stay_while_others_come_and_go() {
         let mut dice = 88_172_645_463_325_252_u64;
         let mut roll = |sides: u64| {
             dice ^= dice << 13;
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_used_again_before_memory_grows() {
+    fn places_are_reused_before_memory_grows() {
         let mut texts = StringArena::new();
         let ids: Vec<StringId> =
             (0..10_000).map(|number| texts.insert(&format!("name number {number:06}"))).collect();

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_of_usual_letters_leads_where_the_long_one_does() {
+    fn the_fast_path_of_letters_agrees_with_the_general_one() {
         for letter in '\u{c0}'..='\u{ff}' {
             let mut long = String::new();
             fold_letter(letter, &mut long, 0);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn every_letter_of_the_table_is_looked_for_there_and_folding_twice_changes_nothing() {
+    fn folding_finds_every_letter_of_the_table_and_is_idempotent() {
         for letter in LETTERS.iter().flat_map(|(_, letters)| letters.chars()).chain(DASHES.chars())
         {
             assert!(may_be_listed(letter), "{letter} {:x}", u32::from(letter));
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_letter_grows_to_is_paid_for() {
+    fn the_cost_covers_growth_of_a_text() {
         let long = "\u{fdfa}".repeat(300);
         let mut out = String::new();
         assert!(fold(&long, &mut out) >= out.len());

@@ -659,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_by_words_before_and_after_they_are_built() {
+    fn files_are_found_before_and_after_a_build() {
         let mut index = Index::new(1);
         joined(&mut index, 1, &["Cursos/Aula de Vídeo.mkv", "other.txt"]);
         joined(&mut index, 2, &["Cursos/Aula de Vídeo.mkv", "video clip.mp4"]);
@@ -785,7 +785,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_shown_who_he_cannot_reach() {
+    fn unreachable_peers_are_not_shown() {
         let mut index = Index::new(1);
         let local = joined(&mut index, 1, &["aula.mkv"]);
         index.introduce(
@@ -813,7 +813,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_stops_when_it_has_looked_at_enough() {
+    fn a_search_stops_at_its_budget() {
         let mut index = Index::new(1);
         let names: Vec<String> = (0..10_000).map(|number| format!("file {number}.mkv")).collect();
         joined(&mut index, 1, &names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -840,7 +840,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_with_long_descriptions_fits_into_a_head() {
+    fn a_page_with_long_descriptions_fits_into_a_header() {
         let mut index = Index::new(1);
         let name = "\"".repeat(254) + "x";
         for number in 0..70 {
@@ -869,7 +869,7 @@ mod tests {
     /// A file that stays is listed exactly once while others change. Without changes, a search
     /// agrees with a naive filter.
     #[test]
-    fn who_stays_is_met_once_whoever_comes_and_goes_between_two_pages() {
+    fn a_staying_peer_is_listed_once_while_others_come_and_go() {
         for seed in 1..40_u64 {
             let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut roll = |sides: u64| {

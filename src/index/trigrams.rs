@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_in_any_order_whatever_their_case_and_accents() {
+    fn words_match_in_any_order_case_and_accents() {
         let mut world = World::new(&[
             "Aula de Vídeo.mkv",
             "VIDEO.MP4",
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn short_words_are_found_and_unwanted_ones_leave_out() {
+    fn short_words_match_and_excluded_words_exclude() {
         let mut world = World::new(&["ab", "b", "abc-d", "abd", "-x"]);
         for _ in 0..2 {
             for (query, found) in [
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_reaches_over_two_parts_and_words_stand_in_different_ones() {
+    fn a_word_matches_within_one_part_of_a_text() {
         let mut world = World::new(&["matrix|dublado"]);
         for _ in 0..2 {
             assert_eq!(world.find("matrix dublado", usize::MAX), [0]);
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_leaves_nothing_behind() {
+    fn removed_texts_leave_no_trigrams() {
         let mut world = World::new(&[]);
         for round in 0..50 {
             for id in 0..40 {
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn all_numbers_together_are_bounded() {
+    fn the_number_of_trigrams_is_bounded() {
         let mut world = World::new(&[]);
         let mut state = 1_u64;
         for id in 0..3_000 {
@@ -573,7 +573,7 @@ mod tests {
 
         /// Random operations agree with a linear scan, reused numbers included.
         #[test]
-        fn it_agrees_with_a_naive_search(
+        fn random_searches_agree_with_a_naive_search(
             rounds in proptest::collection::vec(
                 (0_usize..40, proptest::option::weighted(0.7, "[abAÁé |ñ]{0,9}"), 0_usize..1_200, "-?[aáB]{0,4} ?-?[abñ]{0,5} ?[eA]{0,1}", 1_usize..600),
                 1..120,

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_holds_what_was_set_and_says_so_in_runs() {
+    fn members_come_back_as_runs() {
         let mut bits = Bitfield::none(200);
         for at in [0, 1, 2, 63, 64, 130, 199] {
             assert!(bits.set(at));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_missing_or_too_many_do_no_harm() {
+    fn missing_and_excess_bytes_are_ignored() {
         assert_eq!(Bitfield::read(20, &[0xff]).count(), 8);
         assert_eq!(Bitfield::read(20, &[0xff; 9]).count(), 20);
         assert!(Bitfield::read(20, &[0xff; 9]).is_all());

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_counts_but_nothing_comes_back_from_an_excluded_folder() {
+    fn the_last_match_decides_but_nothing_returns_from_an_excluded_folder() {
         let excludes = excludes("\u{feff}*.iso\n!good.iso\ndrafts/\n!drafts/a\n\n# end\n");
         assert!(
             excludes.bars_file("bad.iso")
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_patterns_and_a_hostile_one_is_quick() {
+    fn patterns_are_limited_and_a_hostile_one_is_quick() {
         let mut excludes = Excludes::default();
         for _ in 0..MAX_PATTERNS {
             assert!(excludes.add("*a*a*a*a*a*a*a*b"));

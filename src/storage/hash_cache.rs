@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_found_by_the_very_same_stamp() {
+    fn entries_are_found_by_exactly_the_same_stat() {
         let hashes = Remembered::default();
         let (of, pieces) = (stamp(5, 3 << 20, 9), list(3 << 20, 1));
         assert_eq!(hashes.root(&of), None);
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_does_not_fit_its_stamp_is_not_kept() {
+    fn a_list_of_another_size_is_not_stored() {
         let hashes = Remembered::default();
         hashes.keep(&stamp(5, 2 << 20, 9), &list(3 << 20, 1));
         assert_eq!(hashes.root(&stamp(5, 2 << 20, 9)), None);
     }
 
     #[test]
-    fn a_changed_file_takes_the_place_of_what_it_was() {
+    fn a_changed_file_replaces_its_old_entry() {
         let hashes = Remembered::default();
         hashes.keep(&stamp(5, 10, 9), &list(10, 1));
         hashes.keep(&stamp(5, 10, 11), &list(10, 2));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_roots_the_older_half_goes() {
+    fn the_older_half_of_too_many_roots_is_dropped() {
         let mut roots = ContentHashes::default();
         // Descending inodes, so that age and key order differ.
         for age in 0..=CACHED_ROOTS as u64 {

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_file_is_left_alone_for_a_moment_and_comes_in_small_bites() {
+    fn a_file_not_in_memory_is_retried_and_read_in_small_parts() {
         let bytes = content(2 * MIB + 777);
         let root = *blake3::hash(&bytes).as_bytes();
         let (file, mut hashing) = begin(Memory { bite: 4_096, ..Memory::new(bytes) });
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_stays_cold_is_waited_for_in_the_end() {
+    fn a_slow_disk_gets_a_blocking_read_in_the_end() {
         let bytes = content(MIB + 5);
         let root = *blake3::hash(&bytes).as_bytes();
         let (file, mut hashing) = begin(Memory::new(bytes));

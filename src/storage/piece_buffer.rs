@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_is_whole_with_its_last_byte_and_knows_its_value() {
+    fn a_piece_is_complete_with_its_last_byte_and_has_its_hash() {
         let size = limits::PIECE_BYTES + 5;
         let buffer = PieceBuffer::new(size, 1, None, true, vec![9; 3]);
         assert_eq!((buffer.start(), buffer.length()), (limits::PIECE_BYTES, 5));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_comes_in_order() {
+    fn a_hash_list_arrives_in_order() {
         let list = HashListBuffer::default();
         list.put(0, &[1; 32]).unwrap();
         assert!(list.put(0, &[1; 32]).is_err());

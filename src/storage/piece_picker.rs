@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_giver_gives_its_pieces_back() {
+    fn requests_of_a_removed_source_are_missing_again() {
         let (mut picker, now) = picker(4);
         let (one, two) = (picker.add_source(true, now), picker.add_source(true, now));
         assert_eq!(all(&mut picker, one, now), [0, 1]);
@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn the_faster_a_giver_the_more_it_is_asked_ahead() {
+    fn faster_sources_get_more_requests_ahead() {
         let (mut picker, mut now) = picker(400);
         let id = picker.add_source(true, now);
         assert_eq!(all(&mut picker, id, now).len(), 2);
@@ -636,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_idle_for_long_still_takes_over_from_one_that_gives_nothing() {
+    fn an_idle_source_takes_over_from_a_silent_one() {
         let (mut picker, mut now) = picker(4);
         let slow = picker.add_source(true, now);
         assert_eq!(all(&mut picker, slow, now), [0, 1]);
@@ -657,7 +657,7 @@ mod tests {
     }
 
     #[test]
-    fn a_giver_that_is_about_to_deliver_is_not_doubled() {
+    fn a_source_about_to_deliver_is_not_duplicated() {
         let (mut picker, mut now) = picker(20);
         let (one, two) = (picker.add_source(true, now), picker.add_source(true, now));
         let (mut first, mut second) = (all(&mut picker, one, now), all(&mut picker, two, now));
@@ -674,7 +674,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rare_is_asked_first_and_only_of_those_who_have_it() {
+    fn rare_pieces_are_requested_first_from_sources_that_have_them() {
         let (mut picker, now) = picker(6);
         let (owner, peer, other) = (
             picker.add_source(true, now),
@@ -711,7 +711,7 @@ mod tests {
     }
 
     #[test]
-    fn in_order_means_no_further_than_the_window() {
+    fn requests_in_order_stay_within_the_window() {
         let (mut picker, now) = picker(9);
         picker.go_in_order(2);
         let (one, two) = (picker.add_source(true, now), picker.add_source(true, now));
@@ -749,7 +749,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_watched_comes_first_then_what_is_wanted_soon_then_the_rest_from_there_on() {
+    fn urgent_pieces_come_first_then_read_ahead_then_the_rest() {
         let (mut picker, now) = picker(100);
         picker.watch(Priorities {
             now: vec![50],
@@ -768,7 +768,7 @@ mod tests {
     }
 
     #[test]
-    fn from_the_front_means_in_order_even_where_others_have_it_already() {
+    fn strict_order_holds_even_in_a_swarm() {
         let (mut picker, now) = picker(50);
         picker.watch(Priorities::from_the_front(50 * MIB));
         let (owner, other) = (picker.add_source(true, now), picker.add_source(false, now));
@@ -783,7 +783,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_giver_does_not_take_what_somebody_waits_for_from_a_fast_one() {
+    fn a_slow_source_leaves_urgent_pieces_to_a_fast_one() {
         let (mut picker, mut now) = picker(200);
         let slow = proven(&mut picker, 0..2, Duration::from_secs(1), &mut now);
         let fast = proven(&mut picker, 2..12, Duration::from_millis(10), &mut now);
@@ -802,8 +802,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_of_a_slow_one_and_becomes_urgent_is_asked_of_a_fast_one_as_well_even_when_that_one_is_busy()
-     {
+    fn an_urgent_request_to_a_slow_source_is_duplicated_at_a_busy_fast_one() {
         let (mut picker, mut now) = picker(200);
         let slow = proven(&mut picker, 0..2, Duration::from_secs(1), &mut now);
         let fast = proven(&mut picker, 2..12, Duration::from_millis(10), &mut now);
@@ -816,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_an_urgent_piece_is_in_its_way_and_nothing_else_is() {
+    fn only_requests_before_an_urgent_piece_can_be_postponed() {
         let (mut picker, now) = picker(100);
         let id = picker.add_source(true, now);
         assert_eq!(all(&mut picker, id, now), [0, 1]);
@@ -836,7 +835,7 @@ mod tests {
     }
 
     #[test]
-    fn while_somebody_watches_less_is_asked_ahead() {
+    fn a_reader_reduces_requests_ahead() {
         let (mut picker, mut now) = picker(400);
         let id = proven(&mut picker, 0..60, Duration::from_millis(10), &mut now);
         picker.watch(Priorities { from: 60, ..Priorities::default() });
@@ -845,7 +844,7 @@ mod tests {
     }
 
     #[test]
-    fn urgent_pieces_never_make_more_requests_than_a_link_takes() {
+    fn urgent_pieces_stay_within_the_requests_of_a_connection() {
         let (mut picker, mut now) = picker(900);
         let id = proven(&mut picker, 0..200, Duration::from_micros(100), &mut now);
         for at in 300..400 {

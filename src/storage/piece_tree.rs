@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_what_hashing_the_whole_file_gives() {
+    fn the_root_equals_the_hash_of_the_whole_file() {
         const MIB: usize = 1 << 20;
         for size in [
             0,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_may_come_in_any_steps() {
+    fn a_piece_hashes_in_any_steps() {
         let content = bytes(3 << 20);
         let piece = &content[1 << 20..2 << 20];
         let mut hasher = PieceHasher::new(content.len() as u64, 1);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_larger_pieces_leads_to_the_same_root_and_its_last_piece_gives_it_away() {
+    fn the_last_hash_exposes_a_list_of_larger_pieces() {
         let content = bytes(4 << 20);
         let whole = list(&content);
         // An adversary: half the size, with hashes of 2 MiB each.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_exactly_one_value_a_piece() {
+    fn a_list_has_exactly_one_hash_a_piece() {
         assert_eq!(HashList::new(0, Vec::new()), None);
         assert!(HashList::new(0, vec![[0; 32]]).is_some());
         assert!(HashList::new((1 << 20) + 1, vec![[0; 32]]).is_none());

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_waits_for_comes_before_the_ends_and_what_lies_ahead_after_them() {
+    fn awaited_pieces_come_before_the_ends_and_read_ahead_after() {
         let wants = Priorities::of_readers(1_000 * MIB + 5, &starving(&[500 * MIB + 7]), |piece| {
             piece == 500
         });
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_all_that_he_wants_now_waits_for_nothing() {
+    fn a_reader_of_held_pieces_waits_for_nothing() {
         let wants = Priorities::of_readers(9 * MIB, &starving(&[0, 8 * MIB]), |_| true);
         assert!(wants.now.is_empty());
         assert_eq!(Priorities::of_readers(9 * MIB, &starving(&[0, 1]), |_| false).now, [0]);
     }
 
     #[test]
-    fn who_asked_last_comes_first_and_who_asked_before_only_where_he_starves() {
+    fn the_last_reader_comes_first_and_earlier_ones_only_while_waiting() {
         let mut readers = starving(&[700 * MIB, 20 * MIB, 400 * MIB]);
         let wants = Priorities::of_readers(1_000 * MIB, &readers, |_| false);
         assert_eq!(
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn small_and_empty_files_have_ends_as_well() {
+    fn small_and_empty_files_have_ends() {
         assert_eq!(Priorities::both_ends(0).soon, [PieceRange { first: 0, count: 1 }; 2]);
         assert_eq!(Priorities::of_readers(MIB + 1, &starving(&[u64::MAX]), |_| false).now, [1]);
     }

@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_or_impossible_is_no_record() {
+    fn torn_and_impossible_records_are_rejected() {
         let page = about(Content::Root(ContentHash([3; 32]))).page("monday");
         let end = page.iter().position(|byte| *byte == b'}').unwrap();
         for cut in 0..end {
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_fits_only_what_it_was_made_for() {
+    fn a_seal_matches_only_its_own_state() {
         let mut page = about(Content::Root(ContentHash([3; 32]))).page("monday");
         let part = FileStat { device: 1, inode: 2, size: 100, modified_ns: 3, changed_ns: 4 };
         let (mut held, none) = (Bitfield::none(1), Bitfield::none(1));

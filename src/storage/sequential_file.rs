@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_the_same_or_another() {
+    fn an_existing_file_is_the_same_or_another() {
         let bytes: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
         for step in [1_000, 262_144, 262_145, 600_000] {
             let (_, stream) = beside(&bytes);
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_slow_is_waited_for_in_small_steps_and_not_for_ever() {
+    fn a_slow_disk_is_polled_for_a_limited_time() {
         let (file, stream) = beside(b"hello");
         file.cold.set(true);
         for _ in 0..COLD_LOOKS {

@@ -1057,7 +1057,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_hashed_first_and_what_is_wanted_before_all() {
+    fn requested_files_are_hashed_first_then_the_newest() {
         let mut world = world(&[("a", 5), ("b", 9), ("c", 1), ("d", 3)]);
         assert!(
             world.share.is_hashing()
@@ -1075,7 +1075,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_was_lost_is_made_again_when_somebody_wants_it() {
+    fn a_lost_list_is_made_again_on_request() {
         let mut world = world(&[]);
         let long = vec![3; 2 << 20];
         world.drive.place("long", 9, &long);
@@ -1092,7 +1092,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_waits_for_another_goes_on_where_it_stopped() {
+    fn a_preempted_file_continues_where_it_stopped() {
         let mut world = world(&[("z", 1)]);
         let long = vec![7; 3 << 20];
         world.drive.place("long", 9, &long);
@@ -1112,7 +1112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_found_by_its_root_as_long_as_one_has_it() {
+    fn a_root_leads_to_a_file_as_long_as_one_has_it() {
         let mut world = world(&[]);
         world.drive.place("a", 1, b"same");
         world.drive.place("Sub/b", 2, b"same");
@@ -1130,7 +1130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_published_when_it_was_left_alone_and_nobody_writes_it() {
+    fn a_new_file_is_shared_once_unchanged_and_closed() {
         let mut world = world(&[("a", 1)]);
         world.drive.place("new", 10, b"1");
         world.drive.hold("new", true);
@@ -1151,7 +1151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_withdrawn_at_once_and_comes_back_without_its_root() {
+    fn a_changed_file_is_withdrawn_and_returns_without_its_root() {
         let mut world = world(&[("a", 1), ("b", 1)]);
         world.hashed();
         let tag = world.drive.find("a").unwrap().stamp.tag();
@@ -1172,7 +1172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_while_it_is_hashed_gets_the_root_of_what_it_became() {
+    fn a_file_changed_during_hashing_gets_its_new_root() {
         let mut world = world(&[]);
         world.drive.place("a", 1, &vec![1; 3 << 20]);
         world.look();
@@ -1190,7 +1190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_a_folder_goes_with_it_and_its_neighbours_stay() {
+    fn files_of_a_removed_folder_go_and_its_neighbours_stay() {
         let mut world = world(&[("S", 1), ("S-1", 1), ("S/a", 1), ("S/deep/b", 1), ("S0", 1)]);
         world.drive.files.borrow_mut().retain(|name, _| !name.starts_with("S/"));
         world.drive.heard("S");
@@ -1199,7 +1199,7 @@ mod tests {
     }
 
     #[test]
-    fn when_events_were_lost_everything_is_looked_at_again() {
+    fn lost_events_trigger_a_scan() {
         let files: Vec<(String, i128)> =
             (0..STATS_PER_ITERATION * 2).map(|n| (format!("f{n:05}"), 1)).collect();
         let mut world =
@@ -1221,7 +1221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_barred_is_counted_once_and_withdrawn_when_it_becomes_so() {
+    fn barred_files_are_reported_once_and_withdrawn() {
         let mut world = world(&[("a", 1), (".b", 1), (".c", 1), ("b\\c", 1), ("x.part", 1)]);
         assert_eq!(
             world.notes,
@@ -1243,7 +1243,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_watch_changes_are_looked_for_more_often() {
+    fn without_a_watch_scans_come_more_often() {
         let mut world = world(&[("a", 1)]);
         world.drive.condition.set(Condition { missing: false, blind: Some(Blind::Limit) });
         world.wait(SECOND);
@@ -1259,7 +1259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_missing_is_told_and_withdrawn() {
+    fn a_missing_folder_is_reported_and_withdrawn() {
         let mut world = world(&[("a", 1), ("S/b", 1)]);
         let files = world.drive.files.take();
         world.drive.condition.set(Condition { missing: true, blind: None });
@@ -1275,7 +1275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_not_be_read_is_withdrawn_until_something_is_heard_of_it() {
+    fn an_unreadable_file_is_withdrawn_until_its_next_change() {
         let mut world = world(&[("a", 1)]);
         world.drive.edit("a", |memo| memo.closed = true);
         assert_eq!(world.share.hash_slice(world.now), HashOutcome::Unreadable(name("a")));
@@ -1291,7 +1291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_is_shared_with_what_is_known_of_it_and_is_no_news_later() {
+    fn a_finished_download_is_shared_once_with_its_root() {
         let mut world = world(&[]);
         world.drive.place("got", 1, b"got it");
         let file = world.share.add(&name("got"), Some(hash(b"got it")), None).unwrap();
@@ -1302,7 +1302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_got_wrong_bytes_of_is_hashed_anew_if_they_are_wrong() {
+    fn a_suspect_file_is_hashed_again_if_its_bytes_are_wrong() {
         let mut world = world(&[]);
         let (before, after) = (vec![3; 2 << 20], [vec![3; 1 << 20], vec![4; 1 << 20]].concat());
         world.drive.place("long", 9, &before);
@@ -1327,7 +1327,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_are_not_shared_and_subfolders_only_where_that_is_wanted() {
+    fn hidden_files_are_not_shared_and_subfolders_only_on_request() {
         let mut world = world(&[("a", 1), (".b", 1), ("S/c", 1), (".S/d", 1)]);
         assert_eq!(world.names(), ["S/c", "a"]);
         world.share.recursive = false;

@@ -441,7 +441,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_names_still_have_a_part_and_a_record() {
+    fn the_longest_names_have_a_part_and_a_record() {
         for name in ["a.mp4".to_owned(), "x".repeat(255), "é".repeat(127)] {
             let (part, resume) = names(&name);
             assert!(part.len() <= NAME_MAX && resume.len() <= NAME_MAX, "{part}");
