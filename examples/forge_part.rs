@@ -119,7 +119,7 @@ impl Source {
         let zeros = vec![0; usize::try_from(limits::PIECE_BYTES).unwrap_or(0)];
         let mut values = Vec::new();
         self.each(|piece, count, bytes| {
-            values.push(piece_tree::value(self.size, piece, bytes.unwrap_or(&zeros[..count])));
+            values.push(piece_tree::piece_hash(self.size, piece, bytes.unwrap_or(&zeros[..count])));
             Ok(())
         })?;
         HashList::new(self.size, values).ok_or_else(|| io::ErrorKind::InvalidData.into())

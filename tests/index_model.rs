@@ -116,7 +116,7 @@ impl World {
                 let who = self
                     .index
                     .create_peer(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SessionId([0; 16]));
-                self.index.introduce(who, About { user: of.map(user), ..About::default() });
+                self.index.set_about(who, About { user: of.map(user), ..About::default() });
                 let mut files = BTreeMap::new();
                 for part in parts {
                     for file in part {
@@ -177,7 +177,7 @@ impl World {
             }
             IndexOp::Belongs(any, of) => {
                 if let Some(at) = self.at(any) {
-                    self.index.belongs(self.peers[at].who, of.map(user));
+                    self.index.set_user(self.peers[at].who, of.map(user));
                     self.peers[at].user = *of;
                 }
             }

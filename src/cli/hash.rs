@@ -89,13 +89,13 @@ fn root(
     let mut came = if have == piece.len() { file.fill(step)? } else { 0 };
     let mut total = (have + came) as u64;
     let mut merger = TreeBuilder::default();
-    merger.push(piece_tree::value(total, 0, &piece[..have]));
+    merger.push(piece_tree::piece_hash(total, 0, &piece[..have]));
     let mut under_way = None;
     while came > 0 {
         let hasher = under_way.get_or_insert_with(|| PieceHasher::new(total, merger.count()));
         hasher.take(&step[..came]);
         if total.is_multiple_of(limits::PIECE_BYTES) {
-            merger.push(hasher.value());
+            merger.push(hasher.finish());
             under_way = None;
         }
         progress.show(total, file.size());
@@ -103,7 +103,7 @@ fn root(
         total += came as u64;
     }
     if let Some(hasher) = under_way {
-        merger.push(hasher.value());
+        merger.push(hasher.finish());
     }
     Ok((merger.root(), total))
 }

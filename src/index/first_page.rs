@@ -129,7 +129,7 @@ mod tests {
             description: Line::new("her own").unwrap(),
         };
         index.publish(&ana, &what).unwrap();
-        index.appear(&ana, SocketAddr::from(([192, 0, 2, 9], 9)), LegacyProfile::Uc3m2020);
+        index.user_online(&ana, SocketAddr::from(([192, 0, 2, 9], 9)), LegacyProfile::Uc3m2020);
         for number in 0..providers {
             let address = if number % 3 == 0 {
                 SocketAddr::from(([127, 0, 0, 1], 100 + number))
@@ -146,7 +146,7 @@ mod tests {
             index.add(peer, &file).unwrap();
             index.make_visible(peer);
             if number == 4 {
-                index.introduce(peer, About { user: Some(ana.clone()), ..About::default() });
+                index.set_about(peer, About { user: Some(ana.clone()), ..About::default() });
             }
             if number == 7 {
                 index.remove_peer(peer);

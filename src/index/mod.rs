@@ -280,7 +280,7 @@ impl Index {
     ///
     /// # Errors
     /// As [`Index::add`].
-    pub fn add_unsaid(&mut self, peer: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
+    pub fn add_name(&mut self, peer: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
         if let Some(posting) =
             self.names.find(name).and_then(|name| self.names.of_peer(name, peer.slot()))
         {
@@ -332,7 +332,7 @@ impl Index {
     }
 
     /// Set the user and further addresses of a peer.
-    pub fn introduce(&mut self, peer: PeerId, about: About) {
+    pub fn set_about(&mut self, peer: PeerId, about: About) {
         if let Some(record) = self.peers.get_mut(peer.0) {
             if record.visible {
                 count_present(&mut self.present, record.user(), false);
@@ -343,14 +343,14 @@ impl Index {
     }
 
     /// Set the user of a peer.
-    pub fn belongs(&mut self, peer: PeerId, user: Option<UserName>) {
+    pub fn set_user(&mut self, peer: PeerId, user: Option<UserName>) {
         let about = self
             .peers
             .get(peer.0)
             .and_then(|record| record.extra.as_deref())
             .cloned()
             .unwrap_or_default();
-        self.introduce(peer, About { user, ..about });
+        self.set_about(peer, About { user, ..about });
     }
 
     /// Remove up to `most` files of peers that have left; true if some are left.
@@ -404,14 +404,14 @@ impl Index {
 
     /// The visible peer without a user at this address.
     #[must_use]
-    pub fn nameless_at(&self, address: SocketAddr) -> Option<PeerId> {
+    pub fn anonymous_at(&self, address: SocketAddr) -> Option<PeerId> {
         self.at(address)
             .filter(|peer| self.peers.get(peer.0).is_some_and(|record| record.user().is_none()))
     }
 
     /// Address at which the viewer reaches a peer, and the only protocol spoken there.
     #[must_use]
-    pub fn reached(
+    pub fn reachable_at(
         &self,
         peer: PeerId,
         viewer: &Viewer,
@@ -441,7 +441,7 @@ impl Index {
 
     /// True if the viewer reaches a peer.
     #[must_use]
-    pub fn is_reached(&self, peer: PeerId, viewer: &Viewer) -> bool {
+    pub fn is_reachable(&self, peer: PeerId, viewer: &Viewer) -> bool {
         self.peers.get(peer.0).is_some_and(|record| viewer.reaches(record).is_some())
     }
 
@@ -739,7 +739,7 @@ mod tests {
     fn a_legacy_viewer_is_shown_peers_of_its_protocol() {
         let mut index = Index::new(1);
         let both = joined(&mut index, 1, &["a"]);
-        index.introduce(
+        index.set_about(
             both,
             About {
                 ports: vec![(LegacyProfile::Uc3m2024, 71), (LegacyProfile::UfabcJson, 72)],
@@ -749,7 +749,7 @@ mod tests {
         joined(&mut index, 2, &["a"]);
         let ana = UserName::new("ana").unwrap();
         index.publish(&ana, &publication("a", "her own")).unwrap();
-        index.appear(&ana, address(3), LegacyProfile::Uc3m2024);
+        index.user_online(&ana, address(3), LegacyProfile::Uc3m2024);
         let mut ports = |speaks| {
             let entries = index
                 .search(
@@ -776,17 +776,17 @@ mod tests {
         index.publish(&ana, &publication("a", "her own")).unwrap();
         index.publish(&ana, &publication("/tmp/no name of the index", "")).unwrap();
         assert!(providers(&mut index, "a").is_empty());
-        index.appear(&ana, address(3), LegacyProfile::Uc3m2020);
+        index.user_online(&ana, address(3), LegacyProfile::Uc3m2020);
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
         assert_eq!(
             (found.file.description.as_deref(), found.file.size, found.speaks),
             (Some("her own"), None, Some(LegacyProfile::Uc3m2020))
         );
-        index.disappear(&ana);
+        index.user_offline(&ana);
         assert!(providers(&mut index, "a").is_empty());
         // The description of the user shows at its native peer.
         let peer = joined(&mut index, 4, &["a", "b"]);
-        index.belongs(peer, Some(ana.clone()));
+        index.set_user(peer, Some(ana.clone()));
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
         assert_eq!(
             (found.file.description.as_deref(), found.file.size, found.user),
@@ -797,7 +797,7 @@ mod tests {
             index.search(&name("a"), None, &HERE).unwrap().entries[0].file.description,
             None
         );
-        index.forget_user(&ana);
+        index.delete_user(&ana);
         while index.purge(10) {}
         assert!(index.descriptions.is_empty() && index.users.is_empty());
     }

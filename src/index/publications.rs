@@ -40,9 +40,9 @@ impl Index {
     }
 
     /// Show a user at the address of its legacy client.
-    pub fn appear(&mut self, user: &UserName, address: SocketAddr, speaks: LegacyProfile) {
+    pub fn user_online(&mut self, user: &UserName, address: SocketAddr, speaks: LegacyProfile) {
         let peer = self.publication_peer(user);
-        self.disappear(user);
+        self.user_offline(user);
         if let Some(record) = self.peers.get_mut(peer.0) {
             (record.address, record.formatted) = (address, FormattedAddr::of(&address));
             record.extra = Some(Box::new(About {
@@ -55,7 +55,7 @@ impl Index {
     }
 
     /// Hide a user of a legacy client; its publications stay.
-    pub fn disappear(&mut self, user: &UserName) {
+    pub fn user_offline(&mut self, user: &UserName) {
         if let Some(peer) = self.users.get(user)
             && let Some(record) = self.peers.get_mut(peer.0)
         {
@@ -68,7 +68,7 @@ impl Index {
     }
 
     /// Remove a user with all publications.
-    pub fn forget_user(&mut self, user: &UserName) {
+    pub fn delete_user(&mut self, user: &UserName) {
         if let Some(peer) = self.users.remove(user) {
             self.remove_peer(peer);
         }
@@ -80,14 +80,14 @@ impl Index {
             return *peer;
         }
         let peer = self.create_peer(SocketAddr::from(([0, 0, 0, 0], 0)), SessionId([0; 16]));
-        self.introduce(peer, About { user: Some(user.clone()), ..About::default() });
+        self.set_about(peer, About { user: Some(user.clone()), ..About::default() });
         self.users.insert(user.clone(), peer);
         peer
     }
 
     /// The peer record of a user that is online with a legacy client.
     #[must_use]
-    pub fn publisher(&self, user: &UserName) -> Option<PeerId> {
+    pub fn legacy_peer_of(&self, user: &UserName) -> Option<PeerId> {
         self.users
             .get(user)
             .copied()

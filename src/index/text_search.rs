@@ -277,7 +277,7 @@ impl Index {
     /// Results so far, with a cursor to continue. `None` for a sorted search, which has to end
     /// first.
     #[must_use]
-    pub fn so_far(&self, search: SearchProgress) -> Option<Page<Provider>> {
+    pub fn partial_page(&self, search: SearchProgress) -> Option<Page<Provider>> {
         match search.found {
             SearchResults::Page(page) => Some(page.page(Some(search.place.cursor()))),
             SearchResults::Top(_) => None,
@@ -631,7 +631,7 @@ mod tests {
         };
         let mut search = index.start(&query, viewer)?;
         let mut effort = limits::SEARCH_BUDGET;
-        Ok(index.step(&mut search, &mut effort).or_else(|| index.so_far(search)).unwrap())
+        Ok(index.step(&mut search, &mut effort).or_else(|| index.partial_page(search)).unwrap())
     }
 
     /// All pages of a search, and their number.
@@ -717,10 +717,10 @@ mod tests {
         sorted.filters.owner = Some(ana.clone());
         let first = index.step(&mut index.start(&sorted, &HERE).unwrap(), &mut 100_000).unwrap();
         assert_eq!((first.away[0].name.as_str(), first.cursor.is_some()), ("plain.mkv", true));
-        index.appear(&ana, SocketAddr::from(([127, 0, 0, 1], 3)), LegacyProfile::Uc3m2020);
+        index.user_online(&ana, SocketAddr::from(([127, 0, 0, 1], 3)), LegacyProfile::Uc3m2020);
         joined(&mut index, 4, &["matrix.mkv"]);
         let peer = joined(&mut index, 5, &["matrix.mkv", "plain.mkv"]);
-        index.belongs(peer, Some(ana.clone()));
+        index.set_user(peer, Some(ana.clone()));
         let (three, four, five) = (
             (3, "matrix.mkv".to_owned()),
             (4, "matrix.mkv".to_owned()),
@@ -737,12 +737,12 @@ mod tests {
         assert!(found(&mut index, "dublado").is_empty());
         assert_eq!(found(&mut index, "legendado"), [three, five]);
         assert!(away(&mut index, "legendado", &HERE).is_empty());
-        index.disappear(&ana);
+        index.user_offline(&ana);
         assert_eq!(found(&mut index, "legendado").len(), 1);
         assert!(away(&mut index, "legendado", &HERE).is_empty(), "a peer of hers is there");
         index.remove_peer(peer);
         assert_eq!(away(&mut index, "legendado", &HERE), ["matrix.mkv ana"]);
-        index.forget_user(&ana);
+        index.delete_user(&ana);
         while index.purge(1) {}
         assert!(found(&mut index, "legendado").is_empty() && index.descriptions.is_empty());
         assert!(away(&mut index, "mkv", &HERE).is_empty() && index.present.is_empty());
@@ -788,7 +788,7 @@ mod tests {
     fn unreachable_peers_are_not_shown() {
         let mut index = Index::new(1);
         let local = joined(&mut index, 1, &["aula.mkv"]);
-        index.introduce(
+        index.set_about(
             local,
             About { ports: vec![(LegacyProfile::Uc3m2024, 71)], ..About::default() },
         );
@@ -846,7 +846,7 @@ mod tests {
         for number in 0..70 {
             let user = UserName::new(&format!("{number:02}{}", "\"".repeat(253))).unwrap();
             publish(&mut index, &user, &name, &name);
-            index.appear(
+            index.user_online(
                 &user,
                 SocketAddr::from(([127, 0, 0, 1], 100 + number)),
                 LegacyProfile::Uc3m2020,

@@ -237,18 +237,18 @@ impl Server {
         match change {
             AccountChange::Registered(_) | AccountChange::Nothing => {}
             AccountChange::Unregistered(user, links) => {
-                self.index.forget_user(&user);
+                self.index.delete_user(&user);
                 self.sweeping = true;
                 for link in links {
                     self.belongs(ConnId(link));
                 }
             }
             AccountChange::Connected { user, at: Some(at) } => {
-                self.index.appear(&user, at.address, at.speaks)
+                self.index.user_online(&user, at.address, at.speaks)
             }
             AccountChange::Connected { at: None, .. } => self.belongs(link),
             AccountChange::Disconnected(user) => {
-                self.index.disappear(&user);
+                self.index.user_offline(&user);
                 self.belongs(link);
             }
             AccountChange::Published(user, what) => self.known(&user, &what),
@@ -265,11 +265,11 @@ impl Server {
             return;
         }
         match self.visits.get(&link).map(|visit| &visit.stage) {
-            Some(ClientStage::Member { who, .. }) => self.index.belongs(*who, user),
+            Some(ClientStage::Member { who, .. }) => self.index.set_user(*who, user),
             Some(ClientStage::Joining { who, before, .. }) => {
-                self.index.belongs(*who, user.clone());
+                self.index.set_user(*who, user.clone());
                 if let Some(before) = before {
-                    self.index.belongs(*before, user);
+                    self.index.set_user(*before, user);
                 }
             }
             Some(ClientStage::Guest) | None => {}
@@ -355,16 +355,16 @@ impl Server {
     /// The members of the native protocol that go by this name.
     fn peers_of(&self, user: &UserName) -> Vec<PeerId> {
         if let Some(address) = user.as_address() {
-            return self.index.nameless_at(address).into_iter().collect();
+            return self.index.anonymous_at(address).into_iter().collect();
         }
         let member = |link| self.visits.get(&ConnId(link)).and_then(|visit| visit.stage.member());
         self.accounts.links_of(user).filter_map(member).collect()
     }
 
     fn find_user(&self, whom: &UserName, asker: &Viewer) -> Result<Response, ErrorReply> {
-        let peers = self.peers_of(whom).into_iter().chain(self.index.publisher(whom));
+        let peers = self.peers_of(whom).into_iter().chain(self.index.legacy_peer_of(whom));
         if let Some((peer, speaks)) =
-            peers.into_iter().find_map(|who| self.index.reached(who, asker))
+            peers.into_iter().find_map(|who| self.index.reachable_at(who, asker))
         {
             return Ok(Response::User(Online { user: whom.clone(), peer: Some(peer), speaks }));
         }
@@ -388,7 +388,7 @@ impl Server {
                 Ok(some) => {
                     for (place, (user, at)) in some {
                         after = place;
-                        self.index.appear(&user, at.address, at.speaks);
+                        self.index.user_online(&user, at.address, at.speaks);
                     }
                 }
                 Err(error) => {

@@ -209,7 +209,7 @@ impl Server {
             IngestJob::Replace { names, kept, left: rest } => {
                 for name in names.by_ref().take(*left) {
                     *left -= 1;
-                    let own = self.index.add_unsaid(*who, &name)?;
+                    let own = self.index.add_name(*who, &name)?;
                     if kept.len() <= own {
                         kept.resize(own + 1, false);
                     }

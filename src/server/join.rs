@@ -106,7 +106,7 @@ impl Server {
             }
         };
         let who = self.index.create_peer(address, session);
-        self.index.introduce(
+        self.index.set_about(
             who,
             About { user, profile: None, ports: join.ports.clone(), quic: join.quic },
         );
@@ -311,7 +311,7 @@ impl Server {
     ) -> Result<PeerId, ErrorReply> {
         self.leave(id);
         let who = self.index.create_peer(address, SessionId((io.random)()));
-        self.index.introduce(who, About { user, profile: Some(speaks), ..About::default() });
+        self.index.set_about(who, About { user, profile: Some(speaks), ..About::default() });
         let mut names = String::new();
         add_all(&mut self.index, who, files, &mut names)?;
         self.show(id, who, address, names, io);

@@ -386,11 +386,11 @@ impl Server {
             }
             Request::Ls { peer: Some(peer), cursor } => {
                 let asker = self.who_asks(id, None, io);
-                let who = self
-                    .index
-                    .at(peer)
-                    .filter(|who| self.index.is_reached(*who, &asker))
-                    .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "no such peer here"))?;
+                let who =
+                    self.index
+                        .at(peer)
+                        .filter(|who| self.index.is_reachable(*who, &asker))
+                        .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "no such peer here"))?;
                 let Page { entries, cursor, .. } = self.index.files(who, cursor.as_deref())?;
                 Ok(Response::Files { peer, files: entries, cursor })
             }

@@ -97,7 +97,7 @@ impl Server {
                     continue;
                 }
                 // What there is by now is an answer, unless all of it has to be compared first.
-                None => match self.index.so_far(pending.search) {
+                None => match self.index.partial_page(pending.search) {
                     Some(page) => Ok(found(page)),
                     None => Err(ErrorReply::new(ErrorCode::Busy, "too much is searched at once")),
                 },

@@ -142,7 +142,7 @@ impl Hasher {
             }
         }
         let hasher = self.hasher.take().unwrap_or_else(|| PieceHasher::new(self.stamp.size, piece));
-        self.values.push(hasher.value());
+        self.values.push(hasher.finish());
         Ok(HashStep::More)
     }
 

@@ -188,7 +188,7 @@ impl Storage {
         root: Option<ContentHash>,
         list: Option<Rc<HashList>>,
     ) -> Option<FileEntry> {
-        self.shared_folder.add(&self.kept_as(name), root, list)
+        self.shared_folder.add(&self.shared_as(name), root, list)
     }
 
     /// True while there are files to hash.
@@ -259,7 +259,7 @@ impl Storage {
     /// Name under which a finished download is shared. Hidden folders are not created for other
     /// peers.
     #[must_use]
-    pub fn kept_as(&self, name: &RelativeName) -> RelativeName {
+    pub fn shared_as(&self, name: &RelativeName) -> RelativeName {
         if self.keeps_folders && !name.is_hidden() {
             name.clone()
         } else {
@@ -272,7 +272,7 @@ impl Storage {
     pub fn place(&self, name: &RelativeName) -> Option<String> {
         match &self.target {
             DownloadPlace::Pipe(_) => None,
-            DownloadPlace::Folder => Some(self.kept_as(name).to_string()),
+            DownloadPlace::Folder => Some(self.shared_as(name).to_string()),
             DownloadPlace::File(file) => Some(file.clone()),
         }
     }
@@ -284,9 +284,9 @@ impl Storage {
     }
 
     /// Remove the resume file of a download that is complete.
-    pub fn clean_up(&self, name: &RelativeName) {
+    pub fn remove_stale_record(&self, name: &RelativeName) {
         if let Some(place) = self.place(name) {
-            partial_file::clean_up(&*self.fs, &place);
+            writeback::remove_stale_record(&*self.fs, &place);
         }
     }
 
@@ -294,7 +294,7 @@ impl Storage {
     ///
     /// # Errors
     /// If the target is no regular file, or the disk fails.
-    pub fn standing(&self, name: &RelativeName) -> Result<Option<Rc<dyn FsFile>>, FsError> {
+    pub fn existing_file(&self, name: &RelativeName) -> Result<Option<Rc<dyn FsFile>>, FsError> {
         let Some(place) = self.place(name) else { return Ok(None) };
         match self.fs.look(&place)? {
             DirEntryKind::Nothing => Ok(None),
@@ -355,8 +355,8 @@ impl Storage {
 
     /// The remembered root of the file with this stat.
     #[must_use]
-    pub fn remembers(&self, stamp: &FileStat) -> Option<ContentHash> {
-        self.shared_folder.remembers(stamp)
+    pub fn remembered_root(&self, stamp: &FileStat) -> Option<ContentHash> {
+        self.shared_folder.remembered_root(stamp)
     }
 
     /// Open a finished download.

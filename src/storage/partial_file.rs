@@ -96,11 +96,6 @@ pub fn recall(fs: &dyn Filesystem, name: &str) -> Option<DownloadIdentity> {
     matches!(fs.look(&part), Ok(DirEntryKind::File(size)) if size == about.size).then_some(about)
 }
 
-/// Remove the resume file of a finished download.
-pub fn clean_up(fs: &dyn Filesystem, name: &str) {
-    remove_stale_record(fs, name);
-}
-
 impl PartialFile {
     /// Begin or continue a download into `name`. `list` verifies the pieces, if known. The picker
     /// starts at piece `cursor`.
@@ -215,7 +210,7 @@ impl PartialFile {
 
     /// Root of all pieces, if each was hashed on arrival.
     #[must_use]
-    pub fn own_root(&self) -> Option<ContentHash> {
+    pub fn computed_root(&self) -> Option<ContentHash> {
         match &*self.0.trust.borrow() {
             Trust::List(root, _) => Some(*root),
             Trust::Again => None,
@@ -228,7 +223,7 @@ impl PartialFile {
 
     /// Hash of a held piece that is not verified yet.
     #[must_use]
-    pub fn unjudged(&self, piece: u64) -> Option<PieceHash> {
+    pub fn unverified_hash(&self, piece: u64) -> Option<PieceHash> {
         match &*self.0.trust.borrow() {
             // Zero stands for a piece without a hash.
             Trust::Later(values) if self.0.picker.borrow().held().has(piece) => {
@@ -240,11 +235,11 @@ impl PartialFile {
 
     /// Verify pieces by this list from now on. Drops held pieces that are wrong, and returns their
     /// number.
-    pub fn judge_by(&self, root: ContentHash, list: Rc<HashList>) -> usize {
+    pub fn verify_by(&self, root: ContentHash, list: Rc<HashList>) -> usize {
         let wrong: Vec<u64> = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
             Trust::Later(values) => {
                 let is_right = |piece: &u64| {
-                    usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.value(*piece)
+                    usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.hash(*piece)
                 };
                 self.0.picker.borrow().held().iter().filter(|piece| !is_right(piece)).collect()
             }
@@ -325,7 +320,7 @@ impl PartialFile {
     /// True if a piece must have this hash, or had it on arrival.
     fn is_value(&self, piece: u64, value: &PieceHash) -> bool {
         match &*self.0.trust.borrow() {
-            Trust::List(_, list) => list.value(piece) == Some(value),
+            Trust::List(_, list) => list.hash(piece) == Some(value),
             Trust::Later(values) => {
                 usize::try_from(piece).ok().and_then(|at| values.get(at)) == Some(value)
             }
@@ -366,7 +361,7 @@ impl PartialFile {
             return Ok(Stored::Duplicate);
         }
         let good = match &*self.0.trust.borrow() {
-            Trust::List(_, list) => value.as_ref() == list.value(piece),
+            Trust::List(_, list) => value.as_ref() == list.hash(piece),
             // No piece is requested before the list is known.
             Trust::Again => false,
             Trust::Later(_) => true,
@@ -376,7 +371,7 @@ impl PartialFile {
             return Ok(Stored::HashMismatch);
         }
         if let Err(error) = self.keep(piece, bytes) {
-            self.0.picker.borrow_mut().take_off(source, piece);
+            self.0.picker.borrow_mut().cancel(source, piece);
             return Err(error);
         }
         let others = self.0.picker.borrow_mut().arrived(source, piece, now);
@@ -412,7 +407,7 @@ impl PartialFile {
             }
             PartialTarget::Pipe { waiting, .. } => {
                 waiting.borrow_mut().insert(piece, bytes.to_vec());
-                self.pour()
+                self.flush_pipe()
             }
         }
     }
@@ -421,7 +416,7 @@ impl PartialFile {
     ///
     /// # Errors
     /// If the reader has closed the pipe.
-    pub fn pour(&self) -> Result<(), FsError> {
+    pub fn flush_pipe(&self) -> Result<(), FsError> {
         let PartialTarget::Pipe { sink, next, waiting } = &self.0.place else { return Ok(()) };
         let mut waiting = waiting.borrow_mut();
         while let Some(bytes) = waiting.get(&next.get()) {
@@ -445,7 +440,7 @@ impl PartialFile {
             PartialTarget::Compare(_) => Ok(Finalized::Same),
             PartialTarget::Disk(disk) => disk.finalize(self.0.picker.borrow().held()),
             PartialTarget::Pipe { sink, waiting, .. } => {
-                self.pour()?;
+                self.flush_pipe()?;
                 let done = waiting.borrow().is_empty() && sink.room() == STDOUT_BYTES;
                 // The last chance to see a failure of the pipe.
                 sink.put(self.0.size, &[])?;
@@ -468,7 +463,7 @@ impl PartialFile {
 
     /// True if other peers can download its pieces: verified, and on a disk.
     #[must_use]
-    pub fn can_give(&self) -> bool {
+    pub fn can_upload(&self) -> bool {
         matches!(self.0.place, PartialTarget::Disk(_))
             && matches!(*self.0.trust.borrow(), Trust::List(..))
     }

@@ -25,7 +25,7 @@ pub struct PieceBuffer {
     hashed: bool,
     /// Hash announced by the source.
     claimed: Option<PieceHash>,
-    value: Cell<Option<PieceHash>>,
+    hash: Cell<Option<PieceHash>>,
     bytes: RefCell<Vec<u8>>,
     have: Cell<u64>,
 }
@@ -51,7 +51,7 @@ impl PieceBuffer {
             part,
             hashed,
             claimed: None,
-            value: Cell::new(None),
+            hash: Cell::new(None),
             bytes: RefCell::new(spare),
             have: Cell::new(0),
         }
@@ -67,7 +67,7 @@ impl PieceBuffer {
     /// True if the hash is the announced one; `None` without an announcement.
     #[must_use]
     pub fn matches_claim(&self) -> Option<bool> {
-        self.claimed.map(|promised| self.value() == Some(promised))
+        self.claimed.map(|promised| self.hash() == Some(promised))
     }
 
     /// Number of the piece.
@@ -102,11 +102,15 @@ impl PieceBuffer {
 
     /// Hash of the complete piece; `None` unless requested.
     #[must_use]
-    pub fn value(&self) -> Option<PieceHash> {
-        if self.value.get().is_none() && self.hashed {
-            self.value.set(Some(piece_tree::value(self.size, self.piece, &self.bytes.borrow())));
+    pub fn hash(&self) -> Option<PieceHash> {
+        if self.hash.get().is_none() && self.hashed {
+            self.hash.set(Some(piece_tree::piece_hash(
+                self.size,
+                self.piece,
+                &self.bytes.borrow(),
+            )));
         }
-        self.value.get()
+        self.hash.get()
     }
 
     /// Verify the complete piece and store it.
@@ -119,7 +123,7 @@ impl PieceBuffer {
         source: SourceId,
         now: Instant,
     ) -> Result<Stored, FsError> {
-        part.store(source, self.piece, self.value(), &self.bytes.borrow(), now)
+        part.store(source, self.piece, self.hash(), &self.bytes.borrow(), now)
     }
 
     /// Take the memory, to reuse it.
@@ -165,8 +169,8 @@ impl HashListBuffer {
 
     /// Complete hashes received.
     #[must_use]
-    pub fn values(&self) -> Vec<PieceHash> {
-        piece_tree::values(&self.bytes.borrow())
+    pub fn hashes(&self) -> Vec<PieceHash> {
+        piece_tree::piece_hashes(&self.bytes.borrow())
     }
 }
 
@@ -198,7 +202,7 @@ mod tests {
         assert!(!buffer.is_whole());
         buffer.put(limits::PIECE_BYTES + 2, b"llo").unwrap();
         assert!(buffer.is_whole() && buffer.put(limits::PIECE_BYTES + 5, b"!").is_err());
-        assert_eq!(buffer.value(), Some(piece_tree::value(size, 1, b"hello")));
+        assert_eq!(buffer.hash(), Some(piece_tree::piece_hash(size, 1, b"hello")));
         assert_eq!(buffer.take_memory(), b"hello");
     }
 
@@ -208,6 +212,6 @@ mod tests {
         list.put(0, &[1; 32]).unwrap();
         assert!(list.put(0, &[1; 32]).is_err());
         list.put(32, &[2; 40]).unwrap();
-        assert_eq!(list.values(), [[1; 32], [2; 32]]);
+        assert_eq!(list.hashes(), [[1; 32], [2; 32]]);
     }
 }

@@ -449,7 +449,7 @@ impl PiecePicker {
     /// A source delivered a verified piece. Returns the other sources asked for it; `None` for a
     /// duplicate.
     pub fn arrived(&mut self, id: SourceId, piece: u64, now: Instant) -> Option<Vec<SourceId>> {
-        self.take_off(id, piece);
+        self.cancel(id, piece);
         if let Some(source) = self.sources.get_mut(&id) {
             source.measure(piece_tree::bounds(self.size, piece).1, now);
         }
@@ -463,7 +463,7 @@ impl PiecePicker {
 
     /// A source failed to deliver a piece: wrong bytes, or not available.
     pub fn failed(&mut self, id: SourceId, piece: u64) {
-        self.take_off(id, piece);
+        self.cancel(id, piece);
         if let Some(source) = self.sources.get_mut(&id) {
             let pieces = self.held.end();
             let has = source.has.get_or_insert_with(|| Bitfield::all(pieces));
@@ -474,7 +474,7 @@ impl PiecePicker {
     }
 
     /// Cancel a request to a source.
-    pub fn take_off(&mut self, id: SourceId, piece: u64) {
+    pub fn cancel(&mut self, id: SourceId, piece: u64) {
         if let Some(source) = self.sources.get_mut(&id) {
             source.asked.retain(|asked| *asked != piece);
         }
@@ -823,7 +823,7 @@ mod tests {
         picker.watch(Priorities { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
         assert_eq!(picker.in_the_way(id), [0, 1]);
         assert_eq!(picker.next(id, now), Some(70));
-        picker.take_off(id, 1);
+        picker.cancel(id, 1);
         assert_eq!(picker.in_the_way(id), [0]);
         // The postponed pieces follow, and delay nothing.
         assert!(picker.next(id, now).is_none());

@@ -1,8 +1,8 @@
 //! BLAKE3 hash tree of a file, equal to `b3sum`, over pieces of 1 MiB.
 //!
 //! ```text
-//!              root                     a value names 1 MiB and its place in the file;
-//!            /      \                   the values of all pieces, in order, are the list of pieces;
+//!              root                     a piece hash covers 1 MiB and its position;
+//!            /      \                   the hashes of all pieces, in order, are the hash list;
 //!         .            .                merged pair by pair they lead to the root
 //!       /   \        /   \
 //!     0 MiB 1 MiB  2 MiB  rest
@@ -22,7 +22,7 @@ use crate::protocol::types::ids::ContentHash;
 pub type PieceHash = [u8; 32];
 
 /// Bytes of a hash.
-pub const VALUE_BYTES: u64 = 32;
+pub const HASH_BYTES: u64 = 32;
 
 /// Number of pieces of a file; at least one.
 #[must_use]
@@ -68,7 +68,7 @@ impl PieceHasher {
 
     /// Hash of the piece. The only piece of a file has the root as its hash.
     #[must_use]
-    pub fn value(&self) -> PieceHash {
+    pub fn finish(&self) -> PieceHash {
         if self.alone {
             *self.hasher.finalize().as_bytes()
         } else {
@@ -79,10 +79,10 @@ impl PieceHasher {
 
 /// Hash of a complete piece.
 #[must_use]
-pub fn value(size: u64, piece: u64, bytes: &[u8]) -> PieceHash {
+pub fn piece_hash(size: u64, piece: u64, bytes: &[u8]) -> PieceHash {
     let mut hasher = PieceHasher::new(size, piece);
     hasher.take(bytes);
-    hasher.value()
+    hasher.finish()
 }
 
 /// Merge the hashes of pieces into a root.
@@ -152,7 +152,7 @@ impl HashList {
 
     /// Hash of a piece.
     #[must_use]
-    pub fn value(&self, piece: u64) -> Option<&PieceHash> {
+    pub fn hash(&self, piece: u64) -> Option<&PieceHash> {
         self.values.get(usize::try_from(piece).ok()?)
     }
 
@@ -186,7 +186,7 @@ pub(crate) fn made_up(size: u64, seed: u8) -> HashList {
 
 /// Read a list that was sent or stored; drops an incomplete hash.
 #[must_use]
-pub fn values(bytes: &[u8]) -> Vec<PieceHash> {
+pub fn piece_hashes(bytes: &[u8]) -> Vec<PieceHash> {
     bytes.as_chunks::<32>().0.to_vec()
 }
 
@@ -203,7 +203,7 @@ mod tests {
         let values = (0..pieces(size)).map(|piece| {
             let (start, length) = bounds(size, piece);
             let start = usize::try_from(start).unwrap();
-            value(size, piece, &content[start..start + usize::try_from(length).unwrap()])
+            piece_hash(size, piece, &content[start..start + usize::try_from(length).unwrap()])
         });
         HashList::new(size, values.collect()).unwrap()
     }
@@ -238,7 +238,7 @@ mod tests {
         for step in piece.chunks(16_411) {
             hasher.take(step);
         }
-        assert_eq!(hasher.value(), value(content.len() as u64, 1, piece));
+        assert_eq!(hasher.finish(), piece_hash(content.len() as u64, 1, piece));
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
         }
         let lie = HashList::new(2 << 20, values).unwrap();
         assert_eq!(lie.root(), whole.root());
-        assert_ne!(lie.value(1), Some(&value(2 << 20, 1, &content[1 << 20..2 << 20])));
+        assert_ne!(lie.hash(1), Some(&piece_hash(2 << 20, 1, &content[1 << 20..2 << 20])));
     }
 
     #[test]

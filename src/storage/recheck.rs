@@ -77,7 +77,7 @@ impl Recheck {
                 Ok(_) | Err(_) => return self.over(piece, None),
             }
         }
-        self.over(piece, Some(hasher.value()))
+        self.over(piece, Some(hasher.finish()))
     }
 
     fn over(&mut self, piece: u64, value: Option<PieceHash>) -> RecheckStep {

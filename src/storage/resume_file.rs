@@ -26,7 +26,7 @@ use crate::protocol::types::ids::{ContentHash, FileVersion, to_hex};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::bitfield::Bitfield;
 use crate::storage::fs_trait::{FileStat, Filesystem, FsFile};
-use crate::storage::piece_tree::{self, HashList, PieceHash, VALUE_BYTES};
+use crate::storage::piece_tree::{self, HASH_BYTES, HashList, PieceHash};
 
 /// Size of the first page: fits the longest name with every byte escaped.
 const PAGE: usize = 4 << 10;
@@ -253,10 +253,10 @@ impl ResumeFile {
             Belief::PartChanged | Belief::Broken => (none.clone(), none, written.union(&synced)),
         };
         let mut values = Vec::new();
-        if about.pieces() * VALUE_BYTES <= KEPT_LIST {
-            let mut bytes = vec![0; usize::try_from(about.pieces() * VALUE_BYTES).unwrap_or(0)];
+        if about.pieces() * HASH_BYTES <= KEPT_LIST {
+            let mut bytes = vec![0; usize::try_from(about.pieces() * HASH_BYTES).unwrap_or(0)];
             file.read_at(about.values_at(), &mut bytes)?;
-            values = piece_tree::values(&bytes);
+            values = piece_tree::piece_hashes(&bytes);
         }
         let fresh = about.page(&boot);
         let record = ResumeFile { file, about, boot, page: fresh };
@@ -269,8 +269,8 @@ impl ResumeFile {
     /// # Errors
     /// If the disk fails: the next run downloads the piece again.
     pub fn hold(&self, held: &Bitfield, piece: u64, value: Option<&PieceHash>) -> io::Result<()> {
-        if let Some(value) = value.filter(|_| self.about.pieces() * VALUE_BYTES <= KEPT_LIST) {
-            self.file.write_at(self.about.values_at() + piece * VALUE_BYTES, value)?;
+        if let Some(value) = value.filter(|_| self.about.pieces() * HASH_BYTES <= KEPT_LIST) {
+            self.file.write_at(self.about.values_at() + piece * HASH_BYTES, value)?;
         }
         let (at, byte) = held.byte_of(piece);
         self.file.write_at(PAGE as u64 + at, &[byte])

@@ -416,7 +416,7 @@ impl SharedFolder {
 
     /// The remembered root of the file with this stat.
     #[must_use]
-    pub fn remembers(&self, stamp: &FileStat) -> Option<ContentHash> {
+    pub fn remembered_root(&self, stamp: &FileStat) -> Option<ContentHash> {
         self.hashes.root(stamp)
     }
 
@@ -602,7 +602,7 @@ impl SharedFolder {
                 self.hashing.suspects.push_front(suspect);
                 return Some(HashOutcome::Rest(until));
             }
-            RecheckStep::Piece(piece, value) if value.as_ref() != list.value(piece) => {
+            RecheckStep::Piece(piece, value) if value.as_ref() != list.hash(piece) => {
                 self.distrust(&suspect.name, suspect.stamp, now)
             }
             RecheckStep::Piece(..) | RecheckStep::Done => {}

@@ -72,7 +72,7 @@ impl Content {
             }
             let list = lists.entry(self).or_insert_with(|| {
                 let size = self.size as u64;
-                let value = |piece: u64| piece_tree::value(size, piece, self.piece(piece));
+                let value = |piece: u64| piece_tree::piece_hash(size, piece, self.piece(piece));
                 Rc::new(
                     HashList::new(size, (0..piece_tree::pieces(size)).map(value).collect())
                         .expect("one value a piece"),

@@ -517,7 +517,7 @@ impl Provider {
             conn.send(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
             return conn.pending.push(header.clone());
         }
-        let mut values = piece_tree::values(file.content.list().bytes());
+        let mut values = piece_tree::piece_hashes(file.content.list().bytes());
         match self.behaviour {
             Behaviour::WrongList => {
                 let place = self.rng.place(values.len());

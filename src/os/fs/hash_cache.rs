@@ -31,7 +31,7 @@ use crate::os::system;
 use crate::protocol::types::ids::{ContentHash, to_hex};
 use crate::storage::fs_trait::FileStat;
 use crate::storage::hash_cache::{ContentHashes, HashLists, HashStore, Remembered};
-use crate::storage::piece_tree::{HashList, VALUE_BYTES, has_root, pieces, values};
+use crate::storage::piece_tree::{HASH_BYTES, HashList, has_root, piece_hashes, pieces};
 
 /// Hash lists kept on disk: those of 32 TiB of files.
 const CACHED_LIST_BYTES: u64 = 1 << 30;
@@ -248,7 +248,7 @@ impl HashCache {
                 return Err(error);
             }
         };
-        let most = limits::PIECES * VALUE_BYTES + HEAD as u64;
+        let most = limits::PIECES * HASH_BYTES + HEAD as u64;
         let mut content =
             Vec::with_capacity(usize::try_from(self::size(&stat).min(most)).unwrap_or(0));
         (&file).take(most + 1).read_to_end(&mut content)?;
@@ -440,8 +440,8 @@ const HEAD: usize = 8;
 fn unpack(content: &[u8]) -> Option<HashList> {
     let (size, bytes) = content.split_first_chunk::<HEAD>()?;
     let size = u64::from_le_bytes(*size);
-    let whole = has_root(size) && bytes.len() as u64 == pieces(size) * VALUE_BYTES;
-    if whole { HashList::new(size, values(bytes)) } else { None }
+    let whole = has_root(size) && bytes.len() as u64 == pieces(size) * HASH_BYTES;
+    if whole { HashList::new(size, piece_hashes(bytes)) } else { None }
 }
 
 /// True when a write after the one of this stamp might not show. A stamp in the future, by an

@@ -182,7 +182,7 @@ impl OnDemandHash {
             return HashSlice::More;
         }
         let same = self.file.stamp().is_ok_and(|stamp| stamp.tag() == self.tag);
-        HashSlice::Done(same.then(|| self.hasher.value()))
+        HashSlice::Done(same.then(|| self.hasher.finish()))
     }
 }
 
