@@ -168,7 +168,7 @@ impl TopK {
     }
 }
 
-enum SearchResults {
+enum SearchHits {
     /// In the order of the index.
     Page(PageBuilder),
     Top(TopK),
@@ -181,7 +181,7 @@ pub struct SearchProgress {
     description_words: Option<Words>,
     viewer: Viewer,
     place: SearchCursor,
-    found: SearchResults,
+    found: SearchHits,
 }
 
 /// Files of a name that count as results.
@@ -231,13 +231,13 @@ impl Index {
                 {
                     return Err(pagination::foreign());
                 }
-                (place, SearchResults::Page(PageBuilder::new(query.limit)))
+                (place, SearchHits::Page(PageBuilder::new(query.limit)))
             }
             Some(order) => {
                 let after = cursor.map(|cursor| SortKey::read(cursor, order)).transpose()?;
                 (
                     first,
-                    SearchResults::Top(TopK {
+                    SearchHits::Top(TopK {
                         order,
                         after,
                         keys: BTreeSet::new(),
@@ -260,18 +260,15 @@ impl Index {
         let stop = self.advance(search, effort);
         if let Some(place) = stop {
             search.place = place;
-            let is_full = matches!(&search.found, SearchResults::Page(page) if page.is_full());
+            let is_full = matches!(&search.found, SearchHits::Page(page) if page.is_full());
             if !is_full {
                 return None;
             }
         }
-        Some(
-            match std::mem::replace(&mut search.found, SearchResults::Page(PageBuilder::default()))
-            {
-                SearchResults::Page(page) => page.page(stop.map(SearchCursor::cursor)),
-                SearchResults::Top(best) => self.top_page(search, best),
-            },
-        )
+        Some(match std::mem::replace(&mut search.found, SearchHits::Page(PageBuilder::default())) {
+            SearchHits::Page(page) => page.page(stop.map(SearchCursor::cursor)),
+            SearchHits::Top(best) => self.top_page(search, best),
+        })
     }
 
     /// Results so far, with a cursor to continue. `None` for a sorted search, which has to end
@@ -279,8 +276,8 @@ impl Index {
     #[must_use]
     pub fn partial_page(&self, search: SearchProgress) -> Option<Page<Provider>> {
         match search.found {
-            SearchResults::Page(page) => Some(page.page(Some(search.place.cursor()))),
-            SearchResults::Top(_) => None,
+            SearchHits::Page(page) => Some(page.page(Some(search.place.cursor()))),
+            SearchHits::Top(_) => None,
         }
     }
 
@@ -470,7 +467,7 @@ struct ResultCollector<'a> {
     query: &'a Query,
     description_words: Option<&'a Words>,
     viewer: &'a Viewer,
-    found: &'a mut SearchResults,
+    found: &'a mut SearchHits,
 }
 
 impl ResultCollector<'_> {
@@ -482,8 +479,8 @@ impl ResultCollector<'_> {
         }
         let Some(hit) = index.hit(posting, None, self.viewer) else { return true };
         match self.found {
-            SearchResults::Page(page) => page.takes(hit),
-            SearchResults::Top(best) => {
+            SearchHits::Page(page) => page.takes(hit),
+            SearchHits::Top(best) => {
                 let size = index
                     .peers
                     .get(posting.peer as usize)
