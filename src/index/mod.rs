@@ -158,7 +158,9 @@ impl Viewer {
             }
         };
         let ip = address.ip();
-        let can_name = (ip.is_ipv4() || !ipv4_only) && (!same_host || ip == self.ip);
+        // The native protocol comes first, as the hot path.
+        let can_name =
+            profile.is_none() || (ip.is_ipv4() || !ipv4_only) && (ip == self.ip || !same_host);
         // A loopback address means nothing on another host.
         let is_routable = !ip.is_loopback() || self.ip.is_loopback();
         (peer.visible && can_name && is_routable).then_some(address)
