@@ -114,7 +114,7 @@ impl Download {
 
     /// True when a file has the name: no source is asked before its root is known.
     fn check_existing(&mut self, storage: &Storage, now: Instant) -> Result<bool, Failure> {
-        let existing = storage.standing(&self.name);
+        let existing = storage.existing_file(&self.name);
         let Some(file) = existing.map_err(|error| disk_failure(&self.name, &error))? else {
             return Ok(false);
         };
@@ -124,7 +124,7 @@ impl Download {
         if !candidates.any(|candidate| candidate.may_have_size(stat.size)) {
             return Err(disk_failure(&self.name, &FsError::Taken));
         }
-        self.state = if storage.remembers(&stat) == self.root.hash() {
+        self.state = if storage.remembered_root(&stat) == self.root.hash() {
             State::Done
         } else {
             State::Check { hasher: Box::new(Hasher::new(file, stat)), at: now }
@@ -273,7 +273,7 @@ impl Download {
 
     /// True when pieces can be served to other peers.
     pub(super) fn can_serve(&self) -> bool {
-        self.file().is_some_and(|file| file.can_give() && file.held() > 0)
+        self.file().is_some_and(|file| file.can_upload() && file.held() > 0)
     }
 
     /// The root to look up in the index now.

@@ -450,7 +450,7 @@ impl DownloadManager {
             if let Some(download) = download
                 && let (Some(root), Some(file)) = (download.root(), download.file())
             {
-                let name = storage.kept_as(&download.name);
+                let name = storage.shared_as(&download.name);
                 let entry = FileEntry::new(name, file.size());
                 entries.push(FileEntry { root: Some(root), partial: true, ..entry });
                 self.announced.insert(id);

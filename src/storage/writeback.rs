@@ -389,7 +389,7 @@ fn matching_pieces(
             let value =
                 |piece: u64| usize::try_from(piece).ok().and_then(|at| before.values.get(at));
             let is_right =
-                |piece: &u64| value(*piece).is_some_and(|hash| Some(hash) == list.value(*piece));
+                |piece: &u64| value(*piece).is_some_and(|hash| Some(hash) == list.hash(*piece));
             for piece in before.held.iter().filter(is_right) {
                 good.set(piece);
             }

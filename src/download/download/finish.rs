@@ -26,7 +26,7 @@ impl Download {
             return self.check_again(ctx);
         }
         if file.trusted().is_none() && self.config.verify && !file.compares() {
-            let own = file.own_root();
+            let own = file.computed_root();
             let is_right = own.is_some() && own == self.root.hash() && self.root.is_settled();
             let is_wrong = own.is_some() && self.root.hash().is_some() && self.is_unverified();
             if !is_right && is_wrong {
@@ -176,7 +176,7 @@ impl Download {
         let (size, from) = (file.size(), self.sources.first_or_preferred());
         let (root, list) = match file.trusted() {
             Some((root, list)) => (Some(root), Some(list)),
-            None => (file.own_root().filter(|own| Some(*own) == self.root.hash()), None),
+            None => (file.computed_root().filter(|own| Some(*own) == self.root.hash()), None),
         };
         Some(match root {
             Some(root) => Outcome::Saved { size, from, root, list },

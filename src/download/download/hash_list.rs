@@ -184,7 +184,7 @@ impl Download {
             self.source_changed(id, super::verify::another_file(), ctx);
             return Ok(());
         }
-        let list = HashList::new(header.size, list.values());
+        let list = HashList::new(header.size, list.hashes());
         let Some(list) = list.filter(|list| list.root() == header.root) else {
             self.ban(id, ctx.io);
             return Ok(());
@@ -230,7 +230,8 @@ impl Download {
         let last = proof.last_piece();
         let is_held = file.picker().held().has(last);
         // A piece of an earlier run of this root was verified then, and has no hash to compare.
-        let fits = file.unjudged(last).is_none_or(|hash| Some(&hash) == proof.list.value(last));
+        let fits =
+            file.unverified_hash(last).is_none_or(|hash| Some(&hash) == proof.list.hash(last));
         if proof.list.size() == file.size() && !is_held {
             return Ok(());
         }
@@ -252,7 +253,7 @@ impl Download {
         let Some(part) = &mut self.part else {
             return self.begin_part(None, ctx.storage, ctx.io);
         };
-        let wrong = part.file.judge_by(root, list);
+        let wrong = part.file.verify_by(root, list);
         let may_restart = part.file.may_restart();
         part.recheck_at = part.file.is_doubted().then_some(ctx.io.now);
         if wrong > 0 && (!may_restart || matches!(self.config.order, PieceOrder::Watched(_))) {

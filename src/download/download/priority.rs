@@ -32,7 +32,7 @@ impl Download {
             let in_the_way = file.picker().in_the_way(picker_id);
             for piece in in_the_way {
                 if source.yield_piece(piece, ctx.io) {
-                    file.picker().take_off(picker_id, piece);
+                    file.picker().cancel(picker_id, piece);
                 }
             }
         }

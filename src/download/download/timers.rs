@@ -41,7 +41,7 @@ impl Download {
                 self.lose(id, ctx.io);
             }
         }
-        if let Some(Err(error)) = self.file().map(PartialFile::pour) {
+        if let Some(Err(error)) = self.file().map(PartialFile::flush_pipe) {
             return Some(Outcome::Failed(disk_failure(&self.name, &error)));
         }
         for candidate in self.sources.take_due(now) {

@@ -239,7 +239,7 @@ impl Download {
             && piece.piece() == proof.last_piece()
         {
             let from = proof.from;
-            if piece.value().as_ref() == proof.list.value(piece.piece()) {
+            if piece.hash().as_ref() == proof.list.hash(piece.piece()) {
                 self.trust_list(ctx)?;
                 self.register_in_picker(id, ctx.io);
             } else if from == id {
@@ -275,7 +275,7 @@ impl Download {
         if let (Some(file), Some(source)) = (self.file(), self.sources.get(id))
             && let Some(picker_id) = source.picker_id
         {
-            file.picker().take_off(picker_id, piece);
+            file.picker().cancel(picker_id, piece);
         }
     }
 
@@ -287,7 +287,7 @@ impl Download {
             // Requested before the hash list arrived: the part begins with the proof of the list.
             return Ok(());
         };
-        let stored = piece.store(file, picker_id, io.now);
+        let stored = piece.store(&file, picker_id, io.now);
         source.reuse(piece);
         match stored.map_err(|error| disk_failure(&self.name, &error))? {
             Stored::Duplicate => {}
