@@ -750,13 +750,8 @@ fn type_names_are_unique() {
 }
 
 /// Structs that are still too large for one hand. A number may fall and never grow; an entry goes when its struct has at most fifteen fields.
-const LARGE: &[(&str, usize)] = &[
-    ("Shape", 38),
-    ("ResponseShape", 35),
-    ("Server", 24),
-    ("EventLoop", 24),
-    ("Connection", 18),
-];
+const LARGE: &[(&str, usize)] =
+    &[("Shape", 38), ("ResponseShape", 35), ("Server", 24), ("EventLoop", 24), ("Connection", 18)];
 
 #[test]
 fn a_struct_has_at_most_fifteen_fields() {
@@ -793,8 +788,7 @@ fn a_struct_has_at_most_fifteen_fields() {
 }
 
 /// Modules of one folder that still import each other.
-const CYCLES: &[(&str, &str)] = &[
-];
+const CYCLES: &[(&str, &str)] = &[];
 
 #[test]
 fn modules_of_one_folder_do_not_import_each_other() {

@@ -254,7 +254,7 @@ impl Downloader {
     /// True for a file that this peer is asked for and does not share.
     fn is_missing(&self, name: &RelativeName, from: SocketAddr) -> bool {
         self.client.is_own_address(from)
-            && self.storage.entry(&self.storage.kept_as(name)).is_none()
+            && self.storage.entry(&self.storage.shared_as(name)).is_none()
     }
 
     /// Adds sources that the index has named to a download.

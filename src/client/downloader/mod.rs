@@ -258,7 +258,7 @@ impl Downloader {
                 None
             }
             Outcome::Same => {
-                self.storage.clean_up(&name);
+                self.storage.remove_stale_record(&name);
                 self.client.tell_answer(UiEvent::Same { name: name.clone() }, io);
                 None
             }
@@ -273,7 +273,7 @@ impl Downloader {
             }
             Outcome::Failed(failure) => {
                 io.tell(UiEvent::Stopped(name.clone()));
-                let kept = self.storage.kept_as(&name);
+                let kept = self.storage.shared_as(&name);
                 withdrawn = self.storage.entry(&kept).is_none().then_some(kept);
                 let told = match answers {
                     true => Failure::Named(NamedCommand::GetFile, Box::new(failure.clone())),

@@ -58,7 +58,7 @@ pub(super) fn is_here(wanted: &Selector, range: ByteRange, ctx: &ServiceCtx<'_, 
         Selector::Root(root) if ctx.storage.named(root).is_none() => ctx
             .downloads
             .serving(root)
-            .is_some_and(|(_, part)| part.holds(range) && !part.is_disturbed()),
+            .is_some_and(|(_, part)| part.holds(range) && !part.check_disturbed()),
         _ => true,
     }
 }

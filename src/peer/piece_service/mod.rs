@@ -677,7 +677,7 @@ fn shared_name(wanted: &Selector, ctx: &ServiceCtx<'_, '_>) -> Option<RelativeNa
         Selector::Root(root) => ctx
             .storage
             .named(root)
-            .or_else(|| ctx.downloads.serving(root).map(|(name, _)| ctx.storage.kept_as(name))),
+            .or_else(|| ctx.downloads.serving(root).map(|(name, _)| ctx.storage.shared_as(name))),
     }
 }
 

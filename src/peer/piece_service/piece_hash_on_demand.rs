@@ -103,7 +103,7 @@ impl OnDemandHashes {
             return Ok(None);
         }
         if let Some(list) = storage.list(name).filter(|_| storage.is_version(name, opened.tag)) {
-            return Ok(list.value(piece).copied());
+            return Ok(list.hash(piece).copied());
         }
         let Ok(file) = storage.read(name) else { return Ok(None) };
         self.begin(OnDemandHash {
