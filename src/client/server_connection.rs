@@ -1,9 +1,4 @@
-//! The connection to the server: connect, reconnect with backoff.
-//!
-//! ```text
-//!   Off --wanted--> Connecting --connected--> Open --lost--> Backoff --time--> Connecting ...
-//!                        '--------failed--------------------^
-//! ```
+//! The connection to the server: opening, requests, PING, and the state of the membership.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -11,7 +6,8 @@ use std::time::Instant;
 use crate::connection::outbound::Outbound;
 use crate::limits;
 use crate::node::ConnId;
-use crate::node::io::Io;
+use crate::node::io::{ConnHandle, Io};
+use crate::node::reconnect::{ReconnectState, Reconnecting, Retry};
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
@@ -19,72 +15,56 @@ use crate::protocol::request::Request;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// The state of JOIN.
+/// The state of this peer at the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joining {
-    /// Not requested.
+    /// No JOIN is to be sent.
     Unwanted,
-    /// To be sent when the server has opened.
+    /// A JOIN is sent as soon as the server is open.
     Wanted,
-    /// Parts are being sent.
+    /// Parts of a JOIN are being sent.
     Sending {
         /// The number of the next part.
         part: u64,
-        /// The last name sent.
+        /// The last name that was sent.
         after: Option<RelativeName>,
     },
-    /// The index lists this peer under this address.
+    /// The server lists this peer under this address.
     Joined(SocketAddr),
 }
 
 /// The connection to the server.
 pub struct ServerConnection {
-    servers: Vec<SocketAddr>,
-    at: usize,
-    bind: Option<IpAddr>,
-    state: ServerState,
-    /// The state of JOIN.
+    conn: Reconnecting<Box<Outbound>>,
+    /// The state of this peer at the server.
     pub joining: Joining,
-    /// The session, once the server has sent one.
+    /// The secret of this membership, once the server has given it.
     pub session: Option<SessionId>,
-    attempts: u32,
     told_lost: bool,
-    /// The last refusal of JOIN that the user was told.
+    /// The refusal of our JOIN that was shown last.
     told_refusal: Option<ErrorReply>,
     by_quic: bool,
-    /// A new connection that its owner has not noted yet.
+    /// A connection that was opened and not yet taken by [`ServerConnection::take_opened`].
     opened: Option<ConnId>,
 }
 
-enum ServerState {
-    Off,
-    Backoff(Instant),
-    Connecting(ConnId),
-    Open(ConnId, Box<Outbound>),
-}
-
-/// The next step after a lost connection.
+/// What follows a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostConnection {
-    /// Connects to the next address at once.
+    /// The next address of the same name is tried at once.
     TryingNext,
-    /// Connects again after a rest; true: the user was not told yet.
+    /// The next attempt follows after a pause. True: the loss was not shown yet.
     Resting(bool),
 }
 
 impl ServerConnection {
-    /// A connection to one of `servers`; `by_quic`: request QUIC addresses of providers.
+    /// A connection to one of `servers`. `by_quic`: ask where providers answer by QUIC.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> ServerConnection {
-        let (state, joining) = (ServerState::Off, Joining::Unwanted);
         ServerConnection {
-            servers,
-            at: 0,
-            bind: None,
-            state,
-            joining,
+            conn: Reconnecting::new(servers),
+            joining: Joining::Unwanted,
             session: None,
-            attempts: 0,
             told_lost: false,
             told_refusal: None,
             by_quic,
@@ -92,60 +72,48 @@ impl ServerConnection {
         }
     }
 
-    /// Connects from this address from now on: the server lists the source address of the connection.
+    /// Connect from this address from now on, so that the server sees the peer where it listens.
     pub fn bind(&mut self, ip: IpAddr) {
-        self.bind = Some(ip);
+        self.conn.bind(ip);
     }
 
     /// True when all addresses of the server are of this family.
     #[must_use]
-    pub fn all_are_of(&self, four: bool) -> bool {
-        self.servers.iter().all(|server| server.is_ipv4() == four)
+    pub fn all_are_of(&self, ipv4: bool) -> bool {
+        self.conn.addresses().iter().all(|server| server.is_ipv4() == ipv4)
     }
 
-    /// Keeps the addresses of one family. False, without a change, when there are none.
-    pub fn keep_only(&mut self, four: bool) -> bool {
-        if !self.servers.iter().any(|server| server.is_ipv4() == four) {
-            return false;
-        }
-        let at = self.server();
-        self.servers.retain(|server| server.is_ipv4() == four);
-        self.at = self.servers.iter().position(|server| Some(*server) == at).unwrap_or(0);
-        true
+    /// Keep only the addresses of one family. False, without a change, when there are none.
+    pub fn keep_only(&mut self, ipv4: bool) -> bool {
+        self.conn.keep_only(ipv4)
     }
 
-    /// The current address of the server.
+    /// The address in use, or tried next.
     #[must_use]
     pub fn server(&self) -> Option<SocketAddr> {
-        self.servers.get(self.at).copied()
+        self.conn.address()
     }
 
-    /// Connects, unless a connection is open, pending or in backoff.
+    /// Connect, unless a connection, an attempt or a pause is under way.
     pub fn want(&mut self, io: &mut Io<'_>) {
-        if matches!(self.state, ServerState::Off) {
+        if self.conn.is_idle() {
             self.connect(io);
         }
     }
 
-    /// Connects now, also during backoff.
+    /// Connect now, even in a pause.
     pub fn try_now(&mut self, io: &mut Io<'_>) {
-        if matches!(self.state, ServerState::Off | ServerState::Backoff(_)) {
+        if self.conn.conn().is_none() {
             self.connect(io);
         }
     }
 
     fn connect(&mut self, io: &mut Io<'_>) {
-        let Some(server) = self.server() else { return };
-        // A source address of another family or scope reaches no server.
-        let bind = self.bind.filter(|ip| {
-            ip.is_ipv4() == server.is_ipv4() && ip.is_loopback() == server.ip().is_loopback()
-        });
-        let conn = io.connect(server, bind);
-        self.state = ServerState::Connecting(conn);
-        self.opened = Some(conn);
+        self.conn.connect(io);
+        self.opened = self.conn.conn();
     }
 
-    /// A connection opened since the last call.
+    /// The connection that was opened since the last call.
     pub fn take_opened(&mut self) -> Option<ConnId> {
         self.opened.take()
     }
@@ -153,66 +121,59 @@ impl ServerConnection {
     /// True for the connection to the server.
     #[must_use]
     pub fn is(&self, id: ConnId) -> bool {
-        match &self.state {
-            ServerState::Connecting(conn) | ServerState::Open(conn, _) => *conn == id,
-            ServerState::Off | ServerState::Backoff(_) => false,
-        }
+        self.conn.conn() == Some(id)
     }
 
-    /// True once the server has sent its handshake.
+    /// The buffers of the connection.
+    pub fn handle<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut ConnHandle> {
+        io.connection(self.conn.conn()?)
+    }
+
+    /// True once the server has sent its opening.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(&self.state, ServerState::Open(_, outbound) if outbound.welcome().is_some())
+        self.conn.session().is_some_and(|outbound| outbound.welcome().is_some())
     }
 
-    /// True while a connection is pending, for the first time since the user was told of a loss.
+    /// True while the first attempt since the last loss is under way.
     #[must_use]
     pub fn is_trying(&self) -> bool {
-        match &self.state {
-            ServerState::Connecting(_) => !self.told_lost,
-            ServerState::Open(_, outbound) => outbound.welcome().is_none(),
-            ServerState::Off | ServerState::Backoff(_) => false,
+        match self.conn.state() {
+            ReconnectState::Connecting(_) => !self.told_lost,
+            ReconnectState::Open(_, outbound) => outbound.welcome().is_none(),
+            ReconnectState::Idle | ReconnectState::Backoff(_) => false,
         }
     }
 
-    /// The nonce for proofs of identity; `None` before the handshake.
+    /// The nonce that proofs for this server sign.
     #[must_use]
     pub fn nonce(&self) -> Option<&str> {
-        match &self.state {
-            ServerState::Open(_, outbound) => {
-                outbound.welcome().map(|welcome| welcome.nonce.as_str())
-            }
-            _ => None,
-        }
+        self.conn.session()?.welcome().map(|welcome| welcome.nonce.as_str())
     }
 
-    /// The connection is established: sends the handshake.
+    /// The connection is made: send our opening.
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(conn) = io.connection(id) else { return };
+        let hello = Hello { peer: None, quic: self.by_quic };
+        let outbound = Outbound::new(Some(Role::Server), &hello, &nonce, &mut conn.send_queue, now);
         conn.max_header = limits::HEADER_BYTES + 1;
-        let outbound = Outbound::new(
-            Some(Role::Server),
-            &Hello { peer: None, quic: self.by_quic },
-            &nonce,
-            &mut conn.send_queue,
-            now,
-        );
         conn.deadline = outbound.deadline();
-        self.state = ServerState::Open(id, Box::new(outbound));
+        self.conn.connected(id, Box::new(outbound));
     }
 
-    /// Sends a request, and returns its id; `None` without a connection.
+    /// Send a request. `None` while there is no connection.
     pub fn ask(&mut self, request: &Request, io: &mut Io<'_>) -> Option<u64> {
         let now = io.now;
-        let ServerState::Open(id, outbound) = &mut self.state else { return None };
-        let conn = io.connection(*id)?;
+        let (id, outbound) = self.conn.open()?;
+        let conn = io.connection(id)?;
         let ask = outbound.ask(request, &mut conn.send_queue, now);
         conn.deadline = outbound.deadline();
         Some(ask)
     }
 
-    /// Sends a request if the server has opened: a periodic request does not keep a silent server waiting.
+    /// Send a request if the server has sent its opening, so that periodic requests do not extend
+    /// the deadline of a silent server.
     pub fn ask_if_open(&mut self, request: &Request, io: &mut Io<'_>) -> Option<u64> {
         if self.is_open() { self.ask(request, io) } else { None }
     }
@@ -220,45 +181,43 @@ impl ServerConnection {
     /// The next message of the server.
     ///
     /// # Errors
-    /// On a protocol error.
+    /// When the server does not speak the protocol.
     pub fn next(&mut self, io: &mut Io<'_>) -> Result<Option<Message>, String> {
         let now = io.now;
-        let ServerState::Open(id, outbound) = &mut self.state else { return Ok(None) };
-        let Some(conn) = io.connection(*id) else { return Ok(None) };
+        let Some((id, outbound)) = self.conn.open() else { return Ok(None) };
+        let Some(conn) = io.connection(id) else { return Ok(None) };
         let message = outbound.next(&mut conn.recv_buffer, now)?;
         conn.deadline = outbound.deadline();
-        // A handshake does not reset the backoff: a server may open and then refuse each JOIN.
+        // A server that opens and then refuses our JOIN still gets longer and longer pauses.
         if matches!(message, Some(Message::Reply(..))) {
-            self.attempts = 0;
+            self.conn.succeeded();
         }
         Ok(message)
     }
 
-    /// True once after the user was told of a loss.
+    /// True the first time after a loss was shown.
     pub fn is_found_again(&mut self) -> bool {
         std::mem::take(&mut self.told_lost)
     }
 
-    /// The connection is closed.
+    /// The connection is lost.
     pub fn lost(&mut self, io: &mut Io<'_>) -> LostConnection {
         if !matches!(self.joining, Joining::Unwanted) {
             self.joining = Joining::Wanted;
         }
-        let was_open = self.is_open();
-        self.at = (self.at + 1) % self.servers.len().max(1);
-        if self.at != 0 && !was_open {
-            self.connect(io);
-            return LostConnection::TryingNext;
+        match self.conn.lost(self.is_open(), io) {
+            Retry::NextAddress => {
+                self.opened = self.conn.conn();
+                LostConnection::TryingNext
+            }
+            Retry::AfterPause => {
+                LostConnection::Resting(!std::mem::replace(&mut self.told_lost, true))
+            }
         }
-        self.at = 0;
-        let (first, longest) = limits::BACKOFF;
-        let whole = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
-        self.attempts += 1;
-        self.state = ServerState::Backoff(io.now + io.jitter(whole));
-        LostConnection::Resting(!std::mem::replace(&mut self.told_lost, true))
     }
 
-    /// Closes the connection, and connects again after a rest; the user is told neither.
+    /// Pause before the next attempt at a server that refuses this peer. Neither the loss nor the
+    /// return is shown.
     pub fn retreat(&mut self, io: &mut Io<'_>) {
         let told_lost = self.told_lost;
         self.close(io);
@@ -266,46 +225,41 @@ impl ServerConnection {
         self.told_lost = told_lost;
     }
 
-    /// True for a refusal of JOIN that the user was not told since the last successful JOIN.
+    /// True for a refusal of our JOIN that was not shown since the last JOIN that succeeded.
     pub fn is_new_refusal(&mut self, refusal: &ErrorReply) -> bool {
         self.told_refusal.replace(refusal.clone()).as_ref() != Some(refusal)
     }
 
-    /// JOIN has succeeded.
+    /// The server has accepted our JOIN.
     pub fn is_taken(&mut self, at: SocketAddr, session: SessionId) {
         (self.session, self.joining, self.told_refusal) =
             (Some(session), Joining::Joined(at), None);
     }
 
-    /// Closes the connection for good.
+    /// Close the connection, and make no other before [`ServerConnection::want`].
     pub fn close(&mut self, io: &mut Io<'_>) {
-        if let ServerState::Open(id, _) | ServerState::Connecting(id) = self.state
-            && let Some(conn) = io.connection(id)
-        {
+        if let Some(conn) = self.handle(io) {
             conn.finish();
         }
-        self.state = ServerState::Off;
+        self.conn.idle();
     }
 
-    /// Fires the timers.
+    /// Reconnect, or send a PING, when due.
     pub fn due(&mut self, io: &mut Io<'_>) {
-        let now = io.now;
-        match &mut self.state {
-            ServerState::Backoff(until) if *until <= now => self.connect(io),
-            ServerState::Open(_, outbound) if outbound.ping_at().is_some_and(|at| at <= now) => {
-                self.ask(&Request::Ping, io);
-            }
-            _ => {}
+        if self.conn.is_due(io.now) {
+            self.connect(io);
+        } else if self.ping_at().is_some_and(|at| at <= io.now) {
+            self.ask(&Request::Ping, io);
         }
     }
 
-    /// The earliest timer.
+    /// The time of the next attempt or PING.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            ServerState::Backoff(until) => Some(*until),
-            ServerState::Open(_, outbound) => outbound.ping_at(),
-            ServerState::Off | ServerState::Connecting(_) => None,
-        }
+        self.conn.backoff_until().or_else(|| self.ping_at())
+    }
+
+    fn ping_at(&self) -> Option<Instant> {
+        self.conn.session()?.ping_at()
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::io::recv_buffer::RecvBuffer;
 use crate::io::send_queue::SendQueue;
+use crate::limits;
 use crate::node::stats::loop_histogram::LoopHistogram;
 use crate::node::{ConnId, PortId};
 use crate::protocol::types::account::Key;
@@ -174,7 +175,14 @@ impl Io<'_> {
         to_hex(&(self.random)())
     }
 
-    /// A part of `whole` by chance, from a half to all of it: so that many who wait for the same thing don't come back together.
+    /// The time of the next attempt, after so many that failed since the last success.
+    pub fn backoff(&mut self, attempts: u32) -> Instant {
+        let (first, longest) = limits::BACKOFF;
+        self.now + self.jitter(first.saturating_mul(1 << attempts.min(16)).min(longest))
+    }
+
+    /// A random part of `whole`, from a half to all of it, so that many clients of one server do
+    /// not return together.
     pub fn jitter(&mut self, whole: Duration) -> Duration {
         let [a, b, ..] = (self.random)();
         whole / 2 + whole.mul_f64(f64::from(u16::from_le_bytes([a, b])) / 131_072.0)

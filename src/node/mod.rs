@@ -3,6 +3,7 @@
 
 pub mod conn_map;
 pub mod io;
+pub mod reconnect;
 pub mod stats;
 
 use std::net::SocketAddr;

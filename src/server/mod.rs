@@ -526,7 +526,7 @@ impl Node for Server {
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
-            Event::Closed(id, cause) if self.op_log.is(id) => self.op_log.closed(id, &cause, io),
+            Event::Closed(id, cause) if self.op_log.is(id) => self.op_log.closed(&cause, io),
             Event::Received(id) => self.received(id, io),
             Event::Drained(id) => {
                 self.tell_missed(id, io);

@@ -1,11 +1,9 @@
-//! The sending side of the operation log: each operation goes to a log server by RPC, over one connection.
+//! The sending side of the operation log: each operation of a user is one RPC call to a log server.
 //!
-//! Nothing waits for it. What happens goes into a queue; while the log server is away the oldest are dropped and counted.
+//! No request waits for the log. Entries go into a queue; while the log server is away the oldest
+//! are dropped and counted.
 //!
-//! ```text
-//!   Off --an operation--> Finding(port mapper) --its port--> Connecting --connected--> Open --lost--> Resting --time--> ...
-//!                               only where nobody named the port
-//! ```
+//! Without a configured port, a connection to the port mapper comes first and names the port.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -13,72 +11,73 @@ use std::time::Instant;
 
 use crate::limits;
 use crate::node::io::Io;
+use crate::node::reconnect::Reconnecting;
 use crate::node::{CloseReason, ConnId};
 use crate::protocol::legacy::onc_rpc::{self, Logged, MAPPER_PORT, Mapping, RpcReply};
 use crate::protocol::types::account::Method;
 
-/// Where the log server is.
+/// The address of a log server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogTarget {
-    /// Its machine, under each of its addresses; they are tried in turn.
+    /// The addresses of its machine, in the order of preference.
     pub addresses: Vec<IpAddr>,
-    /// Its port; `None`: the port mapper of its machine is asked.
+    /// `None`: ask the port mapper of that machine.
     pub port: Option<u16>,
 }
 
-/// What a server has to tell its log.
+/// The client of a log server.
 pub struct OperationLog {
-    target: Option<LogTarget>,
-    at: usize,
-    state: LogState,
-    waiting: VecDeque<WaitingEntry>,
+    conn: Reconnecting<Rpc>,
+    configured_port: Option<u16>,
+    /// The port of the log server: the configured one, or the answer of the port mapper.
+    port: Option<u16>,
+    queue: VecDeque<Entry>,
+    /// The number of the latest call.
     xid: Option<u32>,
-    attempts: u32,
     dropped: u64,
-    /// That it is away was said.
-    told: bool,
+    has_warned: bool,
 }
 
-/// An operation that was not acknowledged yet.
-struct WaitingEntry {
-    what: Logged,
-    /// The call that is under way for it.
+/// An operation without an acknowledgement.
+struct Entry {
+    operation: Logged,
+    /// The number of its call, once sent on this connection.
     call: Option<u32>,
 }
 
-enum LogState {
-    Off,
-    Resting(Instant),
-    /// Asks the port mapper; the call, once it was sent.
-    Finding(ConnId, Option<u32>),
-    Connecting(ConnId),
-    Open(ConnId),
+/// The service at the other end of the open connection.
+enum Rpc {
+    /// The port mapper, and the number of the call to it.
+    Mapper(u32),
+    Log,
 }
 
 impl OperationLog {
-    /// A log at `target`; without one nothing is ever logged.
+    /// A log at `target`. `None`: log nothing.
     #[must_use]
     pub fn new(target: Option<LogTarget>) -> OperationLog {
-        let target = target.filter(|target| !target.addresses.is_empty());
+        let (addresses, port) =
+            target.map_or((Vec::new(), None), |target| (target.addresses, target.port));
+        let first_port = port.unwrap_or(MAPPER_PORT);
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, first_port)).collect();
         OperationLog {
-            target,
-            at: 0,
-            state: LogState::Off,
-            waiting: VecDeque::new(),
+            conn: Reconnecting::new(addresses),
+            configured_port: port,
+            port,
+            queue: VecDeque::new(),
             xid: None,
-            attempts: 0,
             dropped: 0,
-            told: false,
+            has_warned: false,
         }
     }
 
-    /// True when there is a log to be told.
+    /// True when there is a log server.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.target.is_some()
+        self.conn.address().is_some()
     }
 
-    /// Notes an operation, with the date that its asker or our own clock says.
+    /// Queue an operation, with the date of the request or else of this machine.
     pub fn note(
         &mut self,
         user: &str,
@@ -90,124 +89,101 @@ impl OperationLog {
         if !self.is_wanted() {
             return;
         }
-        if self.waiting.len() >= limits::LOG_RECORDS {
+        if self.queue.len() >= limits::LOG_RECORDS {
             if self.dropped == 0 {
                 log::warn!("the operation log does not keep up: its oldest lines are dropped");
             }
             self.dropped += 1;
-            // One that is under way is on the wire already: to drop it would let more than LOG_CALLS get there.
-            if let Some(oldest) = self.waiting.iter().position(|waiting| waiting.call.is_none()) {
-                self.waiting.remove(oldest);
+            // An entry that was sent stays: dropping it would let more than LOG_CALLS be open.
+            if let Some(oldest) = self.queue.iter().position(|entry| entry.call.is_none()) {
+                self.queue.remove(oldest);
             }
         }
-        // A record has its limit, and every name that gets here has a smaller one.
+        // An RPC record has a limit, which no valid name reaches.
         let short = |text: &str| {
             text.char_indices()
                 .take_while(|(at, _)| *at < limits::RELATIVE_BYTES)
                 .map(|(_, c)| c)
                 .collect::<String>()
         };
-        let what = Logged {
+        let operation = Logged {
             user: short(user),
             operation: method.as_str().to_owned(),
             file: file.map(short),
             date: short(date),
         };
-        self.waiting.push_back(WaitingEntry { what, call: None });
-        match self.state {
-            LogState::Off => self.connect(io),
-            LogState::Open(id) => self.send(id, io),
-            LogState::Resting(_) | LogState::Finding(..) | LogState::Connecting(_) => {}
+        self.queue.push_back(Entry { operation, call: None });
+        if self.conn.is_idle() {
+            self.conn.connect(io);
         }
+        self.send(io);
     }
 
-    /// True when this link is one of the log's.
+    /// True for the connection to the log server or its port mapper.
     #[must_use]
     pub fn is(&self, id: ConnId) -> bool {
-        match self.state {
-            LogState::Finding(link, _) | LogState::Connecting(link) | LogState::Open(link) => {
-                link == id
-            }
-            LogState::Off | LogState::Resting(_) => false,
-        }
+        self.conn.conn() == Some(id)
     }
 
-    fn connect(&mut self, io: &mut Io<'_>) {
-        let Some(target) = &self.target else { return };
-        let Some(address) = target.addresses.get(self.at % target.addresses.len().max(1)) else {
-            return;
-        };
-        self.state = match target.port {
-            Some(port) => LogState::Connecting(io.connect(SocketAddr::new(*address, port), None)),
-            None => {
-                LogState::Finding(io.connect(SocketAddr::new(*address, MAPPER_PORT), None), None)
-            }
-        };
-    }
-
-    fn xid(&mut self, io: &mut Io<'_>) -> u32 {
+    /// A fresh call number. The first is random: an answer to an earlier process matches no call.
+    fn next_xid(&mut self, io: &mut Io<'_>) -> u32 {
         let [a, b, c, d, ..] = (io.random)();
-        // They begin by chance, so that an answer to a call of an earlier process is none to ours.
         let xid = self.xid.map_or(u32::from_be_bytes([a, b, c, d]), |last| last.wrapping_add(1));
         self.xid = Some(xid);
         xid
     }
 
-    /// The link is there.
+    /// The connection is made: call the port mapper, or send the queue.
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let deadline = io.now + limits::RESPONSE_TIMEOUT;
-        match self.state {
-            LogState::Finding(..) => {
-                let xid = self.xid(io);
-                let Some(link) = io.connection(id) else { return };
-                link.max_header = onc_rpc::RECORD_ROOM;
-                link.deadline = Some(deadline);
-                link.send_queue.memory().with(|out| Mapping::Find.put_call(xid, out));
-                self.state = LogState::Finding(id, Some(xid));
-            }
-            LogState::Connecting(_) => {
-                if let Some(link) = io.connection(id) {
-                    link.max_header = onc_rpc::RECORD_ROOM;
-                }
-                self.state = LogState::Open(id);
-                self.send(id, io);
-            }
-            LogState::Off | LogState::Resting(_) | LogState::Open(_) => {}
+        if !self.is(id) {
+            return;
         }
+        let deadline = io.now + limits::ANSWER;
+        let rpc = if self.port.is_none() { Rpc::Mapper(self.next_xid(io)) } else { Rpc::Log };
+        let Some(conn) = io.connection(id) else { return };
+        conn.max_header = onc_rpc::RECORD_ROOM;
+        if let Rpc::Mapper(xid) = rpc {
+            conn.deadline = Some(deadline);
+            conn.send_queue.memory().with(|out| Mapping::Find.put_call(xid, out));
+        }
+        self.conn.connected(id, rpc);
+        self.send(io);
     }
 
-    /// Calls for as many operations as may be under way.
-    fn send(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let under_way = self
-            .waiting
-            .iter()
-            .take(limits::LOG_CALLS)
-            .filter(|waiting| waiting.call.is_some())
-            .count();
-        for place in under_way..self.waiting.len().min(limits::LOG_CALLS) {
-            let xid = self.xid(io);
-            let (Some(waiting), Some(link)) = (self.waiting.get_mut(place), io.connection(id))
-            else {
+    /// Call for as many entries as may be open, when the log server is connected.
+    fn send(&mut self, io: &mut Io<'_>) {
+        let Some((id, Rpc::Log)) = self.conn.open() else { return };
+        let open =
+            self.queue.iter().take(limits::LOG_CALLS).filter(|entry| entry.call.is_some()).count();
+        for place in open..self.queue.len().min(limits::LOG_CALLS) {
+            let xid = self.next_xid(io);
+            let (Some(entry), Some(conn)) = (self.queue.get_mut(place), io.connection(id)) else {
                 return;
             };
-            waiting.call = Some(xid);
-            link.send_queue.memory().with(|out| waiting.what.put_call(xid, out));
+            entry.call = Some(xid);
+            conn.send_queue.memory().with(|out| entry.operation.put_call(xid, out));
         }
-        let deadline = (!self.waiting.is_empty()).then(|| io.now + limits::RESPONSE_TIMEOUT);
-        if let Some(link) = io.connection(id) {
-            // Only the first call of several starts the clock, and each answer starts it again.
-            link.deadline = if under_way > 0 { link.deadline } else { deadline };
+        // The first call starts the clock, and each answer starts it again.
+        if open == 0 {
+            self.restart_clock(id, io);
         }
     }
 
-    /// Something has come.
+    fn restart_clock(&self, id: ConnId, io: &mut Io<'_>) {
+        let deadline = (!self.queue.is_empty()).then(|| io.now + limits::ANSWER);
+        if let Some(conn) = io.connection(id) {
+            conn.deadline = deadline;
+        }
+    }
+
+    /// Read all answers that have arrived.
     pub fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         loop {
-            let Some(link) = io.connection(id) else { return };
-            let record = match onc_rpc::record(link.recv_buffer.header()) {
+            let Some(conn) = io.connection(id) else { return };
+            let record = match onc_rpc::record(conn.recv_buffer.header()) {
                 Ok(None) => return,
                 Ok(Some((record, used))) => {
-                    link.recv_buffer.consume(used);
+                    conn.recv_buffer.consume(used);
                     record
                 }
                 Err(onc_rpc::RpcError) => return self.lost("it speaks no RPC", io),
@@ -215,18 +191,21 @@ impl OperationLog {
             let Ok((xid, answer)) = onc_rpc::answer(&record) else {
                 return self.lost("it speaks no RPC", io);
             };
-            if matches!(self.state, LogState::Finding(_, Some(asked)) if asked == xid) {
-                return self.found(id, answer, io);
-            }
-            // What answers nothing that was asked is not looked at.
-            if matches!(self.state, LogState::Open(_)) && !self.answered(xid, answer, io) {
-                return;
+            match self.conn.session() {
+                Some(Rpc::Mapper(call)) if *call == xid => return self.port_found(id, answer, io),
+                Some(Rpc::Log) => {
+                    if let Err(why) = self.acknowledge(id, xid, answer, io) {
+                        return self.lost(why, io);
+                    }
+                }
+                // An answer without a call of ours is ignored.
+                Some(Rpc::Mapper(_)) | None => {}
             }
         }
     }
 
-    /// The port mapper has answered.
-    fn found(&mut self, id: ConnId, answer: RpcReply<'_>, io: &mut Io<'_>) {
+    /// The port mapper has answered: connect to the log server.
+    fn port_found(&mut self, id: ConnId, answer: RpcReply<'_>, io: &mut Io<'_>) {
         let port = match answer {
             RpcReply::Done(results) => onc_rpc::result(results)
                 .and_then(|port| u16::try_from(port).ok())
@@ -234,133 +213,107 @@ impl OperationLog {
             _ => None,
         };
         let Some(port) = port else { return self.lost("the port mapper does not know it", io) };
-        let Some(link) = io.connection(id) else { return };
-        link.drop_now();
-        let to = SocketAddr::new(link.from.ip(), port);
-        self.state = LogState::Connecting(io.connect(to, None));
+        let Some(conn) = io.connection(id) else { return };
+        conn.drop_now();
+        let to = SocketAddr::new(conn.from.ip(), port);
+        self.port = Some(port);
+        self.conn.connect_to(to, io);
     }
 
-    /// The log server has answered. True when more may be read.
-    fn answered(&mut self, xid: u32, answer: RpcReply<'_>, io: &mut Io<'_>) -> bool {
-        let LogState::Open(id) = self.state else { return false };
-        let Some(place) = self
-            .waiting
-            .iter()
-            .take(limits::LOG_CALLS)
-            .position(|waiting| waiting.call == Some(xid))
-        else {
-            return true;
-        };
+    /// The log server has answered a call: remove its entry and send the next.
+    ///
+    /// # Errors
+    /// With the reason, when the answer is not that of a log server.
+    fn acknowledge(
+        &mut self,
+        id: ConnId,
+        xid: u32,
+        answer: RpcReply<'_>,
+        io: &mut Io<'_>,
+    ) -> Result<(), &'static str> {
+        let mut open = self.queue.iter().take(limits::LOG_CALLS);
+        let Some(place) = open.position(|entry| entry.call == Some(xid)) else { return Ok(()) };
         match answer {
             RpcReply::Done(results) => match onc_rpc::result(results) {
                 Some(0) => {}
                 Some(code) => log::debug!("the operation log answers {code}"),
-                None => {
-                    self.lost("it does not answer as a log does", io);
-                    return false;
-                }
+                None => return Err("it does not answer as a log does"),
             },
-            // It may be an operation that it does not like; the next one is another.
+            // The server may refuse this entry alone.
             RpcReply::Garbage | RpcReply::Failed => {
                 log::debug!("the operation log refuses a line: {answer:?}")
             }
             RpcReply::NoProgram
             | RpcReply::OtherVersions(..)
             | RpcReply::NoProcedure
-            | RpcReply::Denied => {
-                self.lost("it is none", io);
-                return false;
-            }
+            | RpcReply::Denied => return Err("it is none"),
         }
-        self.waiting.remove(place);
-        self.attempts = 0;
-        if std::mem::take(&mut self.told) {
+        self.queue.remove(place);
+        self.conn.succeeded();
+        if std::mem::take(&mut self.has_warned) {
             log::warn!("the operation log is there again");
         }
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
             log::warn!("{dropped} lines of the operation log were dropped");
         }
-        let deadline = (!self.waiting.is_empty()).then(|| io.now + limits::RESPONSE_TIMEOUT);
-        if let Some(link) = io.connection(id) {
-            link.deadline = deadline;
-        }
-        self.send(id, io);
-        true
+        self.restart_clock(id, io);
+        self.send(io);
+        Ok(())
     }
 
-    /// The other side will send no more.
+    /// The log server sends no more.
     pub fn ended(&mut self, id: ConnId, io: &mut Io<'_>) {
-        if self.is(id) {
-            self.received(id, io);
-        }
+        self.received(id, io);
         if self.is(id) {
             self.lost("it has ended its link", io);
         }
     }
 
-    /// The link is gone.
-    pub fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
-        if self.is(id) {
-            match cause {
-                CloseReason::Unreachable(why) | CloseReason::Internal(why) => self.lost(why, io),
-                CloseReason::Timeout => self.lost("it does not answer", io),
-                CloseReason::Done
-                | CloseReason::Remote
-                | CloseReason::SourceChanged
-                | CloseReason::Disk(_) => self.lost("it has ended its link", io),
-            }
+    /// The connection is closed.
+    pub fn closed(&mut self, reason: &CloseReason, io: &mut Io<'_>) {
+        match reason {
+            CloseReason::Unreachable(why) | CloseReason::Internal(why) => self.lost(why, io),
+            CloseReason::Timeout => self.lost("it does not answer", io),
+            CloseReason::Done
+            | CloseReason::Remote
+            | CloseReason::SourceChanged
+            | CloseReason::Disk(_) => self.lost("it has ended its link", io),
         }
     }
 
-    /// This link is of no use any more.
+    /// Drop the connection, and make another while entries wait.
     fn lost(&mut self, why: &str, io: &mut Io<'_>) {
-        if let LogState::Finding(id, _) | LogState::Connecting(id) | LogState::Open(id) = self.state
-            && let Some(link) = io.connection(id)
-        {
-            link.drop_now();
+        if let Some(conn) = self.conn.conn().and_then(|id| io.connection(id)) {
+            conn.drop_now();
         }
-        let was_open = matches!(self.state, LogState::Open(_));
-        for waiting in &mut self.waiting {
-            // It is asked again: a line that stands in the log twice is better than one that does not stand there.
-            waiting.call = None;
+        for entry in &mut self.queue {
+            // A line that stands in the log twice is better than a missing one.
+            entry.call = None;
         }
-        if self.waiting.is_empty() {
-            // Its own business: the next operation opens another link.
-            self.state = LogState::Off;
-            return;
+        let worked = matches!(self.conn.session(), Some(Rpc::Log));
+        self.port = self.configured_port;
+        if self.queue.is_empty() {
+            // The next operation connects again.
+            return self.conn.idle();
         }
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.has_warned, true) {
             log::warn!("the operation log is away: {why}");
         }
-        let addresses = self.target.as_ref().map_or(1, |target| target.addresses.len());
-        if !was_open && self.at + 1 < addresses {
-            self.at += 1;
-            return self.connect(io);
-        }
-        if !was_open {
-            self.at = 0;
-        }
-        let (first, longest) = limits::BACKOFF;
-        let whole = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
-        self.attempts += 1;
-        self.state = LogState::Resting(io.now + io.jitter(whole));
+        self.conn.lost(worked, io);
     }
 
-    /// Does what its time has come for.
+    /// Reconnect once the pause is over.
     pub fn due(&mut self, io: &mut Io<'_>) {
-        if matches!(self.state, LogState::Resting(until) if until <= io.now) {
-            self.connect(io);
+        if self.conn.is_due(io.now) {
+            self.conn.connect(io);
         }
     }
 
-    /// When it wants to be woken.
+    /// The end of the pause before the next attempt.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            LogState::Resting(until) => Some(until),
-            _ => None,
-        }
+        self.conn.backoff_until()
     }
 }
 
@@ -501,7 +454,7 @@ mod tests {
         // In whatever order they are answered.
         world.answer(0, calls[1].0, YES);
         world.answer(0, calls[0].0, YES);
-        assert!(world.log.waiting.is_empty() && world.boxes.0[&0].deadline.is_none());
+        assert!(world.log.queue.is_empty() && world.boxes.0[&0].deadline.is_none());
         world.note("bob");
         assert_eq!((world.users(0), world.boxes.0.len()), (vec!["bob".to_owned()], 1));
     }
@@ -527,9 +480,7 @@ mod tests {
         let mut world = World::new(&["::1", "127.0.0.1"], None);
         world.note("ana");
         assert_eq!(world.to(), (0, "[::1]:111".into()));
-        world.with(|log, io| {
-            log.closed(ConnId(0), &CloseReason::Unreachable("no answer".into()), io)
-        });
+        world.with(|log, io| log.closed(&CloseReason::Unreachable("no answer".into()), io));
         assert_eq!(world.to(), (1, "127.0.0.1:111".into()));
         world.connected(1);
         let calls = world.calls(1);
@@ -551,7 +502,7 @@ mod tests {
         world.connected(0);
         let calls = world.calls(0);
         world.answer(0, calls[0].0, YES);
-        world.with(|log, io| log.closed(ConnId(0), &CloseReason::Remote, io));
+        world.with(|log, io| log.closed(&CloseReason::Remote, io));
         world.note("d");
         assert_eq!(world.boxes.0.len(), 1);
         world.now += Duration::from_secs(1);
@@ -580,7 +531,7 @@ mod tests {
         for user in 0..limits::LOG_RECORDS + 10 {
             world.note(&user.to_string());
         }
-        assert_eq!((world.log.waiting.len(), world.log.dropped), (limits::LOG_RECORDS, 10));
+        assert_eq!((world.log.queue.len(), world.log.dropped), (limits::LOG_RECORDS, 10));
         world.connected(0);
         let calls = world.calls(0);
         assert_eq!(calls.len(), limits::LOG_CALLS);
@@ -595,7 +546,7 @@ mod tests {
         }
         assert_eq!((world.calls(0).len(), world.log.dropped), (0, 4));
         world.answer(0, calls[1].0, YES);
-        assert_eq!((world.users(0).len(), world.log.waiting.len()), (1, limits::LOG_RECORDS - 1));
+        assert_eq!((world.users(0).len(), world.log.queue.len()), (1, limits::LOG_RECORDS - 1));
     }
 
     #[test]
@@ -614,7 +565,7 @@ mod tests {
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
             assert_eq!(
-                (world.boxes.0[&0].ending, world.log.waiting.len()),
+                (world.boxes.0[&0].ending, world.log.queue.len()),
                 (CloseMode::Now, 1),
                 "{answer:?}"
             );
@@ -627,7 +578,7 @@ mod tests {
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
             assert_eq!(
-                (world.boxes.0[&0].ending, world.log.waiting.len()),
+                (world.boxes.0[&0].ending, world.log.queue.len()),
                 (CloseMode::Open, 0),
                 "{answer:?}"
             );
@@ -643,6 +594,6 @@ mod tests {
     fn without_a_target_nothing_is_kept() {
         let mut world = World::new(&[], None);
         world.note("a");
-        assert!(world.boxes.0.is_empty() && world.log.waiting.is_empty());
+        assert!(world.boxes.0.is_empty() && world.log.queue.is_empty());
     }
 }

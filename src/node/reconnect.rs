@@ -1,0 +1,279 @@
+//! One client connection to a service that has several addresses: connect, back off, reconnect.
+//!
+//! ```text
+//!   Idle --connect--> Connecting --connected--> Open --lost--> Backoff --time--> Connecting ...
+//!                       ^     '--failed: next address, after the last a pause-----^
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::node::ConnId;
+use crate::node::io::Io;
+
+/// At most one connection to the first of several addresses that answers.
+pub struct Reconnecting<S> {
+    addresses: Vec<SocketAddr>,
+    current: usize,
+    /// The local address to connect from, where it leads to the current address.
+    bind: Option<IpAddr>,
+    /// Pauses since the last success.
+    attempts: u32,
+    state: ReconnectState<S>,
+}
+
+/// The state of the connection; `S` is the session of an open one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReconnectState<S> {
+    /// No connection is wanted.
+    Idle,
+    /// Connect again at this time.
+    Backoff(Instant),
+    /// The connection is being made.
+    Connecting(ConnId),
+    /// The connection is made.
+    Open(ConnId, S),
+}
+
+/// What follows a lost connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The next address is being connected.
+    NextAddress,
+    /// A pause, and then another round of the addresses.
+    AfterPause,
+}
+
+impl<S> Reconnecting<S> {
+    /// A connection to one of `addresses`, in this order of preference. Nothing is connected yet.
+    #[must_use]
+    pub fn new(addresses: Vec<SocketAddr>) -> Reconnecting<S> {
+        Reconnecting { addresses, current: 0, bind: None, attempts: 0, state: ReconnectState::Idle }
+    }
+
+    /// Connect from this local address from now on.
+    pub fn bind(&mut self, ip: IpAddr) {
+        self.bind = Some(ip);
+    }
+
+    /// All addresses.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The address in use, or tried next.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.addresses.get(self.current).copied()
+    }
+
+    /// Keep only the addresses of one family. False, without a change, when there are none.
+    pub fn keep_only(&mut self, ipv4: bool) -> bool {
+        if !self.addresses.iter().any(|address| address.is_ipv4() == ipv4) {
+            return false;
+        }
+        let current = self.address();
+        self.addresses.retain(|address| address.is_ipv4() == ipv4);
+        self.current =
+            self.addresses.iter().position(|address| Some(*address) == current).unwrap_or(0);
+        true
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> &ReconnectState<S> {
+        &self.state
+    }
+
+    /// True when no connection is wanted.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, ReconnectState::Idle)
+    }
+
+    /// The current connection, made or in the making.
+    #[must_use]
+    pub fn conn(&self) -> Option<ConnId> {
+        match self.state {
+            ReconnectState::Connecting(id) | ReconnectState::Open(id, _) => Some(id),
+            ReconnectState::Idle | ReconnectState::Backoff(_) => None,
+        }
+    }
+
+    /// The open connection and its session.
+    pub fn open(&mut self) -> Option<(ConnId, &mut S)> {
+        match &mut self.state {
+            ReconnectState::Open(id, session) => Some((*id, session)),
+            _ => None,
+        }
+    }
+
+    /// The session of the open connection.
+    #[must_use]
+    pub fn session(&self) -> Option<&S> {
+        match &self.state {
+            ReconnectState::Open(_, session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Connect to the current address at once.
+    pub fn connect(&mut self, io: &mut Io<'_>) {
+        if let Some(address) = self.address() {
+            self.connect_to(address, io);
+        }
+    }
+
+    /// Connect to `address`, which the service at the current one has named.
+    pub fn connect_to(&mut self, address: SocketAddr, io: &mut Io<'_>) {
+        // A socket on a loopback address, or on one of the other family, can't reach it.
+        let bind = self.bind.filter(|ip| {
+            ip.is_ipv4() == address.is_ipv4() && ip.is_loopback() == address.ip().is_loopback()
+        });
+        self.state = ReconnectState::Connecting(io.connect(address, bind));
+    }
+
+    /// The connection is made: its session begins.
+    pub fn connected(&mut self, id: ConnId, session: S) {
+        debug_assert!(self.conn() == Some(id), "{id:?} is not the connection of this client");
+        self.state = ReconnectState::Open(id, session);
+    }
+
+    /// The service does its work: the next pause is the shortest again.
+    pub fn succeeded(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// The connection is lost. One that `worked` is made again after a pause; otherwise the next
+    /// address is tried at once, and the first one after a pause.
+    pub fn lost(&mut self, worked: bool, io: &mut Io<'_>) -> Retry {
+        if !worked && self.current + 1 < self.addresses.len() {
+            self.current += 1;
+            self.connect(io);
+            return Retry::NextAddress;
+        }
+        if !worked {
+            self.current = 0;
+        }
+        self.state = ReconnectState::Backoff(io.backoff(self.attempts));
+        self.attempts = self.attempts.saturating_add(1);
+        Retry::AfterPause
+    }
+
+    /// Forget the connection, and make no other before [`Reconnecting::connect`].
+    pub fn idle(&mut self) {
+        self.state = ReconnectState::Idle;
+    }
+
+    /// True once the pause is over.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.backoff_until().is_some_and(|until| until <= now)
+    }
+
+    /// The end of the pause; `None` while there is none.
+    #[must_use]
+    pub fn backoff_until(&self) -> Option<Instant> {
+        match self.state {
+            ReconnectState::Backoff(until) => Some(until),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::limits;
+    use crate::node::io::{ConnHandle, ConnTable, Transport};
+    use crate::node::stats::loop_histogram::LoopHistogram;
+
+    #[derive(Default)]
+    struct Dialled(Vec<(SocketAddr, Transport)>);
+
+    impl ConnTable for Dialled {
+        fn connection(&mut self, _: ConnId) -> Option<&mut ConnHandle> {
+            None
+        }
+
+        fn connect(&mut self, to: SocketAddr, transport: Transport) -> ConnId {
+            self.0.push((to, transport));
+            ConnId(self.0.len() - 1)
+        }
+    }
+
+    fn with<T>(now: Instant, dialled: &mut Dialled, act: impl FnOnce(&mut Io<'_>) -> T) -> T {
+        act(&mut Io {
+            now,
+            table: dialled,
+            actions: &mut Vec::new(),
+            random: &mut || [0; 16],
+            iteration_times: &LoopHistogram::default(),
+            date: &String::new,
+        })
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn each_address_is_tried_before_a_pause_that_doubles_up_to_its_limit() {
+        let (now, mut dialled) = (Instant::now(), Dialled::default());
+        let all = addresses(&["[::1]:1", "127.0.0.1:1"]);
+        let mut client = Reconnecting::<()>::new(all.clone());
+        with(now, &mut dialled, |io| client.connect(io));
+        for round in 0..40 {
+            let lost = with(now, &mut dialled, |io| client.lost(false, io));
+            assert_eq!((lost, client.address()), (Retry::NextAddress, Some(all[1])));
+            let lost = with(now, &mut dialled, |io| client.lost(false, io));
+            assert_eq!((lost, client.address()), (Retry::AfterPause, Some(all[0])));
+            let pause = client.backoff_until().unwrap() - now;
+            let (first, longest) = limits::BACKOFF;
+            assert_eq!(pause, (first * (1 << round.min(10))).min(longest) / 2);
+            assert!(!client.is_due(now) && client.is_due(now + pause));
+            with(now, &mut dialled, |io| client.connect(io));
+        }
+        assert_eq!(dialled.0.len(), 81);
+    }
+
+    #[test]
+    fn a_connection_that_worked_is_made_again_at_the_same_address() {
+        let (now, mut dialled) = (Instant::now(), Dialled::default());
+        let all = addresses(&["[::1]:1", "127.0.0.1:1"]);
+        let mut client = Reconnecting::new(all.clone());
+        with(now, &mut dialled, |io| {
+            client.connect(io);
+            client.lost(false, io);
+            client.connected(ConnId(1), "session");
+            assert_eq!((client.conn(), client.session()), (Some(ConnId(1)), Some(&"session")));
+            client.succeeded();
+            assert_eq!(client.lost(true, io), Retry::AfterPause);
+        });
+        assert_eq!((client.conn(), client.address()), (None, Some(all[1])));
+        client.idle();
+        assert!(!client.is_due(now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_local_address_is_used_only_where_it_leads_to_the_server() {
+        let mut dialled = Dialled::default();
+        let mut client =
+            Reconnecting::<()>::new(addresses(&["[2001:db8::1]:1", "127.0.0.1:1", "10.0.0.1:1"]));
+        client.bind("10.0.0.2".parse().unwrap());
+        with(Instant::now(), &mut dialled, |io| {
+            client.connect(io);
+            client.lost(false, io);
+            client.lost(false, io);
+        });
+        let bound: Vec<Transport> = dialled.0.iter().map(|(_, transport)| *transport).collect();
+        let own = Transport::Tcp(Some("10.0.0.2".parse().unwrap()));
+        assert_eq!(bound, [Transport::Tcp(None), Transport::Tcp(None), own]);
+        assert!(client.keep_only(true) && client.addresses().len() == 2);
+        assert_eq!(client.address(), Some("10.0.0.1:1".parse().unwrap()));
+        assert!(!client.keep_only(false) && client.addresses().len() == 2);
+    }
+}
