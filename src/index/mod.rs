@@ -355,6 +355,12 @@ impl Index {
         self.set_about(peer, About { user, ..about });
     }
 
+    /// True while peers that have left still have files in the index.
+    #[must_use]
+    pub fn is_purging(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// Remove up to `most` files of peers that have left; true if some are left.
     pub fn purge(&mut self, most: usize) -> bool {
         let mut budget = (most / self.subscriptions.cost()).max(1);

@@ -1,10 +1,11 @@
-//! Account operations: decided at once, committed together, answered at the end of the iteration, in order.
+//! Account operations: decided in order, committed together, and answered at the end of the iteration.
 //!
-//! What users have published in earlier times is brought into the index behind the loop's back, a slice a turn; a name that is searched before is brought
-//! first, so that an exact answer is right from the first moment.
+//! At start the publications in the store are loaded into the index, a slice an iteration. A name that is searched earlier is loaded
+//! first, so that exact answers are complete from the start.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::accounts::{AccountChange, Caller};
 use crate::index::memory;
@@ -18,36 +19,46 @@ use crate::protocol::types::account::{
     AccountOp, Authority, Line, Online, Operation, Publication, UserName,
 };
 use crate::protocol::types::relative_path::RelativeName;
-use crate::server::{ClientStage, Server};
+use crate::server::{Membership, Server};
 use crate::ui::event::UiEvent;
 
-/// Run a checkpoint this long after the last change of an account: it blocks the loop for some
-/// milliseconds.
-const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
-/// Users checked for one page of a list: each costs some microseconds.
-const PAGE_LOOKUPS: usize = 500;
+/// Account operations without an answer.
+#[derive(Default)]
+pub(super) struct OperationQueue {
+    undecided: VecDeque<PendingOperation>,
+    /// Answered once committed, at the end of this iteration.
+    decided: Vec<DecidedOperation>,
+    /// The cost of the operations decided in this iteration.
+    cost: u32,
+    /// When the store may be tidied up: the accounts will have rested for a while.
+    pub tidy_at: Option<Instant>,
+}
 
-/// An operation that waits for its turn.
-pub(super) struct WaitingAnswer {
-    link: ConnId,
+impl OperationQueue {
+    pub(super) fn has_decided(&self) -> bool {
+        !self.decided.is_empty()
+    }
+}
+
+struct PendingOperation {
+    conn: ConnId,
     from: SocketAddr,
-    ask: Option<u64>,
+    request_id: Option<u64>,
     operation: Operation,
 }
 
-/// An operation that waits for the end of the turn.
-pub(super) struct Held {
-    link: ConnId,
+struct DecidedOperation {
+    conn: ConnId,
     from: SocketAddr,
-    ask: Option<u64>,
+    request_id: Option<u64>,
     operation: Operation,
     change: Result<AccountChange, ErrorReply>,
-    /// Nobody waits for its answer any more.
-    gone: bool,
+    /// The connection is closed: commit, but do not answer.
+    is_closed: bool,
 }
 
-impl Held {
-    /// True for a list on a wire that knows no pages.
+impl DecidedOperation {
+    /// True for a list in a legacy protocol, which has no pages.
     fn is_long_list(&self) -> bool {
         self.operation.speaks.is_some()
             && matches!(
@@ -57,47 +68,46 @@ impl Held {
     }
 }
 
-/// What an operation costs, in units of some 20 microseconds: to check a proof takes four times as long as to write a row.
-fn effort_of(operation: &Operation) -> u32 {
+/// The cost of an operation in units of 20 microseconds: checking a proof takes four times as long as writing a row.
+fn cost_of(operation: &Operation) -> u32 {
     if matches!(operation.authority, Authority::Proof { .. }) { 4 } else { 1 }
 }
 
-/// How far the index is with what the store holds.
-#[derive(Default)]
-pub(super) struct Loading {
-    /// The place in the store of the last publication that the index knows.
-    after: u64,
-    done: bool,
-    begun: bool,
+/// The transfer of stored publications into the index.
+pub(super) enum Loading {
+    NotStarted,
+    /// All up to this row of the store are in the index.
+    After(u64),
+    Done,
 }
 
 impl Loading {
     pub(super) fn is_under_way(&self) -> bool {
-        self.begun && !self.done
+        matches!(self, Loading::After(_))
     }
 }
 
-/// The effort of all operations that are decided in one turn, so that whoever only asks does not wait for long: 1 to 2 ms.
-const EFFORT: u32 = 40;
-/// Long lists for wires that know no pages that are made in one turn: each may take some megabytes and some milliseconds.
+/// The cost of the operations decided in one iteration, 1 to 2 ms, so that searches do not wait longer.
+const MAX_COST: u32 = 40;
+/// Long lists answered in one iteration: each may take some megabytes and some milliseconds.
 const LISTS: usize = 8;
-/// Publications that are brought into the index in one turn: about 1 ms.
+/// Publications loaded in one iteration: about 1 ms.
 const LOAD: usize = 400;
-/// Users of old wires that are read at once when the server begins.
+/// Users of legacy protocols read at once at start.
 const CONNECTIONS: usize = 10_000;
-/// Publishers of one name that are brought into the index when it is searched before its time; more of them come in their turn.
+/// Publishers of one name that are loaded before their turn, for a search.
 const PUBLISHERS: usize = 256;
 
 impl Server {
-    /// Decides an operation; its answer waits for the end of the turn.
-    pub(super) fn operate(
+    /// Queue an operation, and decide it in this iteration if its cost allows.
+    pub(super) fn queue_operation(
         &mut self,
         id: ConnId,
-        ask: Option<u64>,
+        request_id: Option<u64>,
         operation: Operation,
         io: &mut Io<'_>,
     ) {
-        let Some(from) = io.connection(id).map(|link| link.from) else { return };
+        let Some(from) = io.connection(id).map(|conn| conn.from) else { return };
         if let (Some(user), Some(speaks)) = (&operation.user, operation.speaks) {
             io.tell(UiEvent::Operation {
                 user: user.clone(),
@@ -106,24 +116,33 @@ impl Server {
             });
         }
         self.log_operation(id, &operation, io);
-        let Some(visit) = self.visits.get_mut(&id) else { return };
-        visit.held += 1;
-        visit.undecided += 1;
-        self.waiting.push_back(WaitingAnswer { link: id, from, ask, operation });
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.unanswered += 1;
+        client.undecided += 1;
+        let pending = PendingOperation { conn: id, from, request_id, operation };
+        self.operations.undecided.push_back(pending);
         self.decide();
     }
 
-    /// Decides what waits, in the order in which it came, as much as one turn may.
+    /// Decide queued operations in order, up to the cost of one iteration.
     fn decide(&mut self) {
-        while self.effort < EFFORT
-            && let Some(WaitingAnswer { link, from, ask, operation }) = self.waiting.pop_front()
+        while self.operations.cost < MAX_COST
+            && let Some(pending) = self.operations.undecided.pop_front()
         {
-            self.effort += effort_of(&operation);
-            if let Some(visit) = self.visits.get_mut(&link) {
-                visit.undecided -= 1;
+            let PendingOperation { conn, from, request_id, operation } = pending;
+            self.operations.cost += cost_of(&operation);
+            if let Some(client) = self.clients.get_mut(&conn) {
+                client.undecided -= 1;
             }
-            let change = self.perform(link, from, &operation);
-            self.held.push(Held { link, from, ask, operation, change, gone: false });
+            let change = self.perform(conn, from, &operation);
+            self.operations.decided.push(DecidedOperation {
+                conn,
+                from,
+                request_id,
+                operation,
+                change,
+                is_closed: false,
+            });
         }
     }
 
@@ -133,23 +152,23 @@ impl Server {
         from: SocketAddr,
         operation: &Operation,
     ) -> Result<AccountChange, ErrorReply> {
-        // What adds to the index is refused before it lasts.
-        if let AccountOp::Publish(what) = &operation.op {
+        // A publication without room in the index is refused before the commit.
+        if let AccountOp::Publish(what) = &operation.deed {
             self.index.has_room(2 * memory::of_file(what.file.len() + what.description.len()))?;
         }
-        let nonce = self.visits.get(&id).map_or("", |visit| visit.answering.nonce());
+        let nonce = self.clients.get(&id).map_or("", |client| client.inbound.nonce());
         self.accounts.perform(operation, Caller { link: id.0, from, nonce })
     }
 
-    /// A link is gone, and its number may come to mean another: what was decided is done all the same, and nobody is answered.
-    pub(super) fn caller_gone(&mut self, id: ConnId) {
-        self.waiting.retain(|waiting| waiting.link != id);
-        for held in self.held.iter_mut().filter(|held| held.link == id) {
-            held.gone = true;
+    /// A connection is closed: forget its queued operations, and answer none of the decided ones.
+    pub(super) fn drop_operations(&mut self, id: ConnId) {
+        self.operations.undecided.retain(|pending| pending.conn != id);
+        for decided in self.operations.decided.iter_mut().filter(|decided| decided.conn == id) {
+            decided.is_closed = true;
         }
     }
 
-    /// Tells the operator's log, which holds up nobody.
+    /// Send an operation to the operation log.
     fn log_operation(&mut self, id: ConnId, operation: &Operation, io: &mut Io<'_>) {
         if !self.op_log.is_wanted() {
             return;
@@ -165,139 +184,140 @@ impl Server {
         self.op_log.note(&user, operation.op.method(), file, &date, io);
     }
 
-    /// Makes lasting what was decided in this turn, and answers it.
+    /// Commit and answer the operations decided in this iteration, then decide further ones.
     pub(super) fn flush(&mut self, io: &mut Io<'_>) {
-        if !self.held.is_empty() {
-            self.make_lasting(io);
+        if self.operations.has_decided() {
+            self.commit_decided(io);
         }
-        self.effort = 0;
+        self.operations.cost = 0;
         self.decide();
-        if !self.held.is_empty() {
-            // Answered at the end of the next turn.
+        if self.operations.has_decided() {
             return;
         }
-        // Nobody waits: what takes time and can wait is done now. What users leave behind who are gone goes a slice a turn, however busy it is.
-        if self.rest_at.is_some_and(|at| at <= io.now) {
-            self.rest_at = self.accounts.rest().then_some(io.now);
+        if self.operations.tidy_at.is_some_and(|at| at <= io.now) {
+            self.operations.tidy_at = self.accounts.rest().then_some(io.now);
         }
     }
 
-    fn make_lasting(&mut self, io: &mut Io<'_>) {
-        let removed =
-            self.held.iter().any(|held| matches!(held.change, Ok(AccountChange::Unregistered(..))));
-        let sweeps = self.rest_at.is_some_and(|at| at <= io.now);
-        self.rest_at = Some(if removed || sweeps { io.now } else { io.now + CHECKPOINT_DELAY });
+    fn commit_decided(&mut self, io: &mut Io<'_>) {
+        let decided = std::mem::take(&mut self.operations.decided);
+        let removed = decided
+            .iter()
+            .any(|decided| matches!(decided.change, Ok(AccountChange::Unregistered(..))));
+        let tidies = self.operations.tidy_at.is_some_and(|at| at <= io.now);
+        self.operations.tidy_at =
+            Some(if removed || tidies { io.now } else { io.now + limits::STORE_REST });
         let lost = self.accounts.commit().is_err();
         let mut lists = 0;
-        for mut held in std::mem::take(&mut self.held) {
-            if lost && held.gone {
+        for mut decided in decided {
+            if lost && decided.is_closed {
                 continue;
             }
             if lost {
-                // One of them could not be done, and took the others with it: each is tried alone, so that only what can't be done fails.
-                held.change = self.perform(held.link, held.from, &held.operation);
-                held.change = self.accounts.commit().and(held.change);
+                // One operation failed, and the transaction with it: commit each by itself, so that
+                // the others succeed.
+                let change = self.perform(decided.conn, decided.from, &decided.operation);
+                decided.change = self.accounts.commit().and(change);
             }
-            lists += usize::from(held.is_long_list());
-            if lists > LISTS && held.is_long_list() {
-                // It is nothing but read, later as well as now.
-                self.held.push(held);
+            lists += usize::from(decided.is_long_list());
+            if lists > LISTS && decided.is_long_list() {
+                // A list changes nothing: it may wait for the next iteration.
+                self.operations.decided.push(decided);
                 continue;
             }
-            self.answer_held(held, io);
+            self.answer_decided(decided, io);
         }
         if lost {
-            let links: Vec<ConnId> = self.visits.keys().collect();
-            for link in links {
-                self.belongs(link);
+            let conns: Vec<ConnId> = self.clients.keys().collect();
+            for conn in conns {
+                self.set_user(conn);
             }
         }
     }
 
-    fn answer_held(&mut self, held: Held, io: &mut Io<'_>) {
-        let Held { link, ask, operation, change, gone, .. } = held;
-        if gone {
-            return change.into_iter().for_each(|change| self.apply(link, change));
+    fn answer_decided(&mut self, decided: DecidedOperation, io: &mut Io<'_>) {
+        let DecidedOperation { conn: id, request_id, operation, change, is_closed, .. } = decided;
+        if is_closed {
+            return change.into_iter().for_each(|change| self.apply(id, change));
         }
-        if let Some(visit) = self.visits.get_mut(&link) {
-            visit.held -= 1;
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.unanswered -= 1;
         }
         let answer = change.and_then(|change| {
-            self.apply(link, change);
-            self.done(link, &operation, io)
+            self.apply(id, change);
+            self.done(id, &operation, io)
         });
-        self.give(link, ask, answer, io);
-        if let Some(link) = io.connection(link) {
-            link.reschedule = true;
+        self.respond(id, request_id, answer, io);
+        if let Some(conn) = io.connection(id) {
+            conn.reschedule = true;
         }
     }
 
-    /// What a change means for who is seen where.
-    fn apply(&mut self, link: ConnId, change: AccountChange) {
+    /// Apply a committed change to the index.
+    fn apply(&mut self, conn: ConnId, change: AccountChange) {
         match change {
             AccountChange::Registered(_) | AccountChange::Nothing => {}
-            AccountChange::Unregistered(user, links) => {
+            AccountChange::Unregistered(user, conns) => {
                 self.index.delete_user(&user);
-                self.sweeping = true;
-                for link in links {
-                    self.belongs(ConnId(link));
+                for conn in conns {
+                    self.set_user(ConnId(conn));
                 }
             }
             AccountChange::Connected { user, at: Some(at) } => {
                 self.index.user_online(&user, at.address, at.speaks)
             }
-            AccountChange::Connected { at: None, .. } => self.belongs(link),
+            AccountChange::Connected { at: None, .. } => self.set_user(conn),
             AccountChange::Disconnected(user) => {
                 self.index.user_offline(&user);
-                self.belongs(link);
+                self.set_user(conn);
             }
-            AccountChange::Published(user, what) => self.known(&user, &what),
+            AccountChange::Published(user, what) => self.publish(&user, &what),
             AccountChange::Deleted(user, file) => self.index.withdraw(&user, &file),
         }
     }
 
-    /// Tells the index whose the peer behind a link is by now.
-    fn belongs(&mut self, link: ConnId) {
-        let user = self.accounts.online_by(link.0).cloned();
+    /// Note the user of a client in the index.
+    fn set_user(&mut self, conn: ConnId) {
+        let user = self.accounts.online_by(conn.0).cloned();
         if user.is_none() && self.options.accounts_required {
-            // Nobody is here without an account, nor stays when he has none any more.
-            self.leave(link);
+            // A peer whose account is gone is no member any more.
+            self.leave(conn);
             return;
         }
-        match self.visits.get(&link).map(|visit| &visit.stage) {
-            Some(ClientStage::Member { who, .. }) => self.index.set_user(*who, user),
-            Some(ClientStage::Joining { who, before, .. }) => {
-                self.index.set_user(*who, user.clone());
+        match self.clients.get(&conn).map(|client| &client.membership) {
+            Some(Membership::Joined { peer, .. }) => self.index.set_user(*peer, user),
+            Some(Membership::Joining { peer, before, .. }) => {
+                self.index.set_user(*peer, user.clone());
                 if let Some(before) = before {
                     self.index.set_user(*before, user);
                 }
             }
-            Some(ClientStage::Guest) | None => {}
+            Some(Membership::Guest) | None => {}
         }
     }
 
     /// The answer to an operation that has succeeded.
     fn done(
         &mut self,
-        link: ConnId,
+        conn: ConnId,
         operation: &Operation,
         io: &mut Io<'_>,
     ) -> Result<Response, ErrorReply> {
-        let asker = self.who_asks(link, operation.speaks, io);
-        match &operation.op {
+        let viewer = self.viewer(conn, operation.speaks, io);
+        match &operation.deed {
             AccountOp::ListUsers { cursor, most } => {
-                let page = self.index.online(cursor.as_deref(), *most, &asker)?;
+                let page = self.index.online(cursor.as_deref(), *most, &viewer)?;
                 Ok(Response::Users { users: page.entries, cursor: page.cursor })
             }
             AccountOp::ListContent { of, cursor, most } => {
                 self.content(of, cursor.as_deref(), *most)
             }
-            AccountOp::FindUser { whom } => self.find_user(whom, &asker),
-            op => Ok(Response::Done(op.method())),
+            AccountOp::FindUser { whom } => self.find_user(whom, &viewer),
+            deed => Ok(Response::Done(deed.method())),
         }
     }
 
-    /// What a user has published, and then what his peers share besides.
+    /// The publications of a user, and then the other files that the user's peers share.
     fn content(
         &self,
         of: &UserName,
@@ -322,14 +342,14 @@ impl Server {
                 place = after;
                 files.push(what);
             }
-            // As many as were asked for may not be all.
+            // A full page may not be the last.
             more |= files.len() == most;
         }
-        // Whoever shares millions and has published them all is looked through a page at a time.
-        let mut looks = most.max(PAGE_LOOKUPS);
+        // A user may share millions of files that are all published: bound the look-ups of a page.
+        let mut looks = most.max(limits::LOOKS);
         let mut skip = shared;
-        for who in peers {
-            let count = usize::try_from(self.index.count(who)).unwrap_or(usize::MAX);
+        for peer in peers {
+            let count = usize::try_from(self.index.count(peer)).unwrap_or(usize::MAX);
             for own in skip.min(count)..count {
                 if more || looks == 0 {
                     return Ok(content_page(of, files, Some((place, shared))));
@@ -337,7 +357,7 @@ impl Server {
                 looks -= 1;
                 if let Some(what) = self
                     .index
-                    .published(who, own)
+                    .published(peer, own)
                     .filter(|what| !self.index.has_published(of, &what.file))
                 {
                     if !room.takes(what.file.len() + what.description.len()) {
@@ -352,19 +372,19 @@ impl Server {
         Ok(content_page(of, files, more.then_some((place, shared))))
     }
 
-    /// The members of the native protocol that go by this name.
+    /// The peers of the native protocol of this user.
     fn peers_of(&self, user: &UserName) -> Vec<PeerId> {
         if let Some(address) = user.as_address() {
             return self.index.anonymous_at(address).into_iter().collect();
         }
-        let member = |link| self.visits.get(&ConnId(link)).and_then(|visit| visit.stage.member());
-        self.accounts.links_of(user).filter_map(member).collect()
+        let peer = |conn| self.clients.get(&ConnId(conn))?.membership.peer();
+        self.accounts.links_of(user).filter_map(peer).collect()
     }
 
-    fn find_user(&self, whom: &UserName, asker: &Viewer) -> Result<Response, ErrorReply> {
+    fn find_user(&self, whom: &UserName, viewer: &Viewer) -> Result<Response, ErrorReply> {
         let peers = self.peers_of(whom).into_iter().chain(self.index.legacy_peer_of(whom));
         if let Some((peer, speaks)) =
-            peers.into_iter().find_map(|who| self.index.reachable_at(who, asker))
+            peers.into_iter().find_map(|peer| self.index.reachable_at(peer, viewer))
         {
             return Ok(Response::User(Online { user: whom.clone(), peer: Some(peer), speaks }));
         }
@@ -379,15 +399,15 @@ impl Server {
         })
     }
 
-    /// Brings back who is there by old wires: they are until they say that they are not.
+    /// Restore the users of legacy protocols: these stay connected until they disconnect.
     pub(super) fn load_connections(&mut self, io: &Io<'_>) {
         let mut after = 0;
         loop {
             match self.accounts.connections(after, CONNECTIONS) {
-                Ok(some) if some.is_empty() => break,
-                Ok(some) => {
-                    for (place, (user, at)) in some {
-                        after = place;
+                Ok(users) if users.is_empty() => break,
+                Ok(users) => {
+                    for (row, (user, at)) in users {
+                        after = row;
                         self.index.user_online(&user, at.address, at.speaks);
                     }
                 }
@@ -397,36 +417,38 @@ impl Server {
                 }
             }
         }
-        self.loading.begun = true;
-        // The last server may not have come to the end of what users left behind.
-        self.rest_at = Some(io.now);
+        self.loading = Loading::After(0);
+        // The last server may have stopped before its store was tidy.
+        self.operations.tidy_at = Some(io.now);
     }
 
-    /// Brings a slice of what was published into the index.
-    pub(super) fn load_some(&mut self, io: &Io<'_>) {
-        // What users left behind who are gone goes first: whoever walks through it finds nothing.
-        if !self.loading.is_under_way() || self.rest_at.is_some_and(|at| at <= io.now) {
+    /// Load a slice of the stored publications into the index.
+    pub(super) fn load_slice(&mut self, io: &Io<'_>) {
+        // Tidy up first: rows of removed users would be read in vain.
+        let tidies = self.operations.tidy_at.is_some_and(|at| at <= io.now);
+        let Loading::After(after) = self.loading else { return };
+        if tidies {
             return;
         }
-        match self.accounts.publications(self.loading.after, LOAD) {
-            Ok(some) => {
-                self.loading.done = some.len() < LOAD;
-                for (place, (user, what)) in some {
-                    self.loading.after = place;
-                    self.known(&user, &what);
+        match self.accounts.publications(after, LOAD) {
+            Ok(rows) => {
+                let last = rows.last().map(|(row, _)| *row).filter(|_| rows.len() >= LOAD);
+                self.loading = last.map_or(Loading::Done, Loading::After);
+                for (_, (user, what)) in rows {
+                    self.publish(&user, &what);
                 }
             }
             Err(error) => {
                 log::error!("accounts: {error}");
-                self.loading.done = true;
+                self.loading = Loading::Done;
             }
         }
     }
 
-    /// Brings those who have published this name into the index, if they are not there yet.
+    /// Load the publishers of one name ahead of their turn.
     pub(super) fn load_name(&mut self, name: &RelativeName, io: &mut Io<'_>) {
         if self.loading.is_under_way() && self.accounts.is_open() {
-            // What is not lasting yet must not be found.
+            // An uncommitted publication must not be found.
             self.flush(io);
         }
         if !self.loading.is_under_way() {
@@ -434,16 +456,16 @@ impl Server {
         }
         let Some(file) = Line::new(name) else { return };
         match self.accounts.publishers(&file, PUBLISHERS) {
-            Ok(some) => {
-                for (user, what) in some {
-                    self.known(&user, &what);
+            Ok(publishers) => {
+                for (user, what) in publishers {
+                    self.publish(&user, &what);
                 }
             }
             Err(error) => log::error!("accounts: {error}"),
         }
     }
 
-    fn known(&mut self, user: &UserName, what: &Publication) {
+    fn publish(&mut self, user: &UserName, what: &Publication) {
         if let Err(refusal) = self.index.publish(user, what) {
             log::warn!("{user}: {}", refusal.text);
         }

@@ -1,10 +1,11 @@
-//! What one address may take of a server: SUBSCRIBEs, those of them that wait for words, and files in the index.
+//! The share of one address in a server's resources: subscriptions, subscriptions to words, and files in the index.
 
 use std::collections::BTreeMap;
 
 use crate::index::PeerId;
 use crate::io::budget::{Block, Budget};
 use crate::limits;
+use crate::node::ConnId;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 
 /// The budgets of a server.
@@ -12,22 +13,31 @@ pub(super) struct ServerBudgets {
     subscriptions: Budget,
     patterns: Budget,
     files: Budget,
-    /// Whose files count for which address, and how many.
-    members: BTreeMap<PeerId, (Block, usize)>,
+    peers: BTreeMap<PeerId, PeerUse>,
+}
+
+/// The files of one peer, and the connection and address that they count for.
+struct PeerUse {
+    conn: ConnId,
+    block: Block,
+    files: usize,
 }
 
 impl ServerBudgets {
     /// Nothing is used yet.
     pub fn new() -> ServerBudgets {
         ServerBudgets {
-            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::ADDRESS_SUBSCRIPTIONS),
-            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::ADDRESS_PATTERNS),
-            files: Budget::of_units(usize::MAX, limits::ADDRESS_FILES),
-            members: BTreeMap::new(),
+            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::SUBSCRIPTIONS_OF_ONE),
+            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::PATTERNS_OF_ONE),
+            files: Budget::of_units(usize::MAX, limits::FILES_OF_ONE),
+            peers: BTreeMap::new(),
         }
     }
 
-    /// Another SUBSCRIBE, for words or for one thing.
+    /// Take a place for a SUBSCRIBE, to words or to one name.
+    ///
+    /// # Errors
+    /// `busy` when all places, or those of this address, are taken.
     pub fn subscribe(&mut self, block: Block, is_words: bool) -> Result<(), ErrorReply> {
         let full = |_| ErrorReply::new(ErrorCode::Busy, "too many wait for something here");
         if is_words {
@@ -38,33 +48,39 @@ impl ServerBudgets {
         Ok(())
     }
 
-    /// One is over.
+    /// Give back the place of a SUBSCRIBE.
     pub fn unsubscribe(&mut self, block: Block, is_words: bool) {
         self.subscriptions.give_back(block, 1);
         self.patterns.give_back(block, usize::from(is_words));
     }
 
-    /// Whether an address may have so many files more.
+    /// Check that an address may have so many files more.
+    ///
+    /// # Errors
+    /// `busy` when it may not.
     pub fn has_room(&self, block: Block, files: usize) -> Result<(), ErrorReply> {
         self.files
             .has_room(block, files)
             .map_err(|_| ErrorReply::new(ErrorCode::Busy, "too many files from your address"))
     }
 
-    /// A member of this address has so many files now.
-    pub fn count(&mut self, who: PeerId, block: Block, files: u64) {
+    /// Note the number of files of a peer, which has joined by this connection.
+    pub fn count(&mut self, peer: PeerId, conn: ConnId, block: Block, files: u64) {
         let files = usize::try_from(files).unwrap_or(usize::MAX);
-        let (block, before) = self
-            .members
-            .insert(who, (block, files))
-            .map_or((block, 0), |(_, before)| (block, before));
-        self.files.set(block, before, files);
+        let used = self.peers.entry(peer).or_insert(PeerUse { conn, block, files: 0 });
+        let before = std::mem::replace(&mut used.files, files);
+        self.files.set(used.block, before, files);
     }
 
-    /// A member is gone.
-    pub fn forget(&mut self, who: PeerId) {
-        if let Some((block, files)) = self.members.remove(&who) {
-            self.files.give_back(block, files);
+    /// The connection by which a peer has joined.
+    pub fn conn_of(&self, peer: PeerId) -> Option<ConnId> {
+        self.peers.get(&peer).map(|used| used.conn)
+    }
+
+    /// A peer is removed.
+    pub fn forget(&mut self, peer: PeerId) {
+        if let Some(used) = self.peers.remove(&peer) {
+            self.files.give_back(used.block, used.files);
         }
     }
 }
@@ -88,17 +104,19 @@ mod tests {
             )
         };
         let (first, second, a) = (begin(1), begin(2), block("10.0.0.1"));
-        shares.count(first, a, limits::PEER_FILES as u64);
-        shares.count(second, a, 10);
-        shares.count(second, a, limits::PEER_FILES as u64 - 5);
+        shares.count(first, ConnId(1), a, limits::MEMBER_FILES as u64);
+        shares.count(second, ConnId(2), a, 10);
+        shares.count(second, ConnId(2), a, limits::MEMBER_FILES as u64 - 5);
         assert!(
             shares.has_room(a, 5).is_ok()
                 && shares.has_room(block("10.0.0.2"), limits::ADDRESS_FILES).is_ok()
         );
         assert_eq!(shares.has_room(a, 6).unwrap_err().code, ErrorCode::Busy);
+        assert_eq!(shares.conn_of(first), Some(ConnId(1)));
         shares.forget(first);
         shares.forget(first);
-        assert_eq!(shares.files.used(), limits::PEER_FILES - 5);
+        assert_eq!(shares.conn_of(first), None);
+        assert_eq!(shares.files.used(), limits::MEMBER_FILES - 5);
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! Add the files of a JOIN, an UPDATE or a replacement list to the index in slices, several peers in turn.
+//! Add the files of a JOIN, an UPDATE or a replacement list to the index in slices, round-robin over the peers.
 //!
-//! Whoever sent them is answered when all of them are in, and what that link asks next waits until then.
+//! The request is answered once all its files are in; until then the connection is not read.
 
+use std::collections::VecDeque;
+use std::time::Instant;
 use std::vec::IntoIter;
 
-use crate::index::PeerId;
 use crate::index::memory;
+use crate::index::{Index, PeerId};
 use crate::io::budget::Block;
 use crate::limits;
 use crate::node::ConnId;
@@ -14,50 +16,87 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::Response;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::server::{ClientStage, ClientState, Server, not_joined};
+use crate::server::{Client, Membership, Server, not_joined};
 
-/// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
-pub const LINE_BYTES: usize = 64 << 20;
+/// The lists of files that are being added to the index.
+pub(super) struct IngestQueue {
+    pending: VecDeque<PendingIngest>,
+    /// The memory that the files of all pending lists take at most.
+    bytes: usize,
+    /// Files that this iteration may still add.
+    budget: usize,
+    /// The last iteration has added files.
+    pub was_busy: bool,
+    /// Since when files wait to be built into the text index.
+    pub backlog_since: Option<Instant>,
+}
 
-/// Files that are on their way into the index.
-pub(super) struct Adding {
-    link: ConnId,
-    ask: Option<u64>,
-    who: PeerId,
-    work: IngestJob,
-    /// What its files take at most.
+struct PendingIngest {
+    conn: ConnId,
+    request_id: Option<u64>,
+    peer: PeerId,
+    job: IngestJob,
+    /// The memory that its files take at most.
     bytes: usize,
 }
 
-/// What is left to be done.
+/// The rest of a list.
 pub(super) enum IngestJob {
     /// A part of a JOIN.
     Join {
-        /// What is still to be added.
         files: IntoIter<FileEntry>,
         /// Another part follows.
         more: bool,
     },
-    /// An UPDATE: first what is gone, then what is new.
-    Update {
-        /// Names that are gone.
-        remove: IntoIter<RelativeName>,
-        /// New or changed files.
-        files: IntoIter<FileEntry>,
-    },
-    /// All files of a peer: first those that are named, then the others go.
+    /// An UPDATE: removals first.
+    Update { remove: IntoIter<RelativeName>, files: IntoIter<FileEntry> },
+    /// All files of a peer: the named ones are kept or added, then the others are removed.
     Replace {
-        /// What is still to be named.
         names: IntoIter<RelativeName>,
         /// Which of the peer's files were named.
         kept: Vec<bool>,
-        /// Below which of them the rest has to be looked at.
+        /// The files below this number are still to be checked.
         left: Option<usize>,
     },
 }
 
+impl Default for IngestQueue {
+    fn default() -> IngestQueue {
+        IngestQueue {
+            pending: VecDeque::new(),
+            bytes: 0,
+            budget: limits::ADD_FILES,
+            was_busy: false,
+            backlog_since: None,
+        }
+    }
+}
+
+impl IngestQueue {
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Drop the lists of a closed connection.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        self.pending.retain(|pending| pending.conn != id);
+        self.bytes = self.pending.iter().map(|pending| pending.bytes).sum();
+    }
+
+    fn push(&mut self, pending: PendingIngest) {
+        self.bytes += pending.bytes;
+        self.pending.push_back(pending);
+    }
+
+    fn pop(&mut self) -> Option<PendingIngest> {
+        let pending = self.pending.pop_front()?;
+        self.bytes -= pending.bytes;
+        Some(pending)
+    }
+}
+
 impl IngestJob {
-    /// How many files come in at most.
+    /// The files to add, at most.
     fn files(&self) -> usize {
         match self {
             IngestJob::Join { files, .. } | IngestJob::Update { files, .. } => files.len(),
@@ -65,7 +104,7 @@ impl IngestJob {
         }
     }
 
-    /// What the files of it take at most.
+    /// The memory that the files take at most.
     fn bytes(&self) -> usize {
         let files = |files: &IntoIter<FileEntry>| {
             files.as_slice().iter().map(|file| memory::of_file(file.name.len())).sum()
@@ -80,136 +119,131 @@ impl IngestJob {
 }
 
 impl Server {
-    /// Takes files into the index, and answers when all are in. Where the memory of the index has no room for them, none is taken.
+    /// Queue a list of files for the index. A list without room in the index's memory, or beyond the
+    /// share of its address, is refused as a whole.
     pub(super) fn add(
         &mut self,
-        link: ConnId,
-        ask: Option<u64>,
-        who: PeerId,
-        work: IngestJob,
+        conn: ConnId,
+        request_id: Option<u64>,
+        peer: PeerId,
+        job: IngestJob,
         io: &mut Io<'_>,
     ) {
-        let bytes = work.bytes();
-        let waiting: usize = self.adding.iter().map(|adding| adding.bytes).sum();
+        let bytes = job.bytes();
         let Some(block) =
-            self.visits.get(&link).map(|visit| Block::of(visit.answering.from().ip()))
+            self.clients.get(&conn).map(|client| Block::of(client.inbound.from().ip()))
         else {
             return;
         };
         let room = if bytes == 0 {
             Ok(())
         } else {
-            self.index.has_room_for(who, bytes).and_then(|()| self.index.has_room(bytes + waiting))
+            self.index
+                .has_room_for(peer, bytes)
+                .and_then(|()| self.index.has_room(bytes + self.ingest.bytes))
         };
-        if let Err(refusal) = room.and_then(|()| self.shares.has_room(block, work.files())) {
-            if matches!(work, IngestJob::Join { .. }) {
-                self.join_fails(link);
+        if let Err(refusal) = room.and_then(|()| self.budgets.has_room(block, job.files())) {
+            if matches!(job, IngestJob::Join { .. }) {
+                self.join_fails(conn);
             }
-            return self.give(link, ask, Err(refusal), io);
+            return self.respond(conn, request_id, Err(refusal), io);
         }
-        let Some(visit) = self.visits.get_mut(&link) else { return };
-        visit.held += 1;
-        visit.undecided += 1;
-        let is_first = self.adding.is_empty();
-        self.adding.push_back(Adding { link, ask, who, work, bytes });
-        // Who came before goes before.
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.unanswered += 1;
+        client.undecided += 1;
+        let is_first = !self.ingest.is_busy();
+        self.ingest.push(PendingIngest { conn, request_id, peer, job, bytes });
+        // Earlier lists come first.
         if is_first {
-            self.add_some(io);
+            self.ingest_some(io);
         }
     }
 
-    /// Goes on with what is on its way, as far as one turn may.
-    pub(super) fn add_on(&mut self, io: &mut Io<'_>) {
-        self.add_some(io);
-        self.has_added = self.add_effort < limits::INGEST_FILES;
-        self.add_effort = limits::INGEST_FILES;
+    /// Continue with the pending lists, within the budget of one iteration.
+    pub(super) fn continue_ingest(&mut self, io: &mut Io<'_>) {
+        self.ingest_some(io);
+        self.ingest.was_busy = self.ingest.budget < limits::ADD_FILES;
+        self.ingest.budget = limits::ADD_FILES;
     }
 
-    fn add_some(&mut self, io: &mut Io<'_>) {
-        while self.add_effort > 0
-            && let Some(mut adding) = self.adding.pop_front()
+    fn ingest_some(&mut self, io: &mut Io<'_>) {
+        while self.ingest.budget > 0
+            && let Some(mut pending) = self.ingest.pop()
         {
-            let mut slice = self.add_effort.min(limits::INGEST_SLICE);
-            self.add_effort -= slice;
-            let added = self.add_slice(&mut adding, &mut slice);
-            if let (Ok(_), Some(visit)) = (&added, self.visits.get(&adding.link)) {
-                self.shares.count(
-                    adding.who,
-                    Block::of(visit.answering.from().ip()),
-                    self.index.count(adding.who),
+            let mut slice = self.ingest.budget.min(limits::ADD_SLICE);
+            self.ingest.budget -= slice;
+            let added = self.ingest_slice(&mut pending, &mut slice);
+            if let (Ok(_), Some(client)) = (&added, self.clients.get(&pending.conn)) {
+                self.budgets.count(
+                    pending.peer,
+                    pending.conn,
+                    Block::of(client.inbound.from().ip()),
+                    self.index.count(pending.peer),
                 );
             }
             let answer = match added {
                 Ok(false) => {
-                    self.adding.push_back(adding);
+                    self.ingest.push(pending);
                     continue;
                 }
-                Ok(true) => match adding.work {
+                Ok(true) => match pending.job {
                     IngestJob::Join { more: true, .. } => Ok(Response::JoinMore),
-                    IngestJob::Join { more: false, .. } => self.join_ends(adding.link, io),
+                    IngestJob::Join { more: false, .. } => self.join_ends(pending.conn, io),
                     IngestJob::Update { .. } | IngestJob::Replace { .. } => {
-                        Ok(Response::UpdateOk { files: self.index.count(adding.who) })
+                        Ok(Response::UpdateOk { files: self.index.count(pending.peer) })
                     }
                 },
                 Err(refusal) => Err(refusal),
             };
-            self.add_effort += slice;
-            if let Some(visit) = self.visits.get_mut(&adding.link) {
-                visit.held -= 1;
-                visit.undecided -= 1;
+            self.ingest.budget += slice;
+            if let Some(client) = self.clients.get_mut(&pending.conn) {
+                client.unanswered -= 1;
+                client.undecided -= 1;
             }
-            self.give(adding.link, adding.ask, answer, io);
-            if let Some(link) = io.connection(adding.link) {
-                link.reschedule = true;
+            self.respond(pending.conn, pending.request_id, answer, io);
+            if let Some(conn) = io.connection(pending.conn) {
+                conn.reschedule = true;
             }
         }
     }
 
-    /// One slice, of so many files at most. True when nothing is left.
-    fn add_slice(&mut self, adding: &mut Adding, left: &mut usize) -> Result<bool, ErrorReply> {
-        let Adding { link, who, work, .. } = adding;
-        let Some(ClientState { stage, .. }) = self.visits.get_mut(link) else {
+    /// Add one slice of at most `left` files. True when the list is done.
+    fn ingest_slice(
+        &mut self,
+        pending: &mut PendingIngest,
+        left: &mut usize,
+    ) -> Result<bool, ErrorReply> {
+        let PendingIngest { conn, peer, job, .. } = pending;
+        let Some(Client { membership, .. }) = self.clients.get_mut(conn) else {
             return Err(not_joined());
         };
-        let line = match stage {
-            ClientStage::Joining { who: known, line, .. }
-                if known == who && matches!(work, IngestJob::Join { .. }) =>
+        match (job, membership) {
+            (IngestJob::Join { files, .. }, Membership::Joining { peer: joining, names, .. })
+                if joining == peer =>
             {
-                Some(line)
-            }
-            stage if stage.member() == Some(*who) && !matches!(work, IngestJob::Join { .. }) => {
-                None
-            }
-            // Somebody else has proven to be this peer meanwhile.
-            _ => return Err(not_joined()),
-        };
-        match work {
-            IngestJob::Join { files, .. } => {
-                let Some(line) = line else { return Err(not_joined()) };
                 for file in files.by_ref().take(*left) {
                     *left -= 1;
-                    if self.index.add(*who, &file)? && line.len() < LINE_BYTES {
-                        line.push(' ');
-                        line.push_str(&file.name);
-                    }
+                    add_file(&mut self.index, *peer, &file, names)?;
                 }
                 Ok(files.len() == 0)
             }
-            IngestJob::Update { remove, files } => {
+            (IngestJob::Update { remove, files }, member) if member.peer() == Some(*peer) => {
                 for name in remove.by_ref().take(*left) {
                     *left -= 1;
-                    self.index.remove(*who, &name);
+                    self.index.remove(*peer, &name);
                 }
                 for file in files.by_ref().take(*left) {
                     *left -= 1;
-                    self.index.add(*who, &file)?;
+                    self.index.add(*peer, &file)?;
                 }
                 Ok(remove.len() + files.len() == 0)
             }
-            IngestJob::Replace { names, kept, left: rest } => {
+            (IngestJob::Replace { names, kept, left: rest }, member)
+                if member.peer() == Some(*peer) =>
+            {
                 for name in names.by_ref().take(*left) {
                     *left -= 1;
-                    let own = self.index.add_name(*who, &name)?;
+                    let own = self.index.add_name(*peer, &name)?;
                     if kept.len() <= own {
                         kept.resize(own + 1, false);
                     }
@@ -218,24 +252,36 @@ impl Server {
                 if names.len() > 0 {
                     return Ok(false);
                 }
-                // From the last one down: whatever takes the place of one that goes was looked at before.
+                // From the last file down: a removal moves the last file into the gap, and that
+                // file was checked before.
                 let mut own =
-                    rest.unwrap_or_else(|| usize::try_from(self.index.count(*who)).unwrap_or(0));
+                    rest.unwrap_or_else(|| usize::try_from(self.index.count(*peer)).unwrap_or(0));
                 while own > 0 && *left > 0 {
                     *left -= 1;
                     own -= 1;
                     if !kept.get(own).copied().unwrap_or(false) {
-                        self.index.remove_at(*who, own);
+                        self.index.remove_at(*peer, own);
                     }
                 }
                 *rest = Some(own);
                 Ok(own == 0)
             }
+            // Another connection has proven to be this peer meanwhile.
+            _ => Err(not_joined()),
         }
     }
+}
 
-    /// A link is gone, and its number may come to mean another.
-    pub(super) fn adder_gone(&mut self, id: ConnId) {
-        self.adding.retain(|adding| adding.link != id);
+/// Add a file of a peer, and append the name of a new one to the line for the log.
+pub(super) fn add_file(
+    index: &mut Index,
+    peer: PeerId,
+    file: &FileEntry,
+    names: &mut String,
+) -> Result<(), ErrorReply> {
+    if index.add(peer, file)? && names.len() < limits::LINE_BYTES {
+        names.push(' ');
+        names.push_str(&file.name);
     }
+    Ok(())
 }

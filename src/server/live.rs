@@ -1,4 +1,4 @@
-//! Live listeners, and the transfer reports of peers, which the server itself never sees.
+//! Live statistics for dashboards, and the transfer reports of peers: no transfer passes through the server.
 
 use crate::index::stats::Counts;
 use crate::limits;
@@ -10,19 +10,23 @@ use crate::protocol::response::Response;
 use crate::server::Server;
 
 impl Server {
-    /// Catches up with the clock and with who is there.
-    pub(super) fn beat(&mut self, io: &Io<'_>) {
+    /// Catch up with the clock and with the number of peers.
+    pub(super) fn advance_activity(&mut self, io: &Io<'_>) {
         let Counts { joined, members, .. } = self.index.counts();
-        self.pulse.members(joined, members as u64);
-        self.pulse.advance(io.now);
+        self.activity.members(joined, members as u64);
+        self.activity.advance(io.now);
     }
 
-    /// Somebody wants to watch.
-    pub(super) fn watch(&mut self, id: ConnId, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+    /// A dashboard opens the live stream.
+    pub(super) fn listen_live(
+        &mut self,
+        id: ConnId,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
         let from = io
             .connection(id)
-            .map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
-        let live = self.pulse.listen(id, from)?;
+            .map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |conn| conn.from.ip().to_canonical());
+        let live = self.activity.listen(id, from)?;
         Ok(self.broadcast(live))
     }
 
@@ -36,35 +40,37 @@ impl Server {
         }))
     }
 
-    /// Tells those who watch of the last second; who does not read hears of it later, or never.
-    pub(super) fn tell_watchers(&mut self, io: &mut Io<'_>) {
-        let behind = self.pulse.behind();
+    /// Send the last second to the dashboards. Backpressure: one that does not read gets it later,
+    /// or never.
+    pub(super) fn notify_listeners(&mut self, io: &mut Io<'_>) {
+        let behind = self.activity.behind();
         if behind.is_empty() {
             return;
         }
         for id in behind {
-            let Some(link) = io
+            let Some(conn) = io
                 .connection(id)
-                .filter(|link| link.send_queue.memory_waiting() <= limits::LISTENER_BYTES)
+                .filter(|conn| conn.send_queue.memory_waiting() <= limits::LISTENER_BYTES)
             else {
                 continue;
             };
-            let live = self.pulse.news(id);
+            let live = self.activity.news(id);
             let reply = self.broadcast(live);
-            if let Some(visit) = self.visits.get_mut(&id) {
-                visit.answering.respond(None, &reply, &mut link.send_queue);
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.inbound.respond(None, &reply, &mut conn.send_queue);
             }
         }
     }
 
-    /// A peer says what it has moved; a stranger's word counts nothing.
+    /// A transfer report; only those of members count.
     pub(super) fn moved(&mut self, id: ConnId, moved: TransferReport) -> Response {
-        if let Some(visit) = self.visits.get_mut(&id).filter(|visit| visit.stage.member().is_some())
+        if let Some(client) =
+            self.clients.get_mut(&id).filter(|client| client.membership.peer().is_some())
         {
-            let TransferReport { uploads, downloads, sent, received } = moved.clamped();
-            let before = std::mem::replace(&mut visit.under_way, (uploads, downloads));
-            self.pulse.other_way(before, visit.under_way);
-            self.pulse.moved(sent, received);
+            let TransferReport { uploads, downloads, sent, received } = moved.believed();
+            let before = std::mem::replace(&mut client.under_way, (uploads, downloads));
+            self.activity.other_way(before, client.under_way);
+            self.activity.moved(sent, received);
         }
         Response::Pong
     }
@@ -94,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_no_event_gets_no_more_and_hears_what_he_missed_when_he_does() {
+    fn a_dashboard_that_does_not_read_gets_the_missed_seconds_once_it_does() {
         let at: SocketAddr = "127.0.0.1:1099".parse().unwrap();
         let mut server = Server::new(ServerOptions::new(at, 1), Box::new(MemoryStore::default()));
         let (id, start) = (ConnId(1), Instant::now());
@@ -108,7 +114,7 @@ mod tests {
                     table: boxes,
                     actions: &mut actions,
                     random: &mut random,
-                    iteration_times: &crate::node::stats::loop_histogram::LoopHistogram::default(),
+                    iteration_times: &crate::node::stats::histogram::Histogram::default(),
                     date: &String::new,
                 },
             );
@@ -129,7 +135,7 @@ mod tests {
                 let now = start + limits::LIVE_STEP * second;
                 assert!(
                     server.deadline().is_some_and(|at| at <= now),
-                    "it is to be woken for those who watch"
+                    "a dashboard needs a wake-up each second"
                 );
                 tell(server, boxes, Event::Deadline, now);
             }
@@ -137,7 +143,7 @@ mod tests {
         hours(&mut server, &mut boxes, 1, 7_200);
         let full = waiting(&boxes);
         assert!(full > limits::LISTENER_BYTES && full < limits::LISTENER_BYTES + 1_000, "{full}");
-        // He reads at last: the next event has all the seconds that are still remembered.
+        // After a read, the next event has all the seconds that are still kept.
         boxes.0.get_mut(&id).unwrap().send_queue = crate::io::send_queue::SendQueue::default();
         hours(&mut server, &mut boxes, 7_200, 7_201);
         let caught_up = waiting(&boxes);
@@ -147,7 +153,7 @@ mod tests {
         boxes.0.clear();
         let now = start + limits::LIVE_STEP * 7_203;
         tell(&mut server, &mut boxes, Event::Closed(id, CloseReason::Remote), now);
-        // What it left behind is swept once; then nobody is waited for any more.
+        // Without a dashboard no timer is left.
         tell(&mut server, &mut boxes, Event::Deadline, now);
         assert_eq!(server.deadline(), None);
     }

@@ -347,7 +347,7 @@ mod tests {
                 table: &mut self.boxes,
                 actions: &mut self.actions,
                 random: &mut random,
-                iteration_times: &crate::node::stats::loop_histogram::LoopHistogram::default(),
+                iteration_times: &crate::node::stats::histogram::Histogram::default(),
                 date: &date,
             };
             self.log.handle(event, &mut io);

@@ -10,27 +10,27 @@ use crate::protocol::response::Response;
 use crate::server::{NOWHERE, Server};
 
 impl Server {
-    /// Its figures, for those who may see them.
+    /// The metrics, for a client that may see them.
     pub(super) fn status(
         &self,
         id: ConnId,
         local: bool,
         io: &mut Io<'_>,
     ) -> Result<Response, ErrorReply> {
-        let from = io.connection(id).map_or(NOWHERE, |link| link.from);
+        let from = io.connection(id).map_or(NOWHERE, |conn| conn.from);
         requests::may_see(from.ip(), local, self.options.metrics_open)?;
         let mut figures = requests::of_loop(io.iteration_times);
-        figures.push(Metric::now("connections", self.visits.len() as u64));
+        figures.push(Metric::now("connections", self.clients.len() as u64));
         let Counts { names, roots, holdings, members, .. } = self.index.counts();
         for (name, count) in
             [("peers", members), ("names", names), ("contents", roots), ("entries", holdings)]
         {
             figures.push(Metric::now(name, count as u64));
         }
-        // 0: they end with the server.
+        // 0: accounts are kept in memory only.
         figures.push(Metric::now("accounts_kept", u64::from(self.options.accounts_last)));
         figures.push(Metric::now("subscriptions", self.subscribers.len() as u64));
-        figures.extend(self.tally.figures());
+        figures.extend(self.requests.figures());
         figures.extend((self.options.process)().metrics());
         let parts = self.index.memory().parts();
         figures.extend(

@@ -1,8 +1,8 @@
-//! The index server: it answers from an [`Index`] and tracks its peers. `join` is how peers come and go, `accounts` what
-//! users do, `live` who looks on.
+//! The index server: it answers from an [`Index`] and keeps the membership of its peers. `join` is membership, `ingest` adds files to
+//! the index, `search` and `subscribe` read it, `accounts` runs the operations of users, `live` feeds the dashboards.
 //!
-//! A member lives as long as the link by which it joined. Its files are added part by part to a member that nobody sees, which the last part
-//! shows; leaving hides it at once and sweeps its entries over the next turns.
+//! A peer is listed as long as the connection by which it joined. Its files are added part by part to an entry that stays hidden until
+//! the last part. Leaving hides the entry at once and removes its files over the next iterations.
 
 mod accounts;
 mod address_budget;
@@ -15,7 +15,7 @@ pub mod op_log;
 mod search;
 mod subscribe;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -39,49 +39,49 @@ use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
-use crate::server::accounts::{Held, Loading, WaitingAnswer};
+use crate::server::accounts::{Loading, OperationQueue};
 use crate::server::address_budget::ServerBudgets;
-use crate::server::ingest::Adding;
+use crate::server::ingest::IngestQueue;
 use crate::server::op_log::{LogTarget, OperationLog};
-use crate::server::search::PendingSearch;
+use crate::server::search::SearchQueue;
 use crate::server::subscribe::Subscription;
 use crate::ui::event::{UiEvent, exit};
 
-/// Where the server begins to number the ports that it gives to peers of rede-p2p.
+/// The first port that the server assigns to peers of rede-p2p.
 const FIRST_PORT: u16 = 5_455;
-/// The address of nobody.
+/// Stands in for the address of a closed connection.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// What the operator of a server decides.
+/// The configuration of a server.
 pub struct ServerOptions {
-    /// Where it listens, and what is spoken there; never empty.
+    /// The addresses to listen on, and the protocol of each; never empty.
     pub listen: Vec<(SocketAddr, ListenerProtocol)>,
-    /// How often it wants to hear from its peers.
+    /// The interval at which a peer must send something.
     pub heartbeat: Duration,
-    /// Which addresses a peer may advertise besides its own.
+    /// The addresses that a peer may advertise besides its own.
     pub allowed: Vec<Range>,
-    /// Its figures are told to all, not only on this machine.
+    /// Metrics are open to other machines.
     pub metrics_open: bool,
-    /// The names, besides addresses and `localhost`, under which it may be asked by HTTP.
+    /// The names by which HTTP clients may address the server, besides addresses and `localhost`.
     pub hosts: HostNames,
     /// Accounts outlive the server.
     pub accounts_last: bool,
-    /// Resources of this process.
+    /// Reads the resources of this process.
     pub process: fn() -> ProcessStats,
-    /// Nobody joins without an account.
+    /// A JOIN needs an account.
     pub accounts_required: bool,
-    /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
+    /// Lists a folder of this machine for legacy peers that name one. `None`: refuse to.
     pub folders: Option<ListFolder>,
-    /// How much memory the index may take, in bytes.
+    /// The memory limit of the index in bytes.
     pub memory: usize,
-    /// Where every operation of a user is told.
+    /// The log server for the operations of users.
     pub rpc_log: Option<LogTarget>,
-    /// Keeps strangers from choosing names that collide.
+    /// The key of the index's hash function, so that clients can't choose names that collide.
     pub seed: u64,
 }
 
 impl ServerOptions {
-    /// What a server does that listens there, of which nobody says more.
+    /// The defaults, for a server that listens on one address.
     #[must_use]
     pub fn new(listen: SocketAddr, seed: u64) -> ServerOptions {
         ServerOptions {
@@ -99,9 +99,13 @@ impl ServerOptions {
             seed,
         }
     }
+
+    fn handshake(&self) -> HandshakeParams {
+        HandshakeParams { role: Role::Server, heartbeat: self.heartbeat, hosts: self.hosts.clone() }
+    }
 }
 
-/// Lists the files of a folder of this machine by its path, or says why not.
+/// Lists the files of a folder of this machine by its path.
 pub type ListFolder = Box<dyn Fn(&str) -> Result<Vec<FileEntry>, ErrorReply>>;
 
 /// A range of addresses: those whose first `bits` are the same.
@@ -132,231 +136,207 @@ impl Range {
 /// The index server.
 pub struct Server {
     options: ServerOptions,
-    terms: HandshakeParams,
     index: Index,
     accounts: Accounts,
     op_log: OperationLog,
-    tally: RequestStats,
-    /// Operations that wait to be decided.
-    waiting: VecDeque<WaitingAnswer>,
-    /// What those cost that were decided in this turn.
-    effort: u32,
-    /// Operations that were decided in this turn and are answered at its end.
-    held: Vec<Held>,
-    /// How far the index is with what users have published in earlier times.
+    operations: OperationQueue,
+    /// The transfer of stored publications into the index.
     loading: Loading,
-    /// Files on their way into the index, how many of them this turn may still take, and whether the last one took any.
-    adding: VecDeque<Adding>,
-    add_effort: usize,
-    has_added: bool,
-    /// Since when words wait to be built into the index.
-    behind_since: Option<Instant>,
-    /// Searches that go on in the next turn, and what they may still look at in this one.
-    searches: VecDeque<PendingSearch>,
-    search_effort: usize,
-    visits: ConnMap<ClientState>,
-    /// What each address has taken.
-    shares: ServerBudgets,
-    /// The port that the next peer gets whose wire lets the server choose.
-    next_port: u16,
-    /// When nobody has changed an account for a while.
-    rest_at: Option<Instant>,
-    sweeping: bool,
-    /// Behind whom which of those stands who wait for something.
+    ingest: IngestQueue,
+    searches: SearchQueue,
+    clients: ConnMap<Client>,
+    /// The use of each address.
+    budgets: ServerBudgets,
     subscribers: BTreeMap<SubscriptionId, ConnId>,
-    pulse: Activity,
-    /// When the next slice of a sweep is due.
-    wake: Option<Instant>,
+    requests: RequestStats,
+    activity: Activity,
+    /// The next port for a legacy peer that lets the server choose.
+    next_port: u16,
+    wake_at: Option<Instant>,
 }
 
-/// One link and who stands behind it.
-struct ClientState {
-    answering: Inbound,
-    stage: ClientStage,
-    /// Answers that wait for the end of the turn.
-    held: usize,
-    /// Of these, the ones that are not even decided.
+/// One accepted connection.
+struct Client {
+    inbound: Inbound,
+    membership: Membership,
+    /// Requests whose answers wait for the end of an iteration.
+    unanswered: usize,
+    /// Of these, the requests that are not decided yet: nothing is read until they are.
     undecided: usize,
+    /// The client sends no more.
     ended: bool,
-    /// The uploads and downloads that it says are under way.
+    /// The uploads and downloads that the client reports as under way.
     under_way: (u64, u64),
-    /// What it waits for.
     subscriptions: Vec<Subscription>,
 }
 
-enum ClientStage {
+enum Membership {
+    /// Not joined.
     Guest,
-    /// Parts of a JOIN have come, the last has not.
+    /// The last part of a JOIN is still to come.
     Joining {
-        who: PeerId,
+        peer: PeerId,
         address: SocketAddr,
         session: SessionId,
         next_part: u64,
-        line: String,
+        /// The names of the files, for the log.
+        names: String,
+        /// The visible entry that this JOIN will replace.
         before: Option<PeerId>,
     },
-    Member {
-        who: PeerId,
+    Joined {
+        peer: PeerId,
         address: SocketAddr,
     },
 }
 
-impl ClientStage {
-    /// The member that others see, be it that a JOIN which will take its place is under way.
-    fn member(&self) -> Option<PeerId> {
+impl Membership {
+    /// The visible entry of this client, even while a JOIN that replaces it is under way.
+    fn peer(&self) -> Option<PeerId> {
         match self {
-            ClientStage::Member { who, .. } => Some(*who),
-            ClientStage::Joining { before, .. } => *before,
-            ClientStage::Guest => None,
+            Membership::Joined { peer, .. } => Some(*peer),
+            Membership::Joining { before, .. } => *before,
+            Membership::Guest => None,
         }
     }
 }
 
 impl Server {
-    /// A server that knows those alone who are in this store.
+    /// A server with the accounts of this store.
     #[must_use]
     pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
         let op_log = OperationLog::new(options.rpc_log.take());
-        let terms = HandshakeParams {
-            role: Role::Server,
-            heartbeat: options.heartbeat,
-            hosts: options.hosts.clone(),
-        };
         let mut index = Index::new(options.seed);
         index.set_budget(options.memory);
         Server {
             options,
-            terms,
             index,
             accounts: Accounts::new(store),
             op_log,
-            tally: RequestStats::default(),
-            waiting: VecDeque::new(),
-            effort: 0,
-            held: Vec::new(),
-            loading: Loading::default(),
-            adding: VecDeque::new(),
-            add_effort: limits::INGEST_FILES,
-            has_added: false,
-            behind_since: None,
-            searches: VecDeque::new(),
-            search_effort: limits::SEARCH_BUDGET,
-            visits: ConnMap::default(),
-            shares: ServerBudgets::new(),
-            next_port: FIRST_PORT,
-            rest_at: None,
-            sweeping: false,
+            operations: OperationQueue::default(),
+            loading: Loading::NotStarted,
+            ingest: IngestQueue::default(),
+            searches: SearchQueue::default(),
+            clients: ConnMap::default(),
+            budgets: ServerBudgets::new(),
             subscribers: BTreeMap::new(),
-            pulse: Activity::default(),
-            wake: None,
+            requests: RequestStats::default(),
+            activity: Activity::default(),
+            next_port: FIRST_PORT,
+            wake_at: None,
         }
     }
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        if let Some(link) = io.connection(id)
-            && link.recv_buffer.header().len() >= limits::MANY_REQUESTS
-            && link.send_queue.memory_waiting() == 0
+        if let Some(conn) = io.connection(id)
+            && conn.recv_buffer.header().len() >= limits::MANY_REQUESTS
+            && conn.send_queue.memory_waiting() == 0
         {
-            link.send_queue.expect();
+            conn.send_queue.expect();
         }
-        let made = io
+        let full = io
             .connection(id)
-            .map_or(0, |link| link.send_queue.memory_waiting() + limits::SERVICE_RESPONSE_BYTES);
-        for _ in 0..limits::SERVICE_REQUESTS {
-            let Some(link) = io.connection(id) else { return };
-            if link.send_queue.memory_waiting() >= made {
+            .map_or(0, |conn| conn.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
+        for _ in 0..limits::VISIT_REQUESTS {
+            let Some(conn) = io.connection(id) else { return };
+            if conn.send_queue.memory_waiting() >= full {
                 break;
             }
-            let Some(visit) = self.visits.get_mut(&id) else { return };
-            if visit.undecided > 0 || visit.held >= limits::SERVICE_REQUESTS {
-                // What was asked first is done first; its answers make us look here again, and until then nobody else is late.
-                link.deadline = None;
+            let Some(client) = self.clients.get_mut(&id) else { return };
+            if client.undecided > 0 || client.unanswered >= limits::VISIT_REQUESTS {
+                // Requests are answered in order. An answer reschedules this connection; until then
+                // the client is not late.
+                conn.deadline = None;
                 return;
             }
-            match visit.answering.step(&mut link.recv_buffer, &mut link.send_queue, now) {
-                InboundStep::Wait => return self.settle(id, io),
+            match client.inbound.step(&mut conn.recv_buffer, &mut conn.send_queue, now) {
+                InboundStep::Wait => return self.await_more(id, io),
                 InboundStep::Again => {}
-                InboundStep::Asked(ask, request) => {
-                    self.tally.note(&request);
+                InboundStep::Asked(request_id, request) => {
+                    self.requests.note(&request);
                     match request {
                         Request::Search {
                             wanted: Selector::Name(name),
                             cursor: None,
                             speaks: None,
-                        } => self.search_name(id, ask, name, io),
-                        Request::Operation(operation) => self.operate(id, ask, operation, io),
-                        Request::Subscribe(what) => {
-                            let answer = self.subscribe(id, ask, &what);
-                            self.give(id, ask, answer, io);
+                        } => self.search_name(id, request_id, name, io),
+                        Request::Operation(operation) => {
+                            self.queue_operation(id, request_id, operation, io)
                         }
-                        Request::Find(query) => self.find(id, ask, &query, io),
-                        Request::Join(join) => self.join(id, ask, join, io),
+                        Request::Subscribe(what) => {
+                            let answer = self.subscribe(id, request_id, &what);
+                            self.respond(id, request_id, answer, io);
+                        }
+                        Request::Find(query) => self.find(id, request_id, &query, io),
+                        Request::Join(join) => self.join(id, request_id, join, io),
                         Request::Update { files, remove } => {
-                            self.update(id, ask, files, remove, io)
+                            self.update(id, request_id, files, remove, io)
                         }
                         Request::Replace { files, speaks } => {
-                            self.replace(id, ask, files, speaks, io)
+                            self.replace(id, request_id, files, speaks, io)
                         }
                         request => {
                             let answer = self.answer(id, request, io);
-                            self.give(id, ask, answer, io);
+                            self.respond(id, request_id, answer, io);
                         }
                     }
                 }
             }
         }
-        if let Some(link) = io.connection(id) {
-            link.reschedule = true;
+        if let Some(conn) = io.connection(id) {
+            conn.reschedule = true;
         }
     }
 
-    fn give(
+    fn respond(
         &mut self,
         id: ConnId,
-        ask: Option<u64>,
+        request_id: Option<u64>,
         answer: Result<Response, ErrorReply>,
         io: &mut Io<'_>,
     ) {
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+        let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;
         };
         match answer {
             Ok(mut reply) => {
                 if let Response::Found { holders, .. } = &mut reply {
-                    visit.answering.leave_out(holders);
+                    client.inbound.leave_out(holders);
                 }
-                visit.answering.respond(ask, &reply, &mut link.send_queue);
+                client.inbound.respond(request_id, &reply, &mut conn.send_queue);
             }
-            Err(refusal) => visit.answering.respond_error(ask, &refusal, &mut link.send_queue),
+            Err(refusal) => {
+                client.inbound.respond_error(request_id, &refusal, &mut conn.send_queue)
+            }
         }
     }
 
-    /// Sets a link's deadlines after what could be read was read, and ends it when all is said.
-    fn settle(&mut self, id: ConnId, io: &mut Io<'_>) {
+    /// No whole request is left to read: set the deadlines, or close a connection that is over.
+    fn await_more(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+        let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;
         };
-        link.deadline = visit.answering.head_deadline(&link.recv_buffer, now);
-        link.wake_at = visit.answering.look_at();
-        link.idle_timeout = visit.answering.silence();
-        link.max_header = limits::JOIN_BYTES + 1;
-        if visit.held > 0 {
+        conn.deadline = client.inbound.head_deadline(&conn.recv_buffer, now);
+        conn.wake_at = client.inbound.look_at();
+        conn.idle_timeout = client.inbound.silence();
+        conn.max_header = limits::JOIN_BYTES + 1;
+        if client.unanswered > 0 {
             return;
         }
-        let ended = visit.ended;
-        if visit.answering.is_over() || ended && !link.send_queue.is_full() {
-            visit.answering.speak_last(&mut link.send_queue);
-            link.finish();
+        let ended = client.ended;
+        if client.inbound.is_over() || ended && !conn.send_queue.is_full() {
+            client.inbound.speak_last(&mut conn.send_queue);
+            conn.finish();
         }
         if ended {
-            // All that it asked was done, a JOIN among it: whoever says nothing more is not there.
+            // A client that sends no more is no member, even if its last request was a JOIN.
             self.leave(id);
         }
     }
 
-    /// receives and answers the requests of peers.
+    /// Answer a request that takes no more than a part of one iteration.
     fn answer(
         &mut self,
         id: ConnId,
@@ -368,15 +348,17 @@ impl Server {
             Request::Status { local } => self.status(id, local, io),
             Request::Unsubscribe { of } => self.unsubscribe(id, of),
             Request::Moved(moved) => Ok(self.moved(id, moved)),
-            Request::Live => self.watch(id, io),
-            Request::Leave => self.leaves(id).then_some(Response::LeaveOk).ok_or_else(not_joined),
+            Request::Live => self.listen_live(id, io),
+            Request::Leave => {
+                self.leave_request(id).then_some(Response::LeaveOk).ok_or_else(not_joined)
+            }
             Request::Search { wanted, cursor, speaks } => {
                 self.search(id, &wanted, cursor.as_deref(), speaks, io)
             }
             Request::Peers { cursor, speaks } => {
                 // The legacy protocols know no pages.
                 let most = if speaks.is_some() { limits::LIST_ALL } else { limits::LIST_ENTRIES };
-                let viewer = self.who_asks(id, speaks, io);
+                let viewer = self.viewer(id, speaks, io);
                 let Page { entries, cursor, .. } =
                     self.index.peers(cursor.as_deref(), most, &viewer)?;
                 Ok(Response::Peers { peers: entries, cursor })
@@ -385,18 +367,18 @@ impl Server {
                 Err(ErrorReply::new(ErrorCode::BadRequest, "peer is missing"))
             }
             Request::Ls { peer: Some(peer), cursor } => {
-                let asker = self.who_asks(id, None, io);
-                let who =
-                    self.index
-                        .at(peer)
-                        .filter(|who| self.index.is_reachable(*who, &asker))
-                        .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "no such peer here"))?;
-                let Page { entries, cursor, .. } = self.index.files(who, cursor.as_deref())?;
+                let viewer = self.viewer(id, None, io);
+                let entry = self
+                    .index
+                    .at(peer)
+                    .filter(|entry| self.index.is_reachable(*entry, &viewer))
+                    .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "no such peer here"))?;
+                let Page { entries, cursor, .. } = self.index.files(entry, cursor.as_deref())?;
                 Ok(Response::Files { peer, files: entries, cursor })
             }
             Request::Date => Ok(Response::Date((io.date)())),
             Request::Enter(enter) => self.enter(id, &enter, io),
-            // Those that may take more than a turn, and those that peers answer.
+            // Handled by `received`, or answered by peers only.
             Request::Join(_)
             | Request::Update { .. }
             | Request::Replace { .. }
@@ -413,7 +395,7 @@ impl Server {
         }
     }
 
-    /// SEARCH. An empty list, or who has the file of exactly this name.
+    /// SEARCH by exact name or content hash.
     fn search(
         &mut self,
         id: ConnId,
@@ -422,44 +404,73 @@ impl Server {
         speaks: Option<LegacyProfile>,
         io: &mut Io<'_>,
     ) -> Result<Response, ErrorReply> {
-        let from = self.asker(id, io);
+        let from = self.requester(id, io);
         log::debug!("{from} SEARCH {wanted:?}");
-        let asker = self.who_asks(id, speaks, io);
+        let viewer = self.viewer(id, speaks, io);
         let page = match wanted {
             Selector::Name(name) => {
                 self.load_name(name, io);
-                self.index.search(name, cursor, &asker)
+                self.index.search(name, cursor, &viewer)
             }
-            Selector::Root(root) => self.index.search_root(*root, cursor, &asker),
+            Selector::Root(root) => self.index.search_root(*root, cursor, &viewer),
         };
         if let (None, Selector::Name(name)) = (cursor, wanted) {
-            // Further pages of an answer are no new question.
-            self.pulse.searched();
+            // Only the first page counts as a search.
+            self.activity.searched();
             io.tell(UiEvent::Asked { who: from, name: name.clone() });
         }
         page.map(found)
     }
 
-    fn speech(&self, port: PortId) -> ListenerProtocol {
+    fn listener(&self, port: PortId) -> ListenerProtocol {
         self.options.listen.get(port.0).map_or(ListenerProtocol::USUAL, |(_, speech)| *speech)
     }
 
-    /// Builds a slice of what is searched by words, unless files are coming in and that can wait: they come twice as fast then.
-    fn build_some(&mut self, io: &Io<'_>) {
+    /// Build a slice of the text index. While files are being added that waits up to BUILD_LAG:
+    /// they are added twice as fast then.
+    fn build_slice(&mut self, io: &Io<'_>) {
         if self.index.is_built() {
-            self.behind_since = None;
+            self.ingest.backlog_since = None;
             return;
         }
-        let since = *self.behind_since.get_or_insert(io.now);
-        if !self.has_added || since + limits::BUILD_LAG <= io.now {
-            self.index.build(limits::BUILD_BUDGET);
+        let since = *self.ingest.backlog_since.get_or_insert(io.now);
+        if !self.ingest.was_busy || since + limits::BUILD_LAG <= io.now {
+            self.index.build(limits::BUILD_EFFORT);
         }
     }
 
-    /// What decides which addresses an asker is shown.
-    fn who_asks(&self, id: ConnId, speaks: Option<LegacyProfile>, io: &mut Io<'_>) -> Viewer {
+    /// True while a queue has work for the next iteration.
+    fn is_busy(&self) -> bool {
+        self.index.is_purging()
+            || self.operations.has_decided()
+            || self.searches.is_busy()
+            || self.ingest.is_busy()
+            || self.index.has_events()
+            || self.loading.is_under_way()
+            || !self.index.is_built()
+    }
+
+    /// Release all that a closed connection has used; its number may be reused.
+    fn closed(&mut self, id: ConnId) {
+        let Some(client) = self.clients.remove(&id) else { return };
+        self.accounts.link_gone(id.0);
+        if client.unanswered > 0 {
+            self.drop_operations(id);
+            self.searches.remove(id);
+            self.ingest.remove(id);
+        }
+        self.activity.forget(id);
+        self.activity.other_way(client.under_way, (0, 0));
+        for subscription in &client.subscriptions {
+            self.drop_subscription(subscription);
+        }
+        self.remove_member(client.membership);
+    }
+
+    /// The viewer, by which the index chooses the addresses to show.
+    fn viewer(&self, id: ConnId, speaks: Option<LegacyProfile>, io: &mut Io<'_>) -> Viewer {
         Viewer {
-            ip: io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip()),
+            ip: io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |conn| conn.from.ip()),
             reach: speaks.map_or(Reach::NATIVE, |profile| Reach {
                 profile: Some(profile),
                 ipv4_only: profile.is_ipv4_only(),
@@ -468,18 +479,18 @@ impl Server {
         }
     }
 
-    /// The address under which an asker is known: its own in the index, else that of its link.
-    fn asker(&self, id: ConnId, io: &mut Io<'_>) -> SocketAddr {
-        match self.visits.get(&id).map(|visit| &visit.stage) {
-            Some(ClientStage::Member { address, .. }) => *address,
-            _ => io.connection(id).map_or(NOWHERE, |link| link.from),
+    /// The address of a client: the one in the index, or else that of its connection.
+    fn requester(&self, id: ConnId, io: &mut Io<'_>) -> SocketAddr {
+        match self.clients.get(&id).map(|client| &client.membership) {
+            Some(Membership::Joined { address, .. }) => *address,
+            _ => io.connection(id).map_or(NOWHERE, |conn| conn.from),
         }
     }
 }
 
 impl Node for Server {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
-        self.beat(io);
+        self.advance_activity(io);
         match event {
             Event::Start => {
                 self.load_connections(io);
@@ -489,8 +500,8 @@ impl Node for Server {
             }
             Event::Listening(port, Ok(at)) => {
                 log::info!("listening on {at}");
-                match self.speech(port) {
-                    ListenerProtocol::Legacy(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
+                match self.listener(port) {
+                    ListenerProtocol::Old(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
                     ListenerProtocol::Sniffed { .. } => io.tell(UiEvent::Listening(at)),
                 }
             }
@@ -500,22 +511,23 @@ impl Node for Server {
                 io.exit(exit::LOCAL);
             }
             Event::Accepted(id, port) => {
-                let (nonce, speech) = (io.nonce(), self.speech(port));
+                let (nonce, listener) = (io.nonce(), self.listener(port));
                 let now = io.now;
-                let Some(link) = io.connection(id) else { return };
-                let mut answering = Inbound::new(self.terms.clone(), speech, link.from, nonce, now);
-                if link.turned_away {
-                    answering.turn_away();
+                let Some(conn) = io.connection(id) else { return };
+                let handshake = self.options.handshake();
+                let mut inbound = Inbound::new(handshake, listener, conn.from, nonce, now);
+                if conn.turned_away {
+                    inbound.turn_away();
                 }
-                link.deadline = answering.head_deadline(&link.recv_buffer, now);
-                // On some old wires the server speaks first.
-                link.reschedule = matches!(speech, ListenerProtocol::Legacy(_));
-                self.visits.insert(
+                conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
+                // In some legacy protocols the server sends first.
+                conn.reschedule = matches!(listener, ListenerProtocol::Old(_));
+                self.clients.insert(
                     id,
-                    ClientState {
-                        answering,
-                        stage: ClientStage::Guest,
-                        held: 0,
+                    Client {
+                        inbound,
+                        membership: Membership::Guest,
+                        unanswered: 0,
                         undecided: 0,
                         ended: false,
                         under_way: (0, 0),
@@ -526,61 +538,43 @@ impl Node for Server {
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
-            Event::Closed(id, cause) if self.op_log.is(id) => self.op_log.closed(&cause, io),
+            Event::Closed(id, reason) if self.op_log.is(id) => self.op_log.closed(&reason, io),
             Event::Received(id) => self.received(id, io),
             Event::Drained(id) => {
-                self.tell_missed(id, io);
+                self.notify_missed(id, io);
                 self.received(id, io);
             }
             Event::Ended(id) => {
-                // What came before the end is still answered; then the member is gone.
-                if let Some(visit) = self.visits.get_mut(&id) {
-                    visit.answering.ends();
-                    visit.ended = true;
+                // Requests before the end are still answered; then the membership ends.
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.inbound.ends();
+                    client.ended = true;
                 }
                 self.received(id, io);
             }
-            Event::Closed(id, cause) => {
-                if let Some(visit) = self.visits.remove(&id) {
-                    log::debug!("link {} ended: {cause:?}", id.0);
-                    self.accounts.link_gone(id.0);
-                    self.caller_gone(id);
-                    self.pulse.forget(id);
-                    self.pulse.other_way(visit.under_way, (0, 0));
-                    self.searcher_gone(id);
-                    self.adder_gone(id);
-                    for subscription in &visit.subscriptions {
-                        self.forget_watch(subscription);
-                    }
-                    self.forget(visit.stage);
-                }
+            Event::Closed(id, reason) => {
+                log::debug!("connection {} is closed: {reason:?}", id.0);
+                self.closed(id);
             }
             Event::Stop(_) => io.exit(exit::DONE),
             Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
             Event::Deadline => {
-                // Whatever was asked in this turn was asked before this.
+                // The operations of this iteration are committed before the other queues go on.
                 self.flush(io);
-                self.search_on(io);
-                self.add_on(io);
-                self.sweeping = self.index.purge(limits::PURGE_FILES);
-                self.load_some(io);
-                self.build_some(io);
+                self.continue_searches(io);
+                self.continue_ingest(io);
+                self.index.purge(limits::SWEEP_FILES);
+                self.load_slice(io);
+                self.build_slice(io);
                 self.op_log.due(io);
-                self.tell_watchers(io);
-                self.tell_news(io);
+                self.notify_listeners(io);
+                self.notify_subscribers(io);
             }
         }
-        let busy = self.sweeping
-            || !self.held.is_empty()
-            || !self.searches.is_empty()
-            || !self.adding.is_empty()
-            || self.index.has_events()
-            || self.loading.is_under_way()
-            || !self.index.is_built();
-        self.wake = if busy {
+        self.wake_at = if self.is_busy() {
             Some(io.now)
         } else {
-            [self.rest_at, self.op_log.deadline(), self.pulse.deadline()]
+            [self.operations.tidy_at, self.op_log.deadline(), self.activity.deadline()]
                 .into_iter()
                 .flatten()
                 .min()
@@ -588,7 +582,7 @@ impl Node for Server {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.wake
+        self.wake_at
     }
 }
 

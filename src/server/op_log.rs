@@ -379,7 +379,7 @@ mod tests {
                 table: &mut self.boxes,
                 actions: &mut actions,
                 random: &mut random,
-                iteration_times: &crate::node::stats::loop_histogram::LoopHistogram::default(),
+                iteration_times: &crate::node::stats::histogram::Histogram::default(),
                 date: &date,
             };
             act(&mut self.log, &mut io)

@@ -1,10 +1,11 @@
-//! Searches beyond an exact name: each iteration scans within a budget, and the rest continues in the next, one search after the
-//! other. A link that waits for one is not read meanwhile, so that its answers come in their order and it has one search under way at most.
+//! Searches beyond an exact name: each iteration scans within a budget, and the rest continues in the next, round-robin.
+//! A connection with a pending search is not read, so that its answers keep their order and it has one search at most.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::index::text_search::SearchProgress;
 use crate::index::{Reach, Viewer};
+use crate::index::text_search::SearchProgress;
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
@@ -12,111 +13,136 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Selector;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::server::{ClientStage, Server, found};
+use crate::server::{Membership, Server, found};
 use crate::ui::event::UiEvent;
 
-/// A search that goes on in the next turn.
-pub(super) struct PendingSearch {
-    link: ConnId,
-    ask: Option<u64>,
+/// The searches under way.
+pub(super) struct SearchQueue {
+    pending: VecDeque<PendingSearch>,
+    /// Postings that this iteration may still scan.
+    budget: usize,
+}
+
+struct PendingSearch {
+    conn: ConnId,
+    request_id: Option<u64>,
     search: SearchProgress,
-    /// When it has taken too long.
+    /// Answer with the hits so far from this time on.
     until: Instant,
 }
 
+impl Default for SearchQueue {
+    fn default() -> SearchQueue {
+        SearchQueue { pending: VecDeque::new(), budget: limits::FIND_EFFORT }
+    }
+}
+
+impl SearchQueue {
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Drop the searches of a closed connection.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        self.pending.retain(|pending| pending.conn != id);
+    }
+}
+
 impl Server {
-    /// Answers the question that is asked most: who has exactly this name, from the beginning. Nothing is copied on the way where that can be.
+    /// Answer the most frequent request, the first page of an exact name, without a copy where the
+    /// codec allows that.
     pub(super) fn search_name(
         &mut self,
         id: ConnId,
-        ask: Option<u64>,
+        request_id: Option<u64>,
         name: RelativeName,
         io: &mut Io<'_>,
     ) {
-        if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id))
-            && visit.answering.has_fast_path()
+        if let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id))
+            && client.inbound.writes_holders()
             && !self.loading.is_under_way()
             && let Some(page) =
-                self.index.first_page(&name, &Viewer { ip: link.from.ip(), reach: Reach::NATIVE })
+                self.index.first_page(&name, &Viewer { ip: conn.from.ip(), reach: Reach::NATIVE })
         {
-            visit.answering.found(ask, page.providers(), &mut link.send_queue);
-            let who = if let ClientStage::Member { address, .. } = visit.stage {
+            client.inbound.found(request_id, page.providers(), &mut conn.send_queue);
+            let from = if let Membership::Joined { address, .. } = client.membership {
                 address
             } else {
-                link.from
+                conn.from
             };
-            log::debug!("{who} SEARCH {name:?}");
-            self.pulse.searched();
-            io.tell(UiEvent::Asked { who, name });
+            log::debug!("{from} SEARCH {name:?}");
+            self.activity.searched();
+            io.tell(UiEvent::Asked { who: from, name });
             return;
         }
         let answer = self.search(id, &Selector::Name(name), None, None, io);
-        self.give(id, ask, answer, io);
+        self.respond(id, request_id, answer, io);
     }
 
-    /// Begins a search, and answers it where it is quickly done.
-    pub(super) fn find(&mut self, id: ConnId, ask: Option<u64>, query: &Query, io: &mut Io<'_>) {
-        let asker = self.who_asks(id, None, io);
+    /// Start a search by words or filters, and answer at once when the budget suffices.
+    pub(super) fn find(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        query: &Query,
+        io: &mut Io<'_>,
+    ) {
+        let viewer = self.viewer(id, None, io);
         if query.cursor.is_none() {
-            self.pulse.searched();
+            self.activity.searched();
         }
-        log::debug!("{} SEARCH {query:?}", self.asker(id, io));
-        let mut search = match self.index.start(query, &asker) {
+        log::debug!("{} SEARCH {query:?}", self.requester(id, io));
+        let mut search = match self.index.start(query, &viewer) {
             Ok(search) => search,
-            Err(refusal) => return self.give(id, ask, Err(refusal), io),
+            Err(refusal) => return self.respond(id, request_id, Err(refusal), io),
         };
-        // Who came before goes before.
-        if self.searches.is_empty()
-            && self.search_effort > 0
-            && let Some(page) = self.index.step(&mut search, &mut self.search_effort)
+        // Earlier searches come first.
+        if self.searches.pending.is_empty()
+            && self.searches.budget > 0
+            && let Some(page) = self.index.step(&mut search, &mut self.searches.budget)
         {
-            return self.give(id, ask, Ok(found(page)), io);
+            return self.respond(id, request_id, Ok(found(page)), io);
         }
-        let Some(visit) = self.visits.get_mut(&id) else { return };
-        visit.held += 1;
-        visit.undecided += 1;
-        self.searches.push_back(PendingSearch {
-            link: id,
-            ask,
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.unanswered += 1;
+        client.undecided += 1;
+        self.searches.pending.push_back(PendingSearch {
+            conn: id,
+            request_id,
             search,
             until: io.now + limits::SEARCH_TIMEOUT,
         });
     }
 
-    /// Goes on with the searches under way, a slice of each in turn, as far as one turn may.
-    pub(super) fn search_on(&mut self, io: &mut Io<'_>) {
-        while self.search_effort > 0
-            && let Some(mut pending) = self.searches.pop_front()
+    /// Continue the pending searches, a slice of each in turn, within the budget of one iteration.
+    pub(super) fn continue_searches(&mut self, io: &mut Io<'_>) {
+        while self.searches.budget > 0
+            && let Some(mut pending) = self.searches.pending.pop_front()
         {
-            let mut slice = self.search_effort.min(limits::SEARCH_SLICE);
-            self.search_effort -= slice;
+            let mut slice = self.searches.budget.min(limits::FIND_SLICE);
+            self.searches.budget -= slice;
             let answer = match self.index.step(&mut pending.search, &mut slice) {
                 Some(page) => Ok(found(page)),
                 None if pending.until > io.now => {
-                    self.searches.push_back(pending);
+                    self.searches.pending.push_back(pending);
                     continue;
                 }
-                // What there is by now is an answer, unless all of it has to be compared first.
+                // Time is up: the hits so far are the answer, unless they must be ranked first.
                 None => match self.index.partial_page(pending.search) {
                     Some(page) => Ok(found(page)),
                     None => Err(ErrorReply::new(ErrorCode::Busy, "too much is searched at once")),
                 },
             };
-            self.search_effort += slice;
-            if let Some(visit) = self.visits.get_mut(&pending.link) {
-                visit.held -= 1;
-                visit.undecided -= 1;
+            self.searches.budget += slice;
+            if let Some(client) = self.clients.get_mut(&pending.conn) {
+                client.unanswered -= 1;
+                client.undecided -= 1;
             }
-            self.give(pending.link, pending.ask, answer, io);
-            if let Some(link) = io.connection(pending.link) {
-                link.reschedule = true;
+            self.respond(pending.conn, pending.request_id, answer, io);
+            if let Some(conn) = io.connection(pending.conn) {
+                conn.reschedule = true;
             }
         }
-        self.search_effort = limits::SEARCH_BUDGET;
-    }
-
-    /// A link is gone, and its number may come to mean another.
-    pub(super) fn searcher_gone(&mut self, id: ConnId) {
-        self.searches.retain(|pending| pending.link != id);
+        self.searches.budget = limits::FIND_EFFORT;
     }
 }

@@ -15,119 +15,122 @@ pub(super) struct Subscription {
     pub id: SubscriptionId,
     /// The id of the request.
     of: u64,
-    /// Its reader was too slow: it is told that once it has room.
-    missed: bool,
-    /// Whose share it uses, and whether it waits for words.
+    /// An event found no room: the client is told so once it reads again.
+    has_missed: bool,
+    /// The address whose share it uses, and whether it is a subscription to words.
     uses: (Block, bool),
 }
 
 impl Server {
-    /// SUBSCRIBE: what comes and goes of this is told from now on.
+    /// SUBSCRIBE: from now on report the files that appear and disappear under this filter.
     pub(super) fn subscribe(
         &mut self,
         id: ConnId,
-        ask: Option<u64>,
-        what: &SubscriptionFilter,
+        request_id: Option<u64>,
+        filter: &SubscriptionFilter,
     ) -> Result<Response, ErrorReply> {
-        let of = ask.ok_or_else(|| {
+        let of = request_id.ok_or_else(|| {
             ErrorReply::new(
                 ErrorCode::BadRequest,
                 "a SUBSCRIBE needs an id, by which it is told of",
             )
         })?;
-        let Some(visit) = self.visits.get_mut(&id) else { return Err(ErrorReply::unsupported()) };
-        if visit.subscriptions.iter().any(|watching| watching.of == of) {
+        let Some(client) = self.clients.get_mut(&id) else { return Err(ErrorReply::unsupported()) };
+        if client.subscriptions.iter().any(|subscription| subscription.of == of) {
             return Err(ErrorReply::new(
                 ErrorCode::BadRequest,
                 "a SUBSCRIBE of this id is there already",
             ));
         }
-        if visit.subscriptions.len() >= limits::CONNECTION_SUBSCRIPTIONS {
+        if client.subscriptions.len() >= limits::LINK_SUBSCRIPTIONS {
             return Err(ErrorReply::new(
                 ErrorCode::Busy,
                 format!("at most {} SUBSCRIBE at once on a link", limits::CONNECTION_SUBSCRIPTIONS),
             ));
         }
         let uses =
-            (Block::of(visit.answering.from().ip()), matches!(what, SubscriptionFilter::Words(_)));
-        self.shares.subscribe(uses.0, uses.1)?;
-        let watch =
-            self.index.subscribe(what).inspect_err(|_| self.shares.unsubscribe(uses.0, uses.1))?;
-        visit.subscriptions.push(Subscription { id: watch, of, missed: false, uses });
-        self.subscribers.insert(watch, id);
+            (Block::of(client.inbound.from().ip()), matches!(filter, SubscriptionFilter::Words(_)));
+        self.budgets.subscribe(uses.0, uses.1)?;
+        let subscription = self
+            .index
+            .subscribe(filter)
+            .inspect_err(|_| self.budgets.unsubscribe(uses.0, uses.1))?;
+        client.subscriptions.push(Subscription { id: subscription, of, has_missed: false, uses });
+        self.subscribers.insert(subscription, id);
         Ok(Response::Subscribed)
     }
 
     /// UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, id: ConnId, of: u64) -> Result<Response, ErrorReply> {
-        let found = self.visits.get_mut(&id).and_then(|visit| {
-            let place = visit.subscriptions.iter().position(|watching| watching.of == of)?;
-            Some(visit.subscriptions.remove(place))
+        let found = self.clients.get_mut(&id).and_then(|client| {
+            let place =
+                client.subscriptions.iter().position(|subscription| subscription.of == of)?;
+            Some(client.subscriptions.remove(place))
         });
-        let watching = found.ok_or_else(|| {
+        let subscription = found.ok_or_else(|| {
             ErrorReply::new(ErrorCode::NotFound, "there is no such SUBSCRIBE on this link")
         })?;
-        self.forget_watch(&watching);
+        self.drop_subscription(&subscription);
         Ok(Response::Unsubscribed)
     }
 
-    pub(super) fn forget_watch(&mut self, watching: &Subscription) {
-        self.index.unsubscribe(watching.id);
-        self.subscribers.remove(&watching.id);
-        self.shares.unsubscribe(watching.uses.0, watching.uses.1);
+    pub(super) fn drop_subscription(&mut self, subscription: &Subscription) {
+        self.index.unsubscribe(subscription.id);
+        self.subscribers.remove(&subscription.id);
+        self.budgets.unsubscribe(subscription.uses.0, subscription.uses.1);
     }
 
-    /// Tells a slice of what has happened.
-    pub(super) fn tell_news(&mut self, io: &mut Io<'_>) {
-        for (watch, what) in self.index.take_events(limits::EVENT_BUDGET) {
-            let Some(link) = self.subscribers.get(&watch).copied() else { continue };
-            self.tell_one(link, watch, what, io);
+    /// Send a slice of the index's events to their subscribers.
+    pub(super) fn notify_subscribers(&mut self, io: &mut Io<'_>) {
+        for (subscription, event) in self.index.take_events(limits::NEWS_EFFORT) {
+            let Some(conn) = self.subscribers.get(&subscription).copied() else { continue };
+            self.notify(conn, subscription, event, io);
         }
     }
 
-    fn tell_one(&mut self, id: ConnId, watch: SubscriptionId, what: IndexEvent, io: &mut Io<'_>) {
-        let asker = self.who_asks(id, None, io);
-        let mut happened = match what {
-            IndexEvent::Appeared(who, file) => match self.index.as_provider(who, file, &asker) {
-                Some(holder) => SubscriptionEvent::Appeared(holder),
-                // He could not reach it.
+    fn notify(&mut self, id: ConnId, to: SubscriptionId, event: IndexEvent, io: &mut Io<'_>) {
+        let viewer = self.viewer(id, None, io);
+        let event = match event {
+            IndexEvent::Appeared(peer, file) => match self.index.as_provider(peer, file, &viewer) {
+                Some(holder) => Some(SubscriptionEvent::Appeared(holder)),
+                // The subscriber can't reach this provider.
                 None => return,
             },
-            IndexEvent::Gone(peer, _) if peer.ip().is_loopback() && !asker.ip.is_loopback() => {
+            IndexEvent::Gone(peer, _) if peer.ip().is_loopback() && !viewer.ip.is_loopback() => {
                 return;
             }
-            IndexEvent::Gone(peer, name) => SubscriptionEvent::Gone { peer, name },
-            IndexEvent::Missed => SubscriptionEvent::Missed,
+            IndexEvent::Gone(peer, name) => Some(SubscriptionEvent::Gone { peer, name }),
+            IndexEvent::Missed => None,
         };
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+        let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;
         };
-        let Some(watching) = visit.subscriptions.iter_mut().find(|watching| watching.id == watch)
-        else {
-            return;
-        };
-        if link.send_queue.is_full() || happened == SubscriptionEvent::Missed {
-            watching.missed = true;
-        } else {
-            if let SubscriptionEvent::Appeared(holder) = &mut happened {
-                visit.answering.leave_out(std::slice::from_mut(holder));
+        let subscription = client.subscriptions.iter_mut().find(|own| own.id == to);
+        debug_assert!(subscription.is_some(), "a subscriber without its subscription");
+        let Some(subscription) = subscription else { return };
+        match event {
+            Some(mut event) if !conn.send_queue.is_full() => {
+                if let SubscriptionEvent::Appeared(holder) = &mut event {
+                    client.inbound.leave_out(std::slice::from_mut(holder));
+                }
+                client.inbound.news(subscription.of, &event, &mut conn.send_queue);
             }
-            visit.answering.news(watching.of, &happened, &mut link.send_queue);
+            _ => subscription.has_missed = true,
         }
-        self.tell_missed(id, io);
+        self.notify_missed(id, io);
     }
 
-    /// A reader that was too slow has room again: it is told so.
-    pub(super) fn tell_missed(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+    /// Tell a client which subscriptions have missed events, as far as its send queue has room.
+    pub(super) fn notify_missed(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;
         };
-        for watching in visit.subscriptions.iter_mut().filter(|watching| watching.missed) {
-            if link.send_queue.is_full() {
+        for subscription in client.subscriptions.iter_mut().filter(|own| own.has_missed) {
+            if conn.send_queue.is_full() {
                 return;
             }
-            watching.missed = false;
-            visit.answering.news(watching.of, &SubscriptionEvent::Missed, &mut link.send_queue);
+            subscription.has_missed = false;
+            client.inbound.news(subscription.of, &SubscriptionEvent::Missed, &mut conn.send_queue);
         }
     }
 }
