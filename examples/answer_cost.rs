@@ -15,7 +15,7 @@ use cardume::accounts::memory::MemoryStore;
 use cardume::limits;
 use cardume::loadgen::dataset::Dataset;
 use cardume::node::io::{Action, Io};
-use cardume::node::stats::loop_histogram::LoopHistogram;
+use cardume::node::stats::histogram::Histogram;
 use cardume::node::{ConnId, Event, Node, PortId};
 use cardume::protocol::native::loadgen::{Part, put_file, put_join, put_search};
 use cardume::server::{Server, ServerOptions};
@@ -29,7 +29,7 @@ struct Stage {
     server: Server,
     conns: FakeConns,
     now: Instant,
-    turns: LoopHistogram,
+    turns: Histogram,
     actions: Vec<Action>,
 }
 
@@ -41,7 +41,7 @@ impl Stage {
             server,
             conns: FakeConns::default(),
             now: Instant::now(),
-            turns: LoopHistogram::default(),
+            turns: Histogram::default(),
             actions: Vec::new(),
         };
         stage.tell(Event::Start);

@@ -351,13 +351,13 @@ pub const CONNECTION_SUBSCRIPTIONS: usize = 64;
 pub const SUBSCRIPTIONS: usize = 20_000;
 /// Of these, subscriptions by words: each is matched against each name that comes or goes.
 pub const SUBSCRIBED_PATTERNS: usize = 1_000;
-/// SUBSCRIBEs of one address that is not this machine's: a class of students.
-pub const SUBSCRIPTIONS_OF_ONE: usize = SUBSCRIPTIONS / 4;
-/// Of these, how many wait for words.
-pub const PATTERNS_OF_ONE: usize = SUBSCRIBED_PATTERNS / 4;
-/// What was shown, added or dropped and was not told yet: beyond that those who wait are told that they missed something.
-pub const NEWS_BACKLOG: usize = 100_000;
-/// Bytes of the names of what was dropped and was not told yet: a name of the longest kind each would take a hundred megabytes.
-pub const NEWS_BYTES: usize = 8 << 20;
-/// What is told in one turn, in looks at a table: about half a millisecond.
-pub const NEWS_EFFORT: usize = 2_000;
+/// Subscriptions of one remote address: a class of students.
+pub const ADDRESS_SUBSCRIPTIONS: usize = SUBSCRIPTIONS / 4;
+/// Of these, subscriptions by words.
+pub const ADDRESS_PATTERNS: usize = SUBSCRIBED_PATTERNS / 4;
+/// Undelivered events; beyond, subscribers get MISSED.
+pub const EVENT_BACKLOG: usize = 100_000;
+/// Bytes of the names in undelivered GONE events.
+pub const EVENT_NAME_BYTES: usize = 8 << 20;
+/// Table look-ups for events in one iteration: about half a millisecond.
+pub const EVENT_BUDGET: usize = 2_000;

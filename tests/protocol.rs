@@ -22,7 +22,7 @@ use cardume::client::config::Task;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
 use cardume::node::io::{Action, CloseMode, Io};
-use cardume::node::stats::loop_histogram::LoopHistogram;
+use cardume::node::stats::histogram::Histogram;
 use cardume::node::{CloseReason, ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
 use cardume::peer::config::PeerConfig;
@@ -574,7 +574,7 @@ impl TestNode {
             table: &mut self.conns,
             actions: &mut actions,
             random: &mut random,
-            iteration_times: &LoopHistogram::default(),
+            iteration_times: &Histogram::default(),
             date: &|| "21/11/2026 12:00:00".into(),
         };
         self.node.handle(event, &mut io);

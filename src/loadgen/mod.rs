@@ -9,7 +9,6 @@
 //! The same plan speaks RESP, so that a Redis is measured by the same client: SADD fills it, SMEMBERS asks.
 
 pub mod dataset;
-pub mod latency_histogram;
 pub mod report;
 pub mod requests;
 pub mod rng;

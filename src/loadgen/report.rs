@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::loadgen::latency_histogram::LatencyHistogram;
 use crate::loadgen::workload::{DEEDS, WorkloadOp};
+use crate::node::stats::histogram::Histogram;
 use crate::ui::lang::Lang;
 use crate::ui::text;
 
@@ -21,7 +21,7 @@ pub struct Gauges {
 #[derive(Clone, Default)]
 pub struct Counted {
     /// How long answers took.
-    pub times: LatencyHistogram,
+    pub times: Histogram,
     /// How many of them said no.
     pub refused: u64,
 }
@@ -122,8 +122,7 @@ impl LoadReport {
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn rows(counted: &[Counted; DEEDS.len()], seconds: f64) -> Vec<Row> {
-        let ms =
-            |times: &LatencyHistogram, of_thousand| times.quantile(of_thousand).as_secs_f64() * 1e3;
+        let ms = |times: &Histogram, of_thousand| times.quantile(of_thousand).as_secs_f64() * 1e3;
         let row = |((_, word), counted): (&(WorkloadOp, &'static str), &Counted)| {
             let Counted { times, refused } = counted;
             let rate = times.count() as f64 / seconds.max(1e-9);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::io::recv_buffer::RecvBuffer;
 use crate::io::send_queue::SendQueue;
 use crate::limits;
-use crate::node::stats::loop_histogram::LoopHistogram;
+use crate::node::stats::histogram::Histogram;
 use crate::node::{ConnId, PortId};
 use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::to_hex;
@@ -123,7 +123,7 @@ pub struct Io<'a> {
     /// The door of randomness.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
     /// How long the turns took so far.
-    pub iteration_times: &'a LoopHistogram,
+    pub iteration_times: &'a Histogram,
     /// The door of wall time: the date and the time of day here, `dd/mm/yyyy hh:mm:ss`.
     pub date: &'a dyn Fn() -> String,
 }

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::limits;
     use crate::node::io::{ConnHandle, ConnTable, Transport};
-    use crate::node::stats::loop_histogram::LoopHistogram;
+    use crate::node::stats::histogram::Histogram;
 
     #[derive(Default)]
     struct Dialled(Vec<(SocketAddr, Transport)>);
@@ -211,7 +211,7 @@ mod tests {
             table: dialled,
             actions: &mut Vec::new(),
             random: &mut || [0; 16],
-            iteration_times: &LoopHistogram::default(),
+            iteration_times: &Histogram::default(),
             date: &String::new,
         })
     }

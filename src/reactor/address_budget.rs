@@ -1,25 +1,25 @@
-//! What the connections of a host share: memory for heads, memory for send queues, and connections themselves, by address first.
+//! Resources that all connections share: memory for heads, memory for send queues, and connections, each with a share per address.
 
 use crate::io::budget::{Block, Bounds, Budget};
 use crate::limits;
 
-/// The budgets of a host.
+/// The budgets of the loop.
 pub(super) struct AddressBudget {
-    /// Bytes of heads that nobody has read yet.
+    /// Bytes of unread heads.
     pub heads: Budget,
     /// Bytes of send queues.
     pub queues: Budget,
-    /// Connections that others have begun.
+    /// Accepted connections.
     pub accepted: Budget,
-    /// Connections beyond the bound, which are there only to be told `busy`.
+    /// Accepted connections beyond the bound, which only get a `busy`.
     pub turned_away: usize,
     /// A head of this block found no room.
     pub wants_room: Option<Block>,
 }
 
 impl AddressBudget {
-    /// Nothing is used yet; there may be `links` connections.
-    pub fn new(links: usize) -> AddressBudget {
+    /// Unused budgets, for at most `connections`.
+    pub fn new(connections: usize) -> AddressBudget {
         let heads = Bounds {
             all: limits::ALL_HEADERS_BYTES,
             one: limits::ADDRESS_HEADER_BYTES,
@@ -33,19 +33,19 @@ impl AddressBudget {
             queues: Budget::new(queues),
             accepted: Budget::of_units(
                 usize::MAX,
-                (links / limits::CONNECTION_SHARE).max(limits::ADDRESS_CONNECTIONS),
+                (connections / limits::CONNECTION_SHARE).max(limits::ADDRESS_CONNECTIONS),
             ),
             turned_away: 0,
             wants_room: None,
         }
     }
 
-    /// How many bytes of answers may wait on a connection of this block.
+    /// The bytes of answers that may wait on a connection of this block.
     pub fn high_water(&self, block: Block) -> usize {
         if self.queues.is_over(block) { limits::SMALL_QUEUE_BYTES } else { limits::HIGH_WATER }
     }
 
-    /// How many bytes of a head that may have `most` a connection of this block may hold now.
+    /// The bytes of an unread head, `most` by itself, that a connection of this block may hold now.
     pub fn most_head(&self, block: Block, most: usize) -> usize {
         if self.heads.is_over(block) { most.min(limits::SMALL_HEADER_BYTES) } else { most }
     }

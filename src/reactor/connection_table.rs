@@ -12,201 +12,226 @@ use crate::limits;
 use crate::node::io::{ConnHandle, ConnTable, Transport};
 use crate::node::{CloseReason, ConnId};
 
-/// A link with its socket.
+/// A connection with its socket.
 pub struct Connection<S> {
-    /// Its boxes, which the node sees.
+    /// The buffers, which the node sees.
     pub handle: ConnHandle,
-    /// Its socket.
+    /// The socket.
     pub state: ConnectionState<S>,
+    /// What the socket is ready for.
+    pub ready: Readiness,
+    /// It is in the queue of runnable connections.
+    pub is_queued: bool,
+    /// When a byte last moved.
+    pub last_activity: Instant,
+    /// How the other side takes the output.
+    pub output: OutputProgress,
+    /// Not serviced since the process stood still: bytes that arrived meanwhile may wait unread.
+    pub is_unread: bool,
+    /// The address whose budgets it uses.
+    pub block: Block,
+    /// Its share in the bytes of all unread heads and of all send queues.
+    pub counted: (usize, usize),
+    /// By which side it was opened, and within which bound.
+    pub admission: Admission,
+    /// Its entries in the heap of timers.
+    pub timers: Timers,
+}
+
+/// Edge-triggered readiness of a socket, in both directions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readiness {
     /// It may have bytes.
     pub readable: bool,
     /// It may take bytes.
     pub writable: bool,
-    /// The other side will send no more.
-    pub ended: bool,
-    /// That will be so once all its bytes were read.
+    /// The other side has ended, perhaps behind unread bytes.
     pub ending: bool,
-    /// Waits in the queue of runnable links.
-    pub queued: bool,
-    /// When a byte last moved.
-    pub last_activity: Instant,
-    /// What the other side takes of what waits for it.
-    pub taking: Taking,
-    /// Not served since the process stood still: bytes that came meanwhile may wait unread.
-    pub is_unheard: bool,
-    /// Both directions are over, whether or not all its bytes were read.
+    /// All bytes are read, and the other side sends no more.
+    pub ended: bool,
+    /// Both directions are over, whether or not all bytes are read.
     pub failed: bool,
-    /// Whose budgets it uses.
-    pub block: Block,
-    /// What it counts for in the bytes of all unread heads, and of all send queues.
-    pub counted: (usize, usize),
-    /// It counts among the links that others have begun.
-    pub is_accepted: bool,
-    /// It is there only to be told `busy`, until then.
-    pub turned_away: Option<Instant>,
-    /// Since when its file's bytes are not in memory.
-    pub cold_since: Option<Instant>,
-    /// The earliest time for which it stands in the heap of times.
-    pub armed: Option<Instant>,
-    /// When its rest is over; for that it stands in the heap of times as well.
-    pub backoff_until: Option<Instant>,
 }
 
-/// What the other side of a link takes of what waits for it.
-pub struct Taking {
-    /// When it last took a byte, or began to owe that.
+/// The origin of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Opened by this process.
+    Outgoing,
+    /// Accepted, and counted in the share of its address.
+    Accepted,
+    /// Accepted beyond the bound, until this time: it only gets a `busy`.
+    TurnedAway(Instant),
+}
+
+/// How the other side takes the bytes of the send queue.
+pub struct OutputProgress {
+    /// When it last took a byte, or when the send queue was last empty.
     pub since: Instant,
-    /// Nothing waited for it when that was last looked at.
-    pub owes_nothing: bool,
-    /// When the kernel was last asked how much it has not delivered yet, and its answer; `None` since the last write.
+    /// The send queue was empty at the last visit.
+    pub was_empty: bool,
+    /// The time of the last question how much the kernel has not delivered yet, and the answer.
+    /// `None` since the last write.
     pub delivery: Option<(Instant, usize)>,
+    /// Since when the next bytes of its file are not in memory.
+    pub cold_since: Option<Instant>,
 }
 
-/// How far a link is.
+/// The entries of a connection in the heap of timers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timers {
+    /// The earliest entry for its deadlines.
+    armed: Option<Instant>,
+    /// The entry after which it is serviced again.
+    wake_at: Option<Instant>,
+}
+
+/// The state of a connection.
 pub enum ConnectionState<S> {
-    /// The node wants it; the socket is made at the end of the turn.
+    /// Requested by the node; the socket is made at the end of the iteration.
     Pending(Transport),
-    /// The connection was begun.
+    /// The handshake of the transport is under way.
     Connecting(S),
     /// Bytes may move.
     Established(S),
-    /// All was sent and said: what still comes is thrown away, so that the other side can read its last answer in peace.
+    /// All is sent. Input is discarded until the other side has read its last answer and ends.
     Draining(S, Instant),
-    /// Over; freed at the end of the turn.
+    /// Over; freed at the end of the iteration.
     Closed,
 }
 
-/// All links of a host.
+/// All connections of the loop.
 pub struct ConnectionTable<S> {
     slots: Slab<Connection<S>>,
     runnable: VecDeque<ConnId>,
-    wanted: Vec<ConnId>,
-    /// When to look at which link; the number keeps those of the same moment in the order in which they came.
-    times: BinaryHeap<Reverse<(Instant, u64, ConnId)>>,
-    iteration: u64,
+    pending: Vec<ConnId>,
+    /// Closed in this iteration.
+    closed: Vec<ConnId>,
+    /// When to check which connection. The number keeps entries of the same time in order.
+    timers: BinaryHeap<Reverse<(Instant, u64, ConnId)>>,
+    last_timer: u64,
     now: Instant,
 }
 
 impl<S> ConnectionTable<S> {
-    /// None yet.
+    /// An empty table.
     #[must_use]
     pub fn new(now: Instant) -> ConnectionTable<S> {
         ConnectionTable {
             slots: Slab::new(),
             runnable: VecDeque::new(),
-            wanted: Vec::new(),
-            times: BinaryHeap::new(),
-            iteration: 0,
+            pending: Vec::new(),
+            closed: Vec::new(),
+            timers: BinaryHeap::new(),
+            last_timer: 0,
             now,
         }
     }
 
-    /// A new turn begins.
+    /// A new iteration begins.
     pub fn begin_iteration(&mut self, now: Instant) {
         self.now = now;
     }
 
-    /// Adds a link.
-    pub fn add(&mut self, from: SocketAddr, stage: ConnectionState<S>) -> ConnId {
-        let slot = Connection {
+    /// Add a connection.
+    pub fn add(&mut self, from: SocketAddr, state: ConnectionState<S>) -> ConnId {
+        let now = self.now;
+        ConnId(self.slots.insert(Connection {
             handle: ConnHandle::new(from, limits::HEADER_BYTES + 1),
-            state: stage,
-            readable: false,
-            writable: false,
-            ended: false,
-            ending: false,
-            queued: false,
-            last_activity: self.now,
-            taking: Taking { since: self.now, owes_nothing: true, delivery: None },
-            is_unheard: false,
-            failed: false,
+            state,
+            ready: Readiness::default(),
+            is_queued: false,
+            last_activity: now,
+            output: OutputProgress {
+                since: now,
+                was_empty: true,
+                delivery: None,
+                cold_since: None,
+            },
+            is_unread: false,
             block: Block::of(from.ip()),
             counted: (0, 0),
-            is_accepted: false,
-            turned_away: None,
-            cold_since: None,
-            armed: None,
-            backoff_until: None,
-        };
-        ConnId(self.slots.insert(slot))
+            admission: Admission::Outgoing,
+            timers: Timers::default(),
+        }))
     }
 
-    /// One link with its socket.
+    /// One connection with its socket.
     pub fn slot(&mut self, id: ConnId) -> Option<&mut Connection<S>> {
         self.slots.get_mut(id.0)
     }
 
-    /// Marks a link as one that may have work to do.
+    /// Mark a connection as runnable.
     pub fn queue(&mut self, id: ConnId) {
         if let Some(slot) = self.slots.get_mut(id.0)
-            && !slot.queued
+            && !slot.is_queued
         {
-            slot.queued = true;
+            slot.is_queued = true;
             self.runnable.push_back(id);
         }
     }
 
-    /// The next link that may have work to do.
+    /// The next runnable connection.
     pub fn pop_runnable(&mut self) -> Option<ConnId> {
         while let Some(id) = self.runnable.pop_front() {
             if let Some(slot) = self.slots.get_mut(id.0) {
-                slot.queued = false;
+                slot.is_queued = false;
                 return Some(id);
             }
         }
         None
     }
 
-    /// How many may have work to do.
+    /// The number of runnable connections.
     #[must_use]
     pub fn runnable(&self) -> usize {
         self.runnable.len()
     }
 
-    /// The links that the node wants connected.
-    pub fn take_wanted(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.wanted)
+    /// The connections that the node has requested.
+    pub fn take_pending(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.pending)
     }
 
-    /// Looks at a link again at `at`.
+    /// Service a connection again at `at`.
     pub fn wake_at(&mut self, id: ConnId, at: Instant) {
         let Some(slot) = self.slots.get_mut(id.0) else { return };
-        // One rest at a time: each look at a link that rests would else begin another, and all of them go on side by side.
-        if slot.backoff_until.is_none_or(|rests| at < rests) {
-            slot.backoff_until = Some(at);
-            self.put_time(at, id);
+        // One entry at a time: otherwise each visit would add another.
+        if slot.timers.wake_at.is_none_or(|earlier| at < earlier) {
+            slot.timers.wake_at = Some(at);
+            self.put_timer(at, id);
         }
     }
 
-    /// Makes sure that a link's own times are looked at when they come.
+    /// Set a timer for the next deadline of a connection.
     pub fn arm(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.0) else { return };
-        if let Some(at) = slot.due_at().into_iter().chain(slot.look_at()).min()
-            && slot.armed.is_none_or(|armed| at < armed)
+        if let Some(at) = slot.due_at().into_iter().chain(slot.check_delivery_at()).min()
+            && slot.timers.armed.is_none_or(|armed| at < armed)
         {
-            slot.armed = Some(at);
-            self.put_time(at, id);
+            slot.timers.armed = Some(at);
+            self.put_timer(at, id);
         }
     }
 
-    fn put_time(&mut self, at: Instant, id: ConnId) {
-        self.iteration += 1;
-        self.times.push(Reverse((at, self.iteration, id)));
+    fn put_timer(&mut self, at: Instant, id: ConnId) {
+        self.last_timer += 1;
+        self.timers.push(Reverse((at, self.last_timer, id)));
     }
 
-    /// The next link whose time has come.
+    /// The next connection whose timer has fired.
     pub fn pop_due(&mut self) -> Option<ConnId> {
-        while let Some(Reverse((at, _, id))) = self.times.peek().copied() {
+        while let Some(Reverse((at, _, id))) = self.timers.peek().copied() {
             if at > self.now {
                 return None;
             }
-            self.times.pop();
+            self.timers.pop();
             if let Some(slot) = self.slots.get_mut(id.0) {
-                if slot.armed == Some(at) {
-                    slot.armed = None;
+                if slot.timers.armed == Some(at) {
+                    slot.timers.armed = None;
                 }
-                if slot.backoff_until == Some(at) {
-                    slot.backoff_until = None;
+                if slot.timers.wake_at == Some(at) {
+                    slot.timers.wake_at = None;
                 }
                 return Some(id);
             }
@@ -214,34 +239,46 @@ impl<S> ConnectionTable<S> {
         None
     }
 
-    /// The process stood still for so long: that was nobody's silence.
+    /// The process stood still for so long: move all deadlines, for no other side was silent.
     pub fn stood_still(&mut self, gap: Duration) {
         for (_, slot) in &mut self.slots {
-            (slot.last_activity, slot.taking.since) =
-                (slot.last_activity + gap, slot.taking.since + gap);
-            slot.taking.delivery = slot.taking.delivery.map(|(at, unsent)| (at + gap, unsent));
+            slot.last_activity += gap;
+            slot.output.since += gap;
+            slot.output.delivery = slot.output.delivery.map(|(at, unsent)| (at + gap, unsent));
             slot.handle.deadline = slot.handle.deadline.map(|at| at + gap);
-            slot.is_unheard = true;
+            slot.is_unread = true;
         }
     }
 
-    /// When the next link's time comes.
+    /// The time of the next timer.
     #[must_use]
     pub fn next_time(&self) -> Option<Instant> {
-        self.times.peek().map(|Reverse((at, ..))| *at)
+        self.timers.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Frees a slot.
+    /// Free a slot that no event has named.
     pub fn free(&mut self, id: ConnId) {
         self.slots.try_remove(id.0);
     }
 
-    /// All links with their sockets.
+    /// Free a slot at the end of the iteration: until then its number must not name another.
+    pub fn free_later(&mut self, id: ConnId) {
+        self.closed.push(id);
+    }
+
+    /// Free the slots of the connections that this iteration has closed.
+    pub fn free_closed(&mut self) {
+        for id in std::mem::take(&mut self.closed) {
+            self.slots.try_remove(id.0);
+        }
+    }
+
+    /// All connections with their sockets.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection<S>)> {
         self.slots.iter().map(|(id, slot)| (ConnId(id), slot))
     }
 
-    /// How many links there are.
+    /// The number of connections.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -255,57 +292,64 @@ impl<S> ConnectionTable<S> {
 }
 
 impl<S> Connection<S> {
-    /// Notes how many bytes the kernel has not delivered yet. True when it has delivered some since it was last asked.
-    pub fn delivered(&mut self, unsent: usize, now: Instant) -> bool {
-        // Without an earlier answer nothing is known: the bytes may have been there when the other side stopped taking any.
-        self.taking.delivery.replace((now, unsent)).is_some_and(|(_, before)| unsent < before)
+    /// A byte has moved in the output, or this side is the reason that none could.
+    pub fn output_moved(&mut self, now: Instant) {
+        (self.last_activity, self.output.since) = (now, now);
     }
 
-    /// When to ask the kernel how much it has not delivered yet.
+    /// Note the number of bytes that the kernel has not delivered yet. True when it is lower than
+    /// at the last question.
+    pub fn delivered(&mut self, unsent: usize, now: Instant) -> bool {
+        // The first answer proves nothing: the bytes may be as old as the stall.
+        self.output.delivery.replace((now, unsent)).is_some_and(|(_, before)| unsent < before)
+    }
+
+    /// When to ask the kernel for the number of undelivered bytes.
     ///
-    /// On a slow path the kernel may deliver for minutes before it takes more from us. The first look gives what later ones are compared with.
+    /// On a slow path the kernel may deliver for minutes before it takes more bytes from us.
     #[must_use]
-    pub fn look_at(&self) -> Option<Instant> {
+    pub fn check_delivery_at(&self) -> Option<Instant> {
         if self.handle.send_queue.is_empty()
             || !matches!(self.state, ConnectionState::Established(_))
         {
             return None;
         }
-        let since =
-            self.taking.delivery.map_or(self.taking.since, |(at, _)| at.max(self.taking.since));
+        let OutputProgress { since, delivery, .. } = self.output;
+        let since = delivery.map_or(since, |(at, _)| at.max(since));
         Some(since + self.patience() / limits::STALL_CHECKS)
     }
 
-    /// How long the other side may take no byte of what waits for it.
+    /// How long the other side may take no byte of a send queue that is not empty.
     fn patience(&self) -> Duration {
         if self.handle.is_own { limits::PLAYER_PAUSE } else { limits::WRITE_TIMEOUT }
     }
 
-    /// When this link's time is up, as things stand.
+    /// When to close this connection, as its state is now.
     #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
-        let stage = match &self.state {
+        let state = match &self.state {
             ConnectionState::Connecting(_) => Some(self.last_activity + limits::CONNECT_TIMEOUT),
             ConnectionState::Draining(_, until) => Some(*until),
             _ => None,
         };
         let stalled =
-            (!self.handle.send_queue.is_empty()).then(|| self.taking.since + self.patience());
-        // Backpressure: what is not read is not silent.
-        let silence = self
+            (!self.handle.send_queue.is_empty()).then(|| self.output.since + self.patience());
+        // Backpressure: a connection that is not read is not idle.
+        let idle = self
             .handle
             .idle_timeout
             .filter(|_| !self.handle.send_queue.is_full())
-            .map(|silence| self.last_activity + silence);
-        [stage, stalled, silence, self.handle.deadline, self.turned_away]
-            .into_iter()
-            .flatten()
-            .min()
+            .map(|timeout| self.last_activity + timeout);
+        let turned_away = match self.admission {
+            Admission::TurnedAway(until) => Some(until),
+            Admission::Outgoing | Admission::Accepted => None,
+        };
+        [state, stalled, idle, self.handle.deadline, turned_away].into_iter().flatten().min()
     }
 
-    /// Why its time is up.
+    /// The reason to close this connection when it is due.
     #[must_use]
-    pub fn why_due(&self) -> CloseReason {
+    pub fn due_reason(&self) -> CloseReason {
         match &self.state {
             ConnectionState::Connecting(_) => CloseReason::Unreachable("no answer".into()),
             ConnectionState::Draining(..) => CloseReason::Done,
@@ -323,9 +367,9 @@ impl<S> ConnTable for ConnectionTable<S> {
         }
     }
 
-    fn connect(&mut self, to: SocketAddr, way: Transport) -> ConnId {
-        let id = self.add(to, ConnectionState::Pending(way));
-        self.wanted.push(id);
+    fn connect(&mut self, to: SocketAddr, transport: Transport) -> ConnId {
+        let id = self.add(to, ConnectionState::Pending(transport));
+        self.pending.push(id);
         id
     }
 }

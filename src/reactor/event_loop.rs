@@ -8,131 +8,133 @@ use crate::io::budget::Block;
 use crate::io::token_bucket::TokenBucket;
 use crate::limits;
 use crate::node::io::{Action, Io};
-use crate::node::stats::loop_histogram::LoopHistogram;
+use crate::node::stats::histogram::Histogram;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::reactor::address_budget::AddressBudget;
-use crate::reactor::connection_table::{ConnectionState, ConnectionTable};
+use crate::reactor::connection_table::{Admission, ConnectionState, ConnectionTable};
+use crate::reactor::console::Console;
 use crate::reactor::traits::{ConsoleIo, Net, Ready, Stream as _, Typed};
 use crate::storage::fs_trait;
 
-/// Lines of a piped stdin handled in one iteration.
-const ITERATION_LINES: usize = 16;
-
-/// How fast a whole process may send and receive.
+/// Limits of a whole process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateLimits {
-    /// Bytes of files a second that go out.
+    /// Bytes of files sent per second. `None`: no limit.
     pub upload: Option<u64>,
-    /// Bytes of files a second that come in.
+    /// Bytes of files received per second. `None`: no limit.
     pub download: Option<u64>,
-    /// Links at once; the system's own limit bounds it as well.
+    /// Connections at once, within the limit of the system. 0: no limit.
     pub max_connections: usize,
 }
 
-/// A node, plugged in.
+/// A node with a network and a console.
 pub struct EventLoop<N: Node, T: Net, C: ConsoleIo> {
     node: N,
     pub(super) net: T,
-    console: C,
+    console: Console<C>,
     pub(super) connections: ConnectionTable<T::Stream>,
-    max_connections: usize,
-    pub(super) upload_bucket: TokenBucket,
-    pub(super) download_bucket: TokenBucket,
+    listeners: Listeners,
+    pub(super) budgets: AddressBudget,
+    pub(super) rates: Rates,
     pub(super) now: Instant,
     pub(super) scratch: Box<[u8]>,
     ready: Vec<Ready>,
     actions: Vec<Action>,
-    /// Links that have ended in this turn.
-    pub(super) to_free: Vec<ConnId>,
-    /// Ports that have, or may have, links to accept.
-    accepting: BTreeSet<PortId>,
-    /// No accept before this: the system had no room for one more.
-    accept_at: Option<Instant>,
-    console_ready: bool,
-    /// The node took commands when it was last asked.
-    was_ready: bool,
-    console_pending: bool,
-    /// The node was told that nobody reads its output.
-    abandoned: bool,
-    pub(super) shares: AddressBudget,
-    iteration_times: LoopHistogram,
-    /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
-    burst: usize,
-    trim_at: Instant,
-    /// When the next turn was to begin at the latest.
+    trim: MemoryTrim,
+    iteration_times: Histogram,
+    /// When the next iteration is to begin at the latest.
     expected: Option<Instant>,
     code: Option<i32>,
 }
 
-/// How long to leave a port alone when the system has no room for one more link.
+/// The ports of the process.
+struct Listeners {
+    /// Ports that may have connections to accept.
+    ready: BTreeSet<PortId>,
+    /// No accept before this time: the system, or the bound on connections, had no room.
+    paused_until: Option<Instant>,
+    max_connections: usize,
+}
+
+/// The buckets of the rate limits.
+pub(super) struct Rates {
+    pub upload: TokenBucket,
+    pub download: TokenBucket,
+}
+
+/// When to give the memory of a burst back to the system.
+struct MemoryTrim {
+    /// Bytes moved since the last trim.
+    moved: usize,
+    /// The time of the next trim, if no more bytes move until then.
+    at: Instant,
+}
+
+/// Lines of a piped stdin handled in one iteration.
+const ITERATION_LINES: usize = 16;
+/// The pause after an accept without room.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// So many bytes may leave memory behind that is worth giving back.
+/// Bytes after which the freed memory is worth a trim.
 const BURST: usize = 16 << 20;
-/// And it is given back when nothing has moved for so long.
+/// A trim follows when no byte has moved for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// A turn that begins so much later than it was to: the process was stopped, or the machine slept.
+/// An iteration that begins so much later than expected: the process was stopped, or the machine slept.
 const JUMP: Duration = Duration::from_secs(2);
-/// How long output that nobody reads is left alone.
+/// The pause after output that the terminal or pipe did not take.
 const OUTPUT_REST: Duration = Duration::from_millis(10);
 
 impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
-    /// Plugs a node in.
-    pub fn new(node: N, net: T, console: C, speed: RateLimits) -> EventLoop<N, T, C> {
+    /// A loop that has not started.
+    pub fn new(node: N, net: T, console: C, rates: RateLimits) -> EventLoop<N, T, C> {
         let now = net.now();
-        let most_links =
-            if speed.max_connections == 0 { usize::MAX } else { speed.max_connections };
+        let max_connections =
+            if rates.max_connections == 0 { usize::MAX } else { rates.max_connections };
         EventLoop {
             node,
-            console,
+            console: Console::new(console),
             connections: ConnectionTable::new(now),
-            max_connections: most_links,
-            upload_bucket: TokenBucket::new(speed.upload, now),
-            download_bucket: TokenBucket::new(speed.download, now),
+            listeners: Listeners { ready: BTreeSet::new(), paused_until: None, max_connections },
+            budgets: AddressBudget::new(max_connections),
+            rates: Rates {
+                upload: TokenBucket::new(rates.upload, now),
+                download: TokenBucket::new(rates.download, now),
+            },
             now,
             scratch: vec![0; limits::SCRATCH_BYTES].into_boxed_slice(),
             ready: Vec::new(),
             actions: Vec::new(),
-            to_free: Vec::new(),
-            accepting: BTreeSet::new(),
-            accept_at: None,
-            console_ready: true,
-            was_ready: false,
-            console_pending: false,
-            abandoned: false,
-            shares: AddressBudget::new(most_links),
-            iteration_times: LoopHistogram::default(),
-            burst: 0,
-            trim_at: now,
+            trim: MemoryTrim { moved: 0, at: now },
+            iteration_times: Histogram::default(),
             expected: None,
             code: None,
             net,
         }
     }
 
-    /// Runs the node to its end, and returns its exit code.
+    /// Run until the node exits, and return its exit code.
     ///
     /// # Errors
-    /// When the system fails the loop itself.
+    /// When the poll fails.
     pub fn run(&mut self) -> io::Result<i32> {
         self.start();
         while self.code.is_none() {
             self.run_once()?;
         }
         log::info!("{}", self.iteration_times);
-        self.console.close();
+        self.console.io.close();
         Ok(self.code.unwrap_or_default())
     }
 
-    /// Tells the node that it begins.
+    /// Start the node.
     pub fn start(&mut self) {
         self.now = self.net.now();
         self.connections.begin_iteration(self.now);
         self.dispatch(Event::Start);
         self.run_actions();
-        self.free_closed();
+        self.connections.free_closed();
     }
 
-    /// The code with which the node has ended.
+    /// The exit code, once the node has exited.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.code
@@ -150,58 +152,57 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     /// The console.
     pub fn console(&mut self) -> &mut C {
-        &mut self.console
+        &mut self.console.io
     }
 
-    /// The lengths of the turns so far.
+    /// The lengths of all iterations so far.
     #[must_use]
-    pub fn iteration_times(&self) -> &LoopHistogram {
+    pub fn iteration_times(&self) -> &Histogram {
         &self.iteration_times
     }
 
-    /// How many links there are.
+    /// The number of connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Bytes of memory that all send queues take.
+    /// The memory of all send queues in bytes.
     #[must_use]
     pub fn memory_of_queues(&self) -> usize {
-        self.shares.queues.used()
+        self.budgets.queues.used()
     }
 
-    /// Bytes of memory that all unread heads take.
+    /// The memory of all unread heads in bytes.
     #[must_use]
     pub fn memory_of_heads(&self) -> usize {
-        self.shares.heads.used()
+        self.budgets.heads.used()
     }
 
-    /// When something is to be done, if the network stays quiet; `None`: never.
+    /// When to run the next iteration if the network stays quiet. `None`: never.
     #[must_use]
     pub fn next_time(&self) -> Option<Instant> {
-        let console = self.console_pending.then(|| self.now + OUTPUT_REST);
-        let accept = self.accept_at.filter(|_| !self.accepting.is_empty());
-        let rest = (self.burst >= BURST).then_some(self.trim_at);
-        [self.node.deadline(), self.connections.next_time(), console, accept, rest]
+        let output = self.console.has_output.then(|| self.now + OUTPUT_REST);
+        let accept = self.listeners.paused_until.filter(|_| !self.listeners.ready.is_empty());
+        let trim = (self.trim.moved >= BURST).then_some(self.trim.at);
+        [self.node.deadline(), self.connections.next_time(), output, accept, trim]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// True when a turn has work to do at once.
+    /// True when the next iteration has work to do at once.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.connections.runnable() > 0
-            || (!self.accepting.is_empty() && self.accept_at.is_none())
-            || self.console_ready
-            || (!self.was_ready && self.node.is_ready())
+            || (!self.listeners.ready.is_empty() && self.listeners.paused_until.is_none())
+            || self.console.is_busy(self.node.is_ready())
     }
 
-    /// One turn.
+    /// One iteration.
     ///
     /// # Errors
-    /// When the system fails the loop itself.
+    /// When the poll fails.
     pub fn run_once(&mut self) -> io::Result<()> {
         let most = if self.is_busy() {
             Some(Duration::ZERO)
@@ -216,7 +217,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             .expected
             .map_or(Duration::ZERO, |expected| self.now.saturating_duration_since(expected));
         if gap >= JUMP {
-            // The process was stopped, or the machine slept: what has come meanwhile is not late.
+            // Bytes that arrived meanwhile are not late.
             log::info!("the process stood still for {gap:?}");
             self.connections.stood_still(gap);
             self.node.stood_still(gap);
@@ -229,16 +230,15 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         self.fire_timers();
         self.read_console();
         self.run_actions();
-        self.free_closed();
+        self.connections.free_closed();
         self.accept();
-        self.console_pending = self.console.flush();
-        if !self.abandoned && self.console.is_abandoned() {
-            self.abandoned = true;
+        self.console.flush();
+        if self.console.is_newly_abandoned() {
             self.dispatch(Event::Stop(false));
             self.run_actions();
         }
-        if self.burst >= BURST && self.trim_at <= self.now {
-            self.burst = 0;
+        if self.trim.moved >= BURST && self.trim.at <= self.now {
+            self.trim.moved = 0;
             self.net.trim_memory();
         }
         self.expected = if self.is_busy() {
@@ -250,31 +250,31 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         Ok(())
     }
 
-    /// Notes which links are ready.
+    /// Record the readiness of sockets, ports and the console.
     fn record_readiness(&mut self, ready: &[Ready]) {
         for ready in ready {
             match *ready {
                 Ready::Link { link, readable, writable, ended, gone } => {
                     let id = ConnId(link);
                     if let Some(slot) = self.connections.slot(id) {
-                        slot.readable |= readable;
-                        slot.writable |= writable;
-                        slot.ending |= ended;
-                        slot.failed |= gone;
+                        slot.ready.readable |= readable;
+                        slot.ready.writable |= writable;
+                        slot.ready.ending |= ended;
+                        slot.ready.failed |= gone;
                         self.connections.queue(id);
                     }
                 }
                 Ready::Port(port) => {
-                    self.accepting.insert(PortId(port));
+                    self.listeners.ready.insert(PortId(port));
                 }
-                Ready::Console => self.console_ready = true,
+                Ready::Console => self.console.record_input(),
                 Ready::Stop(interrupted) => self.dispatch(Event::Stop(interrupted)),
                 Ready::Child => self.dispatch(Event::Child),
             }
         }
     }
 
-    /// Moves bytes of links that can move, in order, within the budget of the turn.
+    /// Service runnable connections in order, within the budget of one iteration.
     fn service_ready(&mut self) {
         let mut budget = limits::ITERATION_BYTES;
         for _ in 0..self.connections.runnable() {
@@ -284,60 +284,52 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             let Some(id) = self.connections.pop_runnable() else { return };
             let moved = self.service(id, budget);
             if moved > 0 {
-                (self.burst, self.trim_at) = (self.burst.saturating_add(moved), self.now + QUIET);
+                self.trim.moved = self.trim.moved.saturating_add(moved);
+                self.trim.at = self.now + QUIET;
             }
             budget = budget.saturating_sub(moved);
         }
     }
 
-    /// Tells whose time has come.
+    /// Close or service connections whose timers have fired, and wake the node.
     fn fire_timers(&mut self) {
-        let mut unheard = Vec::new();
+        let mut unread = Vec::new();
         while let Some(id) = self.connections.pop_due() {
             let Some(slot) = self.connections.slot(id) else { continue };
-            if slot.is_unheard && slot.queued {
-                // What has come while the process stood still is read first; the budget of this iteration was too small for that.
-                unheard.push(id);
+            if slot.is_unread && slot.is_queued {
+                // Read the bytes that arrived while the process stood still before any deadline
+                // counts; the budget of this iteration was too small for that.
+                unread.push(id);
                 continue;
             }
-            if slot.look_at().is_some_and(|at| at <= self.now)
+            if slot.check_delivery_at().is_some_and(|at| at <= self.now)
                 && let ConnectionState::Established(stream) = &mut slot.state
             {
                 let unsent = self.net.io(stream).unsent();
                 if slot.delivered(unsent, self.now) {
-                    (slot.last_activity, slot.taking.since) = (self.now, self.now);
+                    slot.output_moved(self.now);
                 }
             }
-            match slot.due_at() {
-                Some(at) if at <= self.now => {
-                    let cause = slot.why_due();
-                    self.close(id, cause);
-                }
-                // A rest is over, or its own time has moved.
-                _ => {
-                    self.connections.arm(id);
-                    self.connections.queue(id);
-                }
+            if slot.due_at().is_some_and(|at| at <= self.now) {
+                let reason = slot.due_reason();
+                self.close(id, reason);
+            } else {
+                // A wake-up, or a deadline that has moved since.
+                self.connections.arm(id);
+                self.connections.queue(id);
             }
         }
-        unheard.into_iter().for_each(|id| self.connections.arm(id));
+        unread.into_iter().for_each(|id| self.connections.arm(id));
         if self.node.deadline().is_some_and(|at| at <= self.now) {
             self.dispatch(Event::Deadline);
         }
     }
 
-    /// Hands the node what a person typed, one line after the other.
+    /// Pass console lines to the node while it takes commands.
     fn read_console(&mut self) {
         for _ in 0..ITERATION_LINES {
-            let ready = self.node.is_ready();
-            // What was left lying while the node was busy raises no new edge.
-            let was_ready = std::mem::replace(&mut self.was_ready, ready);
-            self.console_ready |= ready && !was_ready;
-            if !self.console_ready {
-                return;
-            }
-            match self.console.take(ready) {
-                None => self.console_ready = false,
+            match self.console.take(self.node.is_ready()) {
+                None => return,
                 Some(Typed::Line(line)) => self.dispatch(Event::Command(line)),
                 Some(Typed::Part) => {}
                 Some(Typed::End) => self.dispatch(Event::CommandsEnded),
@@ -346,24 +338,24 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
     }
 
-    /// Carries out what the node wants.
+    /// Run the actions and open the connections that the node has queued.
     fn run_actions(&mut self) {
         loop {
             let actions = std::mem::take(&mut self.actions);
-            let wanted = self.connections.take_wanted();
-            if actions.is_empty() && wanted.is_empty() {
+            let pending = self.connections.take_pending();
+            if actions.is_empty() && pending.is_empty() {
                 return;
             }
-            for id in wanted {
+            for id in pending {
                 self.connect(id);
             }
             for action in actions {
                 match action {
-                    Action::Tell(report) => self.console.tell(&report, self.now),
+                    Action::Tell(event) => self.console.io.tell(&event, self.now),
                     Action::Exit(code) => self.code = Some(self.code.unwrap_or(code)),
                     Action::Listen(port, at) => {
                         let result = self.net.listen(port.0, at).map_err(|error| plain(&error));
-                        self.accepting.insert(port);
+                        self.listeners.ready.insert(port);
                         self.dispatch(Event::Listening(port, result));
                     }
                     Action::ListenUdp(port, at) => {
@@ -377,42 +369,36 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     fn connect(&mut self, id: ConnId) {
         let Some(slot) = self.connections.slot(id) else { return };
-        let ConnectionState::Pending(way) = slot.state else { return };
-        let begun = self
+        // The node may have dropped the connection since.
+        let ConnectionState::Pending(transport) = slot.state else { return };
+        let connecting = self
             .net
-            .connect(slot.handle.from, way)
+            .connect(slot.handle.from, transport)
             .and_then(|mut stream| self.net.watch(&mut stream, id.0).map(|()| stream));
-        match begun {
+        match connecting {
             Ok(stream) => {
                 slot.state = ConnectionState::Connecting(stream);
                 self.connections.arm(id);
             }
             Err(error) => {
-                // No descriptor is left: that is no fault of the other side.
-                let cause = if fs_trait::is_out_of_descriptors(&error) {
+                // Without a free descriptor the failure is ours, not that of the address.
+                let reason = if fs_trait::is_out_of_descriptors(&error) {
                     CloseReason::Internal
                 } else {
                     CloseReason::Unreachable
                 };
-                self.close(id, cause(plain(&error)));
+                self.close(id, reason(plain(&error)));
             }
         }
     }
 
-    /// Frees links that have ended; until now their numbers could not mean another.
-    fn free_closed(&mut self) {
-        for id in std::mem::take(&mut self.to_free) {
-            self.connections.free(id);
-        }
-    }
-
-    /// Accepts new links, some each turn.
+    /// Accept a few connections on each ready port.
     fn accept(&mut self) {
-        if self.accept_at.is_some_and(|at| at > self.now) {
+        if self.listeners.paused_until.is_some_and(|at| at > self.now) {
             return;
         }
-        self.accept_at = None;
-        let ports: Vec<PortId> = self.accepting.iter().copied().collect();
+        self.listeners.paused_until = None;
+        let ports: Vec<PortId> = self.listeners.ready.iter().copied().collect();
         for port in ports {
             self.accept_on(port);
         }
@@ -420,59 +406,62 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     fn accept_on(&mut self, port: PortId) {
         for _ in 0..limits::ITERATION_ACCEPTS {
-            let is_full = self.connections.len().saturating_sub(self.shares.turned_away)
-                >= self.max_connections;
-            if is_full && self.shares.turned_away >= limits::BUSY_CONNECTIONS {
-                // Others are being told `busy` now; the kernel keeps the rest for some milliseconds.
-                self.accept_at = Some(self.now + ACCEPT_REST);
+            let is_full = self.connections.len().saturating_sub(self.budgets.turned_away)
+                >= self.listeners.max_connections;
+            if is_full && self.budgets.turned_away >= limits::BUSY_CONNECTIONS {
+                // Enough connections are being turned away; the kernel's backlog keeps the others.
+                self.listeners.paused_until = Some(self.now + ACCEPT_REST);
                 return;
             }
             match self.net.accept(port.0) {
                 Ok((mut stream, from)) => {
                     let block = Block::of(from.ip());
                     let is_short = self.net.is_short();
-                    let turns_away =
-                        is_full || is_short || self.shares.accepted.has_room(block, 1).is_err();
-                    if turns_away && self.shares.turned_away >= limits::BUSY_CONNECTIONS {
-                        // One address has all it may have and goes on: the others are not to wait behind it.
+                    let turn_away =
+                        is_full || is_short || self.budgets.accepted.has_room(block, 1).is_err();
+                    if turn_away && self.budgets.turned_away >= limits::BUSY_CONNECTIONS {
+                        // This address is beyond its share: the others must not wait behind it.
                         self.net.close(stream);
                         continue;
                     }
                     let id = self.connections.add(from, ConnectionState::Closed);
                     if let Err(error) = self.net.watch(&mut stream, id.0) {
-                        log::warn!("a link from {from} could not be watched: {error}");
+                        log::warn!("a connection from {from} could not be registered: {error}");
                         self.net.close(stream);
                         self.connections.free(id);
                         continue;
                     }
                     if let Some(slot) = self.connections.slot(id) {
                         slot.state = ConnectionState::Established(stream);
-                        slot.readable = true;
-                        slot.writable = true;
-                        slot.is_accepted = !turns_away;
-                        slot.handle.turned_away = turns_away;
-                        slot.turned_away = turns_away.then(|| self.now + limits::BUSY_TIMEOUT);
+                        slot.ready.readable = true;
+                        slot.ready.writable = true;
+                        slot.handle.turned_away = turn_away;
+                        slot.admission = if turn_away {
+                            Admission::TurnedAway(self.now + limits::BUSY_TIMEOUT)
+                        } else {
+                            Admission::Accepted
+                        };
                     }
-                    if turns_away {
-                        log::warn!("{from} is told that this process is busy: too many links");
-                        self.shares.turned_away += 1;
+                    if turn_away {
+                        log::warn!("{from} is turned away: too many connections");
+                        self.budgets.turned_away += 1;
                     } else {
-                        self.shares.accepted.set(block, 0, 1);
+                        self.budgets.accepted.set(block, 0, 1);
                     }
                     self.dispatch(Event::Accepted(id, port));
                     self.connections.queue(id);
                     self.connections.arm(id);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.accepting.remove(&port);
+                    self.listeners.ready.remove(&port);
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The other side gave up before we came to it.
+                // The other side gave up before the accept.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    log::error!("no more links for now: {error}");
-                    self.accept_at = Some(self.now + ACCEPT_REST);
+                    log::error!("no more connections for now: {error}");
+                    self.listeners.paused_until = Some(self.now + ACCEPT_REST);
                     return;
                 }
             }
@@ -480,22 +469,22 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     }
 
     pub(super) fn dispatch(&mut self, event: Event) {
-        let EventLoop { net, connections: links, actions, iteration_times: turns, .. } = self;
+        let EventLoop { net, connections, actions, iteration_times, .. } = self;
         let date = net.date();
         let mut random = || net.random();
         let mut io = Io {
             now: self.now,
-            table: links,
+            table: connections,
             actions,
             random: &mut random,
-            iteration_times: turns,
+            iteration_times,
             date: &date,
         };
         self.node.handle(event, &mut io);
     }
 }
 
-/// An error of the system without its number.
+/// The text of a system error, without its number.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()

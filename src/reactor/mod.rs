@@ -5,6 +5,7 @@
 
 mod address_budget;
 pub mod connection_table;
+mod console;
 pub mod event_loop;
 mod service;
 pub mod traits;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::accounts::{AccountChange, Caller};
 use crate::index::memory;
@@ -87,6 +87,11 @@ impl Loading {
     }
 }
 
+/// Run a checkpoint this long after the last change of an account: it blocks the loop for some
+/// milliseconds.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+/// Files checked for one page of a list: each costs some microseconds.
+const PAGE_LOOKUPS: usize = 500;
 /// The cost of the operations decided in one iteration, 1 to 2 ms, so that searches do not wait longer.
 const MAX_COST: u32 = 40;
 /// Long lists answered in one iteration: each may take some megabytes and some milliseconds.
@@ -153,7 +158,7 @@ impl Server {
         operation: &Operation,
     ) -> Result<AccountChange, ErrorReply> {
         // A publication without room in the index is refused before the commit.
-        if let AccountOp::Publish(what) = &operation.deed {
+        if let AccountOp::Publish(what) = &operation.op {
             self.index.has_room(2 * memory::of_file(what.file.len() + what.description.len()))?;
         }
         let nonce = self.clients.get(&id).map_or("", |client| client.inbound.nonce());
@@ -206,7 +211,7 @@ impl Server {
             .any(|decided| matches!(decided.change, Ok(AccountChange::Unregistered(..))));
         let tidies = self.operations.tidy_at.is_some_and(|at| at <= io.now);
         self.operations.tidy_at =
-            Some(if removed || tidies { io.now } else { io.now + limits::STORE_REST });
+            Some(if removed || tidies { io.now } else { io.now + CHECKPOINT_DELAY });
         let lost = self.accounts.commit().is_err();
         let mut lists = 0;
         for mut decided in decided {
@@ -304,7 +309,7 @@ impl Server {
         io: &mut Io<'_>,
     ) -> Result<Response, ErrorReply> {
         let viewer = self.viewer(conn, operation.speaks, io);
-        match &operation.deed {
+        match &operation.op {
             AccountOp::ListUsers { cursor, most } => {
                 let page = self.index.online(cursor.as_deref(), *most, &viewer)?;
                 Ok(Response::Users { users: page.entries, cursor: page.cursor })
@@ -313,7 +318,7 @@ impl Server {
                 self.content(of, cursor.as_deref(), *most)
             }
             AccountOp::FindUser { whom } => self.find_user(whom, &viewer),
-            deed => Ok(Response::Done(deed.method())),
+            op => Ok(Response::Done(op.method())),
         }
     }
 
@@ -346,7 +351,7 @@ impl Server {
             more |= files.len() == most;
         }
         // A user may share millions of files that are all published: bound the look-ups of a page.
-        let mut looks = most.max(limits::LOOKS);
+        let mut looks = most.max(PAGE_LOOKUPS);
         let mut skip = shared;
         for peer in peers {
             let count = usize::try_from(self.index.count(peer)).unwrap_or(usize::MAX);

@@ -27,9 +27,9 @@ impl ServerBudgets {
     /// Nothing is used yet.
     pub fn new() -> ServerBudgets {
         ServerBudgets {
-            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::SUBSCRIPTIONS_OF_ONE),
-            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::PATTERNS_OF_ONE),
-            files: Budget::of_units(usize::MAX, limits::FILES_OF_ONE),
+            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::ADDRESS_SUBSCRIPTIONS),
+            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::ADDRESS_PATTERNS),
+            files: Budget::of_units(usize::MAX, limits::ADDRESS_FILES),
             peers: BTreeMap::new(),
         }
     }
@@ -104,9 +104,9 @@ mod tests {
             )
         };
         let (first, second, a) = (begin(1), begin(2), block("10.0.0.1"));
-        shares.count(first, ConnId(1), a, limits::MEMBER_FILES as u64);
+        shares.count(first, ConnId(1), a, limits::PEER_FILES as u64);
         shares.count(second, ConnId(2), a, 10);
-        shares.count(second, ConnId(2), a, limits::MEMBER_FILES as u64 - 5);
+        shares.count(second, ConnId(2), a, limits::PEER_FILES as u64 - 5);
         assert!(
             shares.has_room(a, 5).is_ok()
                 && shares.has_room(block("10.0.0.2"), limits::ADDRESS_FILES).is_ok()
@@ -116,7 +116,7 @@ mod tests {
         shares.forget(first);
         shares.forget(first);
         assert_eq!(shares.conn_of(first), None);
-        assert_eq!(shares.files.used(), limits::MEMBER_FILES - 5);
+        assert_eq!(shares.files.used(), limits::PEER_FILES - 5);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::protocol::response::Response;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::{Client, Membership, Server, not_joined};
 
+/// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
+const LINE_BYTES: usize = 64 << 20;
+
 /// The lists of files that are being added to the index.
 pub(super) struct IngestQueue {
     pending: VecDeque<PendingIngest>,
@@ -65,7 +68,7 @@ impl Default for IngestQueue {
         IngestQueue {
             pending: VecDeque::new(),
             bytes: 0,
-            budget: limits::ADD_FILES,
+            budget: limits::INGEST_FILES,
             was_busy: false,
             backlog_since: None,
         }
@@ -162,15 +165,15 @@ impl Server {
     /// Continue with the pending lists, within the budget of one iteration.
     pub(super) fn continue_ingest(&mut self, io: &mut Io<'_>) {
         self.ingest_some(io);
-        self.ingest.was_busy = self.ingest.budget < limits::ADD_FILES;
-        self.ingest.budget = limits::ADD_FILES;
+        self.ingest.was_busy = self.ingest.budget < limits::INGEST_FILES;
+        self.ingest.budget = limits::INGEST_FILES;
     }
 
     fn ingest_some(&mut self, io: &mut Io<'_>) {
         while self.ingest.budget > 0
             && let Some(mut pending) = self.ingest.pop()
         {
-            let mut slice = self.ingest.budget.min(limits::ADD_SLICE);
+            let mut slice = self.ingest.budget.min(limits::INGEST_SLICE);
             self.ingest.budget -= slice;
             let added = self.ingest_slice(&mut pending, &mut slice);
             if let (Ok(_), Some(client)) = (&added, self.clients.get(&pending.conn)) {
@@ -279,7 +282,7 @@ pub(super) fn add_file(
     file: &FileEntry,
     names: &mut String,
 ) -> Result<(), ErrorReply> {
-    if index.add(peer, file)? && names.len() < limits::LINE_BYTES {
+    if index.add(peer, file)? && names.len() < LINE_BYTES {
         names.push(' ');
         names.push_str(&file.name);
     }

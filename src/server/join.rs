@@ -283,8 +283,8 @@ impl Server {
             }
         };
         let address = match enter.port {
-            LegacyPort::Own => from,
-            LegacyPort::Given => SocketAddr::new(from.ip(), self.assign_port(from.ip())?),
+            LegacyPort::Source => from,
+            LegacyPort::Assigned => SocketAddr::new(from.ip(), self.assign_port(from.ip())?),
         };
         self.enter_at(id, address, enter.speaks, user, &files, io)?;
         Ok(Response::Entered { you: address })

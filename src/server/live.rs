@@ -67,7 +67,7 @@ impl Server {
         if let Some(client) =
             self.clients.get_mut(&id).filter(|client| client.membership.peer().is_some())
         {
-            let TransferReport { uploads, downloads, sent, received } = moved.believed();
+            let TransferReport { uploads, downloads, sent, received } = moved.clamped();
             let before = std::mem::replace(&mut client.under_way, (uploads, downloads));
             self.activity.other_way(before, client.under_way);
             self.activity.moved(sent, received);

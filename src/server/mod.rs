@@ -237,14 +237,14 @@ impl Server {
         }
         let full = io
             .connection(id)
-            .map_or(0, |conn| conn.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
-        for _ in 0..limits::VISIT_REQUESTS {
+            .map_or(0, |conn| conn.send_queue.memory_waiting() + limits::SERVICE_RESPONSE_BYTES);
+        for _ in 0..limits::SERVICE_REQUESTS {
             let Some(conn) = io.connection(id) else { return };
             if conn.send_queue.memory_waiting() >= full {
                 break;
             }
             let Some(client) = self.clients.get_mut(&id) else { return };
-            if client.undecided > 0 || client.unanswered >= limits::VISIT_REQUESTS {
+            if client.undecided > 0 || client.unanswered >= limits::SERVICE_REQUESTS {
                 // Requests are answered in order. An answer reschedules this connection; until then
                 // the client is not late.
                 conn.deadline = None;
@@ -435,7 +435,7 @@ impl Server {
         }
         let since = *self.ingest.backlog_since.get_or_insert(io.now);
         if !self.ingest.was_busy || since + limits::BUILD_LAG <= io.now {
-            self.index.build(limits::BUILD_EFFORT);
+            self.index.build(limits::BUILD_BUDGET);
         }
     }
 
@@ -501,7 +501,7 @@ impl Node for Server {
             Event::Listening(port, Ok(at)) => {
                 log::info!("listening on {at}");
                 match self.listener(port) {
-                    ListenerProtocol::Old(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
+                    ListenerProtocol::Legacy(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
                     ListenerProtocol::Sniffed { .. } => io.tell(UiEvent::Listening(at)),
                 }
             }
@@ -521,7 +521,7 @@ impl Node for Server {
                 }
                 conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
                 // In some legacy protocols the server sends first.
-                conn.reschedule = matches!(listener, ListenerProtocol::Old(_));
+                conn.reschedule = matches!(listener, ListenerProtocol::Legacy(_));
                 self.clients.insert(
                     id,
                     Client {
@@ -563,7 +563,7 @@ impl Node for Server {
                 self.flush(io);
                 self.continue_searches(io);
                 self.continue_ingest(io);
-                self.index.purge(limits::SWEEP_FILES);
+                self.index.purge(limits::PURGE_FILES);
                 self.load_slice(io);
                 self.build_slice(io);
                 self.op_log.due(io);

@@ -138,7 +138,7 @@ impl OperationLog {
         if !self.is(id) {
             return;
         }
-        let deadline = io.now + limits::ANSWER;
+        let deadline = io.now + limits::RESPONSE_TIMEOUT;
         let rpc = if self.port.is_none() { Rpc::Mapper(self.next_xid(io)) } else { Rpc::Log };
         let Some(conn) = io.connection(id) else { return };
         conn.max_header = onc_rpc::RECORD_ROOM;
@@ -170,7 +170,7 @@ impl OperationLog {
     }
 
     fn restart_clock(&self, id: ConnId, io: &mut Io<'_>) {
-        let deadline = (!self.queue.is_empty()).then(|| io.now + limits::ANSWER);
+        let deadline = (!self.queue.is_empty()).then(|| io.now + limits::RESPONSE_TIMEOUT);
         if let Some(conn) = io.connection(id) {
             conn.deadline = deadline;
         }

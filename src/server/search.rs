@@ -33,7 +33,7 @@ struct PendingSearch {
 
 impl Default for SearchQueue {
     fn default() -> SearchQueue {
-        SearchQueue { pending: VecDeque::new(), budget: limits::FIND_EFFORT }
+        SearchQueue { pending: VecDeque::new(), budget: limits::SEARCH_BUDGET }
     }
 }
 
@@ -59,7 +59,7 @@ impl Server {
         io: &mut Io<'_>,
     ) {
         if let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id))
-            && client.inbound.writes_holders()
+            && client.inbound.has_fast_path()
             && !self.loading.is_under_way()
             && let Some(page) =
                 self.index.first_page(&name, &Viewer { ip: conn.from.ip(), reach: Reach::NATIVE })
@@ -119,7 +119,7 @@ impl Server {
         while self.searches.budget > 0
             && let Some(mut pending) = self.searches.pending.pop_front()
         {
-            let mut slice = self.searches.budget.min(limits::FIND_SLICE);
+            let mut slice = self.searches.budget.min(limits::SEARCH_SLICE);
             self.searches.budget -= slice;
             let answer = match self.index.step(&mut pending.search, &mut slice) {
                 Some(page) => Ok(found(page)),
@@ -143,6 +143,6 @@ impl Server {
                 conn.reschedule = true;
             }
         }
-        self.searches.budget = limits::FIND_EFFORT;
+        self.searches.budget = limits::SEARCH_BUDGET;
     }
 }

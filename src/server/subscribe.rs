@@ -42,7 +42,7 @@ impl Server {
                 "a SUBSCRIBE of this id is there already",
             ));
         }
-        if client.subscriptions.len() >= limits::LINK_SUBSCRIPTIONS {
+        if client.subscriptions.len() >= limits::CONNECTION_SUBSCRIPTIONS {
             return Err(ErrorReply::new(
                 ErrorCode::Busy,
                 format!("at most {} SUBSCRIBE at once on a link", limits::CONNECTION_SUBSCRIPTIONS),
@@ -82,7 +82,7 @@ impl Server {
 
     /// Send a slice of the index's events to their subscribers.
     pub(super) fn notify_subscribers(&mut self, io: &mut Io<'_>) {
-        for (subscription, event) in self.index.take_events(limits::NEWS_EFFORT) {
+        for (subscription, event) in self.index.take_events(limits::EVENT_BUDGET) {
             let Some(conn) = self.subscribers.get(&subscription).copied() else { continue };
             self.notify(conn, subscription, event, io);
         }

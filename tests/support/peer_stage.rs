@@ -14,7 +14,7 @@ use cardume::io::send_queue::WriteOutcome;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
 use cardume::node::io::{Action, Io};
-use cardume::node::stats::loop_histogram::LoopHistogram;
+use cardume::node::stats::histogram::Histogram;
 use cardume::node::{ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
 use cardume::peer::config::PeerConfig;
@@ -33,7 +33,7 @@ pub struct PeerStage {
     peer: Peer,
     conns: FakeConns,
     now: Instant,
-    iteration_times: LoopHistogram,
+    iteration_times: Histogram,
     actions: Vec<Action>,
 }
 
@@ -51,7 +51,7 @@ impl PeerStage {
         );
         config.uploads.slots = Some(1);
         let peer = Peer::new(config)?;
-        let (iteration_times, actions) = (LoopHistogram::default(), Vec::new());
+        let (iteration_times, actions) = (Histogram::default(), Vec::new());
         let mut stage = PeerStage {
             peer,
             conns: FakeConns::default(),

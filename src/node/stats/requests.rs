@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::node::stats::loop_histogram::LoopHistogram;
+use crate::node::stats::histogram::Histogram;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::metric::{Metric, Unit};
 use crate::protocol::request::Request;
@@ -60,7 +60,7 @@ const BOUNDS: [(u64, &str); 11] = [
 
 /// Metrics of the event loop: quantiles for people, a histogram for Prometheus.
 #[must_use]
-pub fn of_loop(iterations: &LoopHistogram) -> Vec<Metric> {
+pub fn of_loop(iterations: &Histogram) -> Vec<Metric> {
     let nanos = |length: std::time::Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
     let quantile = |of, length| {
         Metric::now("loop_iteration_quantile", nanos(length)).of(of).in_unit(Unit::Nanoseconds)
