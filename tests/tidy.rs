@@ -750,8 +750,7 @@ fn type_names_are_unique() {
 }
 
 /// Structs that are still too large for one hand. A number may fall and never grow; an entry goes when its struct has at most fifteen fields.
-const LARGE: &[(&str, usize)] =
-    &[("Shape", 38), ("ResponseShape", 35), ("Server", 24), ("EventLoop", 24), ("Connection", 18)];
+const LARGE: &[(&str, usize)] = &[("Shape", 38), ("ResponseShape", 35)];
 
 #[test]
 fn a_struct_has_at_most_fifteen_fields() {

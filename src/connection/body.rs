@@ -1,4 +1,4 @@
-//! One upload on one connection: pieces with a header each, or one long run of bytes in the send queue.
+//! One upload on one connection: pieces with a header each, or one byte range in the send queue.
 
 use crate::io::send_queue::SendQueue;
 use crate::io::traits::SourceRef;
@@ -11,7 +11,7 @@ use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Opened;
 
-/// The ticket of what is no upload.
+/// The ticket of a hash list, which is no upload.
 const NO_TICKET: u64 = 0;
 
 /// An upload under way.
@@ -22,7 +22,7 @@ pub struct OutgoingBody {
 
 enum BodyKind {
     Pieces(Box<Pieces>),
-    /// So many bytes.
+    /// One byte range of this length.
     Stream(u64),
 }
 
@@ -32,22 +32,22 @@ struct Pieces {
     source: SourceRef,
     size: u64,
     tag: FileVersion,
-    /// It is the list of the pieces of this root rather than the file itself.
+    /// The content hash, if this is a hash list rather than the file.
     list_of: Option<ContentHash>,
-    /// Of so many bytes.
+    /// The length of the whole upload.
     length: u64,
     left: ByteRange,
-    begun: bool,
-    /// What all of it is worth in the tree of its file.
+    has_started: bool,
+    /// The piece hash for the header, if the upload is one piece.
     value: Option<[u8; 32]>,
 }
 
-/// Whether an upload goes on.
+/// The state of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// Bytes are left to send.
     More,
-    /// All is out.
+    /// All bytes are sent.
     All,
 }
 
@@ -73,13 +73,13 @@ impl OutgoingBody {
                 list_of: None,
                 length: left.length(),
                 left,
-                begun: false,
+                has_started: false,
                 value: None,
             })),
         }
     }
 
-    /// A list of pieces; it takes no upload slot.
+    /// A hash list; it takes no upload slot.
     pub fn list(
         id: Option<u64>,
         name: RelativeName,
@@ -97,35 +97,35 @@ impl OutgoingBody {
             list_of: Some(root),
             length: left.length(),
             left,
-            begun: false,
+            has_started: false,
             value: None,
         };
         OutgoingBody { ticket: NO_TICKET, shape: BodyKind::Pieces(Box::new(pieces)) }
     }
 
-    /// An upload whose bytes, `length` of them, are in the outbox.
+    /// An upload of `length` bytes that are in the send queue.
     pub fn stream(ticket: u64, length: u64) -> OutgoingBody {
         OutgoingBody { ticket, shape: BodyKind::Stream(length) }
     }
 
-    /// Its head is to say what its bytes are worth.
+    /// Put this piece hash into the header.
     pub fn promise(&mut self, value: [u8; 32]) {
         if let BodyKind::Pieces(pieces) = &mut self.shape {
             pieces.value = Some(value);
         }
     }
 
-    /// By which the uploads of this process tell it apart.
+    /// The number of this upload in its process.
     pub fn ticket(&self) -> u64 {
         self.ticket
     }
 
-    /// True when it answers the FETCH with this id.
+    /// True for the response to the FETCH with this id.
     pub fn answers(&self, fetch: u64) -> bool {
         matches!(&self.shape, BodyKind::Pieces(pieces) if pieces.id == Some(fetch))
     }
 
-    /// How many bytes have gone out, and of how many.
+    /// The bytes sent so far, and the length.
     pub fn progress(&self, outbox: &SendQueue) -> (u64, u64) {
         let (length, left) = match &self.shape {
             BodyKind::Pieces(pieces) => (pieces.length, pieces.left.length()),
@@ -136,15 +136,15 @@ impl OutgoingBody {
 
     /// True when a piece is left to send.
     pub fn is_unfinished(&self) -> bool {
-        matches!(&self.shape, BodyKind::Pieces(pieces) if !pieces.begun || !pieces.left.is_empty())
+        matches!(&self.shape, BodyKind::Pieces(pieces) if !pieces.has_started || !pieces.left.is_empty())
     }
 
-    /// Puts the next piece into the outbox when it has room for one.
+    /// Put further pieces into the send queue while it has room.
     pub fn feed(&mut self, dialect: &mut Codec, outbox: &mut SendQueue) -> Sent {
         if let BodyKind::Pieces(pieces) = &mut self.shape {
-            // Two pieces in the outbox keep the socket busy; more would only make a change of mind dearer.
+            // Two pieces keep the socket busy; more would only delay a CANCEL.
             while outbox.file_waiting() < limits::BODY_BYTES
-                && (!pieces.begun || !pieces.left.is_empty())
+                && (!pieces.has_started || !pieces.left.is_empty())
             {
                 if !pieces.next(dialect, outbox) {
                     return Sent::All;
@@ -159,7 +159,8 @@ impl OutgoingBody {
 }
 
 impl Pieces {
-    /// One piece more. False when the file is no longer the same: the asker was told.
+    /// Put the next piece into the send queue. False, after an error reply, when the file has
+    /// changed.
     fn next(&mut self, dialect: &mut Codec, outbox: &mut SendQueue) -> bool {
         if !self.source.is_same() {
             let refusal =
@@ -168,7 +169,7 @@ impl Pieces {
             return false;
         }
         let range = self.left.take(limits::BODY_BYTES);
-        self.begun = true;
+        self.has_started = true;
         let (from, length, more) = (range.start(), range.length(), !self.left.is_empty());
         let (name, size, tag) = (self.name.clone(), self.size, self.tag);
         let head = match self.list_of {

@@ -1,10 +1,11 @@
-//! The answering side of one connection, as a state machine: handshake, requests, backpressure, deadlines.
+//! The responding side of one connection, as a state machine: handshake, requests, backpressure,
+//! deadlines.
 //!
 //! ```text
 //!   accept --> Sniffing --'{'--> Open(native) --hello--> (opened) --requests--> ...
 //!                  |                                                   |
-//!                  '--'GET '--> Open(http) --requests--> ...           '--nonsense--> Open, but nothing is read: what was asked before is
-//!                  '--else----> Over                                                  answered, the last words are sent, and it is Over
+//!                  '--'GET '--> Open(http) --requests--> ...           '--protocol error--> Open, but nothing is read:
+//!                  '--else----> Over                                     earlier requests are answered, the error is sent, Over
 //! ```
 
 use std::collections::VecDeque;
@@ -31,35 +32,35 @@ use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 use crate::storage::Opened;
 
-/// What this side says of itself, the same on every link.
+/// The opening of this side, the same on every connection.
 #[derive(Clone, Debug)]
 pub struct HandshakeParams {
     /// Server or peer.
     pub role: Role,
-    /// How often it wants to hear something.
+    /// The interval at which the other side must send something.
     pub heartbeat: Duration,
-    /// The names under which it may be asked by HTTP.
+    /// The host names that HTTP requests may use.
     pub hosts: HostNames,
 }
 
-/// One link on which this side answers.
+/// One connection on which this side responds.
 pub struct Inbound {
-    terms: HandshakeParams,
+    handshake: HandshakeParams,
     speech: ListenerProtocol,
     from: SocketAddr,
     nonce: String,
     state: InboundState,
     accepted_at: Instant,
-    /// When the first byte of a head came whose last has not.
+    /// The time of the first byte of a partial header.
     head_since: Option<Instant>,
     sends: VecDeque<OutgoingBody>,
-    /// How many bytes of a word that may go on are here, and since when nothing was added.
+    /// The bytes of a request without a terminator, and since when none was added.
     quiet: Option<(Instant, usize)>,
-    /// The other side will send no more.
+    /// The other side sends no more.
     no_more: bool,
-    /// There are too many links: its first request is answered with `busy`, and then it ends.
+    /// Too many connections: the first request is answered with `busy`.
     turns_away: bool,
-    /// Nothing is read until answers are taken.
+    /// Backpressure: no request is read until the client reads its responses.
     is_held_back: bool,
 }
 
@@ -69,8 +70,8 @@ enum InboundState {
         dialect: Codec,
         greeted: bool,
         hello: Hello,
-        /// Nothing more is understood: these words follow when all that was asked before is answered.
-        last_words: Option<Vec<u8>>,
+        /// Set by a protocol error: sent once all earlier requests are answered.
+        final_error: Option<Vec<u8>>,
     },
     Over,
 }
@@ -78,19 +79,19 @@ enum InboundState {
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InboundStep {
-    /// More bytes are needed, or answers must be taken first.
+    /// More bytes are needed, or responses must be read first.
     Wait,
-    /// A request to be answered under this id.
+    /// A request, and the id of its response.
     Asked(Option<u64>, Request),
-    /// Nothing to do for this one; there may be another.
+    /// This message is done; another may follow.
     Again,
 }
 
 impl Inbound {
-    /// A link from `from` that was just accepted.
+    /// A connection that was just accepted.
     #[must_use]
     pub fn new(
-        terms: HandshakeParams,
+        handshake: HandshakeParams,
         speech: ListenerProtocol,
         from: SocketAddr,
         nonce: String,
@@ -98,10 +99,10 @@ impl Inbound {
     ) -> Inbound {
         let state = match speech {
             ListenerProtocol::Sniffed { .. } => InboundState::Sniffing,
-            ListenerProtocol::Legacy(profile) => open(Codec::legacy(terms.role, profile)),
+            ListenerProtocol::Legacy(profile) => open(Codec::legacy(handshake.role, profile)),
         };
         Inbound {
-            terms,
+            handshake,
             speech,
             from,
             nonce,
@@ -116,12 +117,12 @@ impl Inbound {
         }
     }
 
-    /// Answers the first request with `busy` and ends, in whatever language it comes.
+    /// Answer the first request with `busy`, in any protocol, and end.
     pub fn turn_away(&mut self) {
         self.turns_away = true;
     }
 
-    /// Who asks, for a person's consent: the port is what the asker says of itself.
+    /// The requester as a user's consent names it: the port is the one in its HELLO.
     #[must_use]
     pub fn asker(&self) -> SocketAddr {
         match &self.state {
@@ -135,26 +136,26 @@ impl Inbound {
         }
     }
 
-    /// Leaves out what was not asked for: where holders answer by QUIC is said to those alone who want to know it.
+    /// Remove QUIC addresses unless the client has requested them.
     pub fn leave_out(&self, holders: &mut [Provider]) {
         if !matches!(&self.state, InboundState::Open { hello, .. } if hello.quic) {
             holders.iter_mut().for_each(|holder| holder.quic = None);
         }
     }
 
-    /// Where the link comes from.
+    /// The address of the client.
     #[must_use]
     pub fn from(&self) -> SocketAddr {
         self.from
     }
 
-    /// What proofs on this link sign.
+    /// The nonce that proofs on this connection sign.
     #[must_use]
     pub fn nonce(&self) -> &str {
         &self.nonce
     }
 
-    /// Takes the next step; wrong requests are refused on the way.
+    /// Read the next request, and refuse invalid ones.
     pub fn step(
         &mut self,
         inbox: &mut RecvBuffer,
@@ -167,20 +168,20 @@ impl Inbound {
         }
         match &mut self.state {
             InboundState::Sniffing => self.detect(inbox),
-            InboundState::Over | InboundState::Open { last_words: Some(_), .. } => {
+            InboundState::Over | InboundState::Open { final_error: Some(_), .. } => {
                 inbox.consume(usize::MAX);
                 InboundStep::Wait
             }
-            InboundState::Open { dialect, greeted, hello, last_words } => {
+            InboundState::Open { dialect, greeted, hello, final_error } => {
                 if let Some(request) = dialect.next_page() {
                     return InboundStep::Asked(None, request);
                 }
                 let mut said = Vec::new();
-                let heard = dialect.read(inbox.header(), &mut said);
-                if heard.is_ok() && !said.is_empty() {
+                let read = dialect.read(inbox.header(), &mut said);
+                if read.is_ok() && !said.is_empty() {
                     outbox.memory().with(|out| out.extend_from_slice(&said));
                 }
-                match heard {
+                match read {
                     Ok(Decoded::Partial) => {
                         let overdue = self.no_more
                             || now + limits::LEGACY_ERROR_MARGIN
@@ -197,7 +198,7 @@ impl Inbound {
                         InboundStep::Wait
                     }
                     Err(ProtocolError) => {
-                        *last_words = Some(said);
+                        *final_error = Some(said);
                         InboundStep::Wait
                     }
                     Ok(Decoded::Quiet { used, .. })
@@ -219,7 +220,8 @@ impl Inbound {
                             Incoming::Nothing => InboundStep::Again,
                             Incoming::Hello(said) => {
                                 (*greeted, *hello) = (true, said);
-                                let welcome = welcome(&self.terms, self.from, self.nonce.clone());
+                                let welcome =
+                                    welcome(&self.handshake, self.from, self.nonce.clone());
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 InboundStep::Again
                             }
@@ -229,8 +231,7 @@ impl Inbound {
                                     "too many links here, try again later",
                                 );
                                 outbox.memory().with(|out| dialect.refuse(id, &busy, out));
-                                // These were the last words.
-                                *last_words = Some(Vec::new());
+                                *final_error = Some(Vec::new());
                                 InboundStep::Wait
                             }
                             Incoming::Request { id, request: Ok(request) } => {
@@ -251,16 +252,16 @@ impl Inbound {
     fn detect(&mut self, inbox: &RecvBuffer) -> InboundStep {
         let dialect = match detect::sniff(inbox.header()) {
             Dialect::Unclear => return InboundStep::Wait,
-            Dialect::Native => Codec::native(self.terms.role),
+            Dialect::Native => Codec::native(self.handshake.role),
             Dialect::Http => Codec::http(
-                self.terms.role,
-                self.terms.hosts.clone(),
+                self.handshake.role,
+                self.handshake.hosts.clone(),
                 self.from.ip().to_canonical().is_loopback(),
             ),
             Dialect::Json => match self.speech.extra_profile() {
-                Some(profile) => Codec::legacy(self.terms.role, profile),
-                // Somebody who means to speak the native protocol is told what is wrong with it.
-                None => Codec::native(self.terms.role),
+                Some(profile) => Codec::legacy(self.handshake.role, profile),
+                // A native client gets an error that names the mistake.
+                None => Codec::native(self.handshake.role),
             },
             Dialect::Unknown => {
                 self.state = InboundState::Over;
@@ -271,12 +272,13 @@ impl Inbound {
         InboundStep::Again
     }
 
-    /// The other side will send no more: a word that may go on is whole.
+    /// The other side sends no more: a request without a terminator is whole.
     pub fn ends(&mut self) {
         self.no_more = true;
     }
 
-    /// When the next step is to be taken even if nothing comes: a word that may go on is whole then, or a request that is not can wait no longer.
+    /// The time of the next step without further bytes: a request without a terminator is whole
+    /// then, or a partial one is late.
     #[must_use]
     pub fn look_at(&self) -> Option<Instant> {
         let quiet = self.quiet.map(|(since, _)| since + limits::QUIET);
@@ -288,20 +290,20 @@ impl Inbound {
         })
     }
 
-    /// Answers.
+    /// Send a response.
     pub fn respond(&mut self, id: Option<u64>, reply: &Response, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.reply(id, reply, out));
         }
     }
 
-    /// True while an answer of holders can be written straight from where they are known, by [`Inbound::found`].
+    /// True when [`Inbound::found`] can write providers straight from the index.
     #[must_use]
     pub fn has_fast_path(&self) -> bool {
         matches!(&self.state, InboundState::Open { dialect, .. } if dialect.has_fast_path())
     }
 
-    /// Answers with all who have something. Where they answer by QUIC is said to those alone who want to know it.
+    /// Send a list of providers, with QUIC addresses only if the client has requested them.
     pub fn found<'a>(
         &mut self,
         id: Option<u64>,
@@ -316,14 +318,14 @@ impl Inbound {
         }
     }
 
-    /// Says no.
+    /// Send an error.
     pub fn respond_error(&mut self, id: Option<u64>, refusal: &ErrorReply, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.refuse(id, refusal, out));
         }
     }
 
-    /// Says that an answer has to wait.
+    /// Tell the client that the response has to wait.
     pub fn waiting(
         &mut self,
         id: Option<u64>,
@@ -337,25 +339,26 @@ impl Inbound {
         }
     }
 
-    /// True for HTTP, whose clients close their link when they no longer want an answer.
+    /// True for HTTP, whose clients cancel by closing the connection.
     #[must_use]
     pub fn is_http(&self) -> bool {
         matches!(&self.state, InboundState::Open { dialect: Codec::Http(_), .. })
     }
 
-    /// True when the answer to the request under way is a head alone: it takes no upload slot.
+    /// True when the response to the current request is a header alone, without an upload slot.
     #[must_use]
     pub fn answers_by_head(&self, size: u64, tag: FileVersion, modified: Option<i64>) -> bool {
         matches!(&self.state, InboundState::Open { dialect: Codec::Http(http), .. } if http.answers_by_head(size, tag, modified))
     }
 
-    /// True when the asker can be told that it has to wait.
+    /// True when the protocol can tell the client to wait.
     #[must_use]
     pub fn can_wait(&self) -> bool {
         matches!(&self.state, InboundState::Open { dialect, .. } if dialect.can_wait())
     }
 
-    /// Begins to send a file; its bytes go out as [`Inbound::feed`] is called. `range` is what a piecewise dialect asked for.
+    /// Start to send a file; [`Inbound::feed`] sends its bytes. `range` is the requested one, for
+    /// protocols with pieces.
     pub fn send(
         &mut self,
         ticket: u64,
@@ -387,14 +390,14 @@ impl Inbound {
         self.sends.push_back(sending);
     }
 
-    /// What was begun last says in its head what its bytes, a whole piece, are worth.
+    /// Put the piece hash into the header of the last upload, which is one whole piece.
     pub fn promise(&mut self, value: [u8; 32]) {
         if let Some(sending) = self.sends.back_mut() {
             sending.promise(value);
         }
     }
 
-    /// Begins to send a list of pieces, as [`Inbound::send`] does a file.
+    /// Start to send a hash list, as [`Inbound::send`] does a file.
     pub fn send_list(
         &mut self,
         id: Option<u64>,
@@ -411,21 +414,21 @@ impl Inbound {
         }
     }
 
-    /// Tells of pieces that have come, where the dialect can say so.
+    /// Send a HAVE, where the protocol has one.
     pub fn have(&mut self, have: &Have, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.have(have, out));
         }
     }
 
-    /// Tells what has happened to what SUBSCRIBE `of` waits for, where the dialect can say so.
+    /// Send an event of SUBSCRIBE `of`, where the protocol has one.
     pub fn news(&mut self, of: u64, what: &SubscriptionEvent, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.event(of, what, out));
         }
     }
 
-    /// Hands the outbox what it has room for, and returns the uploads that are over.
+    /// Fill the send queue. Returns the tickets of the uploads that are over.
     pub fn feed(&mut self, outbox: &mut SendQueue) -> Vec<u64> {
         let InboundState::Open { dialect, .. } = &mut self.state else { return self.drop_sends() };
         let mut over = Vec::new();
@@ -441,7 +444,7 @@ impl Inbound {
         over
     }
 
-    /// Drops what is left of the FETCH with this id. Its ticket, when it was under way.
+    /// Cancel the FETCH with this id. Returns its ticket if it was under way.
     pub fn cancel(&mut self, fetch: u64, outbox: &mut SendQueue) -> Option<u64> {
         let place = self.sends.iter().position(|sending| sending.answers(fetch))?;
         let sending = self.sends.remove(place)?;
@@ -455,12 +458,12 @@ impl Inbound {
         Some(sending.ticket())
     }
 
-    /// All uploads of a link that ends.
+    /// Drop all uploads. Returns their tickets.
     pub fn drop_sends(&mut self) -> Vec<u64> {
         self.sends.drain(..).map(|sending| sending.ticket()).collect()
     }
 
-    /// How far an upload is: bytes that have gone out, and of how many.
+    /// The bytes of an upload sent so far, and its length.
     #[must_use]
     pub fn progress(&self, ticket: u64, outbox: &SendQueue) -> Option<(u64, u64)> {
         self.sends
@@ -469,48 +472,51 @@ impl Inbound {
             .map(|sending| sending.progress(outbox))
     }
 
-    /// How many uploads are under way.
+    /// The number of uploads under way.
     #[must_use]
     pub fn sends(&self) -> usize {
         self.sends.len()
     }
 
-    /// Says the last words, where there are some: nothing that was asked waits for an answer any more.
+    /// All requests are answered: send the error that ends the connection, if any.
     pub fn speak_last(&mut self, outbox: &mut SendQueue) {
-        if let InboundState::Open { last_words: Some(words), .. } = &mut self.state {
+        if let InboundState::Open { final_error: Some(words), .. } = &mut self.state {
             outbox.memory().with(|out| out.append(words));
             self.state = InboundState::Over;
         }
     }
 
-    /// True when nothing more will be asked, and of what was asked nothing is being sent any more: the link ends once its last words are out.
+    /// True when no further request is read and no upload is under way: close after the final
+    /// error.
     #[must_use]
     pub fn is_over(&self) -> bool {
         match &self.state {
             InboundState::Over => true,
-            InboundState::Open { dialect, last_words, .. } => {
-                (last_words.is_some() || dialect.has_ended()) && self.sends.is_empty()
+            InboundState::Open { dialect, final_error, .. } => {
+                (final_error.is_some() || dialect.has_ended()) && self.sends.is_empty()
             }
             InboundState::Sniffing => false,
         }
     }
 
-    /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
+    /// The deadline of a partial header. Call it after each step that waits.
     pub fn head_deadline(&mut self, inbox: &RecvBuffer, now: Instant) -> Option<Instant> {
-        if matches!(self.state, InboundState::Over | InboundState::Open { last_words: Some(_), .. })
-        {
-            // Last words have their own limits: how long a side may take none, and how long we linger.
+        if matches!(
+            self.state,
+            InboundState::Over | InboundState::Open { final_error: Some(_), .. }
+        ) {
+            // The write timeout and the drain limit bound the rest.
             return None;
         }
         if !matches!(self.state, InboundState::Open { greeted: true, .. }) {
             return Some(self.accepted_at + limits::HANDSHAKE_TIMEOUT);
         }
-        // On old wires blanks between two words are no beginning of the next.
+        // In legacy protocols blanks between two requests do not start the next.
         let idle = |state: &InboundState| {
             matches!(state, InboundState::Open { dialect, .. } if dialect.has_no_heartbeat())
                 && inbox.header().iter().all(|byte| b" \r\n\t}".contains(byte))
         };
-        // Backpressure: requests that stay unread because answers do are not late. How long answers may stay unread has its own limit.
+        // Backpressure: requests behind unread responses are not late; the write timeout applies.
         if inbox.header().is_empty()
             || self.is_held_back
             || self.waits_for_us()
@@ -522,23 +528,23 @@ impl Inbound {
         Some(*self.head_since.get_or_insert(now) + limits::HEADER_TIMEOUT)
     }
 
-    /// True while a request that came after an unanswered one rightly stays unread.
+    /// True while a request stays unread because an earlier one is not answered.
     fn waits_for_us(&self) -> bool {
         matches!(&self.state, InboundState::Open { dialect, .. } if dialect.is_busy())
             || !self.sends.is_empty()
     }
 
-    /// How long the link may be silent.
+    /// The idle timeout.
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         match &self.state {
             InboundState::Open { dialect, .. }
-                if dialect.has_no_heartbeat() && self.terms.role == Role::Server =>
+                if dialect.has_no_heartbeat() && self.handshake.role == Role::Server =>
             {
                 None
             }
             InboundState::Open { dialect, .. } if dialect.can_wait() => {
-                Some(self.terms.heartbeat * 5 / 2)
+                Some(self.handshake.heartbeat * 5 / 2)
             }
             _ => Some(limits::HTTP_IDLE),
         }
@@ -546,13 +552,13 @@ impl Inbound {
 }
 
 fn open(dialect: Codec) -> InboundState {
-    InboundState::Open { dialect, greeted: false, hello: Hello::default(), last_words: None }
+    InboundState::Open { dialect, greeted: false, hello: Hello::default(), final_error: None }
 }
 
-/// Appends what an old wire says; `source` is the file whose bytes are among it.
+/// Append the chunks of a legacy response; `source` is the file of its byte ranges.
 fn speak(spoken: Vec<LegacyChunk>, source: Option<&SourceRef>, outbox: &mut SendQueue) {
-    for utterance in spoken {
-        match (utterance, source) {
+    for chunk in spoken {
+        match (chunk, source) {
             (LegacyChunk::Data(bytes), _) => {
                 outbox.memory().with(|out| out.extend_from_slice(&bytes))
             }
@@ -563,12 +569,12 @@ fn speak(spoken: Vec<LegacyChunk>, source: Option<&SourceRef>, outbox: &mut Send
     }
 }
 
-fn welcome(terms: &HandshakeParams, from: SocketAddr, nonce: String) -> Welcome {
-    let max_head = match terms.role {
+fn welcome(handshake: &HandshakeParams, from: SocketAddr, nonce: String) -> Welcome {
+    let max_head = match handshake.role {
         Role::Server => limits::JOIN_BYTES,
         Role::Peer => limits::HEADER_BYTES,
     };
     let heartbeat_ms =
-        u64::try_from(terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
-    Welcome { role: terms.role, you: Some(from), heartbeat_ms, max_head, nonce }
+        u64::try_from(handshake.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
+    Welcome { role: handshake.role, you: Some(from), heartbeat_ms, max_head, nonce }
 }

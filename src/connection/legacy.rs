@@ -1,13 +1,13 @@
-//! The asking side of a legacy wire: one connection, one request, one answer.
+//! The requesting side of a legacy protocol: one connection, one request, one response.
 //!
 //! ```text
-//!   file:   asked --has it, of so many bytes--> a person is asked --yes--> bytes, to the end of the link
-//!              '-----------------------yes----------------------------------^
-//!   list:   asked --> names, to the end of the link
+//!   file:   requested --has it, with its size--> waiting for consent --yes--> bytes, to the end of the connection
+//!              '-------------------------yes---------------------------------^
+//!   list:   requested --> names, to the end of the connection
 //! ```
 //!
-//! What is said before the bytes is read here; the bytes themselves go past it. A list ends in silence where the other
-//! side never ends a link; a file does not, because silence may as well be a loss.
+//! This module reads the header; the bytes of a file bypass it. Silence ends a list where the
+//! provider never closes the connection. Silence does not end a file, because it may be a loss.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,50 +21,51 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyAnswer};
 
-/// One link on which this side asks on an old wire.
+/// One connection on which this side sends a legacy request.
 pub struct LegacyClient {
     profile: LegacyProfile,
     lists: bool,
-    /// The size that was said before the yes.
+    /// The size from the first answer, before the consent.
     said: Option<u64>,
-    /// It was found to put no length before the bytes.
+    /// The provider is known to send no length before the bytes.
     is_plain: bool,
     deadline: Instant,
-    /// How many bytes of a list there were when that last changed.
+    /// The bytes received up to the last change, and the time of that change.
     seen: usize,
     seen_at: Instant,
 }
 
-/// What came of looking at what has come.
+/// The next step of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyStep {
-    /// More must come.
+    /// More bytes are needed.
     Wait,
-    /// The file is there, and a person is being asked.
+    /// The provider has the file, and waits for a user's consent.
     Waits,
-    /// All that follows are its bytes.
+    /// The bytes of the file follow.
     Bytes {
-        /// How many, where anybody says so.
+        /// The size, if the response names it.
         size: Option<u64>,
     },
-    /// The same, but the header may be the beginning of the file: then more bytes follow than it says.
+    /// The bytes of the file follow, but the header may be part of the file: then more bytes follow
+    /// than it names.
     Guess {
-        /// How many, as the header says.
+        /// The size by the header.
         size: u64,
     },
 }
 
-/// What the end of a link, or silence, means before a byte was stored.
+/// The meaning of the end of a connection, or of silence, before a byte was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// These are all bytes of the file.
+    /// The received bytes are the whole file.
     All(u64),
-    /// What has come may be the file or the front of it.
+    /// The received bytes may be the whole file or its start.
     Unclear,
 }
 
 impl LegacyClient {
-    /// Asks for the file that the peer at `at` calls `name`.
+    /// Request the file `name` of the peer at `at`.
     pub fn file(
         profile: LegacyProfile,
         name: &str,
@@ -74,7 +75,7 @@ impl LegacyClient {
         now: Instant,
     ) -> LegacyClient {
         outbox.memory().with(|out| client::ask_file(profile, name, at, out));
-        // A person may be asked before the first word; where that is said, the first word needs no person.
+        // A user's consent may precede the first answer, unless the protocol confirms earlier.
         let patience = if client::confirms_before_consent(profile) {
             limits::RESPONSE_TIMEOUT
         } else {
@@ -91,7 +92,7 @@ impl LegacyClient {
         }
     }
 
-    /// Asks what the peer shares; `None` where its wire has no such question.
+    /// Request the list of files. `None` where the protocol has no such request.
     pub fn list(
         profile: LegacyProfile,
         outbox: &mut SendQueue,
@@ -109,16 +110,16 @@ impl LegacyClient {
         })
     }
 
-    /// True where a peer can be asked what it shares.
+    /// True where the protocol has a request for the list of files.
     #[must_use]
     pub fn can_list(profile: LegacyProfile) -> bool {
         client::can_list(profile)
     }
 
-    /// Reads what has come, up to the next thing that matters.
+    /// Read up to the next step.
     ///
     /// # Errors
-    /// The other side's no, or why its answer can't be understood.
+    /// The error of the provider, or the reason why its response is invalid.
     pub fn step(&mut self, inbox: &mut RecvBuffer, now: Instant) -> Result<LegacyStep, ErrorReply> {
         let here = inbox.header().len();
         if here != self.seen {
@@ -156,7 +157,8 @@ impl LegacyClient {
         }
     }
 
-    /// What has come when nothing more can: the header is used up. `None` where no byte of a file was said to come.
+    /// The meaning of the received bytes when no more can arrive; consumes the header. `None` where
+    /// no byte of a file was announced.
     pub fn last(&self, inbox: &mut RecvBuffer) -> Option<Last> {
         match client::decode_at_end(self.profile, inbox.header()) {
             _ if self.lists => None,
@@ -172,7 +174,7 @@ impl LegacyClient {
         }
     }
 
-    /// True when what has come is all that its header says, and nothing more has come for long.
+    /// True when all bytes of the header's size have arrived, followed by silence.
     #[must_use]
     pub fn is_all_there(&self, inbox: &RecvBuffer, now: Instant) -> bool {
         let whole = matches!(client::decode_at_end(self.profile, inbox.header()), Decoded::Whole { used, .. } if used > 1);
@@ -181,31 +183,32 @@ impl LegacyClient {
             && now.saturating_duration_since(self.seen_at) >= limits::LEGACY_END_SILENCE
     }
 
-    /// Until when the next thing must have come.
+    /// The deadline of the next step.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// True when an answer that ended without a byte leaves open whether there is an empty file or none: a list of all files can tell.
+    /// True when a response without a byte may be an empty file or none: the list of files can
+    /// tell.
     #[must_use]
     pub fn leaves_open(&self) -> bool {
         !self.lists && client::has_no_error(self.profile) && client::can_list(self.profile)
     }
 
-    /// How long nothing must have come for the transfer to stop there; `None` where the end of the link is waited for.
+    /// The silence that ends a transfer. `None` where only the end of the connection does.
     #[must_use]
     pub fn quiet(&self) -> Option<Duration> {
         client::ends_in_silence(self.profile).then_some(limits::LEGACY_END_SILENCE)
     }
 
-    /// When a list that has begun will have ended, if nothing more comes.
+    /// When silence ends a list that has started.
     #[must_use]
     pub fn list_ends(&self) -> Option<Instant> {
         (self.lists && self.seen > 0).then(|| self.seen_at + limits::LEGACY_LIST_SILENCE)
     }
 
-    /// When silence may decide what a file's header means.
+    /// When silence decides the meaning of a file's header.
     #[must_use]
     pub fn header_ends(&self) -> Option<Instant> {
         (!self.lists && self.seen > 1).then(|| self.seen_at + limits::LEGACY_END_SILENCE)
@@ -217,7 +220,7 @@ impl LegacyClient {
         client::names(self.profile, inbox.header())
     }
 
-    /// True when this name stands in a list that has ended.
+    /// True when a list that has ended has this name.
     #[must_use]
     pub fn has_named(&self, name: &str, inbox: &RecvBuffer) -> bool {
         client::lists(inbox.header(), name)
@@ -239,7 +242,7 @@ mod tests {
     use super::*;
     use crate::io::traits::RawWrite;
 
-    /// What was sent.
+    /// The sent bytes.
     struct Wire(Vec<u8>);
 
     impl RawWrite for Wire {
@@ -260,7 +263,7 @@ mod tests {
 
     fn ask(profile: LegacyProfile, now: Instant) -> (LegacyClient, String) {
         let mut outbox = SendQueue::default();
-        let foreign = LegacyClient::file(
+        let client = LegacyClient::file(
             profile,
             "a.mp4",
             "127.0.0.1:4000".parse().unwrap(),
@@ -268,22 +271,22 @@ mod tests {
             &mut outbox,
             now,
         );
-        (foreign, sent(outbox))
+        (client, sent(outbox))
     }
 
-    /// All steps of an answer that comes in one piece, and what is left of it; then the same byte by byte must say the same.
+    /// All steps of a response in one read, and its rest; the same byte by byte must agree.
     fn steps(
         profile: LegacyProfile,
         answer: &[u8],
     ) -> (Vec<Result<LegacyStep, ErrorCode>>, Vec<u8>) {
         let now = Instant::now();
         let run = |cuts: usize| {
-            let (mut foreign, _) = ask(profile, now);
+            let (mut client, _) = ask(profile, now);
             let (mut inbox, mut said) = (RecvBuffer::default(), Vec::new());
             for (place, chunk) in answer.chunks(cuts).enumerate() {
                 inbox.take(chunk).unwrap();
                 loop {
-                    let step = foreign.step(&mut inbox, now).map_err(|refusal| refusal.code);
+                    let step = client.step(&mut inbox, now).map_err(|refusal| refusal.code);
                     if step == Ok(LegacyStep::Wait) {
                         break;
                     }
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wire_asks_in_its_own_words() {
+    fn each_protocol_has_its_own_request() {
         let now = Instant::now();
         for profile in [
             LegacyProfile::Uc3m2020,
@@ -326,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_yes_is_read_however_it_is_cut_and_what_follows_is_left() {
+    fn an_answer_in_any_fragments_is_read_and_the_bytes_behind_stay() {
         assert_eq!(steps(LegacyProfile::Uc3m2020, b"0hello"), (bytes(None), b"hello".to_vec()));
         assert_eq!(steps(LegacyProfile::Uc3m2024, b"0\0hello"), (bytes(None), b"hello".to_vec()));
         assert_eq!(
@@ -355,8 +358,8 @@ mod tests {
             assert!(steps.is_empty(), "{steps:?}");
             let (mut inbox, now) = (RecvBuffer::default(), Instant::now());
             inbox.take(&left).unwrap();
-            let (foreign, _) = ask(LegacyProfile::Uc3m2020, now);
-            let last = foreign.last(&mut inbox);
+            let (client, _) = ask(LegacyProfile::Uc3m2020, now);
+            let last = client.last(&mut inbox);
             (last, inbox.header().to_vec())
         };
         assert_eq!(last(b"0"), (Some(Last::All(0)), Vec::new()));
@@ -419,14 +422,14 @@ mod tests {
     #[test]
     fn a_person_who_is_asked_gets_time() {
         let now = Instant::now();
-        let (mut foreign, _) = ask(LegacyProfile::UfabcJson, now);
+        let (mut client, _) = ask(LegacyProfile::UfabcJson, now);
         let mut inbox = RecvBuffer::default();
-        assert_eq!(foreign.deadline(), now + limits::RESPONSE_TIMEOUT);
+        assert_eq!(client.deadline(), now + limits::RESPONSE_TIMEOUT);
         inbox.take(br#"{"status": "OK", "fileSize": 5}"#).unwrap();
         let later = now + limits::HANDSHAKE_TIMEOUT;
-        assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Waits));
-        assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
-        assert_eq!(foreign.deadline(), later + limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT);
+        assert_eq!(client.step(&mut inbox, later), Ok(LegacyStep::Waits));
+        assert_eq!(client.step(&mut inbox, later), Ok(LegacyStep::Wait));
+        assert_eq!(client.deadline(), later + limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT);
         assert!(ask(LegacyProfile::Uc3m2020, now).0.deadline() > now + limits::CONSENT_TIMEOUT);
     }
 
@@ -435,24 +438,24 @@ mod tests {
         let now = Instant::now();
         let mut outbox = SendQueue::default();
         assert!(LegacyClient::list(LegacyProfile::Uc3m2024, &mut outbox, now).is_none());
-        let mut foreign = LegacyClient::list(LegacyProfile::Rede, &mut outbox, now).unwrap();
+        let mut client = LegacyClient::list(LegacyProfile::Rede, &mut outbox, now).unwrap();
         assert_eq!(sent(outbox), "ls");
         let mut inbox = RecvBuffer::default();
         assert_eq!(
-            (foreign.step(&mut inbox, now), foreign.list_ends()),
+            (client.step(&mut inbox, now), client.list_ends()),
             (Ok(LegacyStep::Wait), None)
         );
         inbox.take(b"a.mp4 ../x b.mp4 ").unwrap();
         let later = now + Duration::from_millis(10);
-        assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
-        foreign.step(&mut inbox, later + Duration::from_millis(10)).unwrap();
-        assert_eq!(foreign.list_ends(), Some(later + limits::LEGACY_LIST_SILENCE));
-        let names: Vec<String> = foreign.names(&inbox).iter().map(ToString::to_string).collect();
+        assert_eq!(client.step(&mut inbox, later), Ok(LegacyStep::Wait));
+        client.step(&mut inbox, later + Duration::from_millis(10)).unwrap();
+        assert_eq!(client.list_ends(), Some(later + limits::LEGACY_LIST_SILENCE));
+        let names: Vec<String> = client.names(&inbox).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a.mp4", "b.mp4"]);
-        assert!(foreign.has_named("a.mp4", &inbox) && !foreign.has_named("a", &inbox));
+        assert!(client.has_named("a.mp4", &inbox) && !client.has_named("a", &inbox));
         inbox.take(&vec![b'x'; limits::LEGACY_LIST_BYTES]).unwrap();
         assert_eq!(
-            foreign.step(&mut inbox, later).map_err(|refusal| refusal.code),
+            client.step(&mut inbox, later).map_err(|refusal| refusal.code),
             Err(ErrorCode::TooLarge)
         );
     }

@@ -1,6 +1,8 @@
-//! One connection: [`inbound`] for the side that accepted it, [`outbound`] for the side that opened it, [`legacy`] for one that asks an older program.
+//! One connection: [`inbound`] on the accepting side, [`outbound`] on the opening side, [`legacy`]
+//! on the opening side of a legacy protocol.
 //!
-//! A connection turns buffered bytes into requests and responses and back. It knows deadlines and whose turn it is to speak; policy is decided above.
+//! A connection converts buffered bytes to requests and responses and back. It keeps deadlines and
+//! the order of messages; policy is decided above.
 
 pub mod body;
 pub mod inbound;

@@ -1,8 +1,8 @@
-//! The asking side of one connection: handshake, numbered requests, responses and events.
+//! The requesting side of one connection: handshake, numbered requests, responses and events.
 //!
 //! ```text
 //!   connect --> Greeting --welcome--> Open --answers--> ...
-//!                  '----anything else----------'--nonsense, silence--> the link ends, and whose doing it was is known
+//!                  '----anything else----------'--protocol error, timeout--> closed
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ use crate::protocol::request::Request;
 use crate::protocol::response::{HashListPart, Piece, Response};
 use crate::protocol::{Decoded, Role};
 
-/// One link on which this side asks.
+/// One connection on which this side sends requests.
 pub struct Outbound {
-    /// `None`: whoever answers.
+    /// The role that the other side must have. `None`: any.
     wanted: Option<Role>,
     welcome: Option<Welcome>,
     next_id: u64,
-    /// Requests without their last answer, and until when it must come.
+    /// Requests without their last response, and the deadline of each.
     open: BTreeMap<u64, Instant>,
     greeting_until: Instant,
     spoke_at: Instant,
 }
 
 impl Outbound {
-    /// Opens a link to a process of this role; `None`: of any.
+    /// Open a connection to a process of this role. `None`: of any.
     pub fn new(
         wanted: Option<Role>,
         hello: &Hello,
@@ -50,19 +50,19 @@ impl Outbound {
         }
     }
 
-    /// Asks, and returns the id of the answer.
+    /// Send a request. Returns the id of its response.
     pub fn ask(&mut self, request: &Request, outbox: &mut SendQueue, now: Instant) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         outbox.memory().with(|out| encode::write_request(id, request, out));
-        self.open.insert(id, now + self.patience(request));
+        self.open.insert(id, now + self.timeout(request));
         self.spoke_at = now;
         id
     }
 
-    /// How long an answer may take. That of a PING which waits for nothing else comes at once: without it the other side is dead 2.5 heartbeats after it
-    /// was last heard of, as it would hold us for dead.
-    fn patience(&self, request: &Request) -> Duration {
+    /// The timeout of a response. A PING on an otherwise idle connection is answered at once: with
+    /// this timeout both sides declare the other dead after 2.5 heartbeats.
+    fn timeout(&self, request: &Request) -> Duration {
         let Some(welcome) = self.welcome.as_ref().filter(|_| {
             matches!(request, Request::Ping | Request::Moved(_)) && self.open.is_empty()
         }) else {
@@ -71,10 +71,10 @@ impl Outbound {
         (heartbeat(welcome) * 3 / 2).clamp(limits::PONG_TIMEOUT, limits::RESPONSE_TIMEOUT)
     }
 
-    /// The next line from the other side; `None` when more bytes are needed.
+    /// The next message of the other side. `None` when more bytes are needed.
     ///
     /// # Errors
-    /// When the other side does not speak the protocol; the text says how.
+    /// When the other side does not speak the protocol, with the reason.
     pub fn next(
         &mut self,
         inbox: &mut RecvBuffer,
@@ -108,7 +108,7 @@ impl Outbound {
             Message::Event(..) => {}
             Message::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
-                    // A person or a queue takes its time; the link's own silence is watched elsewhere.
+                    // A consent or a place in a queue takes time; the idle timeout still applies.
                     *until = now + limits::QUEUE_TIMEOUT;
                 }
             }
@@ -134,13 +134,13 @@ impl Outbound {
         }
     }
 
-    /// The other side's opening, once it has come.
+    /// The opening of the other side, once received.
     #[must_use]
     pub fn welcome(&self) -> Option<&Welcome> {
         self.welcome.as_ref()
     }
 
-    /// Until when the next thing must have come: the opening, or the earliest answer.
+    /// The deadline of the next message: the opening, or the earliest response.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         if self.welcome.is_none() {
@@ -149,21 +149,21 @@ impl Outbound {
         self.open.values().min().copied()
     }
 
-    /// A body moves: the answers behind it get more time.
+    /// Bytes of a body have moved: extend the deadlines of the responses behind it.
     pub fn moves(&mut self, now: Instant) {
         for until in self.open.values_mut() {
             *until = (*until).max(now + limits::RESPONSE_TIMEOUT);
         }
     }
 
-    /// When to send a PING, so that the other side hears of us.
+    /// The time of the next PING.
     #[must_use]
     pub fn ping_at(&self) -> Option<Instant> {
         self.welcome.as_ref().map(|welcome| self.spoke_at + heartbeat(welcome))
     }
 }
 
-/// How often the other side hears of us: one that asks for a heartbeat without end gets one a second.
+/// The interval of PINGs: at least a second, whatever the other side requests.
 fn heartbeat(welcome: &Welcome) -> Duration {
     Duration::from_millis(welcome.heartbeat_ms.max(1_000))
 }

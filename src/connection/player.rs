@@ -1,8 +1,9 @@
-//! The answering side of a media player on this machine: one request after the other, each for a range of a file that may still be arriving.
+//! The connection of a media player on this machine: one request at a time, each for a range of a
+//! file that may still be downloading.
 //!
 //! ```text
-//!   accept --> Reading --request--> Asked --size is known--> Giving, as the bytes come --all given--> Reading
-//!                 '--nonsense, or the player has said that it was the last--> over
+//!   accept --> Reading --request--> Asked --size is known--> Sending, as bytes arrive --all sent--> Reading
+//!                 '--protocol error, or the last request of the player--> over
 //! ```
 
 use std::time::Instant;
@@ -18,10 +19,10 @@ use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// One link of a player.
+/// One connection of a player.
 pub struct PlayerConnection {
     http: Http,
-    /// When the first byte of a request was due: when the link came, or with the first byte after an answer.
+    /// The start of the current request: the accept, or the first byte after a response.
     since: Option<Instant>,
     broken: bool,
 }
@@ -29,28 +30,28 @@ pub struct PlayerConnection {
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PlayerStep {
-    /// More bytes are needed, or an answer must be given first.
+    /// More bytes are needed, or a response must be sent first.
     Wait,
-    /// This is asked for: a secret, and a name behind it.
+    /// A request for this name, behind a secret.
     Asked(RelativeName),
-    /// Nothing to do for this one; there may be another.
+    /// This request is done; another may follow.
     Again,
 }
 
-/// Where a player finds a file.
+/// The URL of a file for a player.
 #[must_use]
 pub fn url(port: u16, secret: &str, name: &str) -> String {
     format!("http://127.0.0.1:{port}/{secret}/{}", percent_encoded(name))
 }
 
 impl PlayerConnection {
-    /// A link to this port that was just accepted.
+    /// A connection that was just accepted on this port.
     #[must_use]
     pub fn new(port: u16, now: Instant) -> PlayerConnection {
         PlayerConnection { http: Http::on_own_port(port), since: Some(now), broken: false }
     }
 
-    /// Takes the next step; wrong requests are refused on the way.
+    /// Read the next request, and refuse invalid ones.
     pub fn step(&mut self, inbox: &mut RecvBuffer, outbox: &mut SendQueue) -> PlayerStep {
         if self.broken || self.http.has_ended() {
             inbox.consume(usize::MAX);
@@ -78,7 +79,7 @@ impl PlayerConnection {
         }
     }
 
-    /// Says what is given, and returns the bytes that are to follow.
+    /// Write the response header. Returns the range of bytes that must follow.
     pub fn begin(
         &mut self,
         name: &RelativeName,
@@ -92,20 +93,21 @@ impl PlayerConnection {
         }
     }
 
-    /// Says no.
+    /// Refuse the request.
     pub fn refuse(&mut self, refusal: &ErrorReply, outbox: &mut SendQueue) {
         outbox.memory().with(|out| self.http.refuse(refusal, out));
     }
 
-    /// True when nothing more will be said: the link ends once its last words are out.
+    /// True when no further response follows: close once the send queue is empty.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.broken || (self.http.has_ended() && !self.http.is_busy())
     }
 
-    /// When a request must be whole that has begun to come; `giving`: an answer is under way, and what comes meanwhile may wait.
-    pub fn deadline(&mut self, inbox: &RecvBuffer, giving: bool, now: Instant) -> Option<Instant> {
-        if giving || self.is_over() {
+    /// The deadline of a partial request. None while a response is being sent: the next request
+    /// waits.
+    pub fn deadline(&mut self, inbox: &RecvBuffer, sending: bool, now: Instant) -> Option<Instant> {
+        if sending || self.is_over() {
             self.since = None;
             return None;
         }
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_read_one_after_the_other_and_the_next_waits_for_the_answer() {
+    fn the_next_request_waits_for_the_response() {
         let now = Instant::now();
         let (mut inbox, mut outbox, mut playing) =
             (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, now));
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_ends_a_link_and_a_url_holds_nothing_but_plain_letters() {
+    fn a_protocol_error_ends_the_connection_and_a_url_is_plain_ascii() {
         let (mut inbox, mut outbox, mut playing) =
             (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, Instant::now()));
         inbox.take(b"\x16\x03\x01 what\r\n\r\n").unwrap();

@@ -1,15 +1,16 @@
-//! Budgets: how much of a scarce resource all may use together, and how much one address may.
+//! Budgets: bounds on the use of a resource, for all addresses together and for each.
 //!
-//! An address is an IPv4 address or an IPv6 /64, which is what one machine can choose from freely. The bound over all always holds. The share
-//! of one address does too, with two exceptions that the owner of a budget chooses: loopback addresses may be exempt, for scripts run dozens of
-//! peers on one machine, and an address that uses little may keep a reserve when others have used up the rest.
+//! An address is an IPv4 address or an IPv6 /64, in which one machine chooses freely. The owner of
+//! a budget chooses two exceptions to the share of an address. Loopback addresses may be exempt,
+//! because scripts run dozens of peers on one machine. An address that uses little may keep a
+//! reserve when others have used up the rest.
 //!
-//! Accounts change only when a use changes, so that the path of a request costs no look-up.
+//! The sums change only when a use changes, so that a request costs no look-up.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// All addresses that count as one.
+/// The addresses that share one budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block(IpAddr);
 
@@ -32,67 +33,67 @@ impl Block {
     }
 }
 
-/// Why a budget gives no more.
+/// The bound that a request exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// This address has its share.
+    /// The share of this address.
     Address,
-    /// All together use everything.
+    /// The bound over all addresses.
     All,
 }
 
 /// The bounds of one resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// All together.
+    /// For all addresses together.
     pub all: usize,
-    /// One address.
+    /// For one address.
     pub one: usize,
-    /// What an address may use even when `all` is used up by others, until twice `all` is used.
+    /// The use of an address that is allowed beyond `all`, up to twice `all`.
     pub reserve: usize,
-    /// Loopback addresses have no share of their own.
+    /// Loopback addresses are bounded by `all` only.
     pub spares_loopback: bool,
 }
 
-/// What is used of one resource, and by whom.
+/// The use of one resource by address.
 #[derive(Debug)]
 pub struct Budget {
     bounds: Bounds,
     used: usize,
     by_block: BTreeMap<Block, usize>,
-    /// How many blocks use more than their share.
+    /// The number of blocks beyond their share.
     over: usize,
 }
 
 impl Budget {
-    /// Nothing is used yet.
+    /// An unused budget.
     #[must_use]
     pub fn new(bounds: Bounds) -> Budget {
         Budget { bounds, used: 0, by_block: BTreeMap::new(), over: 0 }
     }
 
-    /// Units of something of which all may use `all`, and one address `one` unless it is of this machine.
+    /// A budget of `all` units, `one` for each address; loopback is exempt from the latter.
     #[must_use]
     pub fn of_units(all: usize, one: usize) -> Budget {
         Budget::new(Bounds { all, one, reserve: 0, spares_loopback: true })
     }
 
-    /// What all use together.
+    /// The use of all addresses together.
     #[must_use]
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// What one block uses.
+    /// The use of one block.
     #[must_use]
     pub fn used_by(&self, block: Block) -> usize {
         self.by_block.get(&block).copied().unwrap_or(0)
     }
 
-    /// True when `count` more would fit for this block.
+    /// Check for room for `count` more units of this block.
     ///
     /// # Errors
-    /// Which bound does not let it.
+    /// The bound that would be exceeded.
     pub fn has_room(&self, block: Block, count: usize) -> Result<(), Full> {
         let used = self.used_by(block).saturating_add(count);
         if used > self.share(block) {
@@ -106,22 +107,23 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes `count` more for this block.
+    /// Take `count` more units for this block.
     ///
     /// # Errors
-    /// Which bound does not let it; nothing is taken then.
+    /// The bound that would be exceeded; no unit is taken then.
     pub fn take(&mut self, block: Block, count: usize) -> Result<(), Full> {
         self.has_room(block, count)?;
         self.set(block, 0, count);
         Ok(())
     }
 
-    /// Gives back what was taken.
+    /// Give units of this block back.
     pub fn give_back(&mut self, block: Block, count: usize) {
         self.set(block, count, 0);
     }
 
-    /// Notes that one user of this block uses `now` in place of `before`, whatever the bounds say: for what is known only afterwards.
+    /// Change the use of one user of this block from `before` to `now`, regardless of the bounds:
+    /// for a use that is known only afterwards.
     pub fn set(&mut self, block: Block, before: usize, now: usize) {
         if before == now {
             return;
@@ -129,6 +131,7 @@ impl Budget {
         let share = self.share(block);
         let used = self.by_block.entry(block).or_insert(0);
         let was_over = *used > share;
+        debug_assert!(*used + now >= before, "more given back than taken");
         *used = (*used + now).saturating_sub(before);
         let (is_over, is_empty) = (*used > share, *used == 0);
         if is_empty {
@@ -138,19 +141,19 @@ impl Budget {
         self.used = (self.used + now).saturating_sub(before);
     }
 
-    /// True when somebody may have to be held back: costs nothing, and is to be asked before [`Budget::has_room`] where that is asked often.
+    /// True when some block may have to be held back: a cheap test before [`Budget::has_room`].
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.over > 0 || self.used > self.bounds.all
     }
 
-    /// True when this block is to use no more now.
+    /// True when this block must not use more now.
     #[must_use]
     pub fn is_over(&self, block: Block) -> bool {
         self.is_tight() && self.has_room(block, 0).is_err()
     }
 
-    /// True when more is used than holding back can bound, so that something has to be closed.
+    /// True when the use is beyond twice the bound, so that a connection must be closed.
     #[must_use]
     pub fn is_burst(&self) -> bool {
         self.used > self.bounds.all.saturating_mul(2)
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn who_uses_little_keeps_a_reserve_when_the_rest_is_used_up() {
+    fn an_address_with_little_use_keeps_a_reserve() {
         let mut budget =
             Budget::new(Bounds { all: 100, one: 60, reserve: 5, spares_loopback: false });
         let (a, b, good) = (block("10.0.0.1"), block("10.0.0.2"), block("10.0.0.3"));

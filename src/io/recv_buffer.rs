@@ -1,13 +1,13 @@
-//! Received bytes of one connection: a header that is not parsed yet, or a body on its way to a sink.
+//! Received bytes of one connection: a header until it is parsed, or a body on its way to a sink.
 
 use std::io;
 
 use crate::io::traits::SinkRef;
 
-/// Room that is worth keeping: giving back less would cost more than it gains.
+/// Capacity to keep: freeing less would cost more than it gains.
 const ROOM: usize = 4 << 10;
 
-/// One link's incoming side.
+/// The incoming side of one connection.
 #[derive(Default)]
 pub struct RecvBuffer {
     header: Vec<u8>,
@@ -25,22 +25,22 @@ struct Body {
 }
 
 impl RecvBuffer {
-    /// The bytes that no one has read yet. Empty while a body arrives.
+    /// The unread bytes. Empty while a body arrives.
     #[must_use]
     pub fn header(&self) -> &[u8] {
         if self.body.is_some() { &[] } else { &self.header[self.used..] }
     }
 
-    /// Drops `count` bytes off the front of [`head`](RecvBuffer::header).
+    /// Remove `count` bytes from the front of [`header`](RecvBuffer::header).
     pub fn consume(&mut self, count: usize) {
         self.used = self.used.saturating_add(count).min(self.header.len());
         self.tidy();
     }
 
-    /// Sends the next `length` bytes to `sink`, at offset `at` and on.
+    /// Pass the next `length` bytes to `sink`, from offset `at` on.
     ///
     /// # Errors
-    /// When the sink fails on the bytes that are here already.
+    /// When the sink fails on the bytes received so far.
     pub fn expect(&mut self, sink: SinkRef, at: u64, length: u64) -> io::Result<()> {
         let mut body = Body { sink, at, remaining: length };
         let here = &self.header[self.used..];
@@ -52,7 +52,7 @@ impl RecvBuffer {
         Ok(())
     }
 
-    /// True while a body is not all there.
+    /// True while a body is incomplete.
     #[must_use]
     pub fn is_receiving(&self) -> bool {
         self.body.is_some()
@@ -63,11 +63,12 @@ impl RecvBuffer {
         std::mem::take(&mut self.came)
     }
 
-    /// How many bytes it takes now: of a body what the sink takes, of heads `most` less what waits.
+    /// The bytes that may be read now: of a body as many as the sink takes, of headers `most` less
+    /// the unread ones.
     #[must_use]
     pub fn room(&self, most: usize) -> usize {
         match &self.body {
-            // The bytes behind the body are the next head, so reading beyond its end is welcome.
+            // The bytes behind the body are the next header: read beyond its end.
             Some(body) => match body.sink.room() {
                 0 => 0,
                 room if room as u64 >= body.remaining => usize::MAX,
@@ -77,7 +78,7 @@ impl RecvBuffer {
         }
     }
 
-    /// Takes what a socket gave.
+    /// Append bytes from a socket.
     ///
     /// # Errors
     /// When the sink of the body fails.
@@ -94,24 +95,24 @@ impl RecvBuffer {
         Ok(())
     }
 
-    /// Forgets everything: the link has ended.
+    /// Drop all bytes: the connection is closed.
     pub fn clear(&mut self) {
         *self = RecvBuffer::default();
     }
 
-    /// The memory that heads take, in bytes.
+    /// The memory of headers in bytes.
     #[must_use]
     pub fn held(&self) -> usize {
         self.header.capacity()
     }
 
-    /// How many bytes of heads are unread.
+    /// The number of unread header bytes.
     #[must_use]
     pub fn unread(&self) -> usize {
         self.header.len() - self.used
     }
 
-    /// Gives back memory: an idle link holds none.
+    /// Free memory: an idle connection holds none.
     fn tidy(&mut self) {
         if self.used == self.header.len() {
             self.header = Vec::new();
@@ -119,7 +120,7 @@ impl RecvBuffer {
         } else if self.used > self.header.len() / 2 {
             self.header.drain(..self.used);
             self.used = 0;
-            // A long head that is followed by the beginning of a short one leaves no room behind.
+            // Free the capacity of a long header behind which a short one has started.
             if self.header.capacity() / 4 > self.header.len().max(ROOM) {
                 self.header.shrink_to(self.header.len().max(ROOM));
             }
@@ -128,7 +129,7 @@ impl RecvBuffer {
 }
 
 impl Body {
-    /// Stores the front of `bytes`, as far as they are its own.
+    /// Store the part of `bytes` that belongs to this body. Returns its length.
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
         if count > 0 {

@@ -1,4 +1,4 @@
-//! Bytes that one connection still has to send: memory and file slices, in order.
+//! Bytes to send on one connection: memory and file slices, in order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,12 +8,12 @@ use crate::io::traits::{RawWrite, SourceRef};
 use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 
-/// One link's outgoing side.
+/// The outgoing side of one connection.
 pub struct SendQueue {
     chunks: VecDeque<QueueChunk>,
     memory: usize,
     file: u64,
-    /// Bytes that the chunks of memory take, sent or not.
+    /// Bytes of the chunks of memory, sent or not.
     held: usize,
     /// With more bytes of answers than this the queue is full.
     high_water: usize,
@@ -32,25 +32,25 @@ enum QueueChunk {
         source: SourceRef,
         left: ByteRange,
     },
-    /// Nothing goes out for so long; the time runs from when it is the first.
+    /// A pause of this length, from the time when it is the first in the queue.
     Pause {
         length: Duration,
         until: Option<Instant>,
     },
 }
 
-/// Why a write came to its end.
+/// Why a write stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// All is sent.
     Empty,
-    /// The stream takes no more now.
+    /// The stream takes no more bytes now.
     WouldBlock,
     /// The budget is used up.
     Budget,
     /// The next bytes of a file are not in memory.
     NotResident,
-    /// A pause is on, until then.
+    /// A pause until this time.
     Pause(Instant),
 }
 
@@ -69,8 +69,8 @@ impl Default for SendQueue {
 }
 
 impl SendQueue {
-    /// Memory to write the next answer into. A chunk is freed when all of it is sent, so a long one takes no further answers:
-    /// a queue that is never empty would otherwise keep every byte that it has sent.
+    /// Memory for the next response. A chunk is freed once all of it is sent, so a long one takes
+    /// no further responses: a queue that is never empty would keep every sent byte.
     pub fn memory(&mut self) -> Writer<'_> {
         let has_room = matches!(self.chunks.back(), Some(QueueChunk::Memory { bytes, .. }) if bytes.len() < limits::QUEUE_CHUNK_BYTES);
         if !has_room {
@@ -79,37 +79,38 @@ impl SendQueue {
         Writer { outbox: self }
     }
 
-    /// True while so many answers wait that no further request is to be read.
+    /// True while so many responses wait that no further request may be read.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.memory > self.high_water
     }
 
-    /// Sets how many bytes of answers fill this queue: fewer when all queues together hold too many.
+    /// Set the bytes of responses that fill this queue: fewer when all queues together hold too
+    /// many.
     pub fn set_high_water(&mut self, bytes: usize) {
         self.high_water = bytes;
     }
 
-    /// Bytes of memory that the queue takes, those of sent answers included.
+    /// The memory of the queue in bytes, with that of sent responses.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Drops everything: the connection has ended.
+    /// Drop all bytes: the connection is closed.
     pub fn clear(&mut self) {
         *self = SendQueue { gone: self.gone, ..SendQueue::default() };
     }
 
-    /// Many answers will follow: makes room for them at once, so that their memory is not moved as it grows.
+    /// Reserve memory for many responses at once, so that it does not move as it grows.
     pub fn expect(&mut self) {
-        // Where files or answers wait, this room would only be held for as long as they do.
+        // Behind waiting files or responses the memory would be held for long.
         if self.is_empty() {
             self.memory().with(|out| out.reserve(limits::RESPONSE_RESERVE));
         }
     }
 
-    /// Appends bytes of a file.
+    /// Append bytes of a file.
     pub fn push_file(&mut self, source: SourceRef, range: ByteRange) {
         if !range.is_empty() {
             self.file += range.length();
@@ -117,18 +118,18 @@ impl SendQueue {
         }
     }
 
-    /// What comes after waits for so long when its turn has come.
+    /// Append a pause before the next bytes.
     pub fn push_pause(&mut self, length: Duration) {
         self.chunks.push_back(QueueChunk::Pause { length, until: None });
     }
 
-    /// True when nothing waits.
+    /// True when no bytes wait.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.memory == 0 && self.file == 0
     }
 
-    /// Bytes of answers that wait.
+    /// Bytes of responses that wait.
     #[must_use]
     pub fn memory_waiting(&self) -> usize {
         self.memory
@@ -150,10 +151,11 @@ impl SendQueue {
         std::mem::take(&mut self.made)
     }
 
-    /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
+    /// Write up to `budget` bytes to `to`. Bytes of a file that are not in memory stop it unless
+    /// `blocking`. Returns the bytes sent, and why the write stopped.
     ///
     /// # Errors
-    /// When the stream or a file fails; nothing of this link can be trusted then.
+    /// When the stream or a file fails; close the connection then.
     pub fn write_to(
         &mut self,
         to: &mut dyn RawWrite,
@@ -179,7 +181,7 @@ impl SendQueue {
                     self.chunks.pop_front();
                     continue;
                 }
-                // An answer that was begun and left empty costs no system call.
+                // An empty response costs no system call.
                 QueueChunk::Memory { bytes, sent } if *sent == bytes.len() => {
                     self.held -= bytes.capacity();
                     self.chunks.pop_front();
@@ -235,16 +237,16 @@ impl SendQueue {
     }
 }
 
-/// Appends to an outbox's last chunk of memory and keeps its count, when it is dropped.
+/// Appends to the last chunk of memory, and updates its count on drop.
 pub struct Writer<'a> {
     outbox: &'a mut SendQueue,
 }
 
 impl Writer<'_> {
-    /// Lets `write` append to the memory.
+    /// Append to the memory by `write`.
     pub fn with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let Some(QueueChunk::Memory { bytes, .. }) = self.outbox.chunks.back_mut() else {
-            // `memory` has just made it the last one.
+            // `memory` has just made this the last chunk.
             return write(&mut Vec::new());
         };
         let (length, capacity) = (bytes.len(), bytes.capacity());

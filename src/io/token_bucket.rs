@@ -12,7 +12,8 @@ pub struct TokenBucket {
 struct Limit {
     rate: f64,
     burst: f64,
-    /// Fewer tokens are as good as none: a trickle would keep one link awake while the rest of others begins anew.
+    /// Fewer tokens count as none: a trickle would keep one connection awake and extend the pause
+    /// of the others.
     least: f64,
     tokens: f64,
     at: Instant,
@@ -20,15 +21,16 @@ struct Limit {
 
 /// The burst, as time at the full rate.
 const BURST: Duration = Duration::from_millis(20);
-/// The smallest burst: less would be spent on system calls.
+/// The smallest burst: a smaller one would cost more system calls than bytes.
 const SMALLEST_BURST: f64 = 16.0 * 1024.0;
-/// The smallest share of one link.
+/// The smallest share of one connection.
 const SMALLEST_SHARE: usize = 64 << 10;
-/// How long a link rests once the bucket is empty, so that it moves more than a trickle when it wakes.
+/// The pause of a connection once the bucket is empty, so that it moves more than a trickle
+/// afterwards.
 const REST: Duration = Duration::from_millis(5);
 
 impl TokenBucket {
-    /// At most `rate` bytes a second; `None`: as fast as it goes.
+    /// At most `rate` bytes a second. `None`: no limit.
     #[must_use]
     pub fn new(rate: Option<u64>, now: Instant) -> TokenBucket {
         #[allow(clippy::cast_precision_loss)]
@@ -46,7 +48,7 @@ impl TokenBucket {
         TokenBucket { limit }
     }
 
-    /// How many bytes may move now.
+    /// The bytes that may move now.
     pub fn allowance(&mut self, now: Instant) -> usize {
         let Some(limit) = &mut self.limit else { return usize::MAX };
         let passed = now.saturating_duration_since(limit.at).as_secs_f64();
@@ -57,7 +59,8 @@ impl TokenBucket {
         whole
     }
 
-    /// How many bytes one link may move now: a part of the allowance, so that all get their turn.
+    /// The bytes that one connection may move now: a part of the allowance, so that all get a
+    /// share.
     pub fn share(&mut self, now: Instant) -> usize {
         let allowance = self.allowance(now);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -66,7 +69,7 @@ impl TokenBucket {
         })
     }
 
-    /// Notes that `count` bytes have moved.
+    /// Take `count` bytes that have moved.
     pub fn spend(&mut self, count: usize) {
         if let Some(limit) = &mut self.limit {
             #[allow(clippy::cast_precision_loss)]
@@ -75,7 +78,7 @@ impl TokenBucket {
         }
     }
 
-    /// How long to rest when the allowance is used up.
+    /// The pause when the allowance is used up.
     #[must_use]
     pub fn rest(&self) -> Duration {
         match &self.limit {

@@ -1,4 +1,5 @@
-//! Sources and sinks of bytes: the traits that a socket, a mapped file, a `.part` and their simulated counterparts implement.
+//! Sources and sinks of bytes: traits of a socket, a mapped file, a `.part`, and their simulated
+//! counterparts.
 
 use std::io;
 use std::rc::Rc;
@@ -7,36 +8,37 @@ use crate::protocol::types::byte_range::ByteRange;
 
 /// The writing half of a stream.
 pub trait RawWrite {
-    /// Writes from memory; `WouldBlock` when nothing fits now.
+    /// Write from memory; `WouldBlock` when the stream takes no byte now.
     ///
     /// # Errors
     /// As `write(2)`.
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Writes `length` bytes that start at `start`, handing both to the kernel unread: the memory is a map of a file that others may cut short,
-    /// so no `&[u8]` over it can exist. Bytes that are gone give an error, no signal.
+    /// Write `length` bytes from `start`, which only the kernel reads: the memory maps a file that
+    /// other programs may truncate, so no `&[u8]` over it can exist. Truncated bytes give an error,
+    /// no signal.
     ///
     /// # Errors
     /// As `write(2)`; `EFAULT` where the file no longer has the bytes.
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize>;
 
-    /// False where bytes have to be looked at on their way out, as whoever enciphers them must: then [`write_read`](RawWrite::write_read) takes the place
-    /// of [`write_mapped`](RawWrite::write_mapped).
+    /// False where bytes are read on their way out, as encryption does: then
+    /// [`write_read`](RawWrite::write_read) replaces [`write_mapped`](RawWrite::write_mapped).
     fn takes_mapped(&self) -> bool {
         true
     }
 
-    /// Writes up to `length` bytes, which `read` puts into the memory that it is given: all of it, from the offset that it is told.
+    /// Write up to `length` bytes, which `read` copies into memory from an offset on.
     ///
     /// # Errors
-    /// As `write(2)`, and whatever `read` fails with: nothing was written then.
+    /// As `write(2)` and `read`; no byte was written then.
     fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
         let _ = (length, read);
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// Fills the memory with the bytes from this offset on, or fails.
+/// Fills the memory with the bytes from this offset on.
 pub type ReadAt<'a> = dyn FnMut(usize, &mut [u8]) -> io::Result<()> + 'a;
 
 impl<W: RawWrite> RawWrite for &mut W {
@@ -59,42 +61,45 @@ impl<W: RawWrite> RawWrite for &mut W {
 
 /// A file that can be sent.
 pub trait ByteSource {
-    /// Writes the front of `range` to `to`, as much as it takes, and returns how much that was.
+    /// Write the front of `range` to `to`. Returns the number of bytes that it took.
     ///
     /// # Errors
-    /// `WouldBlock` when the stream takes nothing; [`ErrorKind::InvalidData`](io::ErrorKind::InvalidData) when the file is no longer the version that was opened.
+    /// `WouldBlock` when the stream takes no byte;
+    /// [`ErrorKind::InvalidData`](io::ErrorKind::InvalidData) when the file has changed since it
+    /// was opened.
     fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize>;
 
-    /// True when the front of `range` can be sent without waiting for a disk; where it can't, the disk has been asked for it.
+    /// True when the front of `range` is in memory; otherwise a read from the disk has been
+    /// started.
     fn is_warm(&self, range: ByteRange) -> bool;
 
-    /// How many bytes from the front of `range` can be sent without waiting for a disk.
+    /// The number of bytes from the front of `range` that are in memory.
     fn warm_front(&self, range: ByteRange) -> u64 {
         if self.is_warm(range) { range.length() } else { 0 }
     }
 
-    /// True while the file is the version that was opened.
+    /// True while the file has not changed since it was opened.
     fn is_same(&self) -> bool;
 
-    /// When the file was last changed, in seconds since 1970; `None` where that is not known or can't be true.
+    /// The modification time, in seconds since 1970; `None` where unknown or invalid.
     fn modified(&self) -> Option<i64> {
         None
     }
 }
 
-/// A place for a body.
+/// A destination of a body.
 pub trait Sink {
-    /// How many bytes it takes now; 0 while a disk or a reader has to catch up.
+    /// The bytes that fit now; 0 while a disk or a reader has to catch up.
     fn room(&self) -> usize;
 
-    /// Stores `bytes` at offset `at`. Never more than [`room`](Sink::room) said.
+    /// Store `bytes` at offset `at`, at most as many as [`room`](Sink::room).
     ///
     /// # Errors
-    /// When the disk fails; the body is lost then, and its link with it.
+    /// When the disk fails; the body and its connection are lost then.
     fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// Shared hold on a source: several links may send one opened file.
+/// A shared source: several connections may send one opened file.
 pub type SourceRef = Rc<dyn ByteSource>;
-/// Shared hold on a sink: the link fills it, the download finishes it.
+/// A shared sink: the connection fills it, the download finishes it.
 pub type SinkRef = Rc<dyn Sink>;

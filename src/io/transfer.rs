@@ -1,4 +1,4 @@
-//! Move bytes between one stream and its buffers, within a budget. Readiness is known by the stream's answer alone.
+//! Move bytes between one stream and its buffers, within a budget.
 
 use std::io::{self, Read};
 use std::time::Instant;
@@ -7,30 +7,31 @@ use crate::io::recv_buffer::RecvBuffer;
 use crate::io::send_queue::{SendQueue, WriteOutcome};
 use crate::io::traits::RawWrite;
 
-/// What reading came to.
+/// Why a read stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// The stream has no more now.
+    /// The stream has no more bytes now.
     WouldBlock,
     /// The budget is used up.
     Budget,
-    /// The inbox takes no more now: its sink must catch up, or somebody must read the heads.
+    /// The buffer is full: its sink must catch up, or the node must read the headers.
     BufferFull,
     /// The other side has closed its sending half.
     Eof,
 }
 
-/// Where reading failed.
+/// The failed side of a read.
 #[derive(Debug)]
 pub enum TransferError {
-    /// The stream did.
+    /// The stream.
     Stream(io::Error),
-    /// What a body goes to did.
+    /// The sink of a body.
     Sink(io::Error),
 }
 
-/// Reads up to `budget` bytes of `from` into `inbox` by way of `scratch`; unread heads may hold up to `most`. With `short_is_dry`, a read that gave less
-/// than was asked for is the last one. Returns how many bytes came and why it came to its end.
+/// Read up to `budget` bytes of `from` into `inbox` by way of `scratch`. Unread headers may hold up
+/// to `most`. With `short_is_dry` a short read is the last. Returns the bytes read, and why it
+/// stopped.
 ///
 /// # Errors
 /// When the stream or the sink of a body fails.
@@ -56,7 +57,7 @@ pub fn fill(
             Ok(count) => {
                 drawn += count;
                 inbox.take(&scratch[..count]).map_err(TransferError::Sink)?;
-                // A body has ended: its owner must say what comes next before more is read.
+                // A body has ended: the node decides about the next bytes before more are read.
                 if was_receiving && !inbox.is_receiving() {
                     return Ok((drawn, ReadOutcome::Budget));
                 }
@@ -73,7 +74,7 @@ pub fn fill(
     }
 }
 
-/// Writes up to `budget` bytes of `outbox` to `to`; see [`SendQueue::write_to`].
+/// Write up to `budget` bytes of `outbox` to `to`; see [`SendQueue::write_to`].
 ///
 /// # Errors
 /// When the stream or a file fails.

@@ -2,8 +2,8 @@
 
 use crate::limits;
 
-/// All names, and how they are dealt out: share `s` is of name `s % count`, and the shares of a peer follow each other, so that a name's holders are
-/// different peers.
+/// All names and their providers. Share `s` is of name `s % count`, and the shares of a peer are
+/// consecutive, so that the providers of a name are different peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Dataset {
     count: u64,
@@ -13,16 +13,18 @@ pub struct Dataset {
     shares: u64,
     peers: u64,
     roots: bool,
-    /// Coprime to the count: spreads the ranks of a law over the names, for neighbours stand together in an index.
+    /// Coprime to the count: spreads the ranks of Zipf's law over the names, because an index keeps
+    /// neighbours together.
     stride: u64,
 }
 
 impl Dataset {
-    /// `count` names, and `each` files a peer, up to `shares` for the first `peers`; `roots` when their contents are said as well.
+    /// `count` names, and `each` files a peer, up to `shares` for the first `peers`; `roots`: with
+    /// content hashes.
     #[must_use]
     pub fn new(count: u64, each: u64, (peers, shares): (u64, u64), roots: bool) -> Dataset {
         let count = count.max(1);
-        // About the golden ratio of them.
+        // About the golden ratio of the count.
         let near = (count / 1_000 * 618 + count % 1_000 * 618 / 1_000).max(1);
         let stride = (near..).find(|stride| gcd(*stride, count) == 1).unwrap_or(1);
         Dataset { count, each, shares, peers, roots, stride }
@@ -36,14 +38,14 @@ impl Dataset {
         first.min(end)..first.saturating_add(self.each).min(end)
     }
 
-    /// In how many parts a JOIN of that peer goes out.
+    /// The number of parts of a peer's JOIN.
     #[must_use]
     pub fn parts(&self, peer: u64) -> u64 {
         let shares = self.of_peer(peer);
         (shares.end - shares.start).div_ceil(limits::JOIN_PART_FILES as u64).max(1)
     }
 
-    /// The shares in one of those parts.
+    /// The shares in one part.
     #[must_use]
     pub fn of_part(&self, peer: u64, part: u64) -> std::ops::Range<u64> {
         let (shares, length) = (self.of_peer(peer), limits::JOIN_PART_FILES as u64);
@@ -64,13 +66,13 @@ impl Dataset {
         share % self.count
     }
 
-    /// Writes a name.
+    /// Write a name.
     pub fn put(number: u64, out: &mut Vec<u8>) {
         put_digits(b"aula-", number, out);
         out.extend_from_slice(b".mp4");
     }
 
-    /// Writes the name of the file that a peer has now and then.
+    /// Write the name of a peer's extra file.
     pub fn put_own(peer: u64, out: &mut Vec<u8>) {
         put_digits(b"rascunho-", peer, out);
         out.extend_from_slice(b".mp4");
@@ -82,7 +84,7 @@ impl Dataset {
         1_000_000_000 + number
     }
 
-    /// The root of a file, in its hex digits, where roots are said.
+    /// The content hash of a file in hex, if lists have content hashes.
     #[must_use]
     pub fn root(&self, number: u64) -> Option<[u8; 64]> {
         self.roots.then(|| {
@@ -92,7 +94,7 @@ impl Dataset {
                 *digit = b"0123456789abcdef"[usize::try_from(left & 15).unwrap_or(0)];
                 left >>= 4;
             }
-            // What was mixed may be the same for two numbers; these digits are not.
+            // Mixed digits may be equal for two numbers; these are not.
             let mut left = number;
             for digit in digits[48..].iter_mut().rev() {
                 *digit = b"0123456789abcdef"[usize::try_from(left & 15).unwrap_or(0)];

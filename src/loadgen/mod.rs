@@ -1,12 +1,14 @@
-//! A load generator: one process that is many peers, on the same event loop. It joins, asks, changes and leaves by a plan that is a function
-//! of its seed, checks the answers, and says how many there were a second and how long they took.
+//! A load generator: one process with many simulated peers, on the same event loop. These join,
+//! search, update and leave by a plan that is a function of its seed. The generator checks the
+//! responses, and reports their rate and latency.
 //!
 //! ```text
-//!   Connecting --all are there--> Filling --all files are said--> Running --time is up, SIGINT--> the figures
-//!    some at once                 one part a peer at once         each keeps its depth; visitors come and go
+//!   Connecting --all connected--> Filling --all lists added--> Running --time is up, SIGINT--> the report
+//!    some at once                 one part a peer at once      each keeps its depth; visitors come and go
 //! ```
 //!
-//! The same plan speaks RESP, so that a Redis is measured by the same client: SADD fills it, SMEMBERS asks.
+//! The same plan speaks RESP, so that the same client measures a Redis: SADD fills it, SMEMBERS
+//! searches.
 
 pub mod dataset;
 pub mod report;
@@ -33,57 +35,57 @@ use crate::ui::event::{Failure, UiEvent, exit};
 /// Connects in progress: what a server accepts in an iteration or two, and far below its backlog.
 const MAX_CONNECTING: usize = 512;
 
-/// What is spoken.
+/// The protocol of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// The protocol of this program.
+    /// The native protocol.
     Native,
-    /// That of Redis.
+    /// The protocol of Redis.
     Resp,
 }
 
-/// What a load is.
+/// The parameters of a load.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Who bears it.
+    /// The server under load.
     pub server: SocketAddr,
-    /// What is spoken there.
+    /// Its protocol.
     pub wire: Wire,
-    /// How many peers there are, one link each.
+    /// The number of peers, each with one connection.
     pub peers: usize,
-    /// How many requests of each are under way at once.
+    /// Requests under way on each connection.
     pub depth: usize,
-    /// How long it is measured; `None`: until somebody ends it.
+    /// The length of the measurement. `None`: until a signal.
     pub length: Option<Duration>,
-    /// What is asked how often.
+    /// The mix of requests.
     pub mix: Workload,
-    /// How many names there are.
+    /// The number of names.
     pub names: u64,
-    /// The exponent of the law by which names are asked for; 0: all alike.
+    /// The exponent of Zipf's law for the searched names. 0: all alike.
     pub zipf: f64,
-    /// Files of each peer; without any, nobody joins.
+    /// Files of each peer. 0: no peer joins.
     pub files: u64,
-    /// How many holders each name has.
+    /// Providers of each name.
     pub holders: Option<u64>,
-    /// All names get their holders before anything is measured.
+    /// All names get their providers before the measurement.
     pub fill: bool,
-    /// Peers join and are quiet.
+    /// Peers join and then send PINGs only.
     pub idle: bool,
-    /// Visitors that come, and as many that go, each second.
+    /// Visitors that join, and as many that leave, each second.
     pub churn: u32,
-    /// Contents are said as well.
+    /// Lists name content hashes as well.
     pub roots: bool,
-    /// What chance follows from.
+    /// The seed of all random numbers.
     pub seed: u64,
 }
 
-/// How long a visitor stays.
+/// The time between the join and the leave of a visitor.
 const STAY: Duration = Duration::from_secs(1);
-/// How often it is looked whether a visitor is due.
+/// The interval at which visitors start and leave.
 const VISITS: Duration = Duration::from_millis(5);
-/// Links from one address of this machine: fewer than there are free ports.
-const FROM_ONE: usize = 16_000;
-/// Parts of the heartbeat in which all peers are looked at once, whether they have been silent for long.
+/// Connections from one address of this machine: fewer than its free ports.
+const ADDRESS_CONNECTIONS: usize = 16_000;
+/// Slots of the timer wheel: half a heartbeat visits each peer once, for a PING.
 const WHEEL: u8 = 32;
 
 /// A load generator.
@@ -92,21 +94,23 @@ pub struct LoadGenerator {
     gauges: Gauges,
     asking: RequestMix,
     tally: RequestTally,
-    /// By the number of their link.
+    /// By the number of the connection.
     peers: Vec<Option<Box<VirtualPeer>>>,
     phase: Phase,
-    begun: usize,
-    opening: usize,
-    /// Peers that are there, visitors left out.
+    /// Peers whose connection was requested.
+    started: usize,
+    /// Connections that are being made.
+    connecting: usize,
+    /// Peers with a connection, without visitors.
     present: usize,
     lost: u64,
     until: Option<Instant>,
-    /// When the next part of the wheel is looked at, and which.
+    /// The time of the next slot of the wheel, and its number.
     wheel: (Option<Instant>, usize),
     visits: Visits,
 }
 
-/// How far it is.
+/// The phase of a load.
 enum Phase {
     Connecting,
     Filling(Measuring),
@@ -114,14 +118,14 @@ enum Phase {
     Over,
 }
 
-/// Who comes and goes beside the others.
+/// Peers that join and leave during the measurement.
 #[derive(Default)]
 struct Visits {
     came: u64,
     there: usize,
     began: Option<Instant>,
     at: Option<Instant>,
-    /// Who leaves when.
+    /// When which visitor leaves.
     stays: VecDeque<(Instant, ConnId, u64)>,
 }
 
@@ -136,8 +140,8 @@ impl LoadGenerator {
             tally: RequestTally::default(),
             peers: Vec::new(),
             phase: Phase::Connecting,
-            begun: 0,
-            opening: 0,
+            started: 0,
+            connecting: 0,
             present: 0,
             lost: 0,
             until: None,
@@ -147,13 +151,13 @@ impl LoadGenerator {
     }
 
     fn connect(&mut self, number: u64, visitor: bool, io: &mut Io<'_>) {
-        // Visitors give their ports back, and take others meanwhile.
+        // Visitors reuse source addresses: their ports become free again.
         let place = if visitor {
-            self.plan.peers + usize::try_from(number).unwrap_or(0) % FROM_ONE
+            self.plan.peers + usize::try_from(number).unwrap_or(0) % ADDRESS_CONNECTIONS
         } else {
-            self.begun
+            self.started
         };
-        let from = u8::try_from(place / FROM_ONE % 250).unwrap_or(0);
+        let from = u8::try_from(place / ADDRESS_CONNECTIONS % 250).unwrap_or(0);
         let local = matches!(self.plan.server.ip(), IpAddr::V4(ip) if ip.is_loopback());
         let bind = (local && from > 0).then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + from)));
         let id = io.connect(self.plan.server, bind);
@@ -161,20 +165,19 @@ impl LoadGenerator {
             self.peers.resize_with(id.0 + 1, || None);
         }
         self.peers[id.0] = Some(Box::new(VirtualPeer::new(number, visitor, io.now)));
-        self.opening += 1;
+        self.connecting += 1;
     }
 
-    /// The link is there.
     fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::as_mut) else { return };
-        self.opening -= 1;
+        self.connecting -= 1;
         let (nonce, deadline) = (io.nonce(), io.now + limits::RESPONSE_TIMEOUT);
-        let Some(link) = io.connection(id) else { return };
-        // The answers to all requests that are under way are there at once.
-        link.max_header = limits::JOIN_BYTES;
-        link.deadline = Some(deadline);
+        let Some(conn) = io.connection(id) else { return };
+        // The responses to all requests under way may arrive at once.
+        conn.max_header = limits::JOIN_BYTES;
+        conn.deadline = Some(deadline);
         match self.plan.wire {
-            Wire::Native => link
+            Wire::Native => conn
                 .send_queue
                 .memory()
                 .with(|out| encode::write_hello(&Hello::default(), &nonce, out)),
@@ -185,25 +188,24 @@ impl LoadGenerator {
         }
     }
 
-    /// Something has come.
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let Some(link) = io.connection(id) else { return };
+        let Some(conn) = io.connection(id) else { return };
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::as_mut) else { return };
-        match self.asking.read(peer, link.recv_buffer.header(), now, &mut self.tally) {
-            Ok(used) => link.recv_buffer.consume(used),
+        match self.asking.read(peer, conn.recv_buffer.header(), now, &mut self.tally) {
+            Ok(used) => conn.recv_buffer.consume(used),
             Err(why) => {
                 let why = Failure::Protocol(why);
                 return self.fail(why, io);
             }
         }
-        self.speak(id, io);
+        self.send(id, io);
     }
 
-    /// Says what a peer has to say now.
-    fn speak(&mut self, id: ConnId, io: &mut Io<'_>) {
+    /// Send the requests that a peer may send now.
+    fn send(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let Some(link) = io.connection(id) else { return };
+        let Some(conn) = io.connection(id) else { return };
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::as_mut) else { return };
         let (asking, tally) = (&mut self.asking, &mut self.tally);
         if peer.port.is_none() {
@@ -221,47 +223,47 @@ impl LoadGenerator {
                         self.visits.stays.push_back((now + STAY, id, peer.number));
                     }
                 }
-                // It has left, or could not come.
-                Seat::Out if peer.settled && peer.flights.is_empty() => return link.finish(),
-                _ => link.send_queue.memory().with(|out| asking.fill(peer, now, out, tally)),
+                // The visitor has left, or was refused.
+                Seat::Out if peer.settled && peer.flights.is_empty() => return conn.finish(),
+                _ => conn.send_queue.memory().with(|out| asking.fill(peer, now, out, tally)),
             }
         } else {
             match self.phase {
                 Phase::Connecting | Phase::Over => {}
                 Phase::Filling(_) => {
-                    link.send_queue.memory().with(|out| asking.fill(peer, now, out, tally))
+                    conn.send_queue.memory().with(|out| asking.fill(peer, now, out, tally))
                 }
                 Phase::Running(_) if self.plan.idle => {}
                 Phase::Running(_) => {
-                    link.send_queue.memory().with(|out| asking.top_up(peer, now, out, tally))
+                    conn.send_queue.memory().with(|out| asking.top_up(peer, now, out, tally))
                 }
             }
         }
-        link.deadline = peer.flights.front().map(|flight| flight.at + limits::RESPONSE_TIMEOUT);
+        conn.deadline = peer.flights.front().map(|flight| flight.at + limits::RESPONSE_TIMEOUT);
     }
 
-    /// Goes on to the next phase when all is done for this one.
-    fn go_on(&mut self, io: &mut Io<'_>) {
+    /// Enter the next phase when this one is complete.
+    fn advance(&mut self, io: &mut Io<'_>) {
         if matches!(self.phase, Phase::Connecting) {
-            while self.opening < MAX_CONNECTING && self.begun < self.plan.peers {
-                let number = self.begun as u64;
+            while self.connecting < MAX_CONNECTING && self.started < self.plan.peers {
+                let number = self.started as u64;
                 self.connect(number, false, io);
-                self.begun += 1;
+                self.started += 1;
             }
             let lost = usize::try_from(self.lost).unwrap_or(usize::MAX);
-            if self.begun < self.plan.peers
+            if self.started < self.plan.peers
                 || self.tally.ready.saturating_add(lost) < self.plan.peers
             {
                 return;
             }
             self.phase = Phase::Filling(Measuring::begin(&self.gauges, io.now));
-            if self.says_files() {
-                self.all_speak(io);
+            if self.has_lists() {
+                self.send_all(io);
             }
         }
         if let Phase::Filling(measuring) = &self.phase {
             let gone = self.plan.peers.saturating_sub(self.present);
-            if self.says_files() && self.tally.settled.saturating_add(gone) < self.plan.peers {
+            if self.has_lists() && self.tally.settled.saturating_add(gone) < self.plan.peers {
                 return;
             }
             if self.plan.files > 0 || self.plan.fill {
@@ -276,14 +278,14 @@ impl LoadGenerator {
         }
     }
 
-    fn says_files(&self) -> bool {
+    fn has_lists(&self) -> bool {
         match self.plan.wire {
             Wire::Native => self.plan.files > 0,
             Wire::Resp => self.plan.fill,
         }
     }
 
-    /// Begins to measure.
+    /// Start the measurement.
     fn run(&mut self, io: &mut Io<'_>) {
         self.tally.files = 0;
         self.tally.counting = true;
@@ -293,16 +295,16 @@ impl LoadGenerator {
             (self.visits.began, self.visits.at) = (Some(io.now), Some(io.now));
         }
         self.wheel.0 = (self.plan.wire == Wire::Native).then_some(io.now);
-        self.all_speak(io);
+        self.send_all(io);
     }
 
-    fn all_speak(&mut self, io: &mut Io<'_>) {
+    fn send_all(&mut self, io: &mut Io<'_>) {
         for id in 0..self.peers.len() {
-            self.speak(ConnId(id), io);
+            self.send(ConnId(id), io);
         }
     }
 
-    /// Ends with what was measured.
+    /// Report the measurement, and end.
     fn finish(&mut self, code: i32, io: &mut Io<'_>) {
         let Phase::Running(measuring) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return io.exit(code);
@@ -337,12 +339,12 @@ impl LoadGenerator {
         }
     }
 
-    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
+    fn closed(&mut self, id: ConnId, reason: &CloseReason, io: &mut Io<'_>) {
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::take) else { return };
-        let unopened = matches!(cause, CloseReason::Unreachable(_))
-            || peer.port.is_none() && matches!(cause, CloseReason::Internal(_));
-        self.opening -=
-            usize::from(matches!(cause, CloseReason::Unreachable(_)) && self.opening > 0);
+        let unopened = matches!(reason, CloseReason::Unreachable(_))
+            || peer.port.is_none() && matches!(reason, CloseReason::Internal(_));
+        self.connecting -=
+            usize::from(matches!(reason, CloseReason::Unreachable(_)) && self.connecting > 0);
         let expected = peer.visitor && peer.settled && peer.seat == Seat::Out;
         if peer.visitor {
             self.visits.there -= 1;
@@ -354,7 +356,7 @@ impl LoadGenerator {
             return;
         }
         self.lost += 1;
-        log::info!("a link was lost: {cause:?}");
+        log::info!("a connection was lost: {reason:?}");
         if matches!(self.phase, Phase::Connecting) && self.tally.ready == 0 && unopened
             || self.present == 0
         {
@@ -365,7 +367,7 @@ impl LoadGenerator {
         }
     }
 
-    /// Lets visitors come and go.
+    /// Start visitors, and let others leave.
     fn visit(&mut self, io: &mut Io<'_>) {
         let (Some(began), Some(at)) = (self.visits.began, self.visits.at) else { return };
         if at > io.now {
@@ -375,11 +377,11 @@ impl LoadGenerator {
         let owed = io.now.saturating_duration_since(began).as_millis()
             * u128::from(self.plan.churn)
             / 1_000;
-        // Who can't keep up with the rate is not buried under it.
+        // A server that can't keep up is not flooded.
         let most = usize::try_from(self.plan.churn).unwrap_or(usize::MAX).saturating_mul(3).max(16);
         while u128::from(self.visits.came) < owed
             && self.visits.there < most
-            && self.opening < MAX_CONNECTING
+            && self.connecting < MAX_CONNECTING
         {
             let number = self.plan.peers as u64
                 + self.visits.came % u64::from(self.plan.churn).saturating_mul(4).max(1);
@@ -397,14 +399,14 @@ impl LoadGenerator {
                 .get_mut(id.0)
                 .and_then(Option::as_mut)
                 .filter(|peer| peer.visitor && peer.number == number && peer.seat == Seat::In);
-            if let (Some(peer), Some(link)) = (there, io.connection(id)) {
-                link.send_queue.memory().with(|out| peer.leave(counts, now, out));
-                link.deadline = Some(now + limits::RESPONSE_TIMEOUT);
+            if let (Some(peer), Some(conn)) = (there, io.connection(id)) {
+                conn.send_queue.memory().with(|out| peer.leave(counts, now, out));
+                conn.deadline = Some(now + limits::RESPONSE_TIMEOUT);
             }
         }
     }
 
-    /// Lets those be heard who have been silent for long, a part of them at a time.
+    /// Send a PING for the silent peers of one slot of the wheel.
     fn ping(&mut self, io: &mut Io<'_>) {
         let (Some(at), Some(heartbeat)) = (self.wheel.0, self.tally.heartbeat) else { return };
         if at > io.now {
@@ -421,9 +423,9 @@ impl LoadGenerator {
                     && peer.flights.is_empty()
                     && peer.spoke_at + heartbeat / 2 <= now
             });
-            if let (Some(peer), Some(link)) = (silent, io.connection(ConnId(place))) {
-                link.send_queue.memory().with(|out| peer.ping(now, out));
-                link.deadline = Some(now + limits::RESPONSE_TIMEOUT);
+            if let (Some(peer), Some(conn)) = (silent, io.connection(ConnId(place))) {
+                conn.send_queue.memory().with(|out| peer.ping(now, out));
+                conn.deadline = Some(now + limits::RESPONSE_TIMEOUT);
             }
         }
     }
@@ -436,11 +438,11 @@ impl Node for LoadGenerator {
             Event::Connected(id) => self.connected(id, io),
             Event::Received(id) => self.received(id, io),
             Event::Ended(id) => {
-                if let Some(link) = io.connection(id) {
-                    link.finish();
+                if let Some(conn) = io.connection(id) {
+                    conn.finish();
                 }
             }
-            Event::Closed(id, cause) => self.closed(id, &cause, io),
+            Event::Closed(id, reason) => self.closed(id, &reason, io),
             Event::Stop(interrupted) => {
                 let code =
                     if interrupted && !self.plan.idle { exit::INTERRUPTED } else { exit::DONE };
@@ -461,7 +463,7 @@ impl Node for LoadGenerator {
             | Event::CommandsEnded
             | Event::Child => {}
         }
-        self.go_on(io);
+        self.advance(io);
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -4,40 +4,40 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::loadgen::workload::{DEEDS, WorkloadOp};
+use crate::loadgen::workload::{COUNTED_OPS, WorkloadOp};
 use crate::node::stats::histogram::Histogram;
 use crate::ui::lang::Lang;
 use crate::ui::text;
 
-/// How much of a processor was used so far.
+/// Readers of the processor time used so far.
 pub struct Gauges {
-    /// By this process.
+    /// Of this process.
     pub own: fn() -> Duration,
-    /// By the server, where it can be known.
+    /// Of the server, where the system reports that.
     pub server: Option<Box<dyn Fn() -> Option<Duration>>>,
 }
 
-/// What is counted of one kind.
+/// The counts of one kind of request.
 #[derive(Clone, Default)]
 pub struct Counted {
-    /// How long answers took.
+    /// The latency of responses.
     pub times: Histogram,
-    /// How many of them said no.
+    /// The number of error responses.
     pub refused: u64,
 }
 
-/// A stretch of time and what was used of processors in it.
+/// A period and the processor time used in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stretch {
-    /// How long it was.
+    /// Its length.
     pub seconds: f64,
-    /// What this process used, in seconds.
+    /// Processor time of this process, in seconds.
     pub own: f64,
-    /// What the server used, in seconds.
+    /// Processor time of the server, in seconds.
     pub server: Option<f64>,
 }
 
-/// Measures a stretch from its beginning on.
+/// Measures a period from its start.
 pub struct Measuring {
     began: Instant,
     own: Duration,
@@ -45,7 +45,7 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    /// Begins.
+    /// Start a period.
     #[must_use]
     pub fn begin(gauges: &Gauges, now: Instant) -> Measuring {
         Measuring {
@@ -55,7 +55,7 @@ impl Measuring {
         }
     }
 
-    /// How long it was so far.
+    /// The period so far.
     #[must_use]
     pub fn end(&self, gauges: &Gauges, now: Instant) -> Stretch {
         let server = gauges.server.as_ref().and_then(|server| server());
@@ -67,61 +67,61 @@ impl Measuring {
     }
 }
 
-/// One kind of request.
+/// The figures of one kind of request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Which.
+    /// The word of the kind.
     pub word: &'static str,
-    /// How many were answered.
+    /// The number of responses.
     pub count: u64,
-    /// How many of those answers said no.
+    /// The number of error responses.
     pub refused: u64,
-    /// How many a second.
+    /// Responses per second.
     pub rate: f64,
-    /// How long the answers took that half, 90, 99 and 99.9 % do not exceed, and the longest, in milliseconds.
+    /// The 50, 90, 99 and 99.9 % quantiles of the latency, and the longest, in milliseconds.
     pub ms: [f64; 5],
 }
 
-/// Something that is told of a load.
+/// An event of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
-    /// All peers are there, with so many files, after this time.
+    /// All peers have joined.
     In {
-        /// How many peers.
+        /// The number of peers.
         peers: usize,
-        /// How many files they have said they have.
+        /// The number of files in their lists.
         files: u64,
-        /// How long that took.
+        /// The time that took.
         stretch: Stretch,
     },
-    /// It is over.
+    /// The measurement is over.
     Over(LoadReport),
 }
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadReport {
-    /// How many peers asked.
+    /// The number of peers.
     pub peers: usize,
-    /// How many requests of each were under way.
+    /// Requests under way on each connection.
     pub depth: usize,
-    /// What was measured.
+    /// The period of the measurement.
     pub stretch: Stretch,
-    /// Each kind that was asked.
+    /// One row for each kind with responses.
     pub rows: Vec<Row>,
-    /// Files that were said in JOINs.
+    /// Files in JOINs.
     pub files: u64,
-    /// Answers that did not name as many holders as there are.
+    /// Search responses with a wrong number of providers.
     pub wrong: u64,
-    /// Links that were lost.
+    /// Connections that were lost.
     pub lost: u64,
 }
 
 impl LoadReport {
-    /// From what was counted.
+    /// The rows of these counts.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
-    pub fn rows(counted: &[Counted; DEEDS.len()], seconds: f64) -> Vec<Row> {
+    pub fn rows(counted: &[Counted; COUNTED_OPS.len()], seconds: f64) -> Vec<Row> {
         let ms = |times: &Histogram, of_thousand| times.quantile(of_thousand).as_secs_f64() * 1e3;
         let row = |((_, word), counted): (&(WorkloadOp, &'static str), &Counted)| {
             let Counted { times, refused } = counted;
@@ -141,23 +141,23 @@ impl LoadReport {
                 ms,
             })
         };
-        DEEDS.iter().zip(counted).filter_map(row).collect()
+        COUNTED_OPS.iter().zip(counted).filter_map(row).collect()
     }
 
-    /// All requests that were answered.
+    /// The number of all responses.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.rows.iter().map(|row| row.count).sum()
     }
 
-    /// What one request cost the server, in microseconds of a processor.
+    /// The processor time of the server per request, in microseconds.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn server_micros(&self) -> Option<f64> {
         Some(self.stretch.server? * 1e6 / self.answered().max(1) as f64)
     }
 
-    /// As a table, with what else is to be said below it.
+    /// A table, with a summary below.
     #[must_use]
     pub fn table(&self, lang: Lang) -> String {
         let words = text::catalog(lang).report_words();
@@ -207,7 +207,7 @@ impl LoadReport {
 }
 
 impl News {
-    /// In words, for a person.
+    /// The event in words.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn say(&self, lang: Lang) -> String {
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     fn figures() -> LoadReport {
-        let mut counted: [Counted; DEEDS.len()] = Default::default();
+        let mut counted: [Counted; COUNTED_OPS.len()] = Default::default();
         for ms in 1..=100 {
             counted[0].times.note(Duration::from_millis(ms));
         }

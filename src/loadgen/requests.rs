@@ -1,4 +1,5 @@
-//! Requests of simulated peers and the check of responses: everything of a load that needs no connection.
+//! Requests of simulated peers and the check of responses: everything of a load that needs no
+//! connection.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use crate::loadgen::dataset::Dataset;
 use crate::loadgen::report::Counted;
 use crate::loadgen::rng::{Rng, Zipf};
 use crate::loadgen::virtual_peer::{Flight, Seat, VirtualPeer};
-use crate::loadgen::workload::{DEEDS, WorkloadOp};
+use crate::loadgen::workload::{COUNTED_OPS, WorkloadOp};
 use crate::loadgen::{Plan, Wire};
 use crate::protocol::native::loadgen::{self, QuickResponse, ResponseScanner};
 use crate::protocol::resp::{self, RespReply};
@@ -15,30 +16,30 @@ use crate::protocol::resp::{self, RespReply};
 /// Requests in progress per connection while filling a server without lists; more are no faster.
 const FILL_DEPTH: usize = 256;
 
-/// What is counted of all peers.
+/// The counts of all peers.
 #[derive(Default)]
 pub struct RequestTally {
-    /// Each kind that was asked.
-    pub counted: [Counted; DEEDS.len()],
-    /// Requests that are sent now are counted.
+    /// One for each kind of request.
+    pub counted: [Counted; COUNTED_OPS.len()],
+    /// Requests sent from now on count.
     pub counting: bool,
-    /// Links on which both sides have opened.
+    /// Connections on which both sides have sent an opening.
     pub ready: usize,
-    /// Peers whose files were said, or will not be.
+    /// Peers whose list is complete, or was refused.
     pub settled: usize,
-    /// Files that were said.
+    /// Files in JOINs.
     pub files: u64,
-    /// Answers that did not name as many holders as there are.
+    /// Search responses with a wrong number of providers.
     pub wrong: u64,
-    /// Why somebody was refused first.
+    /// The text of the first error response.
     pub why: Option<String>,
-    /// How often the server wants to hear something.
+    /// The heartbeat of the server.
     pub heartbeat: Option<Duration>,
 }
 
 impl RequestTally {
     fn note(&mut self, flight: Flight, now: Instant, refused: Option<String>) {
-        let place = DEEDS
+        let place = COUNTED_OPS
             .iter()
             .position(|(op, _)| *op == flight.what)
             .filter(|_| flight.counts && self.counting);
@@ -51,7 +52,7 @@ impl RequestTally {
         }
     }
 
-    /// This peer's files were said, or will not be.
+    /// The list of this peer is complete, or was refused.
     pub fn settle(&mut self, peer: &mut VirtualPeer) {
         if !std::mem::replace(&mut peer.settled, true) && !peer.visitor {
             self.settled += 1;
@@ -59,7 +60,7 @@ impl RequestTally {
     }
 }
 
-/// What peers ask.
+/// The requests of all peers.
 pub struct RequestMix {
     wire: Wire,
     plan: Plan,
@@ -67,20 +68,21 @@ pub struct RequestMix {
     zipf: Zipf,
     dice: Rng,
     glancing: ResponseScanner,
-    /// How many holders an answer names, from here to there.
+    /// The valid numbers of providers in a response.
     holders: (u64, u64),
-    /// Room for the name in a command.
+    /// A buffer for the name in a command.
     word: Vec<u8>,
 }
 
-/// The members of a set that stands for the holders of a name: addresses, as they stand in the answers of an index.
+/// The members of a Redis set for the providers of a name: addresses, as in the responses of an
+/// index.
 fn put_member(name: u64, holder: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"127.0.0.1:");
     resp::put_number(10_000 + (name + holder * 7_919) % 50_000, out);
 }
 
 impl RequestMix {
-    /// By a plan.
+    /// The requests of a plan.
     #[must_use]
     pub fn new(plan: Plan) -> RequestMix {
         let shares =
@@ -89,7 +91,7 @@ impl RequestMix {
         let holders = match plan.holders.map(|holders| holders.min(most)) {
             None => (0, u64::MAX),
             Some(holders) if plan.mix.only_searches() && plan.churn == 0 => (holders, holders),
-            // Visitors have files as well, and come and go; others only leave when the mix says so.
+            // Visitors have files as well; other peers leave only by the mix.
             Some(holders) if plan.mix.only_searches() => (holders, u64::MAX),
             Some(_) => (0, u64::MAX),
         };
@@ -105,7 +107,7 @@ impl RequestMix {
         }
     }
 
-    /// Reads what has come. How many bytes were used.
+    /// Read all whole responses. Returns the number of bytes used.
     ///
     /// # Errors
     /// When the other side does not speak the protocol.
@@ -198,7 +200,7 @@ impl RequestMix {
         Ok(())
     }
 
-    /// Says the files of a peer, as much as goes out at once.
+    /// Send the list of a peer, as many parts as may be under way.
     pub fn fill(
         &mut self,
         peer: &mut VirtualPeer,
@@ -249,7 +251,7 @@ impl RequestMix {
         resp::put_command(&words.iter().map(Vec::as_slice).collect::<Vec<_>>(), out);
     }
 
-    /// Asks until as many requests are under way as may be.
+    /// Send requests up to the depth of the plan.
     pub fn top_up(
         &mut self,
         peer: &mut VirtualPeer,
@@ -261,7 +263,7 @@ impl RequestMix {
         while peer.flights.len() < self.plan.depth {
             let chosen = self.plan.mix.choose(&mut self.dice);
             match (chosen, peer.seat) {
-                // The answer to one part lets the next go; meanwhile it can only search.
+                // The next part waits for the response; searches fill the gap.
                 (_, Seat::Joining(_)) if self.wire == Wire::Native => {
                     if peer.flights.iter().all(|flight| flight.what != WorkloadOp::Join) {
                         tally.files += peer.join(&self.names, counts, now, out);

@@ -1,19 +1,19 @@
 //! Random numbers from a seed, and Zipf's law: few names are popular, most are rare.
 
-/// A generator (SplitMix64): what it gives is a function of its seed alone.
+/// A generator (SplitMix64), a function of its seed alone.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
 }
 
 impl Rng {
-    /// From a seed.
+    /// A generator with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Rng {
         Rng { state: seed }
     }
 
-    /// Sixty-four bits by chance.
+    /// Sixty-four random bits.
     pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,33 +21,33 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `count`, which is not 0.
+    /// A random number below `count`, which is not 0.
     pub fn below(&mut self, count: u64) -> u64 {
         let product = u128::from(self.bits()) * u128::from(count);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// A number from 0 up to 1, without it.
+    /// A random number from 0 up to, but not including, 1.
     #[allow(clippy::cast_precision_loss)]
     fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
-/// Zipf's law over the ranks from 0 on: rank `r` comes in proportion to `1 / (r + 1)^exponent`. By rejection-inversion (Hörmann and Derflinger), so
-/// that a million ranks need no table.
+/// Zipf's law over the ranks from 0 on: the probability of rank `r` is proportional to `1 / (r +
+/// 1)^exponent`. Rejection-inversion (Hörmann and Derflinger) needs no table for a million ranks.
 #[derive(Clone, Debug)]
 pub struct Zipf {
     count: f64,
     exponent: f64,
-    /// The integral below the first rank, what is left of it, and where no second look is needed.
+    /// The integral at both ends, and the bound below which no rejection is needed.
     first: f64,
     last: f64,
     sure: f64,
 }
 
 impl Zipf {
-    /// Over `count` ranks, of which there is at least one; with an exponent of 0 all are equal.
+    /// Over `count` ranks, at least one. With an exponent of 0 all are equal.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn new(count: u64, exponent: f64) -> Zipf {
@@ -59,7 +59,7 @@ impl Zipf {
         zipf
     }
 
-    /// A rank.
+    /// A random rank.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn rank(&self, dice: &mut Rng) -> u64 {
         if self.exponent <= 0.0 {

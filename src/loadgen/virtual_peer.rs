@@ -1,4 +1,4 @@
-//! One simulated peer: requests under way, and what it does next.
+//! One simulated peer: its requests under way, and the next ones.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -7,52 +7,52 @@ use crate::loadgen::dataset::Dataset;
 use crate::loadgen::workload::WorkloadOp;
 use crate::protocol::native::loadgen::{self, Part};
 
-/// A request that was not answered yet.
+/// A request without a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
-    /// What it asks for.
+    /// Its kind.
     pub what: WorkloadOp,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub at: Instant,
-    /// Its answer is counted.
+    /// Its response counts in the report.
     pub counts: bool,
 }
 
-/// How far a peer is in the index, once all that it has sent is done.
+/// The membership of a peer once all its requests are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seat {
-    /// Nobody.
+    /// Not joined.
     Out,
-    /// So many parts of its JOIN were sent, and more follow when they are answered.
+    /// This many parts of the JOIN are sent; the next follows the response.
     Joining(u64),
-    /// A member.
+    /// Joined.
     In,
 }
 
 /// One simulated peer.
 pub struct VirtualPeer {
-    /// Which one.
+    /// Its number.
     pub number: u64,
-    /// It comes and goes beside the others.
+    /// A visitor joins and leaves during the measurement.
     pub visitor: bool,
-    /// Its files were said, or will not be.
+    /// Its list is complete, or was refused.
     pub settled: bool,
-    /// The other side has opened, and sees it come from this port.
+    /// The source port, once the server has sent its opening.
     pub port: Option<u16>,
-    /// How far it is.
+    /// Its membership.
     pub seat: Seat,
-    /// Requests that were not answered, in their order.
+    /// Requests without a response, in order.
     pub flights: VecDeque<Flight>,
-    /// When it last sent something.
+    /// The time of the last request.
     pub spoke_at: Instant,
     last_id: u64,
     answered: u64,
-    /// It has its own file besides.
+    /// The server lists the extra file of this peer.
     has_own: bool,
 }
 
 impl VirtualPeer {
-    /// One that is being connected.
+    /// A peer without a connection.
     #[must_use]
     pub fn new(number: u64, visitor: bool, now: Instant) -> VirtualPeer {
         let flights = VecDeque::new();
@@ -70,7 +70,7 @@ impl VirtualPeer {
         }
     }
 
-    /// Notes that something goes out; its id.
+    /// Note a request. Returns its id.
     pub fn sends(&mut self, what: WorkloadOp, counts: bool, now: Instant) -> u64 {
         self.flights.push_back(Flight { what, at: now, counts });
         self.spoke_at = now;
@@ -78,7 +78,7 @@ impl VirtualPeer {
         self.last_id
     }
 
-    /// An answer has come, to the request of this id where answers have one; answers come in the order of the requests.
+    /// Note a response, with its id where the protocol has one. `None` when it is out of order.
     pub fn answered(&mut self, id: Option<u64>) -> Option<Flight> {
         self.answered += 1;
         if id.is_some_and(|id| id != self.answered) {
@@ -87,7 +87,7 @@ impl VirtualPeer {
         self.flights.pop_front()
     }
 
-    /// Writes the next part of its JOIN. How many files it names.
+    /// Write the next part of a JOIN. Returns the number of its files.
     pub fn join(&mut self, names: &Dataset, counts: bool, now: Instant, out: &mut Vec<u8>) -> u64 {
         let number = if let Seat::Joining(sent) = self.seat { sent } else { 0 };
         let more = number + 1 < names.parts(self.number);
@@ -113,14 +113,14 @@ impl VirtualPeer {
         count
     }
 
-    /// Writes a LEAVE.
+    /// Write a LEAVE.
     pub fn leave(&mut self, counts: bool, now: Instant, out: &mut Vec<u8>) {
         let id = self.sends(WorkloadOp::Leave, counts, now);
         self.seat = Seat::Out;
         loadgen::put_plain(id, b"LEAVE", out);
     }
 
-    /// Writes an UPDATE: its own file comes, or goes.
+    /// Write an UPDATE that adds or removes the extra file.
     pub fn update(&mut self, counts: bool, now: Instant, out: &mut Vec<u8>) {
         let id = self.sends(WorkloadOp::Update, counts, now);
         let (had, number) = (self.has_own, self.number);
@@ -139,7 +139,7 @@ impl VirtualPeer {
         loadgen::put_update(id, files, gone, out);
     }
 
-    /// Writes a PING.
+    /// Write a PING.
     pub fn ping(&mut self, now: Instant, out: &mut Vec<u8>) {
         let id = self.sends(WorkloadOp::Ping, false, now);
         loadgen::put_plain(id, b"PING", out);
@@ -153,13 +153,13 @@ mod tests {
     use crate::protocol::native::decode_request::request;
     use crate::protocol::request::Request;
 
-    fn said(out: &mut Vec<u8>) -> Request {
+    fn sent(out: &mut Vec<u8>) -> Request {
         let line = std::mem::take(out);
         request(line.strip_suffix(b"\n").unwrap(), Role::Server).unwrap().request.unwrap()
     }
 
     #[test]
-    fn a_peer_joins_in_parts_changes_what_it_has_and_leaves() {
+    fn a_peer_joins_in_parts_updates_and_leaves() {
         let (now, names, mut out) =
             (Instant::now(), Dataset::new(5_000, 2_500, (2, 5_000), false), Vec::new());
         let mut peer = VirtualPeer::new(1, false, now);
@@ -167,7 +167,7 @@ mod tests {
         let mut files = Vec::new();
         for part in 0..3 {
             assert!(peer.join(&names, true, now, &mut out) <= 1_000);
-            let Request::Join(join) = said(&mut out) else { panic!("a JOIN") };
+            let Request::Join(join) = sent(&mut out) else { panic!("a JOIN") };
             assert_eq!(
                 (join.port, join.part, join.more),
                 ((part == 0).then_some(4_000), part, part < 2)
@@ -177,22 +177,22 @@ mod tests {
         assert!(files.len() == 2_500 && &*files[0] == "aula-0002500.mp4" && peer.seat == Seat::In);
         for added in [true, false, true] {
             peer.update(true, now, &mut out);
-            let Request::Update { files, remove } = said(&mut out) else { panic!("an UPDATE") };
+            let Request::Update { files, remove } = sent(&mut out) else { panic!("an UPDATE") };
             assert_eq!((files.len(), remove.len()), (usize::from(added), usize::from(!added)));
         }
         peer.leave(true, now, &mut out);
-        assert_eq!((said(&mut out), peer.seat), (Request::Leave, Seat::Out));
-        // What it had besides went with it.
+        assert_eq!((sent(&mut out), peer.seat), (Request::Leave, Seat::Out));
+        // The extra file left with the peer.
         while peer.seat != Seat::In {
             peer.join(&names, true, now, &mut out);
         }
         out.clear();
         peer.update(true, now, &mut out);
-        assert!(matches!(said(&mut out), Request::Update { files, .. } if files.len() == 1));
+        assert!(matches!(sent(&mut out), Request::Update { files, .. } if files.len() == 1));
     }
 
     #[test]
-    fn answers_come_in_the_order_of_the_requests_or_not_at_all() {
+    fn a_response_out_of_order_matches_no_request() {
         let now = Instant::now();
         let mut peer = VirtualPeer::new(0, false, now);
         assert_eq!(

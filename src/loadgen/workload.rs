@@ -2,58 +2,58 @@
 
 use crate::loadgen::rng::Rng;
 
-/// What a simulated peer does.
+/// A request of a simulated peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkloadOp {
-    /// Asks who has a file.
+    /// Search the providers of a name.
     Search,
-    /// Joins, or says anew what it has.
+    /// Join, or join again with the same list.
     Join,
-    /// Adds a file, or takes it away again.
+    /// Add or remove a file.
     Update,
-    /// Leaves.
+    /// Leave.
     Leave,
-    /// Says that it is still there; counted nowhere.
+    /// Keep the connection; not counted.
     Ping,
 }
 
-/// Those that are mixed and counted, with their words.
-pub const DEEDS: [(WorkloadOp, &str); 4] = [
+/// The counted requests and their words.
+pub const COUNTED_OPS: [(WorkloadOp, &str); 4] = [
     (WorkloadOp::Search, "search"),
     (WorkloadOp::Join, "join"),
     (WorkloadOp::Update, "update"),
     (WorkloadOp::Leave, "leave"),
 ];
 
-/// The largest weight: more would only be another way to say the same.
+/// The largest weight.
 const MOST: u32 = 1_000_000;
 
-/// How often each is done beside the others.
+/// The relative frequency of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
-    weights: [u32; DEEDS.len()],
+    weights: [u32; COUNTED_OPS.len()],
 }
 
 impl Workload {
-    /// Nothing but searches.
+    /// Searches only.
     pub const SEARCH: Workload = Workload { weights: [1, 0, 0, 0] };
 
-    /// Reads `search=90,join=5,leave=5`.
+    /// Parse a mix such as `search=90,join=5,leave=5`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The mistake, in words.
     pub fn read(text: &str) -> Result<Workload, String> {
-        let mut mix = Workload { weights: [0; DEEDS.len()] };
-        let mut named = [false; DEEDS.len()];
+        let mut mix = Workload { weights: [0; COUNTED_OPS.len()] };
+        let mut named = [false; COUNTED_OPS.len()];
         for part in text.split(',') {
             let (word, weight) =
                 part.split_once('=').ok_or("a mix is like search=90,join=5,leave=5")?;
-            let place = DEEDS
+            let place = COUNTED_OPS
                 .iter()
                 .position(|(_, known)| *known == word.trim())
                 .ok_or("a mix is of search, join, update and leave")?;
             if std::mem::replace(&mut named[place], true) {
-                return Err(format!("{} stands there twice", DEEDS[place].1));
+                return Err(format!("{} stands there twice", COUNTED_OPS[place].1));
             }
             mix.weights[place] = weight
                 .trim()
@@ -69,25 +69,25 @@ impl Workload {
         }
     }
 
-    /// True when this one is among them.
+    /// True when the mix has this request.
     #[must_use]
     pub fn has(&self, op: WorkloadOp) -> bool {
-        DEEDS.iter().zip(self.weights).any(|((known, _), weight)| *known == op && weight > 0)
+        COUNTED_OPS.iter().zip(self.weights).any(|((known, _), weight)| *known == op && weight > 0)
     }
 
-    /// True when nobody comes, goes or changes what it has.
+    /// True when the mix has searches only.
     #[must_use]
     pub fn only_searches(&self) -> bool {
         self.weights[1..].iter().all(|weight| *weight == 0)
     }
 
-    /// One of them by chance.
-    pub fn choose(&self, dice: &mut Rng) -> WorkloadOp {
+    /// A random request by these weights.
+    pub fn choose(&self, rng: &mut Rng) -> WorkloadOp {
         if self.only_searches() {
             return WorkloadOp::Search;
         }
-        let mut left = dice.below(self.weights.iter().copied().map(u64::from).sum::<u64>().max(1));
-        for ((op, _), weight) in DEEDS.iter().zip(self.weights) {
+        let mut left = rng.below(self.weights.iter().copied().map(u64::from).sum::<u64>().max(1));
+        for ((op, _), weight) in COUNTED_OPS.iter().zip(self.weights) {
             match left.checked_sub(u64::from(weight)) {
                 Some(rest) => left = rest,
                 None => return *op,
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mix_is_read_as_people_write_it() {
+    fn a_mix_is_parsed_with_blanks_in_any_order() {
         assert_eq!(Workload::read("search=1"), Ok(Workload::SEARCH));
         assert_eq!(
             Workload::read("join=2, search=7 ,leave=1"),
@@ -130,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn each_is_chosen_as_often_as_its_weight_says() {
-        let (mix, mut dice) = (Workload::read("search=6,join=3,leave=1").unwrap(), Rng::new(1));
-        let mut seen = [0; DEEDS.len()];
+    fn each_request_is_chosen_by_its_weight() {
+        let (mix, mut rng) = (Workload::read("search=6,join=3,leave=1").unwrap(), Rng::new(1));
+        let mut seen = [0; COUNTED_OPS.len()];
         for _ in 0..10_000 {
-            let op = mix.choose(&mut dice);
-            seen[DEEDS.iter().position(|(known, _)| *known == op).unwrap()] += 1;
+            let op = mix.choose(&mut rng);
+            seen[COUNTED_OPS.iter().position(|(known, _)| *known == op).unwrap()] += 1;
         }
         assert!(
             (5_800..6_200).contains(&seen[0])

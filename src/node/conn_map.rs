@@ -1,102 +1,104 @@
-//! A map from connection to value, and an index of numbered entries by connection. Each look-up is one step.
+//! A map from connection to value, and an index of numbered entries by connection. Each look-up is
+//! one step.
 
 use crate::node::ConnId;
 
-/// Things by their links, whose numbers are those of slots and thus small.
+/// Values by connection. The numbers of connections are small, because they are reused.
 #[derive(Debug)]
 pub struct ConnMap<T> {
-    places: Vec<Option<Box<T>>>,
+    slots: Vec<Option<Box<T>>>,
     count: usize,
 }
 
 impl<T> Default for ConnMap<T> {
     fn default() -> ConnMap<T> {
-        ConnMap { places: Vec::new(), count: 0 }
+        ConnMap { slots: Vec::new(), count: 0 }
     }
 }
 
 impl<T> ConnMap<T> {
-    /// What belongs to a link.
+    /// The value of a connection.
     #[must_use]
     pub fn get(&self, id: &ConnId) -> Option<&T> {
-        self.places.get(id.0)?.as_deref()
+        self.slots.get(id.0)?.as_deref()
     }
 
-    /// The same, to be changed.
+    /// The value of a connection, mutably.
     pub fn get_mut(&mut self, id: &ConnId) -> Option<&mut T> {
-        self.places.get_mut(id.0)?.as_deref_mut()
+        self.slots.get_mut(id.0)?.as_deref_mut()
     }
 
-    /// Gives a link something, in the place of what it had.
-    pub fn insert(&mut self, id: ConnId, thing: T) {
-        if self.places.len() <= id.0 {
-            self.places.resize_with(id.0 + 1, || None);
+    /// Set the value of a connection.
+    pub fn insert(&mut self, id: ConnId, value: T) {
+        if self.slots.len() <= id.0 {
+            self.slots.resize_with(id.0 + 1, || None);
         }
-        let before = self.places[id.0].replace(Box::new(thing));
+        let before = self.slots[id.0].replace(Box::new(value));
         self.count += usize::from(before.is_none());
     }
 
-    /// Takes from a link what it has.
+    /// Remove the value of a connection.
     pub fn remove(&mut self, id: &ConnId) -> Option<T> {
-        let thing = self.places.get_mut(id.0)?.take()?;
+        let value = self.slots.get_mut(id.0)?.take()?;
         self.count -= 1;
-        Some(*thing)
+        Some(*value)
     }
 
-    /// All that links have, in the order of their numbers.
+    /// All values, in the order of the connections' numbers.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.places
+        self.slots
             .iter()
             .enumerate()
-            .filter_map(|(number, thing)| Some((ConnId(number), thing.as_deref()?)))
+            .filter_map(|(number, value)| Some((ConnId(number), value.as_deref()?)))
     }
 
-    /// The links that have something.
+    /// The connections that have a value.
     pub fn keys(&self) -> impl Iterator<Item = ConnId> {
         self.iter().map(|(id, _)| id)
     }
 
-    /// All that connections have, to be changed.
+    /// All values, mutably.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().filter_map(|thing| thing.as_deref_mut())
+        self.slots.iter_mut().filter_map(|value| value.as_deref_mut())
     }
 
-    /// How many have something.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// True when none has.
+    /// True when there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 }
 
-/// The component that owns a connection. A peer keeps it for each, so that the receiver of an event is found by one look-up.
+/// The component of a peer that owns a connection: one look-up finds the receiver of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnOwner {
     /// The connection to the server.
     Server,
-    /// A connection on which others ask for files.
+    /// A connection on which another peer requests files.
     Inbound,
     /// A connection of a media player.
     Player,
-    /// A source of a download, by the numbers of both.
+    /// A source of a download, by the numbers of the download and the source.
     Source(u64, u32),
-    /// The source of a download from an older program.
+    /// The source of a download by a legacy protocol.
     LegacySource(u64),
 }
 
-/// Numbered entries of a table by their connections, so that an event on one connection walks over its own entries alone.
+/// Numbered entries of a table by connection, so that an event visits the entries of its own
+/// connection only.
 #[derive(Debug, Default)]
 pub struct ConnIndex {
     entries: ConnMap<Vec<u64>>,
 }
 
 impl ConnIndex {
-    /// Adds an entry of a connection, behind those that it has.
+    /// Append an entry to a connection.
     pub fn add(&mut self, conn: ConnId, number: u64) {
         match self.entries.get_mut(&conn) {
             Some(numbers) => numbers.push(number),
@@ -104,7 +106,7 @@ impl ConnIndex {
         }
     }
 
-    /// Removes an entry of a connection.
+    /// Remove an entry of a connection.
     pub fn remove(&mut self, conn: ConnId, number: u64) {
         let Some(numbers) = self.entries.get_mut(&conn) else { return };
         numbers.retain(|other| *other != number);
@@ -139,27 +141,27 @@ mod tests {
     }
 
     #[test]
-    fn each_link_has_its_own_thing_and_none_after_it_was_taken() {
-        let mut things = ConnMap::default();
+    fn each_connection_has_its_own_value_until_it_is_removed() {
+        let mut values = ConnMap::default();
         assert!(
-            things.is_empty()
-                && things.get(&ConnId(0)).is_none()
-                && things.remove(&ConnId(9)).is_none()
+            values.is_empty()
+                && values.get(&ConnId(0)).is_none()
+                && values.remove(&ConnId(9)).is_none()
         );
-        things.insert(ConnId(3), "a");
-        things.insert(ConnId(1), "b");
-        things.insert(ConnId(3), "c");
+        values.insert(ConnId(3), "a");
+        values.insert(ConnId(1), "b");
+        values.insert(ConnId(3), "c");
         assert_eq!(
-            (things.len(), things.keys().collect::<Vec<_>>()),
+            (values.len(), values.keys().collect::<Vec<_>>()),
             (2, vec![ConnId(1), ConnId(3)])
         );
-        *things.get_mut(&ConnId(1)).unwrap() = "d";
+        *values.get_mut(&ConnId(1)).unwrap() = "d";
         assert_eq!(
-            (things.get(&ConnId(1)), things.get(&ConnId(2)), things.get(&ConnId(3))),
+            (values.get(&ConnId(1)), values.get(&ConnId(2)), values.get(&ConnId(3))),
             (Some(&"d"), None, Some(&"c"))
         );
         assert_eq!(
-            (things.remove(&ConnId(3)), things.remove(&ConnId(3)), things.len()),
+            (values.remove(&ConnId(3)), values.remove(&ConnId(3)), values.len()),
             (Some("c"), None, 1)
         );
     }

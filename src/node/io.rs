@@ -1,4 +1,5 @@
-//! Actions of a node: it reaches the buffers of its connections and queues actions that the loop runs after the event.
+//! Actions of a node: it reaches the buffers of its connections and queues actions that the loop
+//! runs after the event.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,63 +13,64 @@ use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::to_hex;
 use crate::ui::event::{Failure, UiEvent};
 
-/// By what a link is made.
+/// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// TCP, from this address of ours where one is given.
+    /// TCP, from this local address if one is given.
     Tcp(Option<IpAddr>),
-    /// A stream of QUIC, to whoever shows this key.
+    /// A stream of QUIC, to the process that proves this key.
     Quic(Key),
 }
 
-/// One link, as a node sees it.
+/// One connection, as a node sees it.
 pub struct ConnHandle {
-    /// What has come.
+    /// Bytes that were received.
     pub recv_buffer: RecvBuffer,
-    /// What goes out.
+    /// Bytes to send.
     pub send_queue: SendQueue,
     /// The other side's address.
     pub from: SocketAddr,
-    /// The link ends then.
+    /// The connection is closed at this time.
     pub deadline: Option<Instant>,
-    /// The link ends when no byte has moved for so long.
+    /// The connection is closed when no byte has moved for so long.
     pub idle_timeout: Option<Duration>,
-    /// How many bytes of unread heads it may hold.
+    /// The limit of unread header bytes.
     pub max_header: usize,
-    /// The node has not read all that it could: visit it again soon.
+    /// Service the connection again in the next iteration: the node has not read all it could.
     pub reschedule: bool,
-    /// Visit it again then, even if nothing comes.
+    /// Service the connection again at this time, even if no byte arrives.
     pub wake_at: Option<Instant>,
-    /// It leads to a program of the same person: no limit of speed counts, and it may leave what waits for it for very long.
+    /// The other side is a program of the same user: no rate limit applies, and it may pause for
+    /// long.
     pub is_own: bool,
-    /// It was accepted beyond the bound on links: whatever it asks is answered with `busy`, and then it ends.
+    /// Accepted beyond the bound on connections: the first request is answered with `busy`.
     pub turned_away: bool,
-    /// How it is to end.
+    /// Whether and how to close the connection.
     pub ending: CloseMode,
 }
 
-/// How a link is to end.
+/// How to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseMode {
-    /// Not at all.
+    /// Keep it open.
     Open,
-    /// When all that waits has been sent.
+    /// Close it once the send queue is empty.
     Flush,
-    /// At once.
+    /// Close it at once.
     Now,
 }
 
 impl ConnHandle {
-    /// A link to or from `from`, with nothing in its boxes.
+    /// A connection with `from`, with empty buffers.
     #[must_use]
-    pub fn new(from: SocketAddr, most_head: usize) -> ConnHandle {
+    pub fn new(from: SocketAddr, max_header: usize) -> ConnHandle {
         ConnHandle {
             recv_buffer: RecvBuffer::default(),
             send_queue: SendQueue::default(),
             from,
             deadline: None,
             idle_timeout: None,
-            max_header: most_head,
+            max_header: max_header,
             reschedule: false,
             wake_at: None,
             is_own: false,
@@ -77,100 +79,102 @@ impl ConnHandle {
         }
     }
 
-    /// Ends the link once all that waits has been sent.
+    /// Close the connection once the send queue is empty.
     pub fn finish(&mut self) {
         if self.ending == CloseMode::Open {
             self.ending = CloseMode::Flush;
         }
     }
 
-    /// Ends the link at once.
+    /// Close the connection at once.
     pub fn drop_now(&mut self) {
         self.ending = CloseMode::Now;
     }
 }
 
-/// What the host does when an event is over.
+/// An action that the loop runs after the event.
 #[derive(Debug)]
 pub enum Action {
-    /// Opens a port, in the place of the one that had its number, with the answer as [`Event::Listening`](crate::node::Event::Listening).
+    /// Open a port in place of the one with its number.
+    /// [`Event::Listening`](crate::node::Event::Listening) has the result.
     Listen(PortId, SocketAddr),
-    /// Opens a port for QUIC, with the answer as [`Event::ListeningUdp`](crate::node::Event::ListeningUdp).
+    /// Open a port for QUIC. [`Event::ListeningUdp`](crate::node::Event::ListeningUdp) has the
+    /// result.
     ListenUdp(PortId, SocketAddr),
-    /// Tells a person, or the program that reads our output.
+    /// Write an event to the console.
     Tell(UiEvent),
-    /// Ends the process with this code, once its output is written.
+    /// End the process with this code, once its output is written.
     Exit(i32),
 }
 
-/// All links of a process; the host keeps them beside their sockets.
+/// All connections of a process; the loop keeps each beside its socket.
 pub trait ConnTable {
-    /// One link, which is marked so that the host looks at it again.
+    /// One connection, which the loop then services again.
     fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle>;
 
-    /// A new link that is being connected this way.
-    fn connect(&mut self, to: SocketAddr, way: Transport) -> ConnId;
+    /// Request a connection by this transport.
+    fn connect(&mut self, to: SocketAddr, transport: Transport) -> ConnId;
 }
 
-/// A node's hands.
+/// The interface of a node to the loop.
 pub struct Io<'a> {
-    /// The one time of this turn.
+    /// The time of this iteration.
     pub now: Instant,
-    /// The links.
+    /// The connections.
     pub table: &'a mut dyn ConnTable,
-    /// What is to be done after.
+    /// The actions to run after the event.
     pub actions: &'a mut Vec<Action>,
-    /// The door of randomness.
+    /// A source of random bytes.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
-    /// How long the turns took so far.
+    /// The lengths of the iterations so far.
     pub iteration_times: &'a Histogram,
-    /// The door of wall time: the date and the time of day here, `dd/mm/yyyy hh:mm:ss`.
+    /// The local date and time, `dd/mm/yyyy hh:mm:ss`.
     pub date: &'a dyn Fn() -> String,
 }
 
 impl Io<'_> {
-    /// One link. It is the only way to one, and marks it so that the host looks at it again.
+    /// One connection, which the loop then services again. `None` once it is closed.
     pub fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
         self.table.connection(id)
     }
 
-    /// A new link to `to`, from the address `bind` where it is given.
+    /// Connect to `to`, from the local address `bind` if given.
     pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> ConnId {
         self.table.connect(to, Transport::Tcp(bind))
     }
 
-    /// A new link to `to` by QUIC: the other side must show this key.
+    /// Connect to `to` by QUIC; the other side must prove this key.
     pub fn connect_by_quic(&mut self, to: SocketAddr, key: Key) -> ConnId {
         self.table.connect(to, Transport::Quic(key))
     }
 
-    /// Opens a port.
+    /// Open a port.
     pub fn listen(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::Listen(port, at));
     }
 
-    /// Opens a port for QUIC.
+    /// Open a port for QUIC.
     pub fn listen_udp(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::ListenUdp(port, at));
     }
 
-    /// Tells a person, or the program that reads our output.
-    pub fn tell(&mut self, report: UiEvent) {
-        self.actions.push(Action::Tell(report));
+    /// Write an event to the console.
+    pub fn tell(&mut self, event: UiEvent) {
+        self.actions.push(Action::Tell(event));
     }
 
-    /// Ends the process.
+    /// End the process.
     pub fn exit(&mut self, code: i32) {
         self.actions.push(Action::Exit(code));
     }
 
-    /// Ends the process with what went wrong, told.
+    /// Write a failure to the console, and end the process with its code.
     pub fn fail(&mut self, failure: &Failure) {
         self.tell(UiEvent::Failed(failure.clone()));
         self.exit(failure.code());
     }
 
-    /// A fresh nonce, as its 32 digits.
+    /// A fresh nonce in 32 hex digits.
     pub fn nonce(&mut self) -> String {
         to_hex(&(self.random)())
     }

@@ -1,5 +1,5 @@
-//! A process that is not plugged in: a [`Node`] takes events and returns actions. It sees connections by their buffers, time as one
-//! `now` a turn, and never a socket.
+//! A process as a value: a [`Node`] handles events and queues actions. It sees the buffers of
+//! connections, one `now` an iteration, and no socket.
 
 pub mod conn_map;
 pub mod io;
@@ -12,80 +12,82 @@ use std::time::{Duration, Instant};
 use crate::node::io::Io;
 use crate::protocol::types::quic_address::QuicAddress;
 
-/// Which link: a slot that is used again only after its `Closed` was told and the turn has ended.
+/// The number of a connection. It is reused only after `Closed` was dispatched and the iteration
+/// has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub usize);
 
-/// Which port of a process, by a number that the process itself has given.
+/// The number of a listening port, chosen by the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortId(pub usize);
 
-/// Whose doing it was that a link ended.
+/// The reason why a connection was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// We closed it, and all was said.
+    /// This side closed it after its last byte.
     Done,
     /// The other side closed or reset it.
     Remote,
-    /// It could not be reached.
+    /// The connection could not be made.
     Unreachable(String),
-    /// It was silent, or slow, for too long.
+    /// The other side was silent, or slow, for too long.
     Timeout,
-    /// The file under an upload is no longer the one that was opened.
+    /// The file of an upload has changed since it was opened.
     SourceChanged,
-    /// Our disk could not take what came.
+    /// The disk could not store the received bytes.
     Disk(String),
-    /// The system failed us.
+    /// This system failed.
     Internal(String),
 }
 
-/// What a node is told.
+/// An event for a node.
 #[derive(Debug)]
 pub enum Event {
-    /// The process begins.
+    /// The process starts.
     Start,
-    /// A link was accepted, on this port.
+    /// A connection was accepted on this port.
     Accepted(ConnId, PortId),
-    /// A link that we asked for is there.
+    /// A connection that the node requested is made.
     Connected(ConnId),
-    /// Bytes have come, or a body has ended.
+    /// Bytes have arrived, or a body has ended.
     Received(ConnId),
-    /// Bytes have gone out, and there is room for more.
+    /// Bytes were sent, and the send queue has room.
     Drained(ConnId),
-    /// The other side will send no more; it may still read.
+    /// The other side sends no more; it may still read.
     Ended(ConnId),
-    /// The link is gone.
+    /// The connection is closed.
     Closed(ConnId, CloseReason),
-    /// A port is open, or why not.
+    /// A port is open, or could not be opened.
     Listening(PortId, Result<SocketAddr, String>),
-    /// A port for QUIC is open, and by which key whoever answers there is known; or why not.
+    /// A port for QUIC is open under this address and key, or could not be opened.
     ListeningUdp(PortId, Result<QuicAddress, String>),
-    /// A line that a person typed or a script piped.
+    /// A line of the console.
     Command(String),
-    /// No more lines will come.
+    /// The console has ended.
     CommandsEnded,
-    /// A signal asks the process to end. True when a person interrupted it.
+    /// A signal asks the process to end. True for an interrupt from the keyboard.
     Stop(bool),
-    /// A program that this process has started may have ended.
+    /// A child process may have ended.
     Child,
-    /// The time that [`Node::deadline`] named has come.
+    /// The time of [`Node::deadline`] has come.
     Deadline,
 }
 
-/// A whole process, as a value.
+/// A process as a value.
 pub trait Node {
-    /// Takes one event.
+    /// Handle one event.
     fn handle(&mut self, event: Event, io: &mut Io<'_>);
 
-    /// When it wants to be woken, if nothing else happens.
+    /// The time of the next [`Event::Deadline`]. `None`: none is needed.
     fn deadline(&self) -> Option<Instant>;
 
-    /// The process stood still for so long, stopped or asleep: what the others did meanwhile has not been read yet.
+    /// The process was stopped or asleep for so long. Bytes that arrived meanwhile are still
+    /// unread.
     fn stood_still(&mut self, gap: Duration) {
         let _ = gap;
     }
 
-    /// True when it takes the next command now.
+    /// True when the node takes the next command now.
     fn is_ready(&self) -> bool {
         true
     }

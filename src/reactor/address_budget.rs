@@ -1,4 +1,5 @@
-//! Resources that all connections share: memory for heads, memory for send queues, and connections, each with a share per address.
+//! Resources that all connections share: memory for heads, memory for send queues, and connections,
+//! each with a share per address.
 
 use crate::io::budget::{Block, Bounds, Budget};
 use crate::limits;

@@ -78,7 +78,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const BURST: usize = 16 << 20;
 /// A trim follows when no byte has moved for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// An iteration that begins so much later than expected: the process was stopped, or the machine slept.
+/// An iteration that begins so much later than expected: the process was stopped, or the machine
+/// slept.
 const JUMP: Duration = Duration::from_secs(2);
 /// The pause after output that the terminal or pipe did not take.
 const OUTPUT_REST: Duration = Duration::from_millis(10);
@@ -368,6 +369,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     }
 
     fn connect(&mut self, id: ConnId) {
+        debug_assert!(self.connections.slot(id).is_some(), "{id:?} was freed in its iteration");
         let Some(slot) = self.connections.slot(id) else { return };
         // The node may have dropped the connection since.
         let ConnectionState::Pending(transport) = slot.state else { return };

@@ -56,19 +56,19 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     }
 
     fn connected(&mut self, id: ConnId) {
-        if let Some(slot) = self.connections.slot(id) {
-            let state = std::mem::replace(&mut slot.state, ConnectionState::Closed);
-            if let ConnectionState::Connecting(stream) = state {
-                slot.state = ConnectionState::Established(stream);
-            }
-            slot.ready.readable = true;
-            slot.ready.writable = true;
-            // An error that was reported before the connection was made is void.
-            slot.ready.failed = false;
-            slot.output_moved(self.now);
-            self.dispatch(Event::Connected(id));
-            self.connections.queue(id);
+        let Some(slot) = self.connections.slot(id) else { return };
+        let state = std::mem::replace(&mut slot.state, ConnectionState::Closed);
+        debug_assert!(matches!(state, ConnectionState::Connecting(_)), "connected twice");
+        if let ConnectionState::Connecting(stream) = state {
+            slot.state = ConnectionState::Established(stream);
         }
+        slot.ready.readable = true;
+        slot.ready.writable = true;
+        // An error that was reported before the connection was made is void.
+        slot.ready.failed = false;
+        slot.output_moved(self.now);
+        self.dispatch(Event::Connected(id));
+        self.connections.queue(id);
     }
 
     /// Read once, and notify the node.
@@ -328,6 +328,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     /// Update the budgets of unread heads and send queues.
     fn count(&mut self, id: ConnId) {
+        debug_assert!(self.connections.slot(id).is_some(), "{id:?} was freed in its iteration");
         let Some(slot) = self.connections.slot(id) else { return };
         let now = (slot.handle.recv_buffer.held(), slot.handle.send_queue.held());
         let before = std::mem::replace(&mut slot.counted, now);

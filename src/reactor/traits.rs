@@ -1,4 +1,5 @@
-//! Network, clock and console as the loop needs them. `os` has the real ones, the simulator its own.
+//! Network, clock and console, as the loop needs each. `os` has the real ones, the simulator its
+//! own.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -11,15 +12,15 @@ use crate::ui::event::UiEvent;
 
 /// One connection.
 pub trait Stream: Read + RawWrite {
-    /// Closes the sending half.
+    /// Close the sending half.
     fn end_writing(&mut self);
 
-    /// How many bytes that were written the other side does not have yet; 0 where that can't be known.
+    /// The bytes written but not yet acknowledged; 0 where the system does not report that.
     fn unsent(&self) -> usize {
         0
     }
 
-    /// True when a read that gave less than was asked for says that there is no more now, but for the end: whatever comes later is told anew.
+    /// True when a short read means that no more bytes wait: later bytes raise a new edge.
     fn is_dry_when_short(&self) -> bool {
         false
     }
@@ -35,138 +36,139 @@ impl<S: Stream> Stream for &mut S {
     }
 }
 
-/// Something that became ready.
+/// A readiness event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// A link, by the number that it was watched under.
+    /// A connection, by the number that it was registered under.
     Link {
-        /// Which.
+        /// Its number.
         link: usize,
-        /// It may have bytes, its end, or an error.
+        /// A read may give bytes, the end, or an error.
         readable: bool,
-        /// It may take bytes.
+        /// A write may succeed.
         writable: bool,
-        /// The other side has ended, or the link has failed: behind the bytes there is something that only one more read tells.
+        /// The other side has ended, or the connection has failed: read until the end shows which.
         ended: bool,
-        /// Both directions are over: the other side has reset the link, or it has failed.
+        /// Both directions are over, by a reset or a failure.
         gone: bool,
     },
-    /// The port of this number has links to accept.
+    /// The port of this number has connections to accept.
     Port(usize),
-    /// A signal asks the process to end; true: a person interrupted it.
+    /// A signal asks the process to end. True for an interrupt from the keyboard.
     Stop(bool),
     /// The console may have lines.
     Console,
-    /// A program that this process has started may have ended.
+    /// A child process may have ended.
     Child,
 }
 
-/// A network, and the clock that goes with it.
+/// A network with its clock.
 pub trait Net {
-    /// Its connections.
+    /// A connection.
     type Stream;
-    /// One of them, so that bytes can be read from it and written to it: where many share what carries them, that is needed for it as well.
+    /// A connection that can be read and written, together with a transport that several share.
     type Ends<'a>: Stream
     where
         Self: 'a;
 
-    /// Reaches a connection.
+    /// Access the bytes of a connection.
     fn io<'a>(&'a mut self, stream: &'a mut Self::Stream) -> Self::Ends<'a>;
 
-    /// Waits until something is ready, at most `most` long, and adds it to `ready`.
+    /// Wait for readiness, at most for `most`, and append the events to `ready`.
     ///
     /// # Errors
-    /// When the system fails; an interruption is none.
+    /// When the poll fails; a signal is no failure.
     fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
     /// The time.
     fn now(&self) -> Instant;
 
-    /// Sixteen bytes that nobody can guess.
+    /// Sixteen unpredictable bytes.
     fn random(&mut self) -> [u8; 16];
 
-    /// A way to ask what date and time of day it is here, as `dd/mm/yyyy hh:mm:ss`.
+    /// A function that returns the local date and time, `dd/mm/yyyy hh:mm:ss`.
     fn date(&self) -> fn() -> String;
-    /// Opens the port of this number, in the place of the one before.
+
+    /// Open the port of this number, in place of an earlier one.
     ///
     /// # Errors
-    /// When it is busy, or the address is not ours.
+    /// When the port is in use, or the address is not local.
     fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr>;
 
-    /// Opens the port of this number for QUIC; how it is reached there.
+    /// Open the port of this number for QUIC. Returns its address and key.
     ///
     /// # Errors
-    /// When it is busy, the address is not ours, or there is no QUIC here.
+    /// When the port is in use, the address is not local, or QUIC is not supported.
     fn listen_udp(&mut self, port: usize, at: SocketAddr) -> io::Result<QuicAddress> {
         let _ = (port, at);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// The next link that waits at the port of this number.
+    /// Accept the next connection on the port of this number.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; anything else when the system has no room for it now.
+    /// `WouldBlock` when none waits; any other when the system has no room for one.
     fn accept(&mut self, port: usize) -> io::Result<(Self::Stream, SocketAddr)>;
 
-    /// True when the link that was accepted last took the last descriptor of the process.
+    /// True when the last accept took the last descriptor of the process.
     fn is_short(&self) -> bool {
         false
     }
 
-    /// Begins a connection.
+    /// Start to connect.
     ///
     /// # Errors
-    /// When it fails at once.
-    fn connect(&mut self, to: SocketAddr, way: Transport) -> io::Result<Self::Stream>;
+    /// When that fails at once.
+    fn connect(&mut self, to: SocketAddr, transport: Transport) -> io::Result<Self::Stream>;
 
-    /// Reports what happens to a stream from now on as that of `link`, in both directions.
+    /// Register a stream for readiness in both directions, under this number.
     ///
     /// # Errors
     /// When the system fails.
     fn watch(&mut self, stream: &mut Self::Stream, link: usize) -> io::Result<()>;
 
-    /// Whether a connection that was begun is there; `Ok(false)`: not yet.
+    /// True once the connection is made.
     ///
     /// # Errors
-    /// Why it failed.
+    /// When it could not be made.
     fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
-    /// Nothing has moved for a while: memory that a burst has left behind is given back.
+    /// Give memory that a burst has left behind back to the system.
     fn trim_memory(&mut self) {}
 
-    /// Closes a stream.
+    /// Close a stream.
     fn close(&mut self, stream: Self::Stream);
 }
 
-/// What came from the person or the script.
+/// Input of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// A line.
+    /// A whole line.
     Line(String),
-    /// Bytes that are no whole line yet; there may be more.
+    /// Part of a line; more may wait.
     Part,
-    /// No more lines will come.
+    /// The end of the input.
     End,
-    /// The person asks the process to end.
+    /// An interrupt from the keyboard.
     Interrupt,
 }
 
-/// Where a person sits, or a script.
+/// A terminal or a pipe.
 pub trait ConsoleIo {
-    /// The next line, if there is one; none is handed out unless `ready`, for the node may be busy with the one before.
+    /// The next input. Lines are kept back unless `ready`: the node may be busy with a command.
     fn take(&mut self, ready: bool) -> Option<Typed>;
 
-    /// Tells what happened. Never waits.
-    fn tell(&mut self, report: &UiEvent, now: Instant);
+    /// Show an event, without blocking.
+    fn tell(&mut self, event: &UiEvent, now: Instant);
 
-    /// Writes what waits, as far as that goes without waiting. True when something is left.
+    /// Write waiting output, without blocking. True when some is left.
     fn flush(&mut self) -> bool;
 
-    /// True when the output is all that the process is for, and nobody will read it any more.
+    /// True when the output is the only purpose of the process, and has lost its reader.
     fn is_abandoned(&self) -> bool {
         false
     }
 
-    /// Writes what waits before the process ends.
+    /// Write all waiting output before the process ends.
     fn close(&mut self);
 }

@@ -1,7 +1,8 @@
-//! Account operations: decided in order, committed together, and answered at the end of the iteration.
+//! Account operations: decided in order, committed together, and answered at the end of the
+//! iteration.
 //!
-//! At start the publications in the store are loaded into the index, a slice an iteration. A name that is searched earlier is loaded
-//! first, so that exact answers are complete from the start.
+//! At start the publications in the store are loaded into the index, a slice an iteration. A name
+//! that is searched earlier is loaded first, so that exact answers are complete from the start.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -68,7 +69,8 @@ impl DecidedOperation {
     }
 }
 
-/// The cost of an operation in units of 20 microseconds: checking a proof takes four times as long as writing a row.
+/// The cost of an operation in units of 20 microseconds: checking a proof takes four times as long
+/// as writing a row.
 fn cost_of(operation: &Operation) -> u32 {
     if matches!(operation.authority, Authority::Proof { .. }) { 4 } else { 1 }
 }
@@ -92,7 +94,8 @@ impl Loading {
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 /// Files checked for one page of a list: each costs some microseconds.
 const PAGE_LOOKUPS: usize = 500;
-/// The cost of the operations decided in one iteration, 1 to 2 ms, so that searches do not wait longer.
+/// The cost of the operations decided in one iteration, 1 to 2 ms, so that searches do not wait
+/// longer.
 const MAX_COST: u32 = 40;
 /// Long lists answered in one iteration: each may take some megabytes and some milliseconds.
 const LISTS: usize = 8;
@@ -136,9 +139,7 @@ impl Server {
         {
             let PendingOperation { conn, from, request_id, operation } = pending;
             self.operations.cost += cost_of(&operation);
-            if let Some(client) = self.clients.get_mut(&conn) {
-                client.undecided -= 1;
-            }
+            self.decided(conn);
             let change = self.perform(conn, from, &operation);
             self.operations.decided.push(DecidedOperation {
                 conn,
@@ -245,17 +246,11 @@ impl Server {
         if is_closed {
             return change.into_iter().for_each(|change| self.apply(id, change));
         }
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.unanswered -= 1;
-        }
         let answer = change.and_then(|change| {
             self.apply(id, change);
             self.done(id, &operation, io)
         });
-        self.respond(id, request_id, answer, io);
-        if let Some(conn) = io.connection(id) {
-            conn.reschedule = true;
-        }
+        self.respond_queued(id, request_id, answer, io);
     }
 
     /// Apply a committed change to the index.

@@ -1,4 +1,5 @@
-//! The share of one address in a server's resources: subscriptions, subscriptions to words, and files in the index.
+//! The share of one address in a server's resources: subscriptions, subscriptions to words, and
+//! files in the index.
 
 use std::collections::BTreeMap;
 

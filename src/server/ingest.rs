@@ -1,4 +1,5 @@
-//! Add the files of a JOIN, an UPDATE or a replacement list to the index in slices, round-robin over the peers.
+//! Add the files of a JOIN, an UPDATE or a replacement list to the index in slices, round-robin
+//! over the peers.
 //!
 //! The request is answered once all its files are in; until then the connection is not read.
 
@@ -122,8 +123,8 @@ impl IngestJob {
 }
 
 impl Server {
-    /// Queue a list of files for the index. A list without room in the index's memory, or beyond the
-    /// share of its address, is refused as a whole.
+    /// Queue a list of files for the index. A list without room in the index's memory, or beyond
+    /// the share of its address, is refused as a whole.
     pub(super) fn add(
         &mut self,
         conn: ConnId,
@@ -199,14 +200,8 @@ impl Server {
                 Err(refusal) => Err(refusal),
             };
             self.ingest.budget += slice;
-            if let Some(client) = self.clients.get_mut(&pending.conn) {
-                client.unanswered -= 1;
-                client.undecided -= 1;
-            }
-            self.respond(pending.conn, pending.request_id, answer, io);
-            if let Some(conn) = io.connection(pending.conn) {
-                conn.reschedule = true;
-            }
+            self.decided(pending.conn);
+            self.respond_queued(pending.conn, pending.request_id, answer, io);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Live statistics for dashboards, and the transfer reports of peers: no transfer passes through the server.
+//! Live statistics for dashboards, and the transfer reports of peers: no transfer passes through
+//! the server.
 
 use crate::index::stats::Counts;
 use crate::limits;

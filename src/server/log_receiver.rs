@@ -1,6 +1,7 @@
 //! A log server: it receives operations by RPC and prints each as one line.
 //!
-//! Where its machine has a port mapper, it says there on which port it answers, and takes that back when it ends.
+//! It registers its port with the port mapper of its machine, if there is one, and unregisters at
+//! the end.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,30 +22,27 @@ const MAPPER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MAPP
 /// The log server.
 pub struct LogReceiver {
     listen: SocketAddr,
-    links: BTreeMap<ConnId, LogInput>,
+    clients: BTreeMap<ConnId, LogInput>,
     mapper: Mapper,
-    stopping: bool,
-    /// When a farewell that nobody answers is over.
-    gone_at: Option<Instant>,
+    /// Set once the process is asked to end: exit at this time even if the port mapper is silent.
+    exit_at: Option<Instant>,
 }
 
-/// What is known of a link.
+/// The input of one client.
 #[derive(Clone, Copy)]
 struct LogInput {
-    /// When it last said something whole, or came.
+    /// The time of the last whole record, or of the accept.
     last: Instant,
-    /// When the first byte of a record came whose last has not.
-    since: Option<Instant>,
+    /// The time of the first byte of an incomplete record.
+    record_since: Option<Instant>,
 }
 
-/// What the port mapper knows of us.
+/// The registration with the port mapper.
 enum Mapper {
-    /// Nothing.
-    Unknown,
-    /// It is asked to forget who said so before, or to know this port.
-    Asked(ConnId, Mapping, u16),
-    /// Where we are.
-    Knows,
+    Unregistered,
+    /// A call is under way.
+    Calling(ConnId, Mapping, u16),
+    Registered,
 }
 
 impl LogReceiver {
@@ -53,94 +51,95 @@ impl LogReceiver {
     pub fn new(listen: SocketAddr) -> LogReceiver {
         LogReceiver {
             listen,
-            links: BTreeMap::new(),
-            mapper: Mapper::Unknown,
-            stopping: false,
-            gone_at: None,
+            clients: BTreeMap::new(),
+            mapper: Mapper::Unregistered,
+            exit_at: None,
         }
     }
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         for _ in 0..limits::SERVICE_REQUESTS {
-            let Some(link) = io.connection(id) else { return };
-            // Who does not read its answers is not answered.
-            if link.send_queue.memory_waiting() > limits::RPC_RECORD_BYTES {
+            let Some(conn) = io.connection(id) else { return };
+            // Backpressure: a client that does not read its answers is not read.
+            if conn.send_queue.memory_waiting() > limits::RPC_RECORD_BYTES {
                 return;
             }
-            let record = match onc_rpc::record(link.recv_buffer.header()) {
+            let record = match onc_rpc::record(conn.recv_buffer.header()) {
                 Ok(Some((record, used))) => {
-                    link.recv_buffer.consume(used);
+                    conn.recv_buffer.consume(used);
                     record
                 }
-                Ok(None) => return self.settle(id, io),
-                Err(onc_rpc::RpcError) => return link.drop_now(),
+                Ok(None) => return self.await_more(id, io),
+                Err(onc_rpc::RpcError) => return conn.drop_now(),
             };
-            self.links.insert(id, LogInput { last: io.now, since: None });
-            let Some(link) = io.connection(id) else { return };
-            let Ok(call) = onc_rpc::call(&record) else { return link.drop_now() };
+            self.clients.insert(id, LogInput { last: io.now, record_since: None });
+            let Some(conn) = io.connection(id) else { return };
+            let Ok(call) = onc_rpc::call(&record) else { return conn.drop_now() };
             let (answer, logged) = answer(&call);
-            link.send_queue.memory().with(|out| onc_rpc::put_answer(call.xid, answer, out));
+            conn.send_queue.memory().with(|out| onc_rpc::put_answer(call.xid, answer, out));
             if let Some(logged) = logged {
                 io.tell(UiEvent::Logged(logged));
             }
         }
-        if let Some(link) = io.connection(id) {
-            link.reschedule = true;
+        if let Some(conn) = io.connection(id) {
+            conn.reschedule = true;
         }
     }
 
-    /// Sets a link's deadline after what could be read was read.
-    fn settle(&mut self, id: ConnId, io: &mut Io<'_>) {
+    /// No whole record is left to read: set the deadline.
+    fn await_more(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let (Some(heard), Some(link)) = (self.links.get_mut(&id), io.connection(id)) else {
+        let (Some(input), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;
         };
-        let begun = !link.recv_buffer.header().is_empty();
-        heard.since = begun.then(|| heard.since.unwrap_or(now));
-        link.deadline = heard.since.map(|since| since + limits::HEADER_TIMEOUT);
+        let is_partial = !conn.recv_buffer.header().is_empty();
+        input.record_since = is_partial.then(|| input.record_since.unwrap_or(now));
+        conn.deadline = input.record_since.map(|since| since + limits::HEADER_TIMEOUT);
     }
 
-    /// Says to the port mapper where we are: who was there before is forgotten first, as all programs of RPC do it.
+    /// Register this port: first unset an earlier registration, as RPC programs do.
     fn register(&mut self, at: SocketAddr, io: &mut Io<'_>) {
-        // It can't name an address of the other family.
+        // The port mapper knows IPv4 only.
         if at.is_ipv4() {
-            self.ask(Mapping::Unset, at.port(), io);
+            self.call_mapper(Mapping::Unset, at.port(), io);
         }
     }
 
-    fn ask(&mut self, what: Mapping, port: u16, io: &mut Io<'_>) {
+    fn call_mapper(&mut self, call: Mapping, port: u16, io: &mut Io<'_>) {
         let id = io.connect(MAPPER, None);
         let deadline = io.now + limits::RESPONSE_TIMEOUT;
-        if let Some(link) = io.connection(id) {
-            link.max_header = onc_rpc::RECORD_ROOM;
-            link.deadline = Some(deadline);
+        if let Some(conn) = io.connection(id) {
+            conn.max_header = onc_rpc::RECORD_ROOM;
+            conn.deadline = Some(deadline);
         }
-        self.mapper = Mapper::Asked(id, what, port);
+        self.mapper = Mapper::Calling(id, call, port);
     }
 
     fn is_mapper(&self, id: ConnId) -> bool {
-        matches!(self.mapper, Mapper::Asked(link, ..) if link == id)
+        matches!(self.mapper, Mapper::Calling(conn, ..) if conn == id)
     }
 
-    /// The port mapper has answered, or is not there.
-    fn mapped(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let Mapper::Asked(_, what, port) = self.mapper else { return };
-        let Some(link) = io.connection(id) else { return };
-        let yes = match onc_rpc::record(link.recv_buffer.header()) {
+    /// Read the answer of the port mapper.
+    fn mapper_answered(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let Mapper::Calling(_, call, port) = self.mapper else { return };
+        let Some(conn) = io.connection(id) else { return };
+        let accepted = match onc_rpc::record(conn.recv_buffer.header()) {
             Ok(None) => return,
             Ok(Some((record, _))) => {
                 matches!(onc_rpc::answer(&record), Ok((_, RpcReply::Done(results))) if onc_rpc::result(results) == Some(1))
             }
             Err(onc_rpc::RpcError) => false,
         };
-        link.drop_now();
-        self.mapper = Mapper::Unknown;
-        match what {
-            // Nobody may have been there before: the answer to that means nothing.
-            Mapping::Unset if !self.stopping => self.ask(Mapping::Set(port), port, io),
-            Mapping::Set(_) if yes => {
+        conn.drop_now();
+        self.mapper = Mapper::Unregistered;
+        match call {
+            // The answer does not matter: there may have been no registration.
+            Mapping::Unset if self.exit_at.is_none() => {
+                self.call_mapper(Mapping::Set(port), port, io)
+            }
+            Mapping::Set(_) if accepted => {
                 log::info!("the port mapper says that the log is on port {port}");
-                self.mapper = Mapper::Knows;
+                self.mapper = Mapper::Registered;
             }
             Mapping::Set(_) => log::warn!(
                 "the port mapper does not take our port; the index has to be told it, by --rpc-log HOST:PORT"
@@ -150,29 +149,29 @@ impl LogReceiver {
         self.leave(io);
     }
 
-    /// The port mapper is not there, or ends before it answers.
-    fn no_mapper(&mut self, id: ConnId, io: &mut Io<'_>) {
-        if let Some(link) = io.connection(id) {
-            link.drop_now();
+    /// The port mapper can't be reached, or ends without an answer.
+    fn mapper_lost(&mut self, id: ConnId, io: &mut Io<'_>) {
+        if let Some(conn) = io.connection(id) {
+            conn.drop_now();
         }
-        self.mapper = Mapper::Unknown;
+        self.mapper = Mapper::Unregistered;
         self.leave(io);
     }
 
-    /// Ends once the port mapper knows, or at once where there is none.
+    /// When asked to end: unregister if registered, and then exit.
     fn leave(&mut self, io: &mut Io<'_>) {
-        if !self.stopping {
+        if self.exit_at.is_none() {
             return;
         }
         match self.mapper {
-            Mapper::Unknown => io.exit(exit::DONE),
-            Mapper::Knows => self.ask(Mapping::Unset, 0, io),
-            Mapper::Asked(..) => {}
+            Mapper::Unregistered => io.exit(exit::DONE),
+            Mapper::Registered => self.call_mapper(Mapping::Unset, 0, io),
+            Mapper::Calling(..) => {}
         }
     }
 }
 
-/// What is answered to a call, and what it logs.
+/// The answer to a call, and the operation that it logs.
 fn answer(call: &Call<'_>) -> (RpcReply<'static>, Option<Logged>) {
     let answer = match (call.rpc, call.program, call.version, call.procedure) {
         (2, LOG_PROGRAM, LOG_VERSION, NULL) => RpcReply::Done(&[]),
@@ -203,62 +202,62 @@ impl Node for LogReceiver {
                 io.exit(exit::LOCAL);
             }
             Event::Accepted(id, _) => {
-                // Clients may connect long before they call, so a newcomer takes the place of whoever was silent longest.
-                if self.links.len() >= limits::RPC_CONNECTIONS
-                    && let Some((idle, _)) = self.links.iter().min_by_key(|(_, heard)| heard.last)
+                // Clients may connect long before they call: a new one replaces the one that was
+                // silent for longest.
+                if self.clients.len() >= limits::RPC_CONNECTIONS
+                    && let Some((idle, _)) = self.clients.iter().min_by_key(|(_, input)| input.last)
                 {
                     let idle = *idle;
-                    self.links.remove(&idle);
-                    if let Some(link) = io.connection(idle) {
-                        link.drop_now();
+                    self.clients.remove(&idle);
+                    if let Some(conn) = io.connection(idle) {
+                        conn.drop_now();
                     }
                 }
-                self.links.insert(id, LogInput { last: io.now, since: None });
-                let Some(link) = io.connection(id) else { return };
-                link.max_header = onc_rpc::RECORD_ROOM;
-                link.idle_timeout = Some(limits::RPC_IDLE);
+                self.clients.insert(id, LogInput { last: io.now, record_since: None });
+                let Some(conn) = io.connection(id) else { return };
+                conn.max_header = onc_rpc::RECORD_ROOM;
+                conn.idle_timeout = Some(limits::RPC_IDLE);
             }
             Event::Connected(id) if self.is_mapper(id) => {
-                let Mapper::Asked(_, what, _) = self.mapper else { return };
-                if let Some(link) = io.connection(id) {
-                    link.send_queue.memory().with(|out| what.put_call(1, out));
+                let Mapper::Calling(_, call, _) = self.mapper else { return };
+                if let Some(conn) = io.connection(id) {
+                    conn.send_queue.memory().with(|out| call.put_call(1, out));
                 }
             }
-            Event::Received(id) if self.is_mapper(id) => self.mapped(id, io),
+            Event::Received(id) if self.is_mapper(id) => self.mapper_answered(id, io),
             Event::Ended(id) if self.is_mapper(id) => {
-                self.mapped(id, io);
+                self.mapper_answered(id, io);
                 if self.is_mapper(id) {
-                    self.no_mapper(id, io);
+                    self.mapper_lost(id, io);
                 }
             }
-            Event::Received(id) | Event::Drained(id) if self.links.contains_key(&id) => {
+            Event::Received(id) | Event::Drained(id) if self.clients.contains_key(&id) => {
                 self.received(id, io)
             }
             Event::Ended(id) => {
-                if self.links.contains_key(&id) {
+                if self.clients.contains_key(&id) {
                     self.received(id, io);
                 }
-                if let Some(link) = io.connection(id)
-                    && !link.reschedule
+                if let Some(conn) = io.connection(id)
+                    && !conn.reschedule
                 {
-                    link.finish();
+                    conn.finish();
                 }
             }
             Event::Closed(id, cause) => {
-                self.links.remove(&id);
+                self.clients.remove(&id);
                 if self.is_mapper(id) {
                     log::info!("no port mapper here: {cause:?}");
-                    self.no_mapper(id, io);
+                    self.mapper_lost(id, io);
                 }
             }
-            Event::Stop(_) if self.stopping => io.exit(exit::DONE),
+            Event::Stop(_) if self.exit_at.is_some() => io.exit(exit::DONE),
             Event::Stop(_) => {
-                self.stopping = true;
-                self.gone_at = Some(io.now + limits::LEAVE_TIMEOUT);
+                self.exit_at = Some(io.now + limits::LEAVE_TIMEOUT);
                 self.leave(io);
             }
             Event::Deadline => {
-                if self.gone_at.is_some_and(|at| at <= io.now) {
+                if self.exit_at.is_some_and(|at| at <= io.now) {
                     io.exit(exit::DONE);
                 }
             }
@@ -268,7 +267,7 @@ impl Node for LogReceiver {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.gone_at
+        self.exit_at
     }
 }
 
@@ -279,7 +278,7 @@ mod tests {
     use crate::node::io::{Action, CloseMode, ConnHandle, ConnTable, Transport};
 
     #[test]
-    fn a_call_for_what_is_not_there_says_what_is() {
+    fn a_call_to_an_unknown_program_names_the_known_versions() {
         let call = |rpc, program, version, procedure| Call {
             xid: 1,
             rpc,
@@ -303,18 +302,18 @@ mod tests {
         assert_eq!(answer(&call(3, 0, 0, 0)), (RpcReply::Denied, None));
     }
 
-    /// A log server whose links lead nowhere.
+    /// A log server over connections without sockets.
     struct World {
         log: LogReceiver,
-        boxes: Boxes,
+        conns: Conns,
         actions: Vec<Action>,
         now: Instant,
     }
 
     #[derive(Default)]
-    struct Boxes(BTreeMap<usize, ConnHandle>);
+    struct Conns(BTreeMap<usize, ConnHandle>);
 
-    impl ConnTable for Boxes {
+    impl ConnTable for Conns {
         fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
             self.0.get_mut(&id.0)
         }
@@ -331,20 +330,20 @@ mod tests {
             let at = "127.0.0.1:6111".parse().unwrap();
             let mut world = World {
                 log: LogReceiver::new(at),
-                boxes: Boxes::default(),
+                conns: Conns::default(),
                 actions: Vec::new(),
                 now: Instant::now(),
             };
-            world.tell(Event::Start);
-            world.tell(Event::Listening(PortId(0), Ok(at)));
+            world.handle(Event::Start);
+            world.handle(Event::Listening(PortId(0), Ok(at)));
             world
         }
 
-        fn tell(&mut self, event: Event) {
+        fn handle(&mut self, event: Event) {
             let (mut random, date) = (|| [0; 16], String::new);
             let mut io = Io {
                 now: self.now,
-                table: &mut self.boxes,
+                table: &mut self.conns,
                 actions: &mut self.actions,
                 random: &mut random,
                 iteration_times: &crate::node::stats::histogram::Histogram::default(),
@@ -354,27 +353,27 @@ mod tests {
         }
 
         fn accepted(&mut self) -> usize {
-            let id = self.boxes.connect("127.0.0.1:9".parse().unwrap(), Transport::Tcp(None));
-            self.tell(Event::Accepted(id, PortId(0)));
+            let id = self.conns.connect("127.0.0.1:9".parse().unwrap(), Transport::Tcp(None));
+            self.handle(Event::Accepted(id, PortId(0)));
             id.0
         }
 
-        fn hears(&mut self, id: usize, bytes: &[u8]) {
-            self.boxes.0.get_mut(&id).expect("a link").recv_buffer.take(bytes).unwrap();
-            self.tell(Event::Received(ConnId(id)));
+        fn receive(&mut self, id: usize, bytes: &[u8]) {
+            self.conns.0.get_mut(&id).expect("a link").recv_buffer.take(bytes).unwrap();
+            self.handle(Event::Received(ConnId(id)));
         }
 
         fn ending(&self, id: usize) -> CloseMode {
-            self.boxes.0[&id].ending
+            self.conns.0[&id].ending
         }
 
         /// The port mapper answers.
         fn mapped(&mut self, id: usize, yes: u8) {
-            self.tell(Event::Connected(ConnId(id)));
-            assert!(!self.boxes.0[&id].send_queue.is_empty());
+            self.handle(Event::Connected(ConnId(id)));
+            assert!(!self.conns.0[&id].send_queue.is_empty());
             let mut out = Vec::new();
             onc_rpc::put_answer(1, RpcReply::Done(&[0, 0, 0, yes]), &mut out);
-            self.hears(id, &out);
+            self.receive(id, &out);
             assert_eq!(self.ending(id), CloseMode::Now);
         }
 
@@ -396,66 +395,66 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_is_told_and_nonsense_ends_its_link() {
+    fn an_operation_is_printed_and_a_protocol_error_closes_the_connection() {
         let mut world = World::new();
         let (logged, call) = operation();
         let id = world.accepted();
-        world.hears(id, &call[..9]);
-        assert!(world.boxes.0[&id].deadline.is_some());
-        world.hears(id, &call[9..]);
-        assert!(world.boxes.0[&id].deadline.is_none() && !world.boxes.0[&id].send_queue.is_empty());
+        world.receive(id, &call[..9]);
+        assert!(world.conns.0[&id].deadline.is_some());
+        world.receive(id, &call[9..]);
+        assert!(world.conns.0[&id].deadline.is_none() && !world.conns.0[&id].send_queue.is_empty());
         assert!(world.actions.iter().any(
             |action| matches!(action, Action::Tell(UiEvent::Logged(told)) if *told == logged)
         ));
         assert_eq!(crate::ui::text::logged(&logged), "ana\tPUBLISH a b.mp4\t12/05/2024 10:20:30");
-        world.hears(id, b"GET / HTTP/1.1\r\n");
+        world.receive(id, b"GET / HTTP/1.1\r\n");
         assert_eq!(world.ending(id), CloseMode::Now);
     }
 
     #[test]
-    fn the_port_mapper_is_told_at_the_start_and_at_the_end() {
+    fn the_port_is_registered_at_the_start_and_unregistered_at_the_end() {
         let mut world = World::new();
         world.mapped(0, 0);
         world.mapped(1, 1);
-        assert_eq!(world.boxes.0.len(), 2);
-        world.tell(Event::Stop(true));
+        assert_eq!(world.conns.0.len(), 2);
+        world.handle(Event::Stop(true));
         assert!(!world.exits());
         world.mapped(2, 1);
         assert!(world.exits());
     }
 
     #[test]
-    fn a_port_mapper_that_is_not_there_or_says_nothing_holds_nobody_up() {
+    fn a_missing_or_silent_port_mapper_does_not_delay_the_exit() {
         let mut world = World::new();
-        world.tell(Event::Closed(ConnId(0), CloseReason::Unreachable("refused".into())));
-        world.tell(Event::Stop(true));
+        world.handle(Event::Closed(ConnId(0), CloseReason::Unreachable("refused".into())));
+        world.handle(Event::Stop(true));
         assert!(world.exits());
         let mut world = World::new();
-        world.tell(Event::Stop(true));
+        world.handle(Event::Stop(true));
         assert!(!world.exits());
         world.now += limits::LEAVE_TIMEOUT;
         assert_eq!(world.log.deadline(), Some(world.now));
-        world.tell(Event::Deadline);
+        world.handle(Event::Deadline);
         assert!(world.exits());
         let mut world = World::new();
-        world.tell(Event::Stop(true));
-        world.tell(Event::Ended(ConnId(0)));
+        world.handle(Event::Stop(true));
+        world.handle(Event::Ended(ConnId(0)));
         assert!(world.exits());
     }
 
     #[test]
-    fn a_newcomer_takes_the_place_of_whoever_was_silent_longest() {
+    fn a_new_client_replaces_the_one_that_was_silent_for_longest() {
         let mut world = World::new();
         let first = world.accepted();
         world.now += limits::HEADER_TIMEOUT;
         let others: Vec<usize> = (1..limits::RPC_CONNECTIONS).map(|_| world.accepted()).collect();
         world.now += limits::HEADER_TIMEOUT;
-        world.hears(first, &operation().1);
+        world.receive(first, &operation().1);
         world.accepted();
         assert_eq!(
             (world.ending(first), world.ending(others[0]), world.ending(others[1])),
             (CloseMode::Open, CloseMode::Now, CloseMode::Open)
         );
-        assert_eq!(world.log.links.len(), limits::RPC_CONNECTIONS);
+        assert_eq!(world.log.clients.len(), limits::RPC_CONNECTIONS);
     }
 }

@@ -1,8 +1,10 @@
-//! The index server: it answers from an [`Index`] and keeps the membership of its peers. `join` is membership, `ingest` adds files to
-//! the index, `search` and `subscribe` read it, `accounts` runs the operations of users, `live` feeds the dashboards.
+//! The index server: it answers from an [`Index`] and keeps the membership of its peers. `join` is
+//! membership, `ingest` adds files to the index, `search` and `subscribe` read it, `accounts` runs
+//! the operations of users, `live` feeds the dashboards.
 //!
-//! A peer is listed as long as the connection by which it joined. Its files are added part by part to an entry that stays hidden until
-//! the last part. Leaving hides the entry at once and removes its files over the next iterations.
+//! A peer is listed as long as the connection by which it joined. Its files are added part by part
+//! to an entry that stays hidden until the last part. Leaving hides the entry at once and removes
+//! its files over the next iterations.
 
 mod accounts;
 mod address_budget;
@@ -309,6 +311,34 @@ impl Server {
             Err(refusal) => {
                 client.inbound.respond_error(request_id, &refusal, &mut conn.send_queue)
             }
+        }
+    }
+
+    /// A queued request of this client is decided.
+    fn decided(&mut self, id: ConnId) {
+        let client = self.clients.get_mut(&id);
+        debug_assert!(client.is_some(), "a queue has a request of a closed connection");
+        if let Some(client) = client {
+            client.undecided -= 1;
+        }
+    }
+
+    /// Answer a queued request, and read the next ones.
+    fn respond_queued(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        answer: Result<Response, ErrorReply>,
+        io: &mut Io<'_>,
+    ) {
+        let client = self.clients.get_mut(&id);
+        debug_assert!(client.is_some(), "a queue has a request of a closed connection");
+        if let Some(client) = client {
+            client.unanswered -= 1;
+        }
+        self.respond(id, request_id, answer, io);
+        if let Some(conn) = io.connection(id) {
+            conn.reschedule = true;
         }
     }
 

@@ -326,11 +326,11 @@ mod tests {
     use crate::io::traits::RawWrite;
     use crate::node::io::{Action, CloseMode, ConnHandle, ConnTable, Transport};
 
-    /// Links that lead nowhere: what goes out is read by the test.
+    /// Connections without sockets: the test reads the send queues.
     #[derive(Default)]
-    struct Boxes(BTreeMap<usize, ConnHandle>);
+    struct Conns(BTreeMap<usize, ConnHandle>);
 
-    impl ConnTable for Boxes {
+    impl ConnTable for Conns {
         fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
             self.0.get_mut(&id.0)
         }
@@ -342,9 +342,9 @@ mod tests {
         }
     }
 
-    struct Heap(Vec<u8>);
+    struct Sent(Vec<u8>);
 
-    impl RawWrite for Heap {
+    impl RawWrite for Sent {
         fn write_bytes(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.extend_from_slice(bytes);
             Ok(bytes.len())
@@ -357,7 +357,7 @@ mod tests {
 
     struct World {
         log: OperationLog,
-        boxes: Boxes,
+        conns: Conns,
         now: Instant,
     }
 
@@ -366,7 +366,7 @@ mod tests {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             World {
                 log: OperationLog::new(Some(LogTarget { addresses, port })),
-                boxes: Boxes::default(),
+                conns: Conns::default(),
                 now: Instant::now(),
             }
         }
@@ -376,7 +376,7 @@ mod tests {
             let date = String::new;
             let mut io = Io {
                 now: self.now,
-                table: &mut self.boxes,
+                table: &mut self.conns,
                 actions: &mut actions,
                 random: &mut random,
                 iteration_times: &crate::node::stats::histogram::Histogram::default(),
@@ -389,9 +389,9 @@ mod tests {
             self.with(|log, io| log.note(user, Method::Connect, None, "12/05/2024 10:20:30", io));
         }
 
-        /// Where the latest link goes.
-        fn to(&self) -> (usize, String) {
-            let (id, link) = self.boxes.0.last_key_value().expect("a link");
+        /// The number and address of the latest connection.
+        fn latest(&self) -> (usize, String) {
+            let (id, link) = self.conns.0.last_key_value().expect("a connection");
             (*id, link.from.to_string())
         }
 
@@ -399,10 +399,10 @@ mod tests {
             self.with(|log, io| log.connected(ConnId(id), io));
         }
 
-        /// What was called on a link since.
+        /// The calls sent on a connection since the last look.
         fn calls(&mut self, id: usize) -> Vec<(u32, u32, Vec<u8>)> {
-            let mut said = Heap(Vec::new());
-            let link = self.boxes.0.get_mut(&id).expect("a link");
+            let mut said = Sent(Vec::new());
+            let link = self.conns.0.get_mut(&id).expect("a connection");
             link.send_queue.write_to(&mut said, usize::MAX, true, self.now).unwrap();
             let (mut calls, mut rest) = (Vec::new(), &said.0[..]);
             while let Some((record, used)) = onc_rpc::record(rest).unwrap() {
@@ -425,11 +425,11 @@ mod tests {
         fn answer(&mut self, id: usize, xid: u32, answer: RpcReply<'_>) {
             let mut out = Vec::new();
             onc_rpc::put_answer(xid, answer, &mut out);
-            self.hears(id, &out);
+            self.receive(id, &out);
         }
 
-        fn hears(&mut self, id: usize, bytes: &[u8]) {
-            self.boxes.0.get_mut(&id).expect("a link").recv_buffer.take(bytes).unwrap();
+        fn receive(&mut self, id: usize, bytes: &[u8]) {
+            self.conns.0.get_mut(&id).expect("a connection").recv_buffer.take(bytes).unwrap();
             self.with(|log, io| log.received(ConnId(id), io));
         }
     }
@@ -437,11 +437,11 @@ mod tests {
     const YES: RpcReply<'static> = RpcReply::Done(&[0; 4]);
 
     #[test]
-    fn an_operation_opens_the_link_and_those_that_follow_keep_it() {
+    fn the_first_operation_connects_and_later_ones_reuse_the_connection() {
         let mut world = World::new(&["127.0.0.1"], Some(6111));
-        assert!(world.boxes.0.is_empty());
+        assert!(world.conns.0.is_empty());
         world.note("ana");
-        assert_eq!(world.to(), (0, "127.0.0.1:6111".into()));
+        assert_eq!(world.latest(), (0, "127.0.0.1:6111".into()));
         world.connected(0);
         world.with(|log, io| log.note("ana", Method::Publish, Some("a b.mp4"), "now", io));
         let calls = world.calls(0);
@@ -450,51 +450,51 @@ mod tests {
             [onc_rpc::LOG, onc_rpc::LOG_FILE]
         );
         assert_eq!(Logged::read(calls[1].1, &calls[1].2).unwrap().file.as_deref(), Some("a b.mp4"));
-        assert!(world.boxes.0[&0].deadline.is_some());
-        // In whatever order they are answered.
+        assert!(world.conns.0[&0].deadline.is_some());
+        // Answers may come in any order.
         world.answer(0, calls[1].0, YES);
         world.answer(0, calls[0].0, YES);
-        assert!(world.log.queue.is_empty() && world.boxes.0[&0].deadline.is_none());
+        assert!(world.log.queue.is_empty() && world.conns.0[&0].deadline.is_none());
         world.note("bob");
-        assert_eq!((world.users(0), world.boxes.0.len()), (vec!["bob".to_owned()], 1));
+        assert_eq!((world.users(0), world.conns.0.len()), (vec!["bob".to_owned()], 1));
     }
 
     #[test]
-    fn the_port_mapper_is_asked_where_nobody_names_the_port() {
+    fn the_port_mapper_names_the_port_where_none_is_configured() {
         let mut world = World::new(&["127.0.0.1"], None);
         world.note("ana");
-        assert_eq!(world.to(), (0, "127.0.0.1:111".into()));
+        assert_eq!(world.latest(), (0, "127.0.0.1:111".into()));
         world.connected(0);
         let calls = world.calls(0);
         assert_eq!((calls.len(), calls[0].1), (1, 3));
         world.answer(0, calls[0].0, RpcReply::Done(&[0, 0, 0x17, 0xdf]));
-        assert_eq!(world.to(), (1, "127.0.0.1:6111".into()));
-        assert_eq!(world.boxes.0[&0].ending, CloseMode::Now);
+        assert_eq!(world.latest(), (1, "127.0.0.1:6111".into()));
+        assert_eq!(world.conns.0[&0].ending, CloseMode::Now);
         assert!(!world.log.is(ConnId(0)) && world.log.is(ConnId(1)));
         world.connected(1);
         assert_eq!(world.users(1), ["ana"]);
     }
 
     #[test]
-    fn a_log_that_nobody_knows_is_asked_for_again_later() {
+    fn an_unregistered_log_is_looked_up_again_after_a_pause() {
         let mut world = World::new(&["::1", "127.0.0.1"], None);
         world.note("ana");
-        assert_eq!(world.to(), (0, "[::1]:111".into()));
+        assert_eq!(world.latest(), (0, "[::1]:111".into()));
         world.with(|log, io| log.closed(&CloseReason::Unreachable("no answer".into()), io));
-        assert_eq!(world.to(), (1, "127.0.0.1:111".into()));
+        assert_eq!(world.latest(), (1, "127.0.0.1:111".into()));
         world.connected(1);
         let calls = world.calls(1);
         world.answer(1, calls[0].0, RpcReply::Done(&[0; 4]));
         assert!(world.log.deadline().is_some_and(|at| at > world.now));
         world.with(|log, io| log.due(io));
-        assert_eq!(world.boxes.0.len(), 2);
+        assert_eq!(world.conns.0.len(), 2);
         world.now += Duration::from_secs(1);
         world.with(|log, io| log.due(io));
-        assert_eq!(world.to(), (2, "[::1]:111".into()));
+        assert_eq!(world.latest(), (2, "[::1]:111".into()));
     }
 
     #[test]
-    fn what_was_not_acknowledged_is_told_again_in_its_order() {
+    fn entries_without_acknowledgement_are_sent_again_in_order() {
         let mut world = World::new(&["127.0.0.1"], Some(1));
         for user in ["a", "b", "c"] {
             world.note(user);
@@ -504,7 +504,7 @@ mod tests {
         world.answer(0, calls[0].0, YES);
         world.with(|log, io| log.closed(&CloseReason::Remote, io));
         world.note("d");
-        assert_eq!(world.boxes.0.len(), 1);
+        assert_eq!(world.conns.0.len(), 1);
         world.now += Duration::from_secs(1);
         world.with(|log, io| log.due(io));
         world.connected(1);
@@ -512,21 +512,21 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_ends_an_idle_link_is_asked_again_when_there_is_something() {
+    fn after_the_log_closes_an_idle_connection_the_next_entry_reconnects() {
         let mut world = World::new(&["127.0.0.1"], Some(1));
         world.note("a");
         world.connected(0);
         let calls = world.calls(0);
         world.answer(0, calls[0].0, YES);
         world.with(|log, io| log.ended(ConnId(0), io));
-        assert_eq!((world.log.deadline(), world.boxes.0[&0].ending), (None, CloseMode::Now));
+        assert_eq!((world.log.deadline(), world.conns.0[&0].ending), (None, CloseMode::Now));
         world.note("b");
         world.connected(1);
         assert_eq!(world.users(1), ["b"]);
     }
 
     #[test]
-    fn the_oldest_are_dropped_and_only_some_are_under_way() {
+    fn the_oldest_entries_are_dropped_and_few_calls_are_open() {
         let mut world = World::new(&["127.0.0.1"], Some(1));
         for user in 0..limits::LOG_RECORDS + 10 {
             world.note(&user.to_string());
@@ -540,7 +540,7 @@ mod tests {
             (world.users(0), world.log.dropped),
             (vec![(10 + limits::LOG_CALLS).to_string()], 0)
         );
-        // Those that are under way are not dropped, nor are more of them sent while they are not answered.
+        // Open calls are not dropped, and no further calls are sent before an answer.
         for user in 0..5 {
             world.note(&user.to_string());
         }
@@ -550,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_operation_log_is_left() {
+    fn a_server_that_is_no_operation_log_is_left() {
         for answer in [
             RpcReply::NoProgram,
             RpcReply::OtherVersions(2, 2),
@@ -565,7 +565,7 @@ mod tests {
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
             assert_eq!(
-                (world.boxes.0[&0].ending, world.log.queue.len()),
+                (world.conns.0[&0].ending, world.log.queue.len()),
                 (CloseMode::Now, 1),
                 "{answer:?}"
             );
@@ -578,7 +578,7 @@ mod tests {
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
             assert_eq!(
-                (world.boxes.0[&0].ending, world.log.queue.len()),
+                (world.conns.0[&0].ending, world.log.queue.len()),
                 (CloseMode::Open, 0),
                 "{answer:?}"
             );
@@ -586,14 +586,14 @@ mod tests {
         let mut world = World::new(&["127.0.0.1"], Some(1));
         world.note("a");
         world.connected(0);
-        world.hears(0, b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        assert_eq!(world.boxes.0[&0].ending, CloseMode::Now);
+        world.receive(0, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        assert_eq!(world.conns.0[&0].ending, CloseMode::Now);
     }
 
     #[test]
-    fn without_a_target_nothing_is_kept() {
+    fn without_a_target_no_entry_is_kept() {
         let mut world = World::new(&[], None);
         world.note("a");
-        assert!(world.boxes.0.is_empty() && world.log.queue.is_empty());
+        assert!(world.conns.0.is_empty() && world.log.queue.is_empty());
     }
 }

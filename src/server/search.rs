@@ -1,5 +1,6 @@
-//! Searches beyond an exact name: each iteration scans within a budget, and the rest continues in the next, round-robin.
-//! A connection with a pending search is not read, so that its answers keep their order and it has one search at most.
+//! Searches beyond an exact name: each iteration scans within a budget, and the rest continues in
+//! the next, round-robin. A connection with a pending search is not read, so that its answers keep
+//! their order and it has one search at most.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -134,14 +135,8 @@ impl Server {
                 },
             };
             self.searches.budget += slice;
-            if let Some(client) = self.clients.get_mut(&pending.conn) {
-                client.unanswered -= 1;
-                client.undecided -= 1;
-            }
-            self.respond(pending.conn, pending.request_id, answer, io);
-            if let Some(conn) = io.connection(pending.conn) {
-                conn.reschedule = true;
-            }
+            self.decided(pending.conn);
+            self.respond_queued(pending.conn, pending.request_id, answer, io);
         }
         self.searches.budget = limits::SEARCH_BUDGET;
     }

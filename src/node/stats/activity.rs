@@ -1,6 +1,7 @@
-//! Activity of a process, second by second, and its live listeners.
+//! Activity of a process, second by second, for its dashboards.
 //!
-//! Seconds pass without anybody being woken for them: they are caught up with when something is counted or told. Only those who watch cost a turn a second.
+//! No timer fires for a second without dashboards: the next event catches up with the clock. Only a
+//! dashboard costs an iteration a second.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -15,24 +16,24 @@ use crate::protocol::live_stats::{LiveStats, Second};
 /// The last minutes of a process.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// All since it began; its uploads are those of this moment.
+    /// Totals since the start; the uploads are those under way.
     all: Second,
     downloads: u64,
-    /// This second.
+    /// The current second.
     now: Second,
-    /// When it ends.
+    /// The end of the current second.
     ends: Option<Instant>,
     past: VecDeque<Second>,
-    /// How many seconds have passed.
+    /// The number of whole seconds so far.
     passed: u64,
-    /// Those who watch, and how many seconds each of them was told.
+    /// The dashboards: how many seconds each was sent, and its address.
     listeners: BTreeMap<ConnId, (u64, IpAddr)>,
-    /// Those of them that were not told of the last second.
+    /// The dashboards without the last second.
     behind: BTreeSet<ConnId>,
 }
 
 impl Activity {
-    /// Catches up with the clock.
+    /// Catch up with the clock.
     pub fn advance(&mut self, now: Instant) {
         let ends = *self.ends.get_or_insert(now + limits::LIVE_STEP);
         if ends > now {
@@ -42,7 +43,7 @@ impl Activity {
         let late = u32::try_from(late).unwrap_or(u32::MAX);
         self.now.uploads = self.all.uploads;
         let mut second = std::mem::take(&mut self.now);
-        // Of seconds in which nothing was counted, no more are noted than are remembered.
+        // Idle seconds beyond the history need no entries.
         for _ in 0..=(late as usize).min(limits::LIVE_STEPS) {
             if self.past.len() == limits::LIVE_STEPS {
                 self.past.pop_front();
@@ -55,13 +56,13 @@ impl Activity {
         self.ends = Some(ends + limits::LIVE_STEP * late.saturating_add(1));
     }
 
-    /// Somebody has asked who has what.
+    /// Count a search.
     pub fn searched(&mut self) {
         self.now.searches += 1;
         self.all.searches += 1;
     }
 
-    /// So many peers have come since the beginning, and so many are there.
+    /// Note the number of joins since the start, and of peers now.
     pub fn members(&mut self, joined: u64, there: u64) {
         let left = joined.saturating_sub(there);
         self.now.joined += joined.saturating_sub(self.all.joined);
@@ -69,7 +70,7 @@ impl Activity {
         (self.all.joined, self.all.left) = (joined, left);
     }
 
-    /// Bytes of files have moved.
+    /// Count bytes of files.
     pub fn moved(&mut self, sent: u64, received: u64) {
         for second in [&mut self.now, &mut self.all] {
             second.sent = second.sent.saturating_add(sent);
@@ -77,12 +78,12 @@ impl Activity {
         }
     }
 
-    /// So many transfers are under way now.
+    /// Note the number of transfers under way.
     pub fn under_way(&mut self, uploads: u64, downloads: u64) {
         (self.all.uploads, self.downloads) = (uploads, downloads);
     }
 
-    /// The transfers that were under way as somebody has said are now these.
+    /// Replace the transfers under way that one peer has reported.
     pub fn other_way(&mut self, before: (u64, u64), after: (u64, u64)) {
         let other = |all: u64, before, after| all.saturating_sub(before).saturating_add(after);
         self.under_way(
@@ -91,61 +92,61 @@ impl Activity {
         );
     }
 
-    /// How things stand for one who watches on this link from now on, with all that is remembered.
+    /// Add a dashboard. Returns the history.
     ///
     /// # Errors
-    /// `busy` when enough people watch, or enough from this address.
-    pub fn listen(&mut self, link: ConnId, from: IpAddr) -> Result<LiveStats, ErrorReply> {
+    /// `busy` at the limit of dashboards, in all or for this address.
+    pub fn listen(&mut self, conn: ConnId, from: IpAddr) -> Result<LiveStats, ErrorReply> {
         let beside =
             self.listeners.values().filter(|(_, ip)| Block::of(*ip) == Block::of(from)).count();
         let most = if from.is_loopback() { limits::LISTENERS } else { limits::ADDRESS_LISTENERS };
         if (self.listeners.len() >= limits::LISTENERS || beside >= most)
-            && !self.listeners.contains_key(&link)
+            && !self.listeners.contains_key(&conn)
         {
             return Err(ErrorReply::new(ErrorCode::Busy, "enough people watch"));
         }
-        self.listeners.insert(link, (self.passed, from));
-        self.behind.remove(&link);
+        self.listeners.insert(conn, (self.passed, from));
+        self.behind.remove(&conn);
         Ok(self.since(0))
     }
 
-    /// Nobody watches on this link any more.
-    pub fn forget(&mut self, link: ConnId) {
-        self.listeners.remove(&link);
-        self.behind.remove(&link);
+    /// Remove the dashboard on this connection, if any.
+    pub fn forget(&mut self, conn: ConnId) {
+        self.listeners.remove(&conn);
+        self.behind.remove(&conn);
     }
 
-    /// True when somebody watches on this link.
+    /// True when a dashboard is on this connection.
     #[must_use]
-    pub fn is_watched_on(&self, link: ConnId) -> bool {
-        self.listeners.contains_key(&link)
+    pub fn is_watched_on(&self, conn: ConnId) -> bool {
+        self.listeners.contains_key(&conn)
     }
 
-    /// Those who watch and were not told of the last second.
+    /// The dashboards without the last second.
     #[must_use]
     pub fn behind(&self) -> Vec<ConnId> {
         self.behind.iter().copied().collect()
     }
 
-    /// What is news on this link.
-    pub fn news(&mut self, link: ConnId) -> LiveStats {
-        self.behind.remove(&link);
-        let told = self
+    /// The seconds that the dashboard on this connection was not sent yet.
+    pub fn news(&mut self, conn: ConnId) -> LiveStats {
+        self.behind.remove(&conn);
+        let sent = self
             .listeners
-            .get_mut(&link)
-            .map_or(0, |(told, _)| std::mem::replace(told, self.passed));
-        self.since(told)
+            .get_mut(&conn)
+            .map_or(0, |(sent, _)| std::mem::replace(sent, self.passed));
+        self.since(sent)
     }
 
-    fn since(&self, told: u64) -> LiveStats {
-        let news = usize::try_from(self.passed - told.min(self.passed))
+    fn since(&self, sent: u64) -> LiveStats {
+        let new = usize::try_from(self.passed - sent.min(self.passed))
             .unwrap_or(usize::MAX)
             .min(self.past.len());
-        let seconds = self.past.range(self.past.len() - news..).copied().collect();
+        let seconds = self.past.range(self.past.len() - new..).copied().collect();
         LiveStats { all: self.all, downloads: self.downloads, seconds, ..LiveStats::default() }
     }
 
-    /// When those who watch are told again.
+    /// The end of this second, while there are dashboards.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.ends.filter(|_| !self.listeners.is_empty())
@@ -162,77 +163,78 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     #[test]
-    fn seconds_are_caught_up_with_and_the_oldest_are_forgotten() {
-        let (mut pulse, start) = (Activity::default(), Instant::now());
-        pulse.advance(start);
-        pulse.searched();
-        pulse.members(3, 2);
-        pulse.under_way(4, 5);
-        pulse.moved(10, u64::MAX);
-        pulse.moved(10, u64::MAX);
-        pulse.advance(start + Duration::from_millis(2_500));
-        let live = pulse.listen(ConnId(1), HERE).unwrap();
+    fn missed_seconds_are_added_and_the_oldest_dropped() {
+        let (mut activity, start) = (Activity::default(), Instant::now());
+        activity.advance(start);
+        activity.searched();
+        activity.members(3, 2);
+        activity.under_way(4, 5);
+        activity.moved(10, u64::MAX);
+        activity.moved(10, u64::MAX);
+        activity.advance(start + Duration::from_millis(2_500));
+        let live = activity.listen(ConnId(1), HERE).unwrap();
         let first =
             Second { searches: 1, joined: 3, left: 1, uploads: 4, sent: 20, received: u64::MAX };
         assert_eq!(live.seconds, [first, Second { uploads: 4, ..Second::default() }]);
         assert_eq!((live.all, live.downloads), (first, 5));
-        pulse.members(3, 1);
-        pulse.advance(start + Duration::from_secs(3));
+        activity.members(3, 1);
+        activity.advance(start + Duration::from_secs(3));
         assert_eq!(
-            pulse.news(ConnId(1)).seconds,
+            activity.news(ConnId(1)).seconds,
             [Second { left: 1, uploads: 4, ..Second::default() }]
         );
-        assert_eq!(pulse.behind(), []);
-        pulse.advance(start + Duration::from_secs(100_000_000));
-        assert_eq!(pulse.news(ConnId(1)).seconds.len(), limits::LIVE_STEPS);
-        assert_eq!(pulse.deadline(), Some(start + Duration::from_secs(100_000_001)));
+        assert_eq!(activity.behind(), []);
+        activity.advance(start + Duration::from_secs(100_000_000));
+        assert_eq!(activity.news(ConnId(1)).seconds.len(), limits::LIVE_STEPS);
+        assert_eq!(activity.deadline(), Some(start + Duration::from_secs(100_000_001)));
     }
 
     #[test]
-    fn so_many_may_watch_and_each_is_told_what_he_has_missed() {
-        let (mut pulse, start) = (Activity::default(), Instant::now());
-        pulse.advance(start);
-        assert_eq!(pulse.deadline(), None);
+    fn dashboards_have_a_limit_and_each_gets_the_seconds_it_missed() {
+        let (mut activity, start) = (Activity::default(), Instant::now());
+        activity.advance(start);
+        assert_eq!(activity.deadline(), None);
         for link in 0..limits::LISTENERS {
-            pulse.listen(ConnId(link), HERE).unwrap();
+            activity.listen(ConnId(link), HERE).unwrap();
         }
         assert_eq!(
-            pulse.listen(ConnId(1_000), HERE).map_err(|refusal| refusal.code),
+            activity.listen(ConnId(1_000), HERE).map_err(|refusal| refusal.code),
             Err(ErrorCode::Busy)
         );
-        pulse.advance(start + Duration::from_secs(1));
-        assert_eq!(pulse.behind().len(), limits::LISTENERS);
-        assert_eq!(pulse.news(ConnId(7)).seconds.len(), 1);
-        pulse.searched();
-        pulse.advance(start + Duration::from_secs(2));
+        activity.advance(start + Duration::from_secs(1));
+        assert_eq!(activity.behind().len(), limits::LISTENERS);
+        assert_eq!(activity.news(ConnId(7)).seconds.len(), 1);
+        activity.searched();
+        activity.advance(start + Duration::from_secs(2));
         assert_eq!(
-            (pulse.news(ConnId(7)).seconds.len(), pulse.news(ConnId(8)).seconds.len()),
+            (activity.news(ConnId(7)).seconds.len(), activity.news(ConnId(8)).seconds.len()),
             (1, 2)
         );
-        pulse.forget(ConnId(7));
-        assert!(pulse.listen(ConnId(1_000), HERE).is_ok() && !pulse.is_watched_on(ConnId(7)));
+        activity.forget(ConnId(7));
+        assert!(activity.listen(ConnId(1_000), HERE).is_ok() && !activity.is_watched_on(ConnId(7)));
     }
 
     #[test]
-    fn what_one_has_under_way_takes_the_place_of_what_he_had() {
-        let mut pulse = Activity::default();
-        pulse.other_way((0, 0), (3, 1));
-        pulse.other_way((0, 0), (2, 2));
-        pulse.other_way((3, 1), (0, 0));
-        assert_eq!((pulse.all.uploads, pulse.downloads), (2, 2));
-        pulse.other_way((9, 9), (u64::MAX, 0));
-        assert_eq!((pulse.all.uploads, pulse.downloads), (u64::MAX, 0));
+    fn a_report_replaces_the_earlier_one_of_the_same_peer() {
+        let mut activity = Activity::default();
+        activity.other_way((0, 0), (3, 1));
+        activity.other_way((0, 0), (2, 2));
+        activity.other_way((3, 1), (0, 0));
+        assert_eq!((activity.all.uploads, activity.downloads), (2, 2));
+        activity.other_way((9, 9), (u64::MAX, 0));
+        assert_eq!((activity.all.uploads, activity.downloads), (u64::MAX, 0));
     }
 
     #[test]
-    fn nobody_elsewhere_takes_all_places() {
-        let mut pulse = Activity::default();
+    fn other_addresses_leave_places_for_this_machine() {
+        let mut activity = Activity::default();
         for link in 0..limits::ADDRESS_LISTENERS {
-            pulse.listen(ConnId(link), THERE).unwrap();
+            activity.listen(ConnId(link), THERE).unwrap();
         }
         assert!(
-            pulse.listen(ConnId(900), THERE).is_err() && pulse.listen(ConnId(900), HERE).is_ok()
+            activity.listen(ConnId(900), THERE).is_err()
+                && activity.listen(ConnId(900), HERE).is_ok()
         );
-        assert!(pulse.listen(ConnId(0), THERE).is_ok(), "who watches already may ask again");
+        assert!(activity.listen(ConnId(0), THERE).is_ok(), "a dashboard may ask again");
     }
 }

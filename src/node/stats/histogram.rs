@@ -1,6 +1,7 @@
 //! Histogram of durations: quantiles are right to three per cent, in ten kilobytes.
 //!
-//! Each doubling of a duration has 32 buckets of equal width. To record takes one index computation.
+//! Each doubling of a duration has 32 buckets of equal width. To record takes one index
+//! computation.
 
 use std::fmt;
 use std::time::Duration;

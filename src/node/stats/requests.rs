@@ -7,7 +7,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::metric::{Metric, Unit};
 use crate::protocol::request::Request;
 
-/// The kinds of requests that are told apart.
+/// The kinds of requests.
 const KINDS: [&str; 10] =
     ["join", "update", "leave", "search", "peers", "ls", "ping", "fetch", "account", "other"];
 
@@ -37,7 +37,7 @@ impl RequestStats {
         self.0[kind] += 1;
     }
 
-    /// As figures.
+    /// The counts as metrics.
     pub fn figures(&self) -> impl Iterator<Item = Metric> + '_ {
         KINDS.iter().zip(self.0).map(|(kind, count)| Metric::total("requests", count).of(kind))
     }
@@ -83,10 +83,10 @@ pub fn of_loop(iterations: &Histogram) -> Vec<Metric> {
     metrics
 }
 
-/// Who is not on this machine, or does not sound like it, is told no figures, unless the operator opened them to all.
+/// Allow metrics only to local clients, unless the operator has opened them to all.
 ///
 /// # Errors
-/// With the answer to give.
+/// With the response to send.
 pub fn may_see(from: IpAddr, local: bool, open: bool) -> Result<(), ErrorReply> {
     if open || (local && from.to_canonical().is_loopback()) {
         Ok(())
