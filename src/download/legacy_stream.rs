@@ -493,9 +493,7 @@ impl LegacyStream {
         }
         self.drop_conn(ctx.io);
         self.sources.rotate_left(1);
-        let (first, longest) = limits::BACKOFF;
-        let backoff = first.saturating_mul(1 << self.progress.attempts.min(16)).min(longest);
-        self.state = StreamState::BackingOff(now + ctx.io.jitter(backoff));
+        self.state = StreamState::BackingOff(ctx.io.backoff(self.progress.attempts));
         self.progress.attempts += 1;
         self.wait(WaitReason::Source, ctx.io);
         None

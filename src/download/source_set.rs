@@ -255,10 +255,8 @@ impl SourceSet {
     /// Retries a lost source later: each time after twice the interval.
     pub fn back_off(&mut self, candidate: Candidate, io: &mut Io<'_>) {
         let attempts = self.attempts.entry(candidate.peer).or_default();
-        let (first, longest) = limits::BACKOFF;
-        let interval = first.saturating_mul(1 << (*attempts).min(16)).min(longest);
+        let until = io.backoff(*attempts);
         *attempts += 1;
-        let until = io.now + io.jitter(interval);
         self.backing_off.push(BackingOff { candidate, until });
     }
 
