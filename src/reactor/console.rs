@@ -3,7 +3,7 @@
 use crate::reactor::traits::{ConsoleIo, Typed};
 
 /// A console, and its readiness.
-pub(super) struct Console<C> {
+pub(super) struct ConsoleReadiness<C> {
     pub io: C,
     /// Input may wait: an edge was reported, and the console was not empty since.
     has_input: bool,
@@ -15,9 +15,9 @@ pub(super) struct Console<C> {
     was_abandoned: bool,
 }
 
-impl<C: ConsoleIo> Console<C> {
-    pub fn new(io: C) -> Console<C> {
-        Console {
+impl<C: ConsoleIo> ConsoleReadiness<C> {
+    pub fn new(io: C) -> ConsoleReadiness<C> {
+        ConsoleReadiness {
             io,
             has_input: true,
             node_was_ready: false,
@@ -31,7 +31,7 @@ impl<C: ConsoleIo> Console<C> {
         self.has_input = true;
     }
 
-    /// True when [`Console::take`] may return something at once.
+    /// True when [`ConsoleReadiness::take`] may return something at once.
     pub fn is_busy(&self, node_is_ready: bool) -> bool {
         self.has_input || (!self.node_was_ready && node_is_ready)
     }

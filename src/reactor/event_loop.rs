@@ -12,7 +12,7 @@ use crate::node::stats::histogram::Histogram;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::reactor::address_budget::AddressBudget;
 use crate::reactor::connection_table::{Admission, ConnectionState, ConnectionTable};
-use crate::reactor::console::Console;
+use crate::reactor::console::ConsoleReadiness;
 use crate::reactor::traits::{ConsoleIo, Net, Ready, Stream as _, Typed};
 use crate::storage::fs_trait;
 
@@ -31,7 +31,7 @@ pub struct RateLimits {
 pub struct EventLoop<N: Node, T: Net, C: ConsoleIo> {
     node: N,
     pub(super) net: T,
-    console: Console<C>,
+    console: ConsoleReadiness<C>,
     pub(super) connections: ConnectionTable<T::Stream>,
     listeners: Listeners,
     pub(super) budgets: AddressBudget,
@@ -92,7 +92,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             if rates.max_connections == 0 { usize::MAX } else { rates.max_connections };
         EventLoop {
             node,
-            console: Console::new(console),
+            console: ConsoleReadiness::new(console),
             connections: ConnectionTable::new(now),
             listeners: Listeners { ready: BTreeSet::new(), paused_until: None, max_connections },
             budgets: AddressBudget::new(max_connections),

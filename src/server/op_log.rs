@@ -31,7 +31,7 @@ pub struct OperationLog {
     configured_port: Option<u16>,
     /// The port of the log server: the configured one, or the answer of the port mapper.
     port: Option<u16>,
-    queue: VecDeque<Entry>,
+    queue: VecDeque<LogEntry>,
     /// The number of the latest call.
     xid: Option<u32>,
     dropped: u64,
@@ -39,7 +39,7 @@ pub struct OperationLog {
 }
 
 /// An operation without an acknowledgement.
-struct Entry {
+struct LogEntry {
     operation: Logged,
     /// The number of its call, once sent on this connection.
     call: Option<u32>,
@@ -112,7 +112,7 @@ impl OperationLog {
             file: file.map(short),
             date: short(date),
         };
-        self.queue.push_back(Entry { operation, call: None });
+        self.queue.push_back(LogEntry { operation, call: None });
         if self.conn.is_idle() {
             self.conn.connect(io);
         }
