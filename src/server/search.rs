@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::index::{Reach, Viewer};
 use crate::index::text_search::SearchProgress;
+use crate::index::{Reach, Viewer};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
