@@ -33,7 +33,7 @@ pub struct Connection<S> {
     /// Its share in the bytes of all unread heads and of all send queues.
     pub counted: (usize, usize),
     /// By which side it was opened, and within which bound.
-    pub admission: Admission,
+    pub admission: Origin,
     /// Its entries in the heap of timers.
     pub timers: Timers,
 }
@@ -55,7 +55,7 @@ pub struct Readiness {
 
 /// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Origin {
     /// Opened by this process.
     Outgoing,
     /// Accepted, and counted in the share of its address.
@@ -151,7 +151,7 @@ impl<S> ConnectionTable<S> {
             is_unread: false,
             block: Block::of(from.ip()),
             counted: (0, 0),
-            admission: Admission::Outgoing,
+            admission: Origin::Outgoing,
             timers: Timers::default(),
         }))
     }
@@ -341,8 +341,8 @@ impl<S> Connection<S> {
             .filter(|_| !self.handle.send_queue.is_full())
             .map(|timeout| self.last_activity + timeout);
         let turned_away = match self.admission {
-            Admission::TurnedAway(until) => Some(until),
-            Admission::Outgoing | Admission::Accepted => None,
+            Origin::TurnedAway(until) => Some(until),
+            Origin::Outgoing | Origin::Accepted => None,
         };
         [state, stalled, idle, self.handle.deadline, turned_away].into_iter().flatten().min()
     }

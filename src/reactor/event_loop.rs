@@ -11,7 +11,7 @@ use crate::node::io::{Action, Io};
 use crate::node::stats::histogram::Histogram;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::reactor::address_budget::AddressBudget;
-use crate::reactor::connection_table::{Admission, ConnectionState, ConnectionTable};
+use crate::reactor::connection_table::{ConnectionState, ConnectionTable, Origin};
 use crate::reactor::console::ConsoleReadiness;
 use crate::reactor::traits::{ConsoleIo, Net, Ready, Stream as _, Typed};
 use crate::storage::fs_trait;
@@ -439,9 +439,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         slot.ready.writable = true;
                         slot.handle.turned_away = turn_away;
                         slot.admission = if turn_away {
-                            Admission::TurnedAway(self.now + limits::BUSY_TIMEOUT)
+                            Origin::TurnedAway(self.now + limits::BUSY_TIMEOUT)
                         } else {
-                            Admission::Accepted
+                            Origin::Accepted
                         };
                     }
                     if turn_away {

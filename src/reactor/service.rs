@@ -8,7 +8,7 @@ use crate::io::transfer::{self, ReadOutcome, TransferError};
 use crate::limits;
 use crate::node::io::CloseMode;
 use crate::node::{CloseReason, ConnId, Event, Node};
-use crate::reactor::connection_table::{Admission, Connection, ConnectionState};
+use crate::reactor::connection_table::{Connection, ConnectionState, Origin};
 use crate::reactor::event_loop::{EventLoop, plain};
 use crate::reactor::traits::{ConsoleIo, Net, Stream};
 
@@ -394,9 +394,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         self.count(id);
         match admission {
-            Admission::Outgoing => {}
-            Admission::Accepted => self.budgets.accepted.give_back(block, 1),
-            Admission::TurnedAway(_) => {
+            Origin::Outgoing => {}
+            Origin::Accepted => self.budgets.accepted.give_back(block, 1),
+            Origin::TurnedAway(_) => {
                 debug_assert!(self.budgets.turned_away > 0, "more turned away than counted");
                 self.budgets.turned_away = self.budgets.turned_away.saturating_sub(1);
             }

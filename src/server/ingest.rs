@@ -17,7 +17,7 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::Response;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::server::{Client, Membership, Server, not_joined};
+use crate::server::{ClientConnection, Membership, Server, not_joined};
 
 /// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
 const LINE_BYTES: usize = 64 << 20;
@@ -212,7 +212,7 @@ impl Server {
         left: &mut usize,
     ) -> Result<bool, ErrorReply> {
         let PendingIngest { conn, peer, job, .. } = pending;
-        let Some(Client { membership, .. }) = self.clients.get_mut(conn) else {
+        let Some(ClientConnection { membership, .. }) = self.clients.get_mut(conn) else {
             return Err(not_joined());
         };
         match (job, membership) {

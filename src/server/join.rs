@@ -16,7 +16,7 @@ use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::ingest::{IngestJob, add_file};
-use crate::server::{Client, FIRST_PORT, Membership, Server, in_use, not_joined};
+use crate::server::{ClientConnection, FIRST_PORT, Membership, Server, in_use, not_joined};
 use crate::ui::event::UiEvent;
 
 /// Ports that are tried for one legacy peer: only an abusive address uses so many.
@@ -228,8 +228,10 @@ impl Server {
     /// LEAVE. A JOIN under way goes on: only the entry that it replaces is removed. False when
     /// there is none.
     pub(super) fn leave_request(&mut self, id: ConnId) -> bool {
-        if let Some(Client { membership: Membership::Joining { before, address, .. }, .. }) =
-            self.clients.get_mut(&id)
+        if let Some(ClientConnection {
+            membership: Membership::Joining { before, address, .. },
+            ..
+        }) = self.clients.get_mut(&id)
         {
             let Some(before) = before.take() else { return false };
             log::info!("{address} left, and joins anew");

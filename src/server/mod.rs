@@ -146,7 +146,7 @@ pub struct Server {
     loading: Loading,
     ingest: IngestQueue,
     searches: SearchQueue,
-    clients: ConnMap<Client>,
+    clients: ConnMap<ClientConnection>,
     /// The use of each address.
     budgets: ServerBudgets,
     subscribers: BTreeMap<SubscriptionId, ConnId>,
@@ -158,7 +158,7 @@ pub struct Server {
 }
 
 /// One accepted connection.
-struct Client {
+struct ClientConnection {
     inbound: Inbound,
     membership: Membership,
     /// Requests whose answers wait for the end of an iteration.
@@ -554,7 +554,7 @@ impl Node for Server {
                 conn.reschedule = matches!(listener, ListenerProtocol::Legacy(_));
                 self.clients.insert(
                     id,
-                    Client {
+                    ClientConnection {
                         inbound,
                         membership: Membership::Guest,
                         unanswered: 0,
