@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 
 use crate::client::command::{DownloadTarget, PeerTarget};
-use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::account::Publication;
 use crate::protocol::types::ids::ContentHash;
@@ -26,7 +25,7 @@ pub(crate) struct EndedDownload {
     pub(crate) id: u64,
     pub(crate) failure: Option<Failure>,
     /// The file, when it is one more file of the share.
-    pub(crate) saved: Option<FileEntry>,
+    pub(crate) saved: Option<RelativeName>,
     /// The name under which a part was announced and is no longer there.
     pub(crate) withdrawn: Option<RelativeName>,
 }

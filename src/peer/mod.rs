@@ -349,7 +349,10 @@ impl Peer {
 
     fn download_ended(&mut self, ended: EndedDownload, io: &mut Io<'_>) {
         let EndedDownload { id, failure, saved, withdrawn } = ended;
-        let Peer { downloader: Downloader { client, .. }, registration, .. } = self;
+        let Peer { downloader: Downloader { client, storage, .. }, registration, .. } = self;
+        // The share may have changed since the download ended.
+        let saved = saved.and_then(|name| storage.entry(&name));
+        let withdrawn = withdrawn.filter(|name| storage.entry(name).is_none());
         if needs_update(client) && (saved.is_some() || withdrawn.is_some()) {
             saved.into_iter().for_each(|file| registration.updates.arrived(file));
             withdrawn.into_iter().for_each(|name| registration.updates.removed(name));

@@ -752,18 +752,18 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("{}: there is no accounts.sqlite", "{}: no hay accounts.sqlite"),
     ("{}: this is no folder", "{}: no es una carpeta"),
-    ("a link from {} could not be watched: {}", "una conexión de {} no se pudo vigilar: {}"),
     (
-        "{} is told that this process is busy: too many links",
-        "{} recibe el aviso de que este proceso está ocupado: demasiadas conexiones",
+        "a connection from {} could not be registered: {}",
+        "una conexión de {} no se pudo registrar: {}",
     ),
-    ("no more links for now: {}", "sin conexiones nuevas por ahora: {}"),
+    ("{} is turned away: too many connections", "{} se rechaza: demasiadas conexiones"),
+    ("no more connections for now: {}", "sin conexiones nuevas por ahora: {}"),
     (
-        "a link from {} is closed: it stands in the middle of a request, and others need its memory",
+        "a connection from {} is closed: it stalls in the middle of a request, and others need its memory",
         "una conexión de {} se cierra: se quedó en medio de una petición, y otras necesitan su memoria",
     ),
     (
-        "a link from {} is closed: too many answers wait for it",
+        "a connection from {} is closed: too many answers wait for it",
         "una conexión de {} se cierra: demasiadas respuestas la esperan",
     ),
     (

@@ -728,18 +728,18 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("{}: there is no accounts.sqlite", "{}: não há accounts.sqlite"),
     ("{}: this is no folder", "{}: não é uma pasta"),
-    ("a link from {} could not be watched: {}", "uma conexão de {} não pôde ser vigiada: {}"),
     (
-        "{} is told that this process is busy: too many links",
-        "{} recebe o aviso de que este processo está ocupado: conexões demais",
+        "a connection from {} could not be registered: {}",
+        "uma conexão de {} não pôde ser registrada: {}",
     ),
-    ("no more links for now: {}", "sem novas conexões por enquanto: {}"),
+    ("{} is turned away: too many connections", "{} é recusado: conexões demais"),
+    ("no more connections for now: {}", "sem novas conexões por enquanto: {}"),
     (
-        "a link from {} is closed: it stands in the middle of a request, and others need its memory",
+        "a connection from {} is closed: it stalls in the middle of a request, and others need its memory",
         "uma conexão de {} é fechada: ela parou no meio de um pedido, e outras precisam da memória",
     ),
     (
-        "a link from {} is closed: too many answers wait for it",
+        "a connection from {} is closed: too many answers wait for it",
         "uma conexão de {} é fechada: respostas demais esperam por ela",
     ),
     (

@@ -245,7 +245,7 @@ impl Downloader {
                 let event = UiEvent::Saved { name: name.clone(), folder, size, from, root };
                 self.client.tell_answer(event, io);
                 if self.storage.keeps_downloads() {
-                    saved = self.storage.add(&name, root, list);
+                    saved = self.storage.add(&name, root, list).map(|file| file.name);
                 }
                 None
             }
@@ -253,7 +253,7 @@ impl Downloader {
                 let event = UiEvent::Unverified { name: name.clone(), folder, size, from };
                 self.client.tell_answer(event, io);
                 if self.storage.keeps_downloads() {
-                    saved = self.storage.add(&name, None, None);
+                    saved = self.storage.add(&name, None, None).map(|file| file.name);
                 }
                 None
             }
