@@ -76,7 +76,7 @@ impl Stage {
     /// Delivers bytes to the server and reads all output.
     fn say(&mut self, id: ConnId, bytes: &[u8]) -> usize {
         let mut sink = Sink::default();
-        if !self.conns.get(id).is_some_and(|conn| conn.recv_buffer.take(bytes).is_ok()) {
+        if self.conns.get(id).is_none_or(|conn| conn.recv_buffer.take(bytes).is_err()) {
             return 0;
         }
         self.tell(Event::Received(id));

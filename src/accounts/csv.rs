@@ -26,7 +26,7 @@ const ROW_BYTES: usize = 4 << 10;
 pub enum Wrong {
     /// An open quote, or text after a closing quote.
     Quotes,
-    /// No end within [`ROW_BYTES`].
+    /// No end within 4 KiB.
     Long,
     /// Not UTF-8.
     Encoding,

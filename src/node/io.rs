@@ -70,7 +70,7 @@ impl ConnHandle {
             from,
             deadline: None,
             idle_timeout: None,
-            max_header: max_header,
+            max_header,
             reschedule: false,
             wake_at: None,
             is_own: false,

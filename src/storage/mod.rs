@@ -97,7 +97,7 @@ impl Storage {
         recursive: bool,
     ) -> Storage {
         let share = SharedFolder::new(Rc::clone(&fs), hashes, recursive);
-        Storage { fs: fs, target, keeps_folders: recursive, shared_folder: share }
+        Storage { fs, target, keeps_folders: recursive, shared_folder: share }
     }
 
     /// Keep the folders of downloads, whether subfolders are shared or not.

@@ -102,7 +102,7 @@ impl PiecePicker {
             held_bytes,
             open,
             asked,
-            sources: sources,
+            sources,
             next_source: 0,
             availability: Vec::new(),
             cursor: cursor % pieces,

@@ -11,7 +11,7 @@ const TAG: &str = "00000000000000a1";
 const OTHER: &str = "00000000000000a2";
 
 fn get(from: SocketAddr, there: &Dir) -> Done {
-    get_from(&["a.mp4", "--json"], from, &there)
+    get_from(&["a.mp4", "--json"], from, there)
 }
 
 /// The download must fail with one of `codes` and leave nothing under the final name.

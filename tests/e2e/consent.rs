@@ -140,7 +140,7 @@ fn a_queued_download_reports_waiting_and_completes() {
     let (here, one, two) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new(), Dir::new());
     let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "8MB"]);
     let from = source.at;
-    let get = |there: &Dir| start_get_from(&["a.mp4", "--json"], from, &there);
+    let get = |there: &Dir| start_get_from(&["a.mp4", "--json"], from, there);
     let first = get(&one);
     first.event("begun");
     let second = get(&two);

@@ -52,7 +52,7 @@ impl LegacyProvider {
     }
 
     fn get(&self, wire: &str, there: &Dir) -> Done {
-        let process = start_get_from(&["a.mp4", "--json"], format!("{wire}@{}", self.at), &there);
+        let process = start_get_from(&["a.mp4", "--json"], format!("{wire}@{}", self.at), there);
         while process.out.next().is_some() {}
         finish(process)
     }

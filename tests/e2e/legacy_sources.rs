@@ -110,7 +110,7 @@ fn headers(size: usize) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn begin(name: &str, from: &str, there: &Dir) -> Process {
-    start_get_from(&[name, "--json"], from, &there)
+    start_get_from(&[name, "--json"], from, there)
 }
 
 fn get(name: &str, from: &str, there: &Dir) -> Done {

@@ -16,7 +16,7 @@ use crate::native::Native;
 const SIZE: usize = 48 << 20;
 
 fn get(from: &str, there: &Dir) -> Process {
-    start_get_from(&["a.mp4", "--json", "--allocate", "none"], from, &there)
+    start_get_from(&["a.mp4", "--json", "--allocate", "none"], from, there)
 }
 
 /// Waits until so many bytes of the download are on disk.
@@ -148,7 +148,7 @@ fn bytes_of_two_sources_are_never_mixed() {
 #[track_caller]
 fn get_after_removing_part(from: &str, there: &Dir) -> Done {
     let part = there.read("a.mp4.part");
-    let get = || get_from(&["a.mp4", "--json"], from, &there);
+    let get = || get_from(&["a.mp4", "--json"], from, there);
     let done = get();
     assert_eq!((done.code, done.events("restarted").len()), (2, 0), "{done:#?}");
     assert!(there.read("a.mp4.part") == part && !there.has("a.mp4"), "{done:#?}");

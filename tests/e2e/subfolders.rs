@@ -93,7 +93,7 @@ fn no_subfolder_escapes_the_folder() {
     here.write("A/deep/x.mp3", b"x");
     let owner = peer_with(server.at, &here, &["-r"]);
     let from = owner.at.to_string();
-    let get = |name: &str, there: &Dir| get_from(&[name], &from, &there);
+    let get = |name: &str, there: &Dir| get_from(&[name], &from, there);
     // A symlink in place of the folder or below, dangling or not; a file in place of the folder.
     for target in [outside.text(), "nowhere", "."] {
         let there = Dir::new();

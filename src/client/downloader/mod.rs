@@ -142,11 +142,7 @@ impl Downloader {
     pub(crate) fn dispatch(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
             Event::Listening(PLAYER_PORT, result) => self.player_port_opened(result, io),
-            Event::Accepted(id, PLAYER_PORT) => {
-                if self.player.accept(id, io) {
-                    self.conns.insert(id, ConnOwner::Player);
-                }
-            }
+            Event::Accepted(id, PLAYER_PORT) => self.player_accepted(id, io),
             Event::Connected(id) => self.connected(id, io),
             Event::Received(id) | Event::Drained(id) => match self.owner(id) {
                 Some(ConnOwner::Player) => self.player.serve(id, io),
@@ -158,12 +154,20 @@ impl Downloader {
             },
             Event::Ended(id) => self.remote_ended(id, io),
             Event::Closed(id, reason) => self.closed(id, &reason, io),
-            Event::Child => {
-                if self.player.child_ended(io) {
-                    self.client.end(exit::DONE, io);
-                }
-            }
+            Event::Child => self.child_ended(io),
             _ => {}
+        }
+    }
+
+    fn player_accepted(&mut self, id: ConnId, io: &mut Io<'_>) {
+        if self.player.accept(id, io) {
+            self.conns.insert(id, ConnOwner::Player);
+        }
+    }
+
+    fn child_ended(&mut self, io: &mut Io<'_>) {
+        if self.player.child_ended(io) {
+            self.client.end(exit::DONE, io);
         }
     }
 
