@@ -292,9 +292,13 @@ impl<S> ConnectionTable<S> {
 }
 
 impl<S> Connection<S> {
-    /// A byte has moved in the output, or this side is the reason that none could.
+    /// A byte has moved in the output, or this side is the reason that none could. While a body
+    /// arrives, only its own bytes are a sign of life: a PING to a silent source is none.
     pub fn output_moved(&mut self, now: Instant) {
-        (self.last_activity, self.output.since) = (now, now);
+        self.output.since = now;
+        if !self.handle.recv_buffer.is_receiving() {
+            self.last_activity = now;
+        }
     }
 
     /// Note the number of bytes that the kernel has not delivered yet. True when it is lower than
@@ -371,5 +375,44 @@ impl<S> ConnTable for ConnectionTable<S> {
         let id = self.add(to, ConnectionState::Pending(transport));
         self.pending.push(id);
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::Ipv4Addr;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::io::traits::Sink;
+
+    struct Unread;
+
+    impl Sink for Unread {
+        fn room(&self) -> usize {
+            0
+        }
+
+        fn put(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn output_does_not_keep_a_silent_body_alive() {
+        let began = Instant::now();
+        let mut table = ConnectionTable::<()>::new(began);
+        let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000));
+        let id = table.add(source, ConnectionState::Established(()));
+        let conn = table.slot(id).expect("just added");
+        conn.handle.idle_timeout = Some(limits::READ_TIMEOUT);
+        let ping_at = began + Duration::from_secs(20);
+        conn.output_moved(ping_at);
+        assert_eq!(conn.due_at(), Some(ping_at + limits::READ_TIMEOUT));
+        conn.handle.recv_buffer.expect(Rc::new(Unread), 0, 1).expect("a body");
+        conn.output_moved(ping_at + Duration::from_secs(20));
+        assert_eq!(conn.due_at(), Some(ping_at + limits::READ_TIMEOUT));
     }
 }
