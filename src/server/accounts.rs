@@ -124,9 +124,9 @@ impl Server {
             });
         }
         self.log_operation(id, &operation, io);
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        client.unanswered += 1;
-        client.undecided += 1;
+        if !self.queued(id) {
+            return;
+        }
         let pending = PendingOperation { conn: id, from, request_id, operation };
         self.operations.undecided.push_back(pending);
         self.decide();

@@ -152,9 +152,9 @@ impl Server {
             }
             return self.respond(conn, request_id, Err(refusal), io);
         }
-        let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.unanswered += 1;
-        client.undecided += 1;
+        if !self.queued(conn) {
+            return;
+        }
         let is_first = !self.ingest.is_busy();
         self.ingest.push(PendingIngest { conn, request_id, peer, job, bytes });
         // Earlier lists come first.

@@ -99,17 +99,10 @@ impl Server {
                 _ => return Err(in_use()),
             }
         }
-        let Some(client) = self.clients.get_mut(&id) else { return Err(not_joined()) };
         // A peer that joins again stays visible as it was until the last part.
-        let before = match std::mem::replace(&mut client.membership, Membership::Guest) {
-            Membership::Guest => None,
-            Membership::Joined { peer, .. } => Some(peer),
-            Membership::Joining { peer, before, .. } => {
-                self.index.remove_peer(peer);
-                self.budgets.forget(peer);
-                before
-            }
-        };
+        self.join_fails(id);
+        let Some(client) = self.clients.get_mut(&id) else { return Err(not_joined()) };
+        let before = client.membership.peer();
         let peer = self.index.create_peer(address, session);
         self.index.set_about(
             peer,
@@ -174,14 +167,10 @@ impl Server {
     /// Remove a peer whose session another connection has proven, and close its connection.
     fn evict(&mut self, peer: PeerId, io: &mut Io<'_>) {
         let id = self.budgets.conn_of(peer);
-        self.remove_peer(peer);
-        let Some(client) = id.and_then(|id| self.clients.get_mut(&id)) else { return };
-        if let Membership::Joining { peer, .. } =
-            std::mem::replace(&mut client.membership, Membership::Guest)
-        {
-            self.remove_peer(peer);
-        }
-        if let Some(conn) = id.and_then(|id| io.connection(id)) {
+        debug_assert!(id.is_some(), "a visible peer has a connection");
+        let Some(id) = id else { return self.remove_peer(peer) };
+        self.leave(id);
+        if let Some(conn) = io.connection(id) {
             conn.drop_now();
         }
     }
@@ -306,10 +295,13 @@ impl Server {
         let peer = self.index.create_peer(address, SessionId((io.random)()));
         self.index.set_about(peer, About { user, profile: Some(speaks), ..About::default() });
         let bytes = files.iter().map(|file| memory::of_file(file.name.len())).sum();
-        self.index.has_room_for(peer, bytes)?;
         let mut names = String::new();
-        for file in files {
-            add_file(&mut self.index, peer, file, &mut names)?;
+        let added = self.index.has_room_for(peer, bytes).and_then(|()| {
+            files.iter().try_for_each(|file| add_file(&mut self.index, peer, file, &mut names))
+        });
+        if let Err(refusal) = added {
+            self.remove_peer(peer);
+            return Err(refusal);
         }
         self.make_visible(id, peer, address, names, io);
         Ok(peer)

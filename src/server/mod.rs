@@ -314,6 +314,14 @@ impl Server {
         }
     }
 
+    /// A request of this client goes to a queue. False when its connection is closed.
+    fn queued(&mut self, id: ConnId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        client.unanswered += 1;
+        client.undecided += 1;
+        true
+    }
+
     /// A queued request of this client is decided.
     fn decided(&mut self, id: ConnId) {
         let client = self.clients.get_mut(&id);

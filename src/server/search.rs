@@ -104,9 +104,9 @@ impl Server {
         {
             return self.respond(id, request_id, Ok(found(page)), io);
         }
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        client.unanswered += 1;
-        client.undecided += 1;
+        if !self.queued(id) {
+            return;
+        }
         self.searches.pending.push_back(PendingSearch {
             conn: id,
             request_id,
