@@ -57,8 +57,9 @@ pub(crate) enum Effect {
     Join { at: SocketAddr, folder: String },
     /// CONNECT: open a port and join.
     OpenPort,
-    /// Send the next part of JOIN, when files, ports and login are ready.
-    SendJoin,
+    /// The server has opened, or the login is settled: JOIN goes first, then the request of the
+    /// command.
+    ServerReady,
     /// A part of JOIN was answered.
     JoinAnswered(Response),
     /// UPDATE was answered.
@@ -72,7 +73,7 @@ pub(crate) enum Effect {
     /// The server has published this file.
     Published(Publication),
     /// A download has received bytes or changed its state.
-    DownloadMoved(Option<u64>),
+    DownloadMoved(u64),
     /// A download has ended.
     DownloadEnded(EndedDownload),
 }

@@ -110,13 +110,12 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn logged_in(&mut self, io: &mut Io<'_>) {
+    pub(super) fn logged_in(&mut self) {
         self.login.state = LoginState::In;
         if let Some(user) = &self.login.user {
             log::info!("connected as {user}");
         }
-        self.effects.push_back(Effect::SendJoin);
-        self.send_request(io);
+        self.effects.push_back(Effect::ServerReady);
     }
 
     pub(super) fn login_refused(&mut self, error: ErrorReply, io: &mut Io<'_>) {

@@ -255,7 +255,8 @@ impl Node for Client {
         while let Some(effect) = self.next_effect() {
             match effect {
                 Effect::Finished(code) => self.end(code, io),
-                Effect::ShutDown | Effect::SessionLost | Effect::SendJoin => {}
+                Effect::ServerReady => self.send_request(io),
+                Effect::ShutDown | Effect::SessionLost => {}
                 _ => debug_assert!(false, "this command needs downloads or a share"),
             }
         }

@@ -244,7 +244,7 @@ impl Client {
     }
 
     /// Sends the request of the command, once the server has opened.
-    pub(super) fn send_request(&mut self, io: &mut Io<'_>) {
+    pub(crate) fn send_request(&mut self, io: &mut Io<'_>) {
         if !self.server.is_open() {
             return;
         }

@@ -44,17 +44,6 @@ pub struct ServerConnection {
     /// The refusal of our JOIN that was shown last.
     told_refusal: Option<ErrorReply>,
     by_quic: bool,
-    /// A connection that was opened and not yet taken by [`ServerConnection::take_opened`].
-    opened: Option<ConnId>,
-}
-
-/// What follows a lost connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostConnection {
-    /// The next address of the same name is tried at once.
-    TryingNext,
-    /// The next attempt follows after a pause. True: the loss was not shown yet.
-    Resting(bool),
 }
 
 impl ServerConnection {
@@ -68,7 +57,6 @@ impl ServerConnection {
             told_lost: false,
             told_refusal: None,
             by_quic,
-            opened: None,
         }
     }
 
@@ -97,25 +85,15 @@ impl ServerConnection {
     /// Connect, unless a connection, an attempt or a pause is under way.
     pub fn want(&mut self, io: &mut Io<'_>) {
         if self.conn.is_idle() {
-            self.connect(io);
+            self.conn.connect(io);
         }
     }
 
     /// Connect now, even in a pause.
     pub fn try_now(&mut self, io: &mut Io<'_>) {
         if self.conn.conn().is_none() {
-            self.connect(io);
+            self.conn.connect(io);
         }
-    }
-
-    fn connect(&mut self, io: &mut Io<'_>) {
-        self.conn.connect(io);
-        self.opened = self.conn.conn();
-    }
-
-    /// The connection that was opened since the last call.
-    pub fn take_opened(&mut self) -> Option<ConnId> {
-        self.opened.take()
     }
 
     /// True for the connection to the server.
@@ -200,19 +178,15 @@ impl ServerConnection {
         std::mem::take(&mut self.told_lost)
     }
 
-    /// The connection is lost.
-    pub fn lost(&mut self, io: &mut Io<'_>) -> LostConnection {
+    /// The connection is lost. True when the loss was not shown yet; `None` while the next address
+    /// of the same name is tried at once.
+    pub fn lost(&mut self, io: &mut Io<'_>) -> Option<bool> {
         if !matches!(self.joining, Joining::Unwanted) {
             self.joining = Joining::Wanted;
         }
         match self.conn.lost(self.is_open(), io) {
-            Retry::NextAddress => {
-                self.opened = self.conn.conn();
-                LostConnection::TryingNext
-            }
-            Retry::AfterPause => {
-                LostConnection::Resting(!std::mem::replace(&mut self.told_lost, true))
-            }
+            Retry::NextAddress => None,
+            Retry::AfterPause => Some(!std::mem::replace(&mut self.told_lost, true)),
         }
     }
 
@@ -247,7 +221,7 @@ impl ServerConnection {
     /// Reconnect, or send a PING, when due.
     pub fn due(&mut self, io: &mut Io<'_>) {
         if self.conn.is_due(io.now) {
-            self.connect(io);
+            self.conn.connect(io);
         } else if self.ping_at().is_some_and(|at| at <= io.now) {
             self.ask(&Request::Ping, io);
         }

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::client::config::Task;
 use crate::client::effect::Effect;
 use crate::client::runner::Running;
-use crate::client::server_connection::{Joining, LostConnection};
+use crate::client::server_connection::Joining;
 use crate::client::server_requests::PendingRequest;
 use crate::node::CloseReason;
 use crate::node::io::Io;
@@ -62,8 +62,7 @@ impl Client {
                     io.tell(UiEvent::ServerFound(server));
                 }
                 self.log_in(io);
-                self.effects.push_back(Effect::SendJoin);
-                self.send_request(io);
+                self.effects.push_back(Effect::ServerReady);
             }
             Ok(Some(Message::Reply(id, response))) => {
                 if let Some(purpose) = self.requests.remove(id) {
@@ -91,7 +90,7 @@ impl Client {
             PendingRequest::Join => self.effects.push_back(Effect::JoinAnswered(response)),
             PendingRequest::Update => self.effects.push_back(Effect::UpdateAnswered),
             PendingRequest::Leave => self.left(io),
-            PendingRequest::Connect => self.logged_in(io),
+            PendingRequest::Connect => self.logged_in(),
             PendingRequest::Register => self.registered(io),
             PendingRequest::Command => self.command_answered(response, io),
             PendingRequest::Subscribe => {
@@ -207,7 +206,7 @@ impl Client {
             return;
         }
         let server = self.server.server();
-        let LostConnection::Resting(is_new) = self.server.lost(io) else { return };
+        let Some(is_new) = self.server.lost(io) else { return };
         // The next JOIN announces all downloads.
         self.announce_completed(io);
         let failure = failure.unwrap_or_else(|| match reason {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::client::paging::Paging;
-use crate::client::server_connection::{LostConnection, ServerConnection};
+use crate::client::server_connection::ServerConnection;
 use crate::limits;
 use crate::node::io::Io;
 use crate::node::{Event, Node};
@@ -45,7 +45,7 @@ impl SubscribeClient {
 
     fn lost(&mut self, io: &mut Io<'_>) {
         let server = self.server.server();
-        let LostConnection::Resting(is_news) = self.server.lost(io) else { return };
+        let Some(is_news) = self.server.lost(io) else { return };
         if !self.was_subscribed {
             return io.fail(&Failure::NoServer(server));
         }

@@ -97,7 +97,7 @@ impl Peer {
                 }
                 client.prompt(io);
             }
-            Task::Once(_) => client.start(io),
+            Task::Once(_) => debug_assert!(false, "a one-shot command needs no peer"),
         }
     }
 
@@ -332,11 +332,9 @@ impl Peer {
     }
 
     /// A download has received bytes or changed its state: announces its pieces.
-    fn download_moved(&mut self, id: Option<u64>, io: &mut Io<'_>) {
+    fn download_moved(&mut self, id: u64, io: &mut Io<'_>) {
         self.service.pieces_arrived(io.now);
-        if let Some(id) = id {
-            self.downloader.check_stalled(id, io);
-        }
+        self.downloader.check_stalled(id, io);
         let Downloader { client, downloads, storage, .. } = &mut self.downloader;
         if storage.keeps_downloads() && needs_update(client) {
             let parts = downloads.take_announcements(storage);
@@ -376,8 +374,8 @@ impl Peer {
         if self.downloader.storage.next_poll().is_some_and(|at| at <= io.now) {
             self.service.close_idle_files(io.now);
         }
-        let folder = self.downloader.folder().to_owned();
-        for change in self.share.run(&folder, &mut self.downloader.storage, io) {
+        let (folder, storage) = self.downloader.share();
+        for change in self.share.run(folder, storage, io) {
             let announces = needs_update(&self.downloader.client);
             let updates = &mut self.registration.updates;
             match change {
@@ -429,9 +427,13 @@ impl Peer {
                     self.drain_effects(io);
                 }
             }
-            Some(ConnOwner::Source(..) | ConnOwner::LegacySource(_)) => {
+            Some(ConnOwner::Source(download, source)) => {
                 self.service.traffic.count_received(id, io);
-                self.downloader.dispatch(Event::Received(id), io);
+                self.downloader.source_received((download, source), io);
+            }
+            Some(ConnOwner::LegacySource(download)) => {
+                self.service.traffic.count_received(id, io);
+                self.downloader.source_received((download, 0), io);
             }
             Some(ConnOwner::Player) => self.downloader.dispatch(Event::Received(id), io),
             Some(ConnOwner::Inbound) | None => {
@@ -485,7 +487,10 @@ impl Peer {
             match effect {
                 Effect::Join { at, folder } => self.join(at, folder, io),
                 Effect::OpenPort => self.open_port(io),
-                Effect::SendJoin => self.send_join(io),
+                Effect::ServerReady => {
+                    self.send_join(io);
+                    self.downloader.client.send_request(io);
+                }
                 Effect::JoinAnswered(response) => self.join_answered(&response, io),
                 Effect::UpdateAnswered => {
                     self.registration.update_answered(&mut self.downloader.client, io)
@@ -493,8 +498,10 @@ impl Peer {
                 Effect::SessionLost => self.service.traffic.session_lost(),
                 Effect::Verdict(yes) => self.answer_consent(yes, io),
                 Effect::ConsentAsked => {
-                    // A script may have answered already.
-                    if let Some(yes) = self.downloader.client.take_verdict() {
+                    // The request may be cancelled meanwhile. A script may have answered already.
+                    if self.service.asks_consent()
+                        && let Some(yes) = self.downloader.client.take_verdict()
+                    {
                         self.answer_consent(yes, io);
                     }
                 }

@@ -110,6 +110,11 @@ impl Downloader {
         &self.config.folder
     }
 
+    /// The path of the folder, and its files.
+    pub(crate) fn share(&mut self) -> (&str, &mut Storage) {
+        (&self.config.folder, &mut self.storage)
+    }
+
     /// The storage of another folder.
     pub(crate) fn open_folder(&self, folder: &str) -> Result<Storage, FsError> {
         let config = self.client.config();
@@ -126,14 +131,16 @@ impl Downloader {
 
     /// The owner of a connection; `None` once the owner has closed the connection.
     pub(crate) fn owner(&self, id: ConnId) -> Option<ConnOwner> {
+        if self.client.server.is(id) {
+            return Some(ConnOwner::Server);
+        }
         let owner = *self.conns.get(&id)?;
         let is_kept = match owner {
-            ConnOwner::Server => self.client.server.is(id),
             ConnOwner::Source(download, source) => {
                 self.downloads.has_source((download, source), id)
             }
             ConnOwner::LegacySource(download) => self.downloads.has_source((download, 0), id),
-            ConnOwner::Inbound | ConnOwner::Player => true,
+            ConnOwner::Server | ConnOwner::Inbound | ConnOwner::Player => true,
         };
         is_kept.then_some(owner)
     }
@@ -144,7 +151,10 @@ impl Downloader {
             Event::Listening(PLAYER_PORT, result) => self.player_port_opened(result, io),
             Event::Accepted(id, PLAYER_PORT) => self.player_accepted(id, io),
             Event::Connected(id) => self.connected(id, io),
-            Event::Received(id) | Event::Drained(id) => match self.owner(id) {
+            Event::Drained(id) if self.owner(id) == Some(ConnOwner::Player) => {
+                self.player.serve(id, io)
+            }
+            Event::Received(id) => match self.owner(id) {
                 Some(ConnOwner::Player) => self.player.serve(id, io),
                 Some(ConnOwner::Source(download, source)) => {
                     self.source_received((download, source), io)
@@ -185,7 +195,7 @@ impl Downloader {
         }
     }
 
-    fn source_received(&mut self, source: (u64, u32), io: &mut Io<'_>) {
+    pub(crate) fn source_received(&mut self, source: (u64, u32), io: &mut Io<'_>) {
         let ended = self.downloads.received(source, &self.storage, io);
         self.download_moved(source.0, ended, io);
     }
@@ -234,7 +244,7 @@ impl Downloader {
     fn download_moved(&mut self, id: u64, ended: Option<Ended>, io: &mut Io<'_>) {
         match ended {
             Some(ended) => self.download_ended(ended, io),
-            None => self.client.effects.push_back(Effect::DownloadMoved(Some(id))),
+            None => self.client.effects.push_back(Effect::DownloadMoved(id)),
         }
     }
 
@@ -277,8 +287,7 @@ impl Downloader {
             }
             Outcome::Failed(failure) => {
                 io.tell(UiEvent::Stopped(name.clone()));
-                let kept = self.storage.shared_as(&name);
-                withdrawn = self.storage.entry(&kept).is_none().then_some(kept);
+                withdrawn = Some(self.storage.shared_as(&name));
                 let told = match answers {
                     true => Failure::Named(NamedCommand::GetFile, Box::new(failure.clone())),
                     false => failure.clone(),
@@ -298,7 +307,6 @@ impl Downloader {
             return false;
         }
         for ended in self.downloads.due(&self.storage, io) {
-            self.client.effects.push_back(Effect::DownloadMoved(None));
             self.download_ended(ended, io);
         }
         if let Some(id) = self.client.awaited_download() {
@@ -372,9 +380,6 @@ impl Downloader {
 
     /// Notes the owners of connections opened in this event.
     pub(crate) fn note_opened(&mut self) {
-        if let Some(id) = self.client.server.take_opened() {
-            self.conns.insert(id, ConnOwner::Server);
-        }
         for (id, owner) in self.downloads.take_opened() {
             self.conns.insert(id, owner);
         }
@@ -441,7 +446,8 @@ impl Downloader {
     fn drain_effects(&mut self, io: &mut Io<'_>) {
         while let Some(effect) = self.client.next_effect() {
             match self.perform(effect, io) {
-                None | Some(Effect::SessionLost | Effect::SendJoin | Effect::DownloadMoved(_)) => {}
+                None | Some(Effect::SessionLost | Effect::DownloadMoved(_)) => {}
+                Some(Effect::ServerReady) => self.client.send_request(io),
                 Some(Effect::DownloadEnded(EndedDownload { id, failure, .. })) => {
                     self.client.download_ended(id, failure.as_ref(), true, io)
                 }
