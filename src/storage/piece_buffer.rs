@@ -123,7 +123,10 @@ impl PieceBuffer {
         source: SourceId,
         now: Instant,
     ) -> Result<Stored, FsError> {
-        part.store(source, self.piece, self.hash(), &self.bytes.borrow(), now)
+        // A duplicate needs no hash.
+        let is_held = part.picker().held().has(self.piece);
+        let hash = if is_held { None } else { self.hash() };
+        part.store(source, self.piece, hash, &self.bytes.borrow(), now)
     }
 
     /// Take the memory, to reuse it.

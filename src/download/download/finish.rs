@@ -50,11 +50,11 @@ impl Download {
             source.picker_id = None;
         }
         if let Some(first) = self.sources.first() {
-            self.sources.ban(first);
             let found = self.sources.iter().find(|(_, source)| source.peer() == first);
             match found.map(|(id, _)| id) {
                 Some(id) => self.ban(id, ctx.io),
                 None => {
+                    self.sources.ban(first);
                     self.last_failure = Some(Failure::BadBytes(self.name.clone(), first));
                 }
             }

@@ -215,7 +215,10 @@ impl Download {
         if self.part.is_none() {
             self.resume(ctx.storage, ctx.io)?;
         }
-        if self.part.is_none() && piece_tree::pieces(header.size) == 1 {
+        if self.part.is_none()
+            && matches!(self.state, State::ProveList(_))
+            && piece_tree::pieces(header.size) == 1
+        {
             // The list is the root, and the only piece proves itself.
             return self.trust_list(ctx);
         }

@@ -1,7 +1,7 @@
 //! Lost sources: give up, back off, or wait.
 
 use crate::download::download::Download;
-use crate::download::download::state::State;
+use crate::download::download::state::{Root, State};
 use crate::download::source::Source;
 use crate::download::types::{Candidate, Ctx, Outcome, RetryPolicy, disk_failure};
 use crate::limits;
@@ -42,6 +42,10 @@ impl Download {
         };
         if list_source == Some(id) {
             self.drop_list();
+        }
+        if self.root == Root::Required {
+            // Only this source claims the size.
+            (self.root, self.size) = (Root::Unknown, None);
         }
         Some(source)
     }
