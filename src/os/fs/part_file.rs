@@ -25,8 +25,6 @@ pub const READAHEAD_RETRY: Duration = Duration::from_millis(250);
 const CACHESTAT: libc::c_long = 451;
 /// The page size of the page cache.
 const PAGE: u64 = 4_096;
-/// Read-ahead of a file that is read sequentially.
-const AHEAD: u64 = READAHEAD_BYTES;
 /// Bytes of a read-ahead request. The kernel fills holes with zeros during the request, so a larger
 /// one would block the loop.
 const STEP: u64 = 1 << 20;
@@ -75,7 +73,7 @@ impl PartFile {
             asked.from <= at && at < asked.to && asked.at.elapsed() < READAHEAD_RETRY
         };
         if !self.asked.get().is_some_and(is_under_way) {
-            let to = at.saturating_add(AHEAD);
+            let to = at.saturating_add(READAHEAD_BYTES);
             self.ask(at, to);
             self.asked.set(Some(ReadAhead { from: at, to, at: Instant::now() }));
         }
@@ -83,12 +81,10 @@ impl PartFile {
 
     /// A file that was not resident once is read ahead from then on, so that the disk never idles.
     fn ask_ahead(&self, at: u64) {
-        if let Some(asked) = self
-            .asked
-            .get()
-            .filter(|asked| asked.from <= at && at <= asked.to && asked.to - at <= AHEAD - STEP)
-        {
-            let to = at.saturating_add(AHEAD);
+        if let Some(asked) = self.asked.get().filter(|asked| {
+            asked.from <= at && at <= asked.to && asked.to - at <= READAHEAD_BYTES - STEP
+        }) {
+            let to = at.saturating_add(READAHEAD_BYTES);
             self.ask(asked.to, to);
             self.asked.set(Some(ReadAhead { from: at, to, at: Instant::now() }));
         }
@@ -263,15 +259,15 @@ mod tests {
         part.ask_ahead(5);
         assert_eq!(asked(), None);
         part.ask_again(100);
-        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        assert_eq!(asked(), Some((100, 100 + READAHEAD_BYTES)));
         part.ask_again(4_096);
-        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        assert_eq!(asked(), Some((100, 100 + READAHEAD_BYTES)));
         part.ask_ahead(99 + STEP);
-        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        assert_eq!(asked(), Some((100, 100 + READAHEAD_BYTES)));
         part.ask_ahead(100 + STEP);
-        assert_eq!(asked(), Some((100 + STEP, 100 + STEP + AHEAD)));
+        assert_eq!(asked(), Some((100 + STEP, 100 + STEP + READAHEAD_BYTES)));
         // Another offset is requested at once.
-        part.ask_again(50 * AHEAD);
-        assert_eq!(asked(), Some((50 * AHEAD, 51 * AHEAD)));
+        part.ask_again(50 * READAHEAD_BYTES);
+        assert_eq!(asked(), Some((50 * READAHEAD_BYTES, 51 * READAHEAD_BYTES)));
     }
 }

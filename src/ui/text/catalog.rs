@@ -37,6 +37,8 @@ pub trait Catalog {
     fn unknown_cause(&self, code: i32) -> String;
     /// `file` exists and was not made by cardume.
     fn not_ours(&self, file: &str) -> String;
+    /// A QUIC connection has failed; `detail` is in English.
+    fn quic_failed(&self, detail: &str) -> String;
     /// The partial file `file` holds bytes of another content.
     fn other_content(&self, file: &str) -> String;
     /// Another program modifies `file`.
@@ -231,7 +233,6 @@ pub enum Cause {
     NoSharedMemory,
     LinkGone,
     NoQuic,
-    Quic,
 }
 
 /// The reason that the other side gives for an error, always in English. `None` where the code has

@@ -140,7 +140,7 @@ const CAUSES: &[KnownCause] = &[
     (Cause::NameTaken, &[], &["another file has that name"]),
     (Cause::DownloadedElsewhere, &[], &["another process is downloading it"]),
     (Cause::NoFolder, &[], &["the folder is not there"]),
-    (Cause::Changing, &[], &["it changes while it is read"]),
+    (Cause::Changing, &[], &["it changes while it is read", "it is being changed"]),
     (Cause::FolderShared, &[], &["the folder is not ours alone to write"]),
     (Cause::FolderHeld, &[], &["another server holds this folder"]),
     (Cause::NotInstalled, &[], &["it is not installed"]),
@@ -148,25 +148,23 @@ const CAUSES: &[KnownCause] = &[
     (Cause::SizeLimit, &[], &["the file is larger than this disk or this process may write"]),
     (Cause::NotAKey, &[], &["that is no key"]),
     (Cause::TooLong, &[], &["too long"]),
-    (Cause::Changed, &[], &["the file has changed", "it is being changed"]),
+    (Cause::Changed, &[], &["the file has changed"]),
     (Cause::NotAFile, &[], &["this is no file"]),
     (Cause::NoKey, &[], &["there is no key"]),
     (Cause::OtherKey, &[], &["it has another key"]),
     (Cause::NoSharedMemory, &[], &["this file system has no shared memory for accounts.sqlite"]),
     (Cause::LinkGone, &[], &["the link is gone"]),
     (Cause::NoQuic, &[], &["this program was built without quic"]),
-    (
-        Cause::Quic,
-        &[],
-        &["peer doesn't implement any supported version", "its state is broken", "closed"],
-    ),
 ];
 
 /// The standard library puts this before an error number.
 const NUMBER: &str = " (os error ";
 
-/// The beginnings of QUIC errors.
-const OF_QUIC: [&str; 5] = [
+/// QUIC errors, as a whole.
+const OF_QUIC: [&str; 3] =
+    ["peer doesn't implement any supported version", "its state is broken", "closed"];
+/// The beginnings of QUIC errors with details.
+const BEGINNINGS_OF_QUIC: [&str; 5] = [
     "aborted by peer",
     "closed by peer",
     "the cryptographic handshake failed",
@@ -197,8 +195,10 @@ fn by_words(text: &str, catalog: &dyn Catalog) -> String {
     if let Some(cause) = by_name(text) {
         return catalog.cause(cause).to_owned();
     }
-    if OF_QUIC.iter().any(|known| text.starts_with(known)) {
-        return catalog.cause(Cause::Quic).to_owned();
+    if OF_QUIC.iter().any(|known| known.eq_ignore_ascii_case(text))
+        || BEGINNINGS_OF_QUIC.iter().any(|known| text.starts_with(known))
+    {
+        return catalog.quic_failed(text);
     }
     if let Some(file) = text.strip_suffix(" is in the way and not ours") {
         return catalog.not_ours(file);

@@ -286,12 +286,15 @@ impl Catalog for English {
             Cause::NoSharedMemory => "this file system has no shared memory for accounts.sqlite",
             Cause::LinkGone => "the link is gone",
             Cause::NoQuic => "this program was built without QUIC",
-            Cause::Quic => "the QUIC connection does not open",
         }
     }
 
     fn unknown_cause(&self, code: i32) -> String {
         format!("the system refuses it (error {code})")
+    }
+
+    fn quic_failed(&self, detail: &str) -> String {
+        detail.to_owned()
     }
 
     fn not_ours(&self, file: &str) -> String {

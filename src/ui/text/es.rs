@@ -296,12 +296,15 @@ impl Catalog for Spanish {
             }
             Cause::LinkGone => "la conexión se ha acabado",
             Cause::NoQuic => "este programa se compiló sin QUIC",
-            Cause::Quic => "la conexión QUIC no se abre",
         }
     }
 
     fn unknown_cause(&self, code: i32) -> String {
         format!("el sistema lo rechaza (error {code})")
+    }
+
+    fn quic_failed(&self, _: &str) -> String {
+        "la conexión QUIC no se abre".to_owned()
     }
 
     fn not_ours(&self, file: &str) -> String {

@@ -286,12 +286,15 @@ impl Catalog for Portuguese {
             }
             Cause::LinkGone => "a conexão acabou",
             Cause::NoQuic => "este programa foi compilado sem QUIC",
-            Cause::Quic => "a conexão QUIC não se abre",
         }
     }
 
     fn unknown_cause(&self, code: i32) -> String {
         format!("o sistema recusa (erro {code})")
+    }
+
+    fn quic_failed(&self, _: &str) -> String {
+        "a conexão QUIC não se abre".to_owned()
     }
 
     fn not_ours(&self, file: &str) -> String {
