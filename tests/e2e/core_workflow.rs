@@ -181,7 +181,7 @@ fn a_stopped_peer_leaves_the_index_after_two_and_a_half_heartbeats() {
     still.signal(Signal::STOP);
     let since = Instant::now();
     client.wait_for_holders("still.mp4", 0);
-    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     assert_eq!(client.holders("lively.mp4").len(), 1);
     // A resumed peer joins again.
     still.signal(Signal::CONT);
@@ -239,7 +239,7 @@ fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
             big
         }
     });
-    let (began, mut slowest) = (Instant::now(), Duration::ZERO);
+    let mut slowest = Duration::ZERO;
     let mut searches = 0;
     while !crowd.is_finished() || searches < 100 {
         let since = Instant::now();
@@ -249,13 +249,11 @@ fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
         // A JOIN is atomic: its files become visible with the last part.
         assert!(found == 0 || client.holders("file-00-00000.mp4").len() == 1);
     }
-    let took = began.elapsed();
     let mut big = crowd.join().expect("the JOIN works");
     assert_eq!(client.holders("file-19-04999.mp4").len(), 1);
-    // Indexing all files in one iteration would stall a search for most of the JOIN's time.
     assert!(
-        slowest < Duration::from_millis(250).max(took / 4),
-        "the slowest of {searches} searches took {slowest:?} of {took:?}"
+        slowest < Duration::from_millis(250),
+        "the slowest of {searches} searches took {slowest:?}"
     );
     println!("the slowest of {searches} searches during the JOIN took {slowest:?}");
     assert_eq!(big.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
@@ -411,7 +409,7 @@ fn an_upload_limit_is_respected() {
         run(args.iter().chain(taker)).succeeded();
         let rate = 32.0 / since.elapsed().as_secs_f64();
         assert!(
-            (6.0..=20.0).contains(&rate),
+            (12.0..=20.0).contains(&rate),
             "{rate:.1} MB/s instead of 16 with {provider:?} {taker:?}"
         );
         assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
@@ -439,7 +437,7 @@ fn one_upload_limit_covers_all_uploads_together() {
     // Fairness: no upload is served at the cost of another.
     assert!(times[2] < times[0].mul_f64(1.5), "{times:?}");
     let rate = 36.0 / since.elapsed().as_secs_f64();
-    assert!((5.0..=15.0).contains(&rate), "{rate:.1} MB/s instead of 12");
+    assert!((9.0..=15.0).contains(&rate), "{rate:.1} MB/s instead of 12");
 }
 
 #[test]

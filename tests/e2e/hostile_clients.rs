@@ -25,8 +25,7 @@ fn keeps_serving(server: &Node, peer: &Node) {
     let since = Instant::now();
     assert_eq!(Native::open(server.at).holders("a.mp4"), [peer.at.to_string()]);
     assert_eq!(Native::open(peer.at).fetch("a.mp4"), b"all of it");
-    // A server held up by another client would answer after its timeout of ten seconds.
-    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
     assert_eq!((server.threads(), peer.threads()), (1, 1));
 }
 
@@ -80,7 +79,7 @@ fn silent_and_dripping_clients_are_closed_after_ten_seconds() {
         let lifetime = conn.join().expect("a link that ends");
         let received = String::from_utf8_lossy(first);
         assert!(
-            (Duration::from_secs(8)..Duration::from_secs(18)).contains(&lifetime),
+            (Duration::from_secs(8)..Duration::from_secs(13)).contains(&lifetime),
             "{received:?} lived {lifetime:?}"
         );
     }
@@ -99,8 +98,7 @@ fn an_unknown_protocol_is_closed_at_once() {
             b"\xff\xff\xff\xff",
         ] {
             let lifetime = lifetime(at, first, None);
-            // The header timeout would close the connection after ten seconds.
-            assert!(lifetime < Duration::from_secs(8), "{first:?} lived {lifetime:?}");
+            assert!(lifetime < Duration::from_secs(3), "{first:?} lived {lifetime:?}");
         }
     }
     keeps_serving(&server, &peer);
@@ -252,20 +250,17 @@ fn fifty_thousand_pipelined_searches_are_answered_while_others_are_served() {
         }
     });
     let mut other = Native::open(server.at);
-    let mut pings = Vec::new();
+    let mut slowest = Duration::ZERO;
     for id in 0..50_000 {
         assert_eq!(flood.receive()["id"], id);
         if id % 1_000 == 0 {
             let since = Instant::now();
             assert_eq!(other.outcome(json!({"method": "PING"})), "PONG");
-            pings.push(since.elapsed());
+            slowest = slowest.max(since.elapsed());
         }
     }
     asking.join().expect("all was asked");
-    pings.sort();
-    // The slowest few may have waited for a busy machine.
-    assert!(pings[45] < Duration::from_millis(500), "{:?}", &pings[40..]);
-    assert!(pings[49] < Duration::from_secs(5), "{:?}", &pings[40..]);
+    assert!(slowest < Duration::from_millis(500), "a PING took {slowest:?}");
     let grown = server.memory_kib("VmRSS").saturating_sub(before);
     assert!(grown < 24 << 10, "{grown} KiB more");
     keeps_serving(&server, &peer);

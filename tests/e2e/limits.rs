@@ -159,9 +159,8 @@ mod handshakes {
         done.succeeded();
         assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
         pings.sort();
-        // The flood occupies a core of its own, which may be every second one.
-        assert!(took < Duration::from_secs(12), "20 MiB took {took:?}");
-        assert!(pings[25] < Duration::from_millis(250), "a PING takes {:?}", pings[25]);
+        assert!(took < Duration::from_secs(4), "20 MiB took {took:?}");
+        assert!(pings[25] < Duration::from_millis(60), "a PING takes {:?}", pings[25]);
         eprintln!("20 MiB in {took:?}, PING p50 {:?}", pings[25]);
     }
 }

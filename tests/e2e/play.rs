@@ -172,7 +172,7 @@ fn a_seek_to_missing_bytes_is_answered_long_before_the_end() {
         assert!(url.range(at, ours.len()) == ours, "at {at}");
     }
     assert!(url.range(size - 8, 8) == *b"the last");
-    assert!(began.elapsed().as_secs() < 25, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
     assert!(there.has("giant.mkv.part") && !there.has("giant.mkv"));
     play.signal(Signal::INT);
     assert_eq!(play.code(), 130);
@@ -370,7 +370,7 @@ fn an_existing_file_is_served_at_once() {
     there.write("a.mp4", &what.bytes);
     let (mut play, url) = start_play("a.mp4", server.at, &there);
     let began = Instant::now();
-    assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 8);
+    assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 2);
     play.wait_for_stderr("already here");
     play.signal(Signal::INT);
     assert_eq!(play.code(), 0);

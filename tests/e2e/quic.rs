@@ -189,9 +189,8 @@ impl Misnamed {
     /// The download must fall back to TCP, with this note.
     #[track_caller]
     fn falls_back_to_tcp(&self, udp: SocketAddr, why: &str) {
-        let (there, began) = (Dir::new(), Instant::now());
+        let there = Dir::new();
         let done = get("a.mp4", self.server.at, &there);
-        let by_tcp = began.elapsed();
         assert_eq!(transports(done.succeeded()), ["tcp"], "{done:#?}");
         assert_same_files(&self.here.at("a.mp4"), &there.at("a.mp4"));
         let there = Dir::new();
@@ -204,8 +203,7 @@ impl Misnamed {
             "{done:#?}"
         );
         // TCP takes over after two seconds; a handshake alone would time out after five.
-        let most = Duration::from_secs(4) + by_tcp;
-        assert!(began.elapsed() < most, "{:?}, {by_tcp:?} by TCP", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
 }
 
