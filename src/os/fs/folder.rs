@@ -20,6 +20,7 @@ use crate::io::traits::SourceRef;
 use crate::os::fs::dir_walk::{self, DirListing};
 use crate::os::fs::guard::Guard;
 use crate::os::fs::inotify::FolderWatch;
+use crate::os::fs::mapped_window::WindowPool;
 use crate::os::fs::missing_calls::{is_missing, synced};
 use crate::os::fs::mmap_source::MmapSource;
 use crate::os::fs::mounts::Mounts;
@@ -36,6 +37,7 @@ pub struct Folder {
     top: Rc<Top>,
     allocate: Allocate,
     guard: Rc<Guard>,
+    windows: Rc<WindowPool>,
     watched: RefCell<Option<Watched>>,
 }
 
@@ -73,7 +75,13 @@ impl Folder {
     }
 
     fn new(top: Top, allocate: Allocate) -> Folder {
-        Folder { top: Rc::new(top), allocate, guard: Rc::default(), watched: RefCell::default() }
+        Folder {
+            top: Rc::new(top),
+            allocate,
+            guard: Rc::default(),
+            windows: Rc::default(),
+            watched: RefCell::default(),
+        }
     }
 
     /// The same folder with a guard for exclusions.
@@ -202,7 +210,7 @@ impl Filesystem for Folder {
         if barred.is_some() || self.guard.bars_open(&file, name, &stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let mapped = MmapSource::new(file)?;
+        let mapped = MmapSource::new(file, Rc::clone(&self.windows))?;
         let (size, tag) = (mapped.size(), mapped.tag());
         Ok(Opened { source: Rc::new(mapped) as SourceRef, size, tag })
     }

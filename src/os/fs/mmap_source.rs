@@ -11,23 +11,21 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
 use std::time::Instant;
 
-use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{Advice, fadvise, fstat};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::io::traits::{ByteSource, RawWrite};
 use crate::limits;
+use crate::os::fs::mapped_window::{MappedWindow, WindowPool};
 use crate::os::fs::part_file::READAHEAD_BYTES;
 use crate::os::fs::part_file::READAHEAD_RETRY;
 use crate::os::fs::part_file::stamp;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::storage::fs_trait::FileStat;
-
-/// Bytes mapped at a time: unmapping a hundred gigabytes at once would block the loop for a second.
-const WINDOW_BYTES: u64 = 64 << 20;
 
 /// A page in bytes; larger pages are multiples.
 const PAGE: u64 = 4_096;
@@ -42,9 +40,10 @@ pub struct MmapSource {
     /// The modification time in seconds since 1970; `None` for a file that is being written, or
     /// with a time in the future.
     modified: Option<i64>,
-    /// The file is being written: only its size must stay.
-    grows: bool,
-    window: RefCell<Option<Window>>,
+    /// The windows of all uploads; `None` for a file that is being written, of which only the size
+    /// must stay.
+    pool: Option<Rc<WindowPool>>,
+    window: RefCell<Option<Rc<MappedWindow>>>,
     /// A slice was not resident: from then on the file is read ahead.
     was_cold: Cell<bool>,
     /// The kernel was asked to read ahead up to this offset.
@@ -52,19 +51,13 @@ pub struct MmapSource {
     asked_at: Cell<Option<Instant>>,
 }
 
-/// The mapped part of the file.
-struct Window {
-    range: ByteRange,
-    map: MmapRaw,
-}
-
 impl MmapSource {
     /// Opens a regular file for sending.
     ///
     /// # Errors
     /// When the system fails.
-    pub fn new(file: OwnedFd) -> io::Result<MmapSource> {
-        MmapSource::begin(file, false)
+    pub fn new(file: OwnedFd, pool: Rc<WindowPool>) -> io::Result<MmapSource> {
+        MmapSource::begin(file, Some(pool))
     }
 
     /// Opens a file that is still being written, whose bytes the receiver verifies.
@@ -72,23 +65,23 @@ impl MmapSource {
     /// # Errors
     /// When the system fails.
     pub fn growing(file: OwnedFd) -> io::Result<MmapSource> {
-        MmapSource::begin(file, true)
+        MmapSource::begin(file, None)
     }
 
-    fn begin(file: OwnedFd, grows: bool) -> io::Result<MmapSource> {
+    fn begin(file: OwnedFd, pool: Option<Rc<WindowPool>>) -> io::Result<MmapSource> {
         let file = File::from(file);
         let stat = fstat(&file)?;
         let now = stamp(&stat);
         let size = now.size;
         let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-        let modified = Some(stat.st_mtime).filter(|seconds| !grows && *seconds <= clock);
+        let modified = Some(stat.st_mtime).filter(|seconds| pool.is_some() && *seconds <= clock);
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
         Ok(MmapSource {
             file,
             size,
             stamp: now,
             modified,
-            grows,
+            pool,
             window,
             was_cold,
             asked_to: Cell::new(0),
@@ -116,25 +109,18 @@ impl MmapSource {
         with: impl FnOnce(*const u8, usize) -> T,
     ) -> io::Result<T> {
         let mut window = self.window.borrow_mut();
-        let fits = |window: &Window| {
-            window.range.start() <= range.start() && range.start() < window.range.end()
-        };
-        if !window.as_ref().is_some_and(fits) {
-            // The old window is unmapped first, so that there is never more than one.
-            *window = None;
-            let start = range.start() / WINDOW_BYTES * WINDOW_BYTES;
-            let covered =
-                ByteRange::within(start, Some(WINDOW_BYTES), self.size).unwrap_or(ByteRange::EMPTY);
-            let length = usize::try_from(covered.length()).unwrap_or(usize::MAX);
-            let map = MmapOptions::new().offset(start).len(length).map_raw_read_only(&self.file)?;
-            *window = Some(Window { range: covered, map });
+        if let Some(window) = window.as_ref().filter(|window| window.has(range.start())) {
+            let (start, length) = window.part(range);
+            return Ok(with(start, length));
         }
-        let Some(Window { range: covered, map }) = &*window else {
-            return Err(io::ErrorKind::NotFound.into());
+        // The old window is released first, so that a source never holds more than one.
+        *window = None;
+        let mapped = match &self.pool {
+            Some(pool) => pool.window(&self.file, &self.stamp, range.start())?,
+            None => Rc::new(MappedWindow::new(&self.file, self.size, range.start())?),
         };
-        let ahead = usize::try_from(range.start() - covered.start()).unwrap_or(usize::MAX);
-        let length = usize::try_from(range.end().min(covered.end()) - range.start()).unwrap_or(0);
-        Ok(with(map.as_ptr().wrapping_add(ahead), length))
+        let (start, length) = window.insert(mapped).part(range);
+        Ok(with(start, length))
     }
 
     /// Asks the kernel to read the next slices before they are needed.
@@ -247,7 +233,7 @@ impl ByteSource for MmapSource {
             let now = stamp(&stat);
             // An unlink changes the stamp of a file, but none of its bytes.
             let unlinked = stat.st_nlink == 0 && now.modified_ns == self.stamp.modified_ns;
-            now.size == self.size && (self.grows || unlinked || now == self.stamp)
+            now.size == self.size && (self.pool.is_none() || unlinked || now == self.stamp)
         })
     }
 

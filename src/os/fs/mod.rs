@@ -9,6 +9,7 @@ pub mod inotify;
 pub mod key_file;
 pub mod local_file;
 pub mod manifest;
+mod mapped_window;
 pub mod missing_calls;
 pub mod mmap_source;
 pub mod mounts;
