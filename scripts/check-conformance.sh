@@ -47,4 +47,9 @@ pids+=("$!")
 peer=$(address_in "$from_peer")
 
 echo "server at $server, peer at $peer with $(ls "$place/files" | tr '\n' ' ')"
-python3 scripts/conformance --server "$server" --peer "$peer" --folder "$place/files" --program "$cardume" "$@"
+check() {
+    python3 scripts/conformance --server "$server" --peer "$peer" --folder "$place/files" --program "$cardume" "$@"
+}
+check "$@"
+echo "the same inside TLS"
+check --tls "$@"

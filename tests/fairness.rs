@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::io::traits::RawWrite;
+use cardume::io::traits::{RawRead, RawWrite};
 use cardume::limits;
 use cardume::node::io::Transport;
 use cardume::reactor::event_loop::{EventLoop, RateLimits};
@@ -76,6 +76,8 @@ impl RawWrite for End<'_> {
     }
 }
 
+impl RawRead for End<'_> {}
+
 impl Stream for End<'_> {
     fn end_writing(&mut self) {}
 
@@ -112,7 +114,7 @@ impl Net for Memory {
         String::new
     }
 
-    fn listen(&mut self, _: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+    fn listen(&mut self, _: usize, at: SocketAddr, _: bool) -> io::Result<SocketAddr> {
         Ok(at)
     }
 

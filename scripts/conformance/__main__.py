@@ -1,6 +1,6 @@
 """Checks a running cardume server and a running peer against PROTOCOL.md.
 
-Usage: python3 scripts/conformance --server IP:PORT --peer IP:PORT [--folder DIR] [--program FILE] [--slow] [--only TEXT]
+Usage: python3 scripts/conformance --server IP:PORT --peer IP:PORT [--folder DIR] [--program FILE] [--slow] [--only TEXT] [--tls]
 
 With --folder, which the peer shares, files come and change there while the peer is looked at. With --program, the
 program `cardume`, it downloads from peers that this script plays.
@@ -22,7 +22,7 @@ import time
 from asking import pages
 from basics import QUICK_BUDGET, Failed, Skipped, check_file, parse_address, short
 from checks import CHECKS, Run, World
-from client import Clock, Link, Side
+from client import Clock, Link, Side, tls_context
 
 # The checks of each topic run in this order.
 TOPICS = ("opening", "framing", "names", "join", "update", "search", "accounts", "fields", "transfers", "web", "deadlines",
@@ -134,8 +134,11 @@ def main():
     parser.add_argument("--program", metavar="FILE", help="the program cardume, to download from peers of this script")
     parser.add_argument("--slow", action="store_true", help="check the deadlines too, which takes about 80 s more")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the checks whose names hold this text")
+    parser.add_argument("--tls", action="store_true", help="encrypt every connection, by Python's ssl")
     arguments = parser.parse_args()
-    world = World(Side("server", arguments.server), Side("peer", arguments.peer), arguments.folder, arguments.program)
+    tls = tls_context() if arguments.tls else None
+    server, peer = Side("server", arguments.server, tls), Side("peer", arguments.peer, tls)
+    world = World(server, peer, arguments.folder, arguments.program)
     for side in (world.server, world.peer):
         try:
             Link(side).close()

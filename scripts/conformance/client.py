@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import socket
+import ssl
 import time
 import urllib.parse
 
@@ -20,11 +21,21 @@ class Clock:
     stop = began + LAST_MOMENT
 
 
-class Side:
-    """One of the two programs under test."""
+def tls_context():
+    """TLS 1.3 without a check of the key: pins are checked elsewhere."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
-    def __init__(self, role, text):
+
+class Side:
+    """One of the two programs under test. With a TLS context every link to it is encrypted."""
+
+    def __init__(self, role, text, tls=None):
         self.role = role
+        self.tls = tls
         self.ip, self.port = text
         self.sockaddr = (str(self.ip), self.port)
         self.max_head = HEAD_LIMIT  # until its opening says more
@@ -56,6 +67,11 @@ class Link:
             raise Failed(f"cannot connect to {side}: {error}") from None
         self.began = time.monotonic()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if side.tls:
+            try:
+                self.sock = side.tls.wrap_socket(self.sock)
+            except OSError as error:
+                raise Failed(f"no TLS with {side}: {error}") from None
 
     def close(self):
         self.sock.close()
@@ -74,7 +90,8 @@ class Link:
 
     def stop_sending(self):
         try:
-            self.sock.shutdown(socket.SHUT_WR)
+            # The shutdown of an SSLSocket would end its decryption too.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
         except OSError:
             pass
 

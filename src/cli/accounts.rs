@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 #[cfg(feature = "store")]
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::path::PathBuf;
 
 use cardume::accounts::memory::MemoryStore;
 use cardume::accounts::store::Store;
@@ -32,14 +33,14 @@ use crate::cli::translate;
 /// The value of `--data` for a server without persistent accounts.
 const NONE: &str = "none";
 
-/// The accounts of a server, persistent or not. The folder is reported on `err`: a server with an
+/// The accounts of a server, and their folder if they are persistent. The folder is reported on `err`: a server with an
 /// empty store must not look like one that has found its accounts.
 pub fn store(
     data: Option<&str>,
     listen: &[SocketAddr],
     lang: Lang,
     err: &StdStreams,
-) -> Result<(Box<dyn Store>, bool), Exit> {
+) -> Result<(Box<dyn Store>, Option<PathBuf>), Exit> {
     let say = |note: SetupNote| {
         err.put(format!("cardume: {}\n", catalog(lang).setup(&note)).as_bytes());
     };
@@ -47,7 +48,7 @@ pub fn store(
     let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
     if is_trial || data == Some(NONE) {
         say(SetupNote::AccountsInMemory);
-        return Ok((Box::new(MemoryStore::default()), false));
+        return Ok((Box::new(MemoryStore::default()), None));
     }
     #[cfg(not(feature = "store"))]
     return match data {
@@ -83,7 +84,7 @@ pub fn store(
             Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
         })?;
         say(SetupNote::AccountsIn(&shown(&folder)));
-        Ok((Box::new(store), true))
+        Ok((Box::new(store), Some(folder)))
     }
 }
 

@@ -20,6 +20,7 @@ use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::net::address;
+use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::stdio::StdStreams;
 use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
@@ -57,9 +58,15 @@ use crate::cli::questions;
 /// The default share of the machine's memory for an index, as a divisor. The rest serves
 /// connections and other programs.
 const MEMORY_SHARE: u64 = 2;
+/// The file of a server's secret key, beside its accounts.
+const SERVER_KEY: &str = "server.key";
 
-/// A server. Without an address it asks the user at the terminal for one.
-pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, Exit> {
+/// A server and its key. Without an address it asks the user at the terminal for one.
+pub fn server(
+    args: ServerArgs,
+    lang: Lang,
+    err: &StdStreams,
+) -> Result<(Server, TlsIdentity), Exit> {
     let mut listen = args.listen;
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
@@ -71,7 +78,7 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         });
     }
     let first = listen[0];
-    let (store, lasting) = accounts::store(args.data.as_deref(), &listen, lang, err)?;
+    let (store, folder) = accounts::store(args.data.as_deref(), &listen, lang, err)?;
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
     let usual = listen
@@ -87,7 +94,7 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         allowed: args.allow_advertise,
         metrics_open: args.metrics == Metrics::Open,
         hosts: args.hosts.names(),
-        accounts_last: lasting,
+        accounts_last: folder.is_some(),
         process: system::process_stats,
         accounts_required: args.accounts == Policy::Required,
         folders,
@@ -96,7 +103,13 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
-    Ok(Server::new(options, store))
+    // A server that forgets its accounts has a new key each time.
+    let identity = match folder {
+        Some(folder) => key_file::open_for_tls(Some(&folder.join(SERVER_KEY))),
+        None => TlsIdentity::random(),
+    };
+    let identity = identity.map_err(|why| Exit::Failure(Failure::Disk(why)))?;
+    Ok((Server::new(options, store), identity))
 }
 
 /// Lists folders of this machine, below `root` alone.
@@ -129,7 +142,7 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
 }
 
 /// A peer that joins at once, or a console whose user joins by a command.
-pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
+pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
     // A console of UC3M joins at CONNECT.
     let later = args.console.joins_at_connect();
     if !later
@@ -187,7 +200,9 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
             process: system::process_stats,
         },
     };
-    Peer::new(config).map_err(|error| no_folder(&folder, error))
+    let peer = Peer::new(config).map_err(|error| no_folder(&folder, error))?;
+    let identity = tls_identity(&args.key).map_err(|why| Exit::new(exit::FAULT, why))?;
+    Ok((peer, identity))
 }
 
 /// The hash cache. It is read here, before the loop starts.
@@ -276,6 +291,14 @@ fn published(text: &str) -> Result<Line, Exit> {
 fn identity(args: &KeyArgs) -> OpenIdentity {
     let file = args.key.clone();
     Box::new(move || key_file::open(file.as_deref().map(Path::new)))
+}
+
+/// The key of the user. Without a file for a key, this process has a key of its own.
+fn tls_identity(args: &KeyArgs) -> Result<TlsIdentity, String> {
+    key_file::open_for_tls(args.key.as_deref().map(Path::new)).or_else(|why| {
+        log::info!("a key for this run alone: {why}");
+        TlsIdentity::random()
+    })
 }
 
 /// PEERS, once.

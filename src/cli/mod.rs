@@ -32,7 +32,7 @@ use cardume::ui::lang::Lang;
 use cardume::ui::text;
 use clap::FromArgMatches as _;
 
-use crate::cli::args::{Cli, Verb};
+use crate::cli::args::{Cli, Verb, transport};
 use crate::cli::term::console::{Console, Style};
 
 /// Runs the program, and returns its exit code.
@@ -188,8 +188,14 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             accounts::accounts(&verb, lang, &outputs.out, &outputs.err)
         }
         Verb::Server(args) => {
-            let node = build_node::server(args, lang, &outputs.err)?;
-            plug_in(node, Console::new(Style::Plain, lang, outputs), RateLimits::default(), false)
+            let (node, identity) = build_node::server(args, lang, &outputs.err)?;
+            plug_into(
+                transport::network_of(identity)?,
+                node,
+                Console::new(Style::Plain, lang, outputs),
+                RateLimits::default(),
+                false,
+            )
         }
         Verb::Peer(args) => {
             // A background job may neither read the terminal nor change its mode: the shell would
@@ -198,8 +204,9 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             let typed = terminal && terminal::is_ours();
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
-            let node = build_node::peer(&args, typed)?;
-            plug_in(
+            let (node, identity) = build_node::peer(&args, typed)?;
+            plug_into(
+                transport::network_of(identity)?,
                 node,
                 Console::of(args.console, style, lang, outputs),
                 speed,
@@ -321,7 +328,7 @@ fn plug_in(
     speed: RateLimits,
     reads_stdin: bool,
 ) -> Result<i32, Exit> {
-    plug_into(crate::cli::args::transport::network()?, node, console, speed, reads_stdin)
+    plug_into(transport::network()?, node, console, speed, reads_stdin)
 }
 
 /// Runs a node to its end in this network.

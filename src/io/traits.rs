@@ -1,10 +1,25 @@
 //! Sources and sinks of bytes: traits of a socket, a mapped file, a `.part`, and their simulated
 //! counterparts.
 
-use std::io;
+use std::io::{self, Read};
 use std::rc::Rc;
 
 use crate::protocol::types::byte_range::ByteRange;
+
+/// The reading half of a stream.
+pub trait RawRead: Read {
+    /// True when the last read, shorter than asked for, took all bytes that wait: later bytes
+    /// raise a new edge.
+    fn is_dry(&self) -> bool {
+        false
+    }
+}
+
+impl<R: RawRead> RawRead for &mut R {
+    fn is_dry(&self) -> bool {
+        (**self).is_dry()
+    }
+}
 
 /// The writing half of a stream.
 pub trait RawWrite {

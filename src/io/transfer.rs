@@ -1,11 +1,11 @@
 //! Move bytes between one stream and its buffers, within a budget.
 
-use std::io::{self, Read};
+use std::io;
 use std::time::Instant;
 
 use crate::io::recv_buffer::RecvBuffer;
 use crate::io::send_queue::{SendQueue, WriteOutcome};
-use crate::io::traits::RawWrite;
+use crate::io::traits::{RawRead, RawWrite};
 
 /// Why a read stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,17 @@ pub enum TransferError {
 }
 
 /// Read up to `budget` bytes of `from` into `inbox` by way of `scratch`. Unread headers may hold up
-/// to `most`. With `short_is_dry` a short read is the last. Returns the bytes read, and why it
+/// to `most`. With `may_be_dry` a short read can be the last. Returns the bytes read, and why it
 /// stopped.
 ///
 /// # Errors
 /// When the stream or the sink of a body fails.
 pub fn fill(
-    from: &mut impl Read,
+    from: &mut impl RawRead,
     inbox: &mut RecvBuffer,
     scratch: &mut [u8],
     (budget, most): (usize, usize),
-    short_is_dry: bool,
+    may_be_dry: bool,
 ) -> Result<(usize, ReadOutcome), TransferError> {
     let mut drawn = 0;
     loop {
@@ -61,7 +61,7 @@ pub fn fill(
                 if was_receiving && !inbox.is_receiving() {
                     return Ok((drawn, ReadOutcome::Budget));
                 }
-                if short_is_dry && count < wanted {
+                if may_be_dry && count < wanted && from.is_dry() {
                     return Ok((drawn, ReadOutcome::WouldBlock));
                 }
             }

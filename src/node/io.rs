@@ -18,8 +18,34 @@ use crate::ui::event::{Failure, UiEvent};
 pub enum Transport {
     /// TCP, from this local address if one is given.
     Tcp(Option<IpAddr>),
+    /// TLS over TCP, from this local address if one is given, to the process that proves this key.
+    Tls(Option<IpAddr>, Key),
     /// A stream of QUIC, to the process that proves this key.
     Quic(Key),
+}
+
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// Every byte is readable on the way.
+    #[default]
+    Plain,
+    /// Encrypted, with the key that the other side has proven, and the protocol agreed on.
+    Encrypted {
+        /// The key; `None` for a client without one.
+        key: Option<Key>,
+        /// The protocol.
+        alpn: Option<Alpn>,
+    },
+}
+
+/// A protocol agreed on in a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// `cardume/1`.
+    Native,
+    /// `http/1.1`.
+    Http,
 }
 
 /// One connection, as a node sees it.
@@ -30,6 +56,8 @@ pub struct ConnHandle {
     pub send_queue: SendQueue,
     /// The other side's address.
     pub from: SocketAddr,
+    /// Known once bytes were received, or the connection was made.
+    pub security: Security,
     /// The connection is closed at this time.
     pub deadline: Option<Instant>,
     /// The connection is closed when no byte has moved for so long.
@@ -68,6 +96,7 @@ impl ConnHandle {
             recv_buffer: RecvBuffer::default(),
             send_queue: SendQueue::default(),
             from,
+            security: Security::Plain,
             deadline: None,
             idle_timeout: None,
             max_header,
@@ -98,6 +127,8 @@ pub enum Action {
     /// Open a port in place of the one with its number.
     /// [`Event::Listening`](crate::node::Event::Listening) has the result.
     Listen(PortId, SocketAddr),
+    /// As [`Action::Listen`], without TLS.
+    ListenPlain(PortId, SocketAddr),
     /// Open a port for QUIC. [`Event::ListeningUdp`](crate::node::Event::ListeningUdp) has the
     /// result.
     ListenUdp(PortId, SocketAddr),
@@ -143,6 +174,11 @@ impl Io<'_> {
         self.table.connect(to, Transport::Tcp(bind))
     }
 
+    /// Connect to `to` by TLS; the other side must prove this key.
+    pub fn connect_by_tls(&mut self, to: SocketAddr, bind: Option<IpAddr>, key: Key) -> ConnId {
+        self.table.connect(to, Transport::Tls(bind, key))
+    }
+
     /// Connect to `to` by QUIC; the other side must prove this key.
     pub fn connect_by_quic(&mut self, to: SocketAddr, key: Key) -> ConnId {
         self.table.connect(to, Transport::Quic(key))
@@ -151,6 +187,11 @@ impl Io<'_> {
     /// Open a port.
     pub fn listen(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::Listen(port, at));
+    }
+
+    /// Open a port on which a first byte of TLS is no TLS: for legacy protocols.
+    pub fn listen_plain(&mut self, port: PortId, at: SocketAddr) {
+        self.actions.push(Action::ListenPlain(port, at));
     }
 
     /// Open a port for QUIC.

@@ -116,7 +116,7 @@ impl Peer {
         }
         if downloader.client.set_listening(at) {
             for (number, (at, _)) in (1..).zip(&registration.config.legacy_ports) {
-                io.listen(PortId(number), *at);
+                io.listen_plain(PortId(number), *at);
             }
             if let Some(at) = registration.config.udp {
                 io.listen_udp(QUIC, at);

@@ -68,8 +68,10 @@ pub enum Origin {
 pub struct OutputProgress {
     /// When it last took a byte, or when the send queue was last empty.
     pub since: Instant,
-    /// The send queue was empty at the last visit.
+    /// There was no output at the last visit.
     pub was_empty: bool,
+    /// The stream holds bytes that the socket did not take.
+    pub is_held: bool,
     /// The time of the last question how much the kernel has not delivered yet, and the answer.
     /// `None` since the last write.
     pub delivery: Option<(Instant, usize)>,
@@ -145,6 +147,7 @@ impl<S> ConnectionTable<S> {
             output: OutputProgress {
                 since: now,
                 was_empty: true,
+                is_held: false,
                 delivery: None,
                 cold_since: None,
             },
@@ -323,6 +326,12 @@ impl<S> Connection<S> {
         Some(since + self.patience() / limits::STALL_CHECKS)
     }
 
+    /// True while bytes wait in the send queue or in the stream.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.handle.send_queue.is_empty() || self.output.is_held
+    }
+
     /// How long the other side may take no byte of a send queue that is not empty.
     fn patience(&self) -> Duration {
         if self.handle.is_own { limits::PLAYER_PAUSE } else { limits::WRITE_TIMEOUT }
@@ -336,8 +345,7 @@ impl<S> Connection<S> {
             ConnectionState::Draining(_, until) => Some(*until),
             _ => None,
         };
-        let stalled =
-            (!self.handle.send_queue.is_empty()).then(|| self.output.since + self.patience());
+        let stalled = self.has_output().then(|| self.output.since + self.patience());
         // Backpressure: a connection that is not read is not idle.
         let idle = self
             .handle

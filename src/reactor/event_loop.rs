@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::io::budget::Block;
@@ -354,11 +355,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 match action {
                     Action::Tell(event) => self.console.io.tell(&event, self.now),
                     Action::Exit(code) => self.code = Some(self.code.unwrap_or(code)),
-                    Action::Listen(port, at) => {
-                        let result = self.net.listen(port.0, at).map_err(|error| plain(&error));
-                        self.listeners.ready.insert(port);
-                        self.dispatch(Event::Listening(port, result));
-                    }
+                    Action::Listen(port, at) => self.listen(port, at, true),
+                    Action::ListenPlain(port, at) => self.listen(port, at, false),
                     Action::ListenUdp(port, at) => {
                         let result = self.net.listen_udp(port.0, at).map_err(|error| plain(&error));
                         self.dispatch(Event::ListeningUdp(port, result));
@@ -366,6 +364,12 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 }
             }
         }
+    }
+
+    fn listen(&mut self, port: PortId, at: SocketAddr, takes_tls: bool) {
+        let result = self.net.listen(port.0, at, takes_tls).map_err(|error| plain(&error));
+        self.listeners.ready.insert(port);
+        self.dispatch(Event::Listening(port, result));
     }
 
     fn connect(&mut self, id: ConnId) {

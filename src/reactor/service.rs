@@ -6,7 +6,7 @@ use crate::io::budget::Full;
 use crate::io::send_queue::WriteOutcome;
 use crate::io::transfer::{self, ReadOutcome, TransferError};
 use crate::limits;
-use crate::node::io::CloseMode;
+use crate::node::io::{CloseMode, Security};
 use crate::node::{CloseReason, ConnId, Event, Node};
 use crate::reactor::connection_table::{Connection, ConnectionState, Origin};
 use crate::reactor::event_loop::{EventLoop, plain};
@@ -67,6 +67,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         // An error that was reported before the connection was made is void.
         slot.ready.failed = false;
         slot.output_moved(self.now);
+        if let ConnectionState::Established(stream) = &mut slot.state {
+            slot.handle.security = self.net.io(stream).security();
+        }
         self.dispatch(Event::Connected(id));
         self.connections.queue(id);
     }
@@ -121,14 +124,17 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
         let result = {
             let mut stream = self.net.io(stream);
-            let short_is_dry = !ready.ending && stream.is_dry_when_short();
-            transfer::fill(
+            let result = transfer::fill(
                 &mut stream,
                 &mut conn.recv_buffer,
                 &mut self.scratch,
                 (budget, most),
-                short_is_dry,
-            )
+                !ready.ending,
+            );
+            if conn.security == Security::Plain {
+                conn.security = stream.security();
+            }
+            result
         };
         let (received, outcome) = match result {
             Ok(result) => result,
@@ -192,13 +198,23 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     /// Write from the send queue, and notify the node when there is room.
     fn flush(&mut self, id: ConnId, budget: usize) -> usize {
         let Some(slot) = self.connections.slot(id) else { return 0 };
-        if std::mem::replace(&mut slot.output.was_empty, slot.handle.send_queue.is_empty()) {
+        let Connection { state: ConnectionState::Established(stream), handle: conn, .. } = slot
+        else {
+            return 0;
+        };
+        slot.output.is_held = self.net.io(stream).holds_output();
+        let is_empty = conn.send_queue.is_empty() && !slot.output.is_held;
+        if std::mem::replace(&mut slot.output.was_empty, is_empty) {
             slot.output.since = self.now;
         }
-        if !slot.ready.writable
-            || slot.handle.send_queue.is_empty()
-            || slot.handle.ending == CloseMode::Now
-        {
+        if !slot.ready.writable || is_empty || conn.ending == CloseMode::Now {
+            return 0;
+        }
+        if slot.output.is_held && !self.flush_held(id) {
+            return 0;
+        }
+        let Some(slot) = self.connections.slot(id) else { return 0 };
+        if slot.handle.send_queue.is_empty() {
             return 0;
         }
         let from_file = slot.handle.send_queue.file_waiting() > 0 && !slot.handle.is_own;
@@ -221,13 +237,12 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         else {
             return 0;
         };
-        let result = transfer::flush(
-            &mut conn.send_queue,
-            &mut self.net.io(stream),
-            budget,
-            blocking,
-            self.now,
-        );
+        let (result, is_held) = {
+            let (mut stream, queue) = (self.net.io(stream), &mut conn.send_queue);
+            let result = transfer::flush(queue, &mut stream, budget, blocking, self.now);
+            (result, stream.holds_output())
+        };
+        slot.output.is_held = is_held;
         let (sent, outcome) = match result {
             Ok(result) => result,
             Err(error) => {
@@ -280,13 +295,35 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         sent
     }
 
+    /// Send bytes that the stream holds back. True once none is left.
+    fn flush_held(&mut self, id: ConnId) -> bool {
+        let Some(slot) = self.connections.slot(id) else { return false };
+        let ConnectionState::Established(stream) = &mut slot.state else { return false };
+        let result = self.net.io(stream).flush_held();
+        match result {
+            Ok(true) => {
+                slot.output.is_held = false;
+                slot.output_moved(self.now);
+                true
+            }
+            Ok(false) => {
+                slot.ready.writable = false;
+                false
+            }
+            Err(_) => {
+                self.close(id, CloseReason::Remote);
+                false
+            }
+        }
+    }
+
     /// Close or drain a connection that the node has finished.
     fn close_if_done(&mut self, id: ConnId) {
         let Some(slot) = self.connections.slot(id) else { return };
         match slot.handle.ending {
             CloseMode::Open => {}
             CloseMode::Now => self.close(id, CloseReason::Done),
-            CloseMode::Flush if slot.handle.send_queue.is_empty() => {
+            CloseMode::Flush if !slot.has_output() => {
                 if slot.ready.ended {
                     return self.close(id, CloseReason::Done);
                 }

@@ -1,17 +1,17 @@
 //! Network, clock and console, as the loop needs each. `os` has the real ones, the simulator its
 //! own.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::io::traits::RawWrite;
-use crate::node::io::Transport;
+use crate::io::traits::{RawRead, RawWrite};
+use crate::node::io::{Security, Transport};
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::ui::event::UiEvent;
 
 /// One connection.
-pub trait Stream: Read + RawWrite {
+pub trait Stream: RawRead + RawWrite {
     /// Close the sending half.
     fn end_writing(&mut self);
 
@@ -20,9 +20,22 @@ pub trait Stream: Read + RawWrite {
         0
     }
 
-    /// True when a short read means that no more bytes wait: later bytes raise a new edge.
-    fn is_dry_when_short(&self) -> bool {
+    /// True while bytes that were written wait within this process.
+    fn holds_output(&self) -> bool {
         false
+    }
+
+    /// Send bytes that were written before and not yet sent. True once none is left.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    fn flush_held(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Whether the bytes are encrypted, as known so far.
+    fn security(&self) -> Security {
+        Security::Plain
     }
 }
 
@@ -33,6 +46,18 @@ impl<S: Stream> Stream for &mut S {
 
     fn unsent(&self) -> usize {
         (**self).unsent()
+    }
+
+    fn holds_output(&self) -> bool {
+        (**self).holds_output()
+    }
+
+    fn flush_held(&mut self) -> io::Result<bool> {
+        (**self).flush_held()
+    }
+
+    fn security(&self) -> Security {
+        (**self).security()
     }
 }
 
@@ -89,11 +114,12 @@ pub trait Net {
     /// A function that returns the local date and time, `dd/mm/yyyy hh:mm:ss`.
     fn date(&self) -> fn() -> String;
 
-    /// Open the port of this number, in place of an earlier one.
+    /// Open the port of this number, in place of an earlier one. With `takes_tls`, a connection
+    /// that begins with a TLS handshake is encrypted.
     ///
     /// # Errors
     /// When the port is in use, or the address is not local.
-    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr>;
+    fn listen(&mut self, port: usize, at: SocketAddr, takes_tls: bool) -> io::Result<SocketAddr>;
 
     /// Open the port of this number for QUIC. Returns its address and key.
     ///

@@ -532,8 +532,11 @@ impl Node for Server {
         match event {
             Event::Start => {
                 self.load_connections(io);
-                for (number, (at, _)) in self.options.listen.iter().enumerate() {
-                    io.listen(PortId(number), *at);
+                for (number, (at, protocol)) in self.options.listen.iter().enumerate() {
+                    match protocol {
+                        ListenerProtocol::Sniffed { .. } => io.listen(PortId(number), *at),
+                        ListenerProtocol::Legacy(_) => io.listen_plain(PortId(number), *at),
+                    }
                 }
             }
             Event::Listening(port, Ok(at)) => {

@@ -91,8 +91,7 @@ fn an_unknown_protocol_is_closed_at_once() {
     let (_here, server, peer) = server_and_peer();
     for at in [server.at, peer.at] {
         for first in [
-            &b"\x16\x03\x01\x02\x00"[..],
-            b"SSH-2.0-x\r\n",
+            &b"SSH-2.0-x\r\n"[..],
             b"\0\0\0\0",
             b"hello\n",
             b"\xff\xff\xff\xff",
@@ -100,6 +99,16 @@ fn an_unknown_protocol_is_closed_at_once() {
             let lifetime = lifetime(at, first, None);
             assert!(lifetime < Duration::from_secs(3), "{first:?} lived {lifetime:?}");
         }
+    }
+    keeps_serving(&server, &peer);
+}
+
+#[test]
+fn a_partial_tls_hello_is_closed_at_the_handshake_deadline() {
+    let (_here, server, peer) = server_and_peer();
+    for at in [server.at, peer.at] {
+        let lifetime = lifetime(at, b"\x16\x03\x01\x02\x00\x01", None);
+        assert!((8..13).contains(&lifetime.as_secs()), "it lived {lifetime:?}");
     }
     keeps_serving(&server, &peer);
 }

@@ -180,6 +180,8 @@ fn a_narrower_window_leaves_no_stale_bars() {
     let mut person = Terminal::run(command);
     person.shows("MiB of 24.0 MiB");
     person.shows("\r\u{1b}[1A\u{1b}[J");
+    // A whole bar stands there again.
+    person.shows("MiB of 24.0 MiB");
     person.resize(40);
     person.shows("\r\u{1b}[2A\u{1b}[J");
     person.shows("\r\u{1b}[1A\u{1b}[J");

@@ -75,7 +75,7 @@ fn secret_keys_and_program_state_are_never_served() {
     fs::copy(store.join("accounts.sqlite"), home.at("b.bin")).unwrap();
     let peer = peer_with(server.at, &home, &["-r", "--cache", cache.to_str().unwrap()]);
     let line = peer.wait_for_stderr("not shared");
-    assert!(line.contains("4 secret key"), "{line}");
+    assert!(line.contains("5 secret key"), "{line}");
     wait_until_listed(&peer, &server, &["film", "open.pub", "store/lock"]);
     for name in [
         "key",
@@ -84,6 +84,7 @@ fn secret_keys_and_program_state_are_never_served() {
         "server.pem",
         "b.bin",
         "store/accounts.sqlite",
+        "store/server.key",
         "hashes/roots",
     ] {
         assert!(fetched(&peer, name).contains("404"), "{name}");

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cardume::io::traits::RawWrite;
+use cardume::io::traits::{RawRead, RawWrite};
 use cardume::limits;
 use cardume::node::io::Transport;
 use cardume::reactor::traits::{Net, Ready, Stream};
@@ -696,6 +696,8 @@ impl RawWrite for SimStream {
     }
 }
 
+impl RawRead for SimStream {}
+
 impl Stream for SimStream {
     fn end_writing(&mut self) {
         let mut inner = self.wire.hold();
@@ -744,7 +746,7 @@ impl Net for SimNet {
         || "21/11/2026 12:00:00".into()
     }
 
-    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+    fn listen(&mut self, port: usize, at: SocketAddr, _: bool) -> io::Result<SocketAddr> {
         self.wire.listen(self.life, port, at)
     }
 

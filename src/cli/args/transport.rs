@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cardume::os::net::address;
 use cardume::os::net::network::{HAS_QUIC, Network};
+use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::storage::fs_trait::FsError;
 use cardume::ui::event::{Failure, exit};
 use clap::{Args, ValueEnum};
@@ -71,6 +72,13 @@ pub fn network() -> Result<Network, Exit> {
         limit @ FsError::Descriptors => Exit::Failure(Failure::Disk(limit.to_string())),
         error => Exit::new(exit::FAULT, format!("the system gives no poll: {error}")),
     })
+}
+
+/// The network of a process with this key.
+pub fn network_of(identity: TlsIdentity) -> Result<Network, Exit> {
+    let mut net = network()?;
+    net.use_identity(identity).map_err(|why| Exit::new(exit::FAULT, why))?;
+    Ok(net)
 }
 
 /// The UDP address of a peer, after a check that this build has QUIC.

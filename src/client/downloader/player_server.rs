@@ -139,7 +139,7 @@ impl PlayerServer {
     /// Opens the port, once.
     pub(super) fn open_port(&mut self, io: &mut Io<'_>) {
         if !std::mem::replace(&mut self.is_opening, true) {
-            io.listen(PLAYER_PORT, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            io.listen_plain(PLAYER_PORT, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         }
     }
 

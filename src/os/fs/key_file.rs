@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::accounts::identity::Identity;
+use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::system;
 use crate::protocol::types::ids::{hex, to_hex};
 
@@ -14,17 +15,34 @@ use crate::protocol::types::ids::{hex, to_hex};
 /// # Errors
 /// The reason with the path, as the system gives it.
 pub fn open(file: Option<&Path>) -> Result<Identity, String> {
-    let file = match file {
-        Some(file) => file.to_owned(),
-        None => {
-            usual().ok_or("there is no place for a key: neither HOME nor XDG_STATE_HOME is set")?
-        }
-    };
-    let secret = read(&file).or_else(|error| {
-        if error.kind() == io::ErrorKind::NotFound { make(&file) } else { Err(error) }
+    let file = place(file)?;
+    Identity::new(&secret_in(&file)?).ok_or_else(|| no_key(&file))
+}
+
+/// As [`open`], for TLS.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_tls(file: Option<&Path>) -> Result<TlsIdentity, String> {
+    let file = place(file)?;
+    TlsIdentity::new(&secret_in(&file)?).map_err(|_| no_key(&file))
+}
+
+fn place(file: Option<&Path>) -> Result<PathBuf, String> {
+    file.map(Path::to_owned).or_else(usual).ok_or_else(|| {
+        "there is no place for a key: neither HOME nor XDG_STATE_HOME is set".to_owned()
+    })
+}
+
+fn secret_in(file: &Path) -> Result<[u8; 32], String> {
+    let secret = read(file).or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound { make(file) } else { Err(error) }
     });
-    let secret = secret.map_err(|error| format!("{}: {error}", file.display()))?;
-    Identity::new(&secret).ok_or_else(|| format!("{}: that is no key", file.display()))
+    secret.map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn no_key(file: &Path) -> String {
+    format!("{}: that is no key", file.display())
 }
 
 /// `cardume/key` below the user's state folder.

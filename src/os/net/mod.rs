@@ -1,7 +1,9 @@
-//! Sockets: TCP by mio, and QUIC in the same poll loop.
+//! Sockets: TCP by mio, TLS over it, and QUIC in the same poll loop.
 
 pub mod address;
 pub mod network;
 #[cfg(feature = "quic")]
 pub mod quic;
 pub mod tcp;
+mod tcp_connection;
+pub mod tls;

@@ -1,16 +1,20 @@
 //! The real network: TCP, and QUIC if compiled in, in one poll.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::io::traits::{RawWrite, ReadAt};
-use crate::node::io::Transport;
+use crate::io::traits::{RawRead, RawWrite, ReadAt};
+use crate::node::io::{Security, Transport};
 #[cfg(feature = "quic")]
 use crate::os::net::quic::stream::QuicStreamIo;
 #[cfg(feature = "quic")]
 use crate::os::net::quic::{Quic, QuicStream};
-use crate::os::net::tcp::{Tcp, TcpStack};
+use crate::os::net::tcp::TcpStack;
+use crate::os::net::tcp_connection::{TcpConnection, TcpEnds};
+use crate::os::net::tls::Tls;
+use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::system;
 use crate::protocol::types::quic_address::QuicAddress as Place;
 use crate::reactor::traits::{Net, Ready, Stream};
@@ -21,6 +25,10 @@ pub const HAS_QUIC: bool = cfg!(feature = "quic");
 /// The real network.
 pub struct Network {
     sockets: TcpStack,
+    /// `None` in a process without a key.
+    tls: Option<Tls>,
+    /// The ports that take TLS.
+    tls_ports: BTreeSet<usize>,
     #[cfg(feature = "quic")]
     quic: Quic,
 }
@@ -28,7 +36,7 @@ pub struct Network {
 /// A connection.
 #[allow(missing_docs)]
 pub enum Carrier {
-    Tcp(Tcp),
+    Tcp(TcpConnection),
     #[cfg(feature = "quic")]
     Quic(QuicStream),
 }
@@ -36,7 +44,7 @@ pub enum Carrier {
 /// A connection that can be read and written.
 #[allow(missing_docs)]
 pub enum Ends<'a> {
-    Tcp(&'a mut Tcp),
+    Tcp(TcpEnds<'a>),
     #[cfg(feature = "quic")]
     Quic(QuicStreamIo<'a>),
 }
@@ -52,6 +60,8 @@ impl Network {
             #[cfg(feature = "quic")]
             quic: Quic::new(sockets.registry()?, crate::os::net::tcp::UDP),
             sockets,
+            tls: None,
+            tls_ports: BTreeSet::new(),
         })
     }
 
@@ -66,6 +76,17 @@ impl Network {
         self.sockets.watch_stdout();
     }
 
+    /// Shows this key in TLS, and takes TLS on the ports opened from now on.
+    ///
+    /// # Errors
+    /// When the cryptography does not work.
+    pub fn use_identity(&mut self, identity: TlsIdentity) -> Result<(), String> {
+        #[cfg(feature = "quic")]
+        self.quic.use_identity(identity.clone());
+        self.tls = Some(Tls::new(identity)?);
+        Ok(())
+    }
+
     /// Sends QUIC requests from this UDP port.
     ///
     /// # Errors
@@ -78,13 +99,33 @@ impl Network {
     }
 }
 
+impl Network {
+    /// How long to wait: not at all while handshakes wait for their turn.
+    fn before_wait(&self, most: Option<Duration>) -> Option<Duration> {
+        let has_deferred = self.tls.as_ref().is_some_and(Tls::has_deferred);
+        if has_deferred { Some(Duration::ZERO) } else { most }
+    }
+
+    /// Reports the connections whose handshakes may go on as readable.
+    fn resume_handshakes(&mut self, ready: &mut Vec<Ready>) {
+        let deferred = self.tls.as_mut().map(Tls::take_deferred).unwrap_or_default();
+        ready.extend(deferred.into_iter().map(|link| Ready::Link {
+            link,
+            readable: true,
+            writable: false,
+            ended: false,
+            gone: false,
+        }));
+    }
+}
+
 impl Net for Network {
     type Stream = Carrier;
     type Ends<'a> = Ends<'a>;
 
     fn io<'a>(&'a mut self, stream: &'a mut Carrier) -> Ends<'a> {
         match stream {
-            Carrier::Tcp(tcp) => Ends::Tcp(tcp),
+            Carrier::Tcp(tcp) => Ends::Tcp(tcp.ends(self.tls.as_mut())),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => Ends::Quic(self.quic.io(stream)),
         }
@@ -93,17 +134,22 @@ impl Net for Network {
     #[cfg(feature = "quic")]
     fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let most = self.quic.before_wait(most);
-        let Network { sockets, quic } = self;
+        let most = self.before_wait(most);
+        let Network { sockets, quic, .. } = self;
         sockets.wait(most, ready, &mut |token, readable, writable| {
             quic.record_readiness(token, readable, writable)
         })?;
         self.quic.after_wait(ready);
+        self.resume_handshakes(ready);
         Ok(())
     }
 
     #[cfg(not(feature = "quic"))]
     fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        self.sockets.wait(most, ready, &mut |_, _, _| {})
+        let most = self.before_wait(most);
+        self.sockets.wait(most, ready, &mut |_, _, _| {})?;
+        self.resume_handshakes(ready);
+        Ok(())
     }
 
     fn now(&self) -> Instant {
@@ -118,8 +164,14 @@ impl Net for Network {
         system::date
     }
 
-    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
-        self.sockets.listen(port, at)
+    fn listen(&mut self, port: usize, at: SocketAddr, takes_tls: bool) -> io::Result<SocketAddr> {
+        let at = self.sockets.listen(port, at)?;
+        if takes_tls {
+            self.tls_ports.insert(port);
+        } else {
+            self.tls_ports.remove(&port);
+        }
+        Ok(at)
     }
 
     #[cfg(feature = "quic")]
@@ -137,7 +189,9 @@ impl Net for Network {
         if self.quic.has_port(port) {
             return self.quic.accept(port).map(|(stream, from)| (Carrier::Quic(stream), from));
         }
-        self.sockets.accept(port).map(|(tcp, from)| (Carrier::Tcp(tcp), from))
+        let (socket, from) = self.sockets.accept(port)?;
+        let takes_tls = self.tls.is_some() && self.tls_ports.contains(&port);
+        Ok((Carrier::Tcp(TcpConnection::new(socket, takes_tls)), from))
     }
 
     fn is_short(&self) -> bool {
@@ -146,7 +200,15 @@ impl Net for Network {
 
     fn connect(&mut self, to: SocketAddr, way: Transport) -> io::Result<Carrier> {
         match way {
-            Transport::Tcp(bind) => self.sockets.connect(to, bind).map(Carrier::Tcp),
+            Transport::Tcp(bind) => {
+                let socket = self.sockets.connect(to, bind)?;
+                Ok(Carrier::Tcp(TcpConnection::new(socket, false)))
+            }
+            Transport::Tls(bind, key) => {
+                let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+                let socket = self.sockets.connect(to, bind)?;
+                TcpConnection::by_tls(socket, tls, key).map(Carrier::Tcp)
+            }
             #[cfg(feature = "quic")]
             Transport::Quic(key) => {
                 let to = self.sockets.on_interface(to);
@@ -159,7 +221,10 @@ impl Net for Network {
 
     fn watch(&mut self, stream: &mut Carrier, link: usize) -> io::Result<()> {
         match stream {
-            Carrier::Tcp(tcp) => self.sockets.watch(tcp, link),
+            Carrier::Tcp(tcp) => {
+                tcp.set_link(link);
+                self.sockets.watch(&mut tcp.socket, link)
+            }
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => {
                 self.quic.watch(stream, link);
@@ -170,7 +235,7 @@ impl Net for Network {
 
     fn established(&mut self, stream: &mut Carrier) -> io::Result<bool> {
         match stream {
-            Carrier::Tcp(tcp) => tcp.established(),
+            Carrier::Tcp(tcp) => tcp.established(self.tls.as_mut()),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.established(stream),
         }
@@ -182,7 +247,7 @@ impl Net for Network {
 
     fn close(&mut self, stream: Carrier) {
         match stream {
-            Carrier::Tcp(tcp) => self.sockets.close(tcp),
+            Carrier::Tcp(tcp) => self.sockets.close(tcp.socket),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.close(&stream),
         }
@@ -201,6 +266,12 @@ impl Read for Ends<'_> {
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.read(into),
         }
+    }
+}
+
+impl RawRead for Ends<'_> {
+    fn is_dry(&self) -> bool {
+        matches!(self, Ends::Tcp(tcp) if tcp.is_dry())
     }
 }
 
@@ -247,15 +318,31 @@ impl Stream for Ends<'_> {
         }
     }
 
-    fn is_dry_when_short(&self) -> bool {
-        matches!(self, Ends::Tcp(tcp) if tcp.is_dry_when_short())
-    }
-
     fn unsent(&self) -> usize {
         match self {
             Ends::Tcp(tcp) => tcp.unsent(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.unsent(),
+        }
+    }
+
+    fn holds_output(&self) -> bool {
+        matches!(self, Ends::Tcp(tcp) if tcp.holds_output())
+    }
+
+    fn flush_held(&mut self) -> io::Result<bool> {
+        match self {
+            Ends::Tcp(tcp) => tcp.flush_held(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(_) => Ok(true),
+        }
+    }
+
+    fn security(&self) -> Security {
+        match self {
+            Ends::Tcp(tcp) => tcp.security(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.security(),
         }
     }
 }

@@ -14,10 +14,10 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::io::traits::RawWrite;
+use crate::io::traits::{RawRead, RawWrite};
 use crate::limits;
 use crate::os::system;
-use crate::reactor::traits::{Ready, Stream};
+use crate::reactor::traits::Ready;
 
 /// Connections that wait in the kernel: with 128, ten thousand at once take half a minute.
 const BACKLOG: i32 = 4_096;
@@ -318,6 +318,13 @@ impl Read for Tcp {
     }
 }
 
+impl RawRead for Tcp {
+    fn is_dry(&self) -> bool {
+        // Guaranteed by edge-triggered epoll; other systems are asked once more.
+        cfg!(target_os = "linux")
+    }
+}
+
 impl RawWrite for Tcp {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
@@ -331,17 +338,15 @@ impl RawWrite for Tcp {
     }
 }
 
-impl Stream for Tcp {
-    fn end_writing(&mut self) {
+impl Tcp {
+    /// Ends the sending half.
+    pub fn end_writing(&mut self) {
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
-    fn is_dry_when_short(&self) -> bool {
-        // Guaranteed by edge-triggered epoll; other systems are asked once more.
-        cfg!(target_os = "linux")
-    }
-
-    fn unsent(&self) -> usize {
+    /// The bytes written but not yet acknowledged; 0 where the system does not report that.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
         let mut count: libc::c_int = 0;
         // SAFETY: the kernel writes one integer into a local variable.
         let done = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };

@@ -310,6 +310,7 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+    use crate::os::net::tls::identity::TlsIdentity;
 
     #[test]
     fn tiny_datagrams_do_not_make_an_iteration_longer() {
@@ -335,6 +336,7 @@ mod tests {
     /// Initial datagrams of `count` connections.
     fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
         let config = crate::os::net::quic::keys::client(
+            None,
             crate::protocol::types::account::Key::new([7; 32]).expect("a point"),
         )
         .expect("its ciphers");
@@ -352,7 +354,8 @@ mod tests {
 
     fn serving() -> (mio::Poll, Endpoint, SocketAddr) {
         let poll = mio::Poll::new().expect("a poll");
-        let (crypto, _) = crate::os::net::quic::keys::server(&[9; 32]).expect("a key");
+        let identity = TlsIdentity::new(&[9; 32]).expect("a key");
+        let crypto = crate::os::net::quic::keys::server(&identity).expect("a key");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(config::server()));
         let at = ([127, 0, 0, 1], 0).into();

@@ -35,7 +35,7 @@ use crate::os::net::quic::connection::{Admitted, Conn, catch_panic};
 use crate::os::net::quic::endpoint::{Endpoint, Received};
 use crate::os::net::quic::socket::{TRAIN_BYTES, TRAINS};
 use crate::os::net::quic::stream::QuicStreamIo;
-use crate::os::system;
+use crate::os::net::tls::identity::TlsIdentity;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::quic_address;
 use crate::reactor::traits::Ready;
@@ -50,6 +50,8 @@ pub struct Quic {
     client_sockets: [Option<usize>; 2],
     /// The UDP port of the client sockets.
     client_port: u16,
+    /// The key that this process shows; `None`: a port has a key of its own.
+    identity: Option<TlsIdentity>,
     conns: Slab<Conn>,
     /// Connections that further streams can share.
     known: BTreeMap<(SocketAddr, [u8; 32]), usize>,
@@ -82,6 +84,7 @@ impl Quic {
             endpoints: Slab::new(),
             client_sockets: [None; 2],
             client_port: 0,
+            identity: None,
             conns: Slab::new(),
             known: BTreeMap::new(),
             times: BTreeSet::new(),
@@ -90,6 +93,11 @@ impl Quic {
             memory: Box::default(),
             train: Vec::new(),
         }
+    }
+
+    /// Shows this key on ports and connections opened from now on.
+    pub fn use_identity(&mut self, identity: TlsIdentity) {
+        self.identity = Some(identity);
     }
 
     /// Sends requests from this UDP port.
@@ -130,15 +138,16 @@ impl Quic {
         Ok(self.endpoints.insert(Endpoint::open(at, serves, port, &self.registry, token)?))
     }
 
-    /// Opens the port of this number with a new key. Returns the address and the key.
+    /// Opens the port of this number, with a new key in a process without one. Returns the address and the key.
     ///
     /// # Errors
     /// When the port is busy, or the address belongs to another machine.
     pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<quic_address::QuicAddress> {
-        let mut secret = [0; 32];
-        secret[..16].copy_from_slice(&system::random());
-        secret[16..].copy_from_slice(&system::random());
-        let (crypto, key) = keys::server(&secret).map_err(io::Error::other)?;
+        let identity = match &self.identity {
+            Some(identity) => identity.clone(),
+            None => TlsIdentity::random().map_err(io::Error::other)?,
+        };
+        let crypto = keys::server(&identity).map_err(io::Error::other)?;
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(config::server()));
         config
@@ -147,7 +156,7 @@ impl Quic {
             .incoming_buffer_size_total(limits::SEND_BUFFER_BYTES.1);
         let number = self.open(at, Some(config), Some(port))?;
         let bound = self.endpoints[number].udp.at()?;
-        Ok(quic_address::QuicAddress { port: bound.port(), key })
+        Ok(quic_address::QuicAddress { port: bound.port(), key: identity.key() })
     }
 
     /// The endpoint of the port of this number.
@@ -205,8 +214,8 @@ impl Quic {
         }
         let now = Instant::now();
         let number = self.client_socket(to.is_ipv4())?;
-        let mut config =
-            ClientConfig::new(Arc::new(keys::client(pinned).map_err(io::Error::other)?));
+        let crypto = keys::client(self.identity.as_ref(), pinned).map_err(io::Error::other)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(config::client()));
         let (handle, inner) = self.endpoints[number].connect(config, to, now)?;
         let key = self.add(number, handle, inner, Some((to, pinned)), now);

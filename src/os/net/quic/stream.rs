@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use quinn_proto::StreamId;
 
-use crate::io::traits::{RawWrite, ReadAt};
+use crate::io::traits::{RawRead, RawWrite, ReadAt};
+use crate::node::io::{Alpn, Security};
 use crate::os::net::quic::connection::Conn;
 use crate::os::net::quic::limits;
 use crate::os::net::quic::{Quic, QuicStream};
@@ -38,6 +39,8 @@ impl Read for QuicStreamIo<'_> {
         self.with(|conn, id, stream| conn.read(id, into, &mut stream.ended))
     }
 }
+
+impl RawRead for QuicStreamIo<'_> {}
 
 impl RawWrite for QuicStreamIo<'_> {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -79,6 +82,10 @@ impl Stream for QuicStreamIo<'_> {
     fn unsent(&self) -> usize {
         let conn = self.quic.conns.get(self.stream.conn);
         conn.zip(self.stream.id).map_or(0, |(conn, id)| conn.staged(id))
+    }
+
+    fn security(&self) -> Security {
+        Security::Encrypted { key: None, alpn: Some(Alpn::Native) }
     }
 
     fn end_writing(&mut self) {

@@ -1,0 +1,177 @@
+//! A TCP connection of the loop: plain, or by TLS. The first byte of an accepted connection decides.
+
+use std::io::{self, Read};
+
+use crate::io::traits::{RawRead, RawWrite, ReadAt};
+use crate::node::io::Security;
+use crate::os::net::tcp::Tcp;
+use crate::os::net::tls::Tls;
+use crate::os::net::tls::session::{FIRST_BYTE, Session};
+use crate::protocol::types::account::Key;
+use crate::reactor::traits::Stream;
+
+/// A connection.
+pub struct TcpConnection {
+    pub(super) socket: Tcp,
+    layer: Layer,
+    /// The number that it is registered under.
+    link: usize,
+}
+
+/// What is between the socket and the loop.
+enum Layer {
+    /// No byte of an accepted connection was read.
+    Undetected,
+    Plain,
+    Tls(Box<Session>),
+}
+
+/// A connection that can be read and written.
+pub struct TcpEnds<'a> {
+    conn: &'a mut TcpConnection,
+    /// `None` in a process without a key.
+    tls: Option<&'a mut Tls>,
+}
+
+impl TcpConnection {
+    /// A plain connection, or one whose first byte decides.
+    #[must_use]
+    pub fn new(socket: Tcp, takes_tls: bool) -> TcpConnection {
+        let layer = if takes_tls { Layer::Undetected } else { Layer::Plain };
+        TcpConnection { socket, layer, link: usize::MAX }
+    }
+
+    /// A connection to the process with this key.
+    ///
+    /// # Errors
+    /// When the cryptography does not work.
+    pub fn by_tls(socket: Tcp, tls: &Tls, key: Key) -> io::Result<TcpConnection> {
+        let layer = Layer::Tls(Box::new(Session::connect(tls, key)?));
+        Ok(TcpConnection { socket, layer, link: usize::MAX })
+    }
+
+    /// Notes the number that the connection is registered under.
+    pub fn set_link(&mut self, link: usize) {
+        self.link = link;
+    }
+
+    /// Whether the connection is established, with its TLS handshake; `Ok(false)`: not yet.
+    ///
+    /// # Errors
+    /// Why the connection failed.
+    pub fn established(&mut self, tls: Option<&mut Tls>) -> io::Result<bool> {
+        if !self.socket.established()? {
+            return Ok(false);
+        }
+        match (&mut self.layer, tls) {
+            (Layer::Tls(session), Some(tls)) => session.establish(&mut self.socket, tls),
+            _ => Ok(true),
+        }
+    }
+
+    /// Gives access to the bytes.
+    pub fn ends<'a>(&'a mut self, tls: Option<&'a mut Tls>) -> TcpEnds<'a> {
+        TcpEnds { conn: self, tls }
+    }
+}
+
+impl TcpEnds<'_> {
+    /// Reads the first bytes of an accepted connection, which decide about its layer.
+    fn detect(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.conn.socket.read(into)?;
+        match self.tls.as_deref_mut() {
+            Some(tls) if into[..count].first() == Some(&FIRST_BYTE) => {
+                let mut session = Box::new(Session::accept(self.conn.link));
+                session.hello_began(&into[..count], tls)?;
+                self.conn.layer = Layer::Tls(session);
+                self.read(into)
+            }
+            _ => {
+                self.conn.layer = Layer::Plain;
+                Ok(count)
+            }
+        }
+    }
+}
+
+impl Read for TcpEnds<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match (&mut self.conn.layer, self.tls.as_deref_mut()) {
+            (Layer::Tls(session), Some(tls)) => session.read(&mut self.conn.socket, tls, into),
+            (Layer::Undetected, Some(_)) => self.detect(into),
+            _ => self.conn.socket.read(into),
+        }
+    }
+}
+
+impl RawRead for TcpEnds<'_> {
+    fn is_dry(&self) -> bool {
+        match &self.conn.layer {
+            Layer::Tls(session) => session.is_dry() && self.conn.socket.is_dry(),
+            Layer::Undetected | Layer::Plain => self.conn.socket.is_dry(),
+        }
+    }
+}
+
+impl RawWrite for TcpEnds<'_> {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (&mut self.conn.layer, self.tls.as_deref_mut()) {
+            (Layer::Tls(session), Some(tls)) => {
+                session.write(&mut self.conn.socket, tls.scratch(), bytes)
+            }
+            _ => self.conn.socket.write_bytes(bytes),
+        }
+    }
+
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
+        if self.takes_mapped() {
+            self.conn.socket.write_mapped(start, length)
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn takes_mapped(&self) -> bool {
+        !matches!(self.conn.layer, Layer::Tls(_))
+    }
+
+    fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
+        match (&mut self.conn.layer, self.tls.as_deref_mut()) {
+            (Layer::Tls(session), Some(tls)) => {
+                session.write_read(&mut self.conn.socket, tls.scratch(), length, read)
+            }
+            _ => self.conn.socket.write_read(length, read),
+        }
+    }
+}
+
+impl Stream for TcpEnds<'_> {
+    fn end_writing(&mut self) {
+        if let Layer::Tls(session) = &mut self.conn.layer {
+            session.end_writing(&mut self.conn.socket);
+        }
+        self.conn.socket.end_writing();
+    }
+
+    fn unsent(&self) -> usize {
+        self.conn.socket.unsent()
+    }
+
+    fn holds_output(&self) -> bool {
+        matches!(&self.conn.layer, Layer::Tls(session) if session.holds_output())
+    }
+
+    fn flush_held(&mut self) -> io::Result<bool> {
+        match &mut self.conn.layer {
+            Layer::Tls(session) => session.flush_held(&mut self.conn.socket),
+            Layer::Undetected | Layer::Plain => Ok(true),
+        }
+    }
+
+    fn security(&self) -> Security {
+        match &self.conn.layer {
+            Layer::Tls(session) => session.security(),
+            Layer::Undetected | Layer::Plain => Security::Plain,
+        }
+    }
+}

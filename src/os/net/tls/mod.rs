@@ -1,0 +1,124 @@
+//! TLS 1.3 in the event loop, by rustls without buffers of its own.
+//!
+//! ```text
+//!   accepted --first byte 0x16--> Hello --whole hello, one of three configurations--> Open
+//!   connect, with the pinned key of the other side ----------------------------------> Open
+//! ```
+//!
+//! A process has one Ed25519 key, and shows it as a raw public key (RFC 7250), or as a self-signed
+//! certificate to programs without raw keys. The other side pins the key in both cases. No session
+//! is ever resumed.
+
+pub mod identity;
+pub(in crate::os::net) mod keys;
+mod leftover;
+pub mod session;
+mod verifier;
+
+use std::sync::Arc;
+
+use rustls::server::{CertificateType, ClientHello};
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::os::net::tls::identity::TlsIdentity;
+use crate::protocol::types::account::Key;
+
+/// Handshakes that begin in one iteration: each takes a tenth of a millisecond.
+const HANDSHAKES: u32 = 8;
+
+/// The configurations of a process, and the memory that its sessions share.
+pub struct Tls {
+    accepting: Accepting,
+    identity: TlsIdentity,
+    scratch: Scratch,
+    /// Handshakes that may still begin in this iteration.
+    handshakes_left: u32,
+    /// Connections whose handshake waits for the next iteration.
+    deferred: Vec<usize>,
+}
+
+/// The configurations for accepted connections.
+struct Accepting {
+    /// Raw keys on both sides; the client may show one.
+    raw: Arc<ServerConfig>,
+    /// Our raw key, and no key of the client.
+    raw_server: Arc<ServerConfig>,
+    /// Certificates on both sides; the client may show one.
+    certificates: Arc<ServerConfig>,
+}
+
+/// Memory for bytes on their way through rustls.
+#[derive(Default)]
+pub struct Scratch {
+    /// Ciphertext that was just received, behind the part of a record that was here.
+    received: Vec<u8>,
+    /// Bytes of a file before encryption.
+    plain: Vec<u8>,
+    /// Records to be sent.
+    sealed: Vec<u8>,
+}
+
+impl Tls {
+    /// The configurations with this identity.
+    ///
+    /// # Errors
+    /// When the cryptography does not work.
+    pub fn new(identity: TlsIdentity) -> Result<Tls, String> {
+        let accepting = Accepting {
+            raw: keys::server(&identity, true, true)?,
+            raw_server: keys::server(&identity, true, false)?,
+            certificates: keys::server(&identity, false, true)?,
+        };
+        let (handshakes_left, deferred) = (HANDSHAKES, Vec::new());
+        Ok(Tls { accepting, identity, scratch: Scratch::default(), handshakes_left, deferred })
+    }
+
+    /// The key that this process shows.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.identity.key()
+    }
+
+    /// The memory that sessions share.
+    pub fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    /// The configuration of a connection to the process with this key.
+    fn connecting(&self, key: Key) -> Result<Arc<ClientConfig>, String> {
+        keys::client(&self.identity, key)
+    }
+
+    /// True when another handshake may begin in this iteration.
+    fn may_handshake(&mut self) -> bool {
+        let may = self.handshakes_left > 0;
+        self.handshakes_left = self.handshakes_left.saturating_sub(1);
+        may
+    }
+
+    /// The connections whose handshake was deferred: a new iteration begins.
+    pub fn take_deferred(&mut self) -> Vec<usize> {
+        self.handshakes_left = HANDSHAKES;
+        std::mem::take(&mut self.deferred)
+    }
+
+    /// True while a handshake waits for the next iteration.
+    #[must_use]
+    pub fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+}
+
+impl Accepting {
+    /// The configuration for a client with this hello.
+    fn choose(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        let is_raw = |kinds: Option<&[CertificateType]>| {
+            kinds.is_some_and(|kinds| kinds.contains(&CertificateType::RawPublicKey))
+        };
+        match (is_raw(hello.server_cert_types()), is_raw(hello.client_cert_types())) {
+            (true, true) => &self.raw,
+            (true, false) => &self.raw_server,
+            (false, _) => &self.certificates,
+        }
+    }
+}

@@ -1,0 +1,762 @@
+//! One TLS session: ciphertext of a socket in, plain bytes out, and back.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
+use rustls::server::{Acceptor, ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon,
+    UnbufferedStatus, WriteTraffic,
+};
+use rustls::{CommonState, Error, ServerConfig};
+
+use crate::io::traits::{RawWrite, ReadAt};
+use crate::limits;
+use crate::node::io::Security;
+use crate::os::net::tls::leftover::Leftover;
+use crate::os::net::tls::{Scratch, Tls, keys, verifier};
+use crate::protocol::types::account::Key;
+
+/// The first byte of a TLS handshake, and of no plain protocol on the same port.
+pub const FIRST_BYTE: u8 = 0x16;
+/// The longest hello: one record.
+const HELLO_BYTES: usize = 16 << 10;
+/// The longest record (RFC 8446, section 5.2).
+const RECORD_BYTES: usize = (16 << 10) + 256 + 5;
+/// The fewest bytes to receive at once.
+const LEAST_BYTES: usize = 4 << 10;
+/// Plain bytes encrypted at once. A socket may take none of them: that much waits in memory.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// A session without its socket.
+pub struct Session {
+    state: State,
+    /// Ciphertext without its end: of a record, or of the hello.
+    incoming: Vec<u8>,
+    /// Decrypted bytes that the reader had no room for.
+    plain: Leftover,
+    /// Ciphertext that the socket did not take.
+    held: Leftover,
+    /// The other side sends no more.
+    ended: bool,
+    /// The last read took all bytes of the socket.
+    is_dry: bool,
+    /// The number of the connection.
+    link: usize,
+}
+
+enum State {
+    /// The hello of the client is not complete.
+    Hello(Box<Acceptor>),
+    /// The handshake waits for the next iteration.
+    Deferred(Arc<ServerConfig>),
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+    /// An alert may still be held.
+    Failed(String),
+}
+
+/// How far rustls came.
+struct Processed {
+    /// Ciphertext that was processed.
+    used: usize,
+    result: Result<(), Error>,
+    closed: bool,
+}
+
+impl Session {
+    /// A session with a client, of which no byte was received yet.
+    #[must_use]
+    pub fn accept(link: usize) -> Session {
+        Session { link, ..Session::new(State::Hello(Box::default())) }
+    }
+
+    /// Takes the first bytes of the hello.
+    ///
+    /// # Errors
+    /// When the hello is too long.
+    pub fn hello_began(&mut self, bytes: &[u8], tls: &mut Tls) -> io::Result<()> {
+        self.hello_received(bytes, tls)
+    }
+
+    /// A session with the process that has this key.
+    ///
+    /// # Errors
+    /// When the cryptography does not work.
+    pub fn connect(tls: &Tls, key: Key) -> io::Result<Session> {
+        let name = ServerName::try_from("cardume").map_err(io::Error::other)?;
+        let config = tls.connecting(key).map_err(io::Error::other)?;
+        let client = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut session = Session::new(State::Client(Box::new(client)));
+        session.process(&mut [], &mut []);
+        Ok(session)
+    }
+
+    fn new(state: State) -> Session {
+        Session {
+            state,
+            incoming: Vec::new(),
+            plain: Leftover::default(),
+            held: Leftover::default(),
+            ended: false,
+            is_dry: false,
+            link: usize::MAX,
+        }
+    }
+
+    /// True once both sides have finished the handshake.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.common().is_some_and(|common| !common.is_handshaking())
+    }
+
+    /// The key that the other side has proven, and the protocol, once the handshake is finished.
+    #[must_use]
+    pub fn security(&self) -> Security {
+        let Some(common) = self.common().filter(|_| self.is_open()) else { return Security::Plain };
+        let shown = common.peer_certificates().and_then(|shown| shown.first());
+        let alpn = common.alpn_protocol().and_then(keys::alpn);
+        Security::Encrypted { key: shown.and_then(verifier::key_of), alpn }
+    }
+
+    fn common(&self) -> Option<&CommonState> {
+        match &self.state {
+            State::Server(server) => Some(server),
+            State::Client(client) => Some(client),
+            State::Hello(_) | State::Deferred(_) | State::Failed(_) => None,
+        }
+    }
+
+    /// True when the last read left no byte in the socket or here.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.is_dry && self.plain.is_empty()
+    }
+
+    /// True while ciphertext waits for room in the socket.
+    #[must_use]
+    pub fn holds_output(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Sends ciphertext that waits. True once none is left.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn flush_held(&mut self, socket: &mut impl RawWrite) -> io::Result<bool> {
+        self.held.write_to(socket)
+    }
+
+    /// Advances the handshake of a client. True once it is finished.
+    ///
+    /// # Errors
+    /// When it failed: mostly because the other side has another key.
+    pub fn establish(
+        &mut self,
+        socket: &mut (impl Read + RawWrite),
+        tls: &mut Tls,
+    ) -> io::Result<bool> {
+        self.flush_held(socket)?;
+        while !self.is_open() {
+            match self.receive(socket, tls, &mut []) {
+                Ok(_) if self.ended => return Err(io::ErrorKind::ConnectionReset.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    // The alert tells the other side why.
+                    let _ = self.flush_held(socket);
+                    return Err(error);
+                }
+            }
+            self.flush_held(socket)?;
+        }
+        Ok(self.is_open())
+    }
+
+    /// Reads plain bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` when more ciphertext is needed, or the handshake has to wait; another error
+    /// when the socket or the session fails.
+    pub fn read(
+        &mut self,
+        socket: &mut (impl Read + RawWrite),
+        tls: &mut Tls,
+        into: &mut [u8],
+    ) -> io::Result<usize> {
+        if !self.plain.is_empty() {
+            return Ok(self.plain.take(into));
+        }
+        loop {
+            if self.ended {
+                return Ok(0);
+            }
+            match self.receive(socket, tls, into) {
+                Ok(0) => {}
+                Ok(count) => return Ok(count),
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        // The alert tells the other side why.
+                        let _ = self.flush_held(socket);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Receives once, and decrypts all whole records. Returns the plain bytes in `into`.
+    fn receive(
+        &mut self,
+        socket: &mut impl Read,
+        tls: &mut Tls,
+        into: &mut [u8],
+    ) -> io::Result<usize> {
+        match &self.state {
+            State::Failed(why) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why.clone()));
+            }
+            State::Deferred(_) if !tls.may_handshake() => {
+                tls.deferred.push(self.link);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            State::Deferred(config) => {
+                let server = UnbufferedServerConnection::new(Arc::clone(config));
+                self.state = match server {
+                    Ok(server) => State::Server(Box::new(server)),
+                    Err(error) => State::Failed(error.to_string()),
+                };
+                let mut hello = std::mem::take(&mut self.incoming);
+                return Ok(self.process_and_keep(&mut hello, into));
+            }
+            State::Hello(_) | State::Server(_) | State::Client(_) => {}
+        }
+        let mut received = std::mem::take(&mut tls.scratch.received);
+        received.resize(limits::SCRATCH_BYTES + RECORD_BYTES, 0);
+        let result = self.receive_into(socket, tls, &mut received, into);
+        tls.scratch.received = received;
+        result
+    }
+
+    fn receive_into(
+        &mut self,
+        socket: &mut impl Read,
+        tls: &mut Tls,
+        received: &mut [u8],
+        into: &mut [u8],
+    ) -> io::Result<usize> {
+        let kept = self.incoming.len();
+        debug_assert!(kept <= HELLO_BYTES.max(RECORD_BYTES), "less than a record is kept");
+        let room = into.len().clamp(LEAST_BYTES, limits::SCRATCH_BYTES);
+        let count = socket.read(&mut received[kept..kept + room])?;
+        self.is_dry = count < room;
+        if count == 0 {
+            // Every body has a length: an end without a close_notify cuts none unnoticed.
+            self.ended = true;
+            return Ok(0);
+        }
+        if matches!(self.state, State::Hello(_)) {
+            self.hello_received(&received[kept..kept + count], tls)?;
+            return Ok(0);
+        }
+        received[..kept].copy_from_slice(&self.incoming);
+        Ok(self.process_and_keep(&mut received[..kept + count], into))
+    }
+
+    /// Takes bytes of the hello. Once it is complete, the configuration is chosen.
+    fn hello_received(&mut self, bytes: &[u8], tls: &mut Tls) -> io::Result<()> {
+        let State::Hello(acceptor) = &mut self.state else { return Ok(()) };
+        self.incoming.extend_from_slice(bytes);
+        if self.incoming.len() > HELLO_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the hello is too long"));
+        }
+        let mut unread = bytes;
+        let accepted = loop {
+            match acceptor.accept() {
+                Ok(None) if unread.is_empty() => return Ok(()),
+                Ok(None) => {
+                    acceptor.read_tls(&mut unread)?;
+                }
+                Ok(Some(accepted)) => break accepted,
+                Err((error, mut alert)) => {
+                    alert.write_all(self.held.end())?;
+                    self.state = State::Failed(error.to_string());
+                    return Ok(());
+                }
+            }
+        };
+        let config = Arc::clone(tls.accepting.choose(&accepted.client_hello()));
+        self.state = State::Deferred(config);
+        Ok(())
+    }
+
+    /// Decrypts the records in `received`, and keeps a part of a record.
+    fn process_and_keep(&mut self, received: &mut [u8], into: &mut [u8]) -> usize {
+        let (used, count) = self.process(received, into);
+        self.incoming.clear();
+        self.incoming.extend_from_slice(&received[used..]);
+        if self.incoming.is_empty() {
+            self.incoming = Vec::new();
+        }
+        count
+    }
+
+    /// Decrypts the records in `received`. Returns the ciphertext that was used, and the plain
+    /// bytes in `into`.
+    fn process(&mut self, received: &mut [u8], into: &mut [u8]) -> (usize, usize) {
+        let mut count = 0;
+        let (plain, held) = (&mut self.plain, self.held.end());
+        let mut take = |bytes: &[u8]| {
+            let fits = bytes.len().min(into.len() - count);
+            into[count..count + fits].copy_from_slice(&bytes[..fits]);
+            plain.push(&bytes[fits..]);
+            count += fits;
+        };
+        let processed = match &mut self.state {
+            State::Server(server) => drive(&mut ***server, received, held, &mut take),
+            State::Client(client) => drive(&mut ***client, received, held, &mut take),
+            State::Hello(_) | State::Deferred(_) | State::Failed(_) => return (received.len(), 0),
+        };
+        self.ended |= processed.closed;
+        if let Err(error) = processed.result {
+            self.state = State::Failed(error.to_string());
+            return (received.len(), count);
+        }
+        (processed.used, count)
+    }
+
+    /// Encrypts and sends plain bytes. Returns how many were taken: what the socket did not take
+    /// of them is held.
+    ///
+    /// # Errors
+    /// `WouldBlock` while earlier bytes are held, or during the handshake; another error when the
+    /// socket or the session fails.
+    pub fn write(
+        &mut self,
+        socket: &mut impl RawWrite,
+        scratch: &mut Scratch,
+        plain: &[u8],
+    ) -> io::Result<usize> {
+        if !self.flush_held(socket)? || !self.is_open() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let chunk = &plain[..plain.len().min(CHUNK_BYTES)];
+        scratch.sealed.clear();
+        self.seal(chunk, &mut scratch.sealed)?;
+        let sent = match socket.write_bytes(&scratch.sealed) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            other => other?,
+        };
+        self.held.push(&scratch.sealed[sent..]);
+        Ok(chunk.len())
+    }
+
+    /// Encrypts and sends bytes that `read` copies from a file; see [`Session::write`].
+    ///
+    /// # Errors
+    /// As [`Session::write`] and `read`.
+    pub fn write_read(
+        &mut self,
+        socket: &mut impl RawWrite,
+        scratch: &mut Scratch,
+        length: usize,
+        read: &mut ReadAt<'_>,
+    ) -> io::Result<usize> {
+        if !self.flush_held(socket)? || !self.is_open() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut plain = std::mem::take(&mut scratch.plain);
+        plain.resize(CHUNK_BYTES, 0);
+        let chunk = &mut plain[..length.min(CHUNK_BYTES)];
+        let result = read(0, chunk).and_then(|()| self.write(socket, scratch, chunk));
+        scratch.plain = plain;
+        result
+    }
+
+    fn seal(&mut self, plain: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
+        let result = match &mut self.state {
+            State::Server(server) => seal(&mut ***server, &mut self.incoming, plain, into),
+            State::Client(client) => seal(&mut ***client, &mut self.incoming, plain, into),
+            State::Hello(_) | State::Deferred(_) | State::Failed(_) => {
+                Err(io::ErrorKind::NotConnected.into())
+            }
+        };
+        result.inspect_err(|error| self.state = State::Failed(error.to_string()))
+    }
+
+    /// Tells the other side that no more bytes follow, as far as the socket takes it.
+    pub fn end_writing(&mut self, socket: &mut impl RawWrite) {
+        let held = self.held.end();
+        match &mut self.state {
+            State::Server(server) => notify_close(&mut ***server, &mut self.incoming, held),
+            State::Client(client) => notify_close(&mut ***client, &mut self.incoming, held),
+            State::Hello(_) | State::Deferred(_) | State::Failed(_) => {}
+        }
+        let _ = self.flush_held(socket);
+    }
+}
+
+/// A connection of rustls, of either side.
+trait Machine {
+    type Side;
+
+    fn process<'c, 'i>(
+        &'c mut self,
+        received: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Side>;
+}
+
+impl Machine for UnbufferedConnectionCommon<ServerConnectionData> {
+    type Side = ServerConnectionData;
+
+    fn process<'c, 'i>(
+        &'c mut self,
+        received: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Side> {
+        self.process_tls_records(received)
+    }
+}
+
+impl Machine for UnbufferedConnectionCommon<ClientConnectionData> {
+    type Side = ClientConnectionData;
+
+    fn process<'c, 'i>(
+        &'c mut self,
+        received: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Side> {
+        self.process_tls_records(received)
+    }
+}
+
+/// Processes all whole records in `received`: plain bytes go to `take`, replies of TLS to `held`.
+fn drive(
+    machine: &mut impl Machine,
+    received: &mut [u8],
+    held: &mut Vec<u8>,
+    take: &mut impl FnMut(&[u8]),
+) -> Processed {
+    let mut processed = Processed { used: 0, result: Ok(()), closed: false };
+    loop {
+        let UnbufferedStatus { mut discard, state } =
+            machine.process(&mut received[processed.used..]);
+        let mut is_over = false;
+        match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    match record {
+                        Ok(record) => {
+                            discard += record.discard;
+                            take(record.payload);
+                        }
+                        Err(error) => {
+                            processed.result = Err(error);
+                            is_over = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                if let Err(error) = encode(&mut data, held) {
+                    processed.result = Err(Error::General(error.to_string()));
+                }
+                // The alert of an error is the last output.
+                is_over = processed.result.is_err();
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => processed.closed = true,
+            Ok(ConnectionState::ReadEarlyData(_)) => {
+                processed.result = Err(Error::General("early data was not offered".into()));
+                is_over = true;
+            }
+            Ok(_) => is_over = true,
+            // rustls may have an alert to send, which the next step encodes.
+            Err(error) if processed.result.is_ok() => processed.result = Err(error),
+            Err(_) => is_over = true,
+        }
+        processed.used += discard;
+        if is_over {
+            return processed;
+        }
+    }
+}
+
+/// Appends a record of TLS itself to `into`.
+fn encode<Side>(data: &mut EncodeTlsData<'_, Side>, into: &mut Vec<u8>) -> io::Result<()> {
+    append(into, |room| {
+        data.encode(room).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size.required_size),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
+}
+
+/// Encrypts `plain` to the end of `into`.
+fn seal(
+    machine: &mut impl Machine,
+    incoming: &mut [u8],
+    plain: &[u8],
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    with_traffic(machine, incoming, into, |traffic, into| {
+        append(into, |room| traffic.encrypt(plain, room).map_err(needed))
+    })
+}
+
+fn notify_close(machine: &mut impl Machine, incoming: &mut [u8], into: &mut Vec<u8>) {
+    let _ = with_traffic(machine, incoming, into, |traffic, into| {
+        append(into, |room| traffic.queue_close_notify(room).map_err(needed))
+    });
+}
+
+/// The room that is missing; `None` when more room does not help.
+fn needed(error: EncryptError) -> Option<usize> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size.required_size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+/// Calls `does` in the state in which bytes can be encrypted. `incoming` has no whole record.
+fn with_traffic<M: Machine>(
+    machine: &mut M,
+    incoming: &mut [u8],
+    into: &mut Vec<u8>,
+    does: impl FnOnce(&mut WriteTraffic<'_, M::Side>, &mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    // At most a reply of TLS, and its transmission, come first.
+    for _ in 0..4 {
+        match machine.process(incoming).state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => return does(&mut traffic, into),
+            Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, into)?,
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => {}
+            Ok(_) => break,
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+    Err(io::ErrorKind::NotConnected.into())
+}
+
+/// Lets `write` append to `into`. It is called with more room when it returns the bytes needed.
+fn append(
+    into: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
+) -> io::Result<()> {
+    let start = into.len();
+    let room = into.capacity() - start;
+    into.resize(start + room, 0);
+    let result = match write(&mut into[start..]) {
+        Err(Some(needed)) => {
+            into.resize(start + needed, 0);
+            write(&mut into[start..])
+        }
+        other => other,
+    };
+    into.truncate(start + result.unwrap_or(0));
+    result.map(drop).map_err(|_| io::Error::other("TLS takes no more bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::node::io::Alpn;
+    use crate::os::net::tls::identity::TlsIdentity;
+
+    /// Bytes on their way in one direction, at most so many.
+    #[derive(Clone)]
+    struct Way(Rc<RefCell<VecDeque<u8>>>, usize);
+
+    struct Socket {
+        from: Way,
+        to: Way,
+    }
+
+    impl Read for Socket {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let mut waiting = self.from.0.borrow_mut();
+            if waiting.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            waiting.read(into)
+        }
+    }
+
+    impl RawWrite for Socket {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut waiting = self.to.0.borrow_mut();
+            let room = (self.to.1 - waiting.len()).min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            waiting.extend(&bytes[..room]);
+            Ok(room)
+        }
+
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// Two sockets that are connected, each with room for so many bytes.
+    fn sockets(room: usize) -> (Socket, Socket) {
+        let ways = [(); 2].map(|()| Way(Rc::default(), room));
+        let [a, b] = ways;
+        (Socket { from: a.clone(), to: b.clone() }, Socket { from: b, to: a })
+    }
+
+    fn tls(secret: u8) -> Tls {
+        TlsIdentity::new(&[secret; 32]).and_then(Tls::new).expect("a key")
+    }
+
+    /// A client and a server after the handshake, with their sockets and keys.
+    struct Pair {
+        client: (Session, Socket, Tls),
+        server: (Session, Socket, Tls),
+    }
+
+    impl Pair {
+        fn new(room: usize) -> Pair {
+            let (near, far) = sockets(room);
+            let (client_tls, server_tls) = (tls(1), tls(2));
+            let client = Session::connect(&client_tls, server_tls.key()).expect("a session");
+            Pair {
+                client: (client, near, client_tls),
+                server: (Session::accept(0), far, server_tls),
+            }
+        }
+
+        fn established(room: usize) -> Pair {
+            let mut pair = Pair::new(room);
+            for _ in 0..10_000 {
+                let (client, socket, tls) = &mut pair.client;
+                let is_open = client.establish(socket, tls).expect("a handshake");
+                if is_open && pair.server.0.is_open() {
+                    return pair;
+                }
+                let (server, socket, tls) = &mut pair.server;
+                let error = server.read(socket, tls, &mut [0; 10]).map_err(|error| error.kind());
+                assert_eq!(error, Err(io::ErrorKind::WouldBlock));
+                let _ = server.flush_held(socket).expect("room");
+            }
+            panic!("the handshake does not end");
+        }
+    }
+
+    #[test]
+    fn both_sides_learn_the_key_of_the_other() {
+        for room in [1, 100, 100_000] {
+            let pair = Pair::established(room);
+            let native = Some(Alpn::Native);
+            let (client, server) = (pair.client.2.key(), pair.server.2.key());
+            assert_eq!(
+                pair.client.0.security(),
+                Security::Encrypted { key: Some(server), alpn: native }
+            );
+            assert_eq!(
+                pair.server.0.security(),
+                Security::Encrypted { key: Some(client), alpn: native }
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_whatever_the_room() {
+        for (room, most) in [(7, 3), (1_000, 100), (70_000, 300_000), (1 << 20, 1)] {
+            let mut pair = Pair::established(room);
+            let sent: Vec<u8> = (0..200_000_u32).map(|place| (place % 251) as u8).collect();
+            let (mut done, mut received) = (0, Vec::<u8>::new());
+            while received.len() < sent.len() {
+                let (client, socket, tls) = &mut pair.client;
+                match client.write(socket, tls.scratch(), &sent[done..]) {
+                    Ok(count) => done += count,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                let (server, socket, tls) = &mut pair.server;
+                let mut into = vec![0; most];
+                loop {
+                    match server.read(socket, tls, &mut into) {
+                        Ok(count) => received.extend(&into[..count]),
+                        Err(error) => {
+                            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                            break;
+                        }
+                    }
+                }
+            }
+            assert!(received == sent, "room {room}, {most} at a time");
+            assert!(pair.server.0.incoming.is_empty() && !pair.client.0.holds_output());
+        }
+    }
+
+    #[test]
+    fn an_end_is_an_end_and_later_bytes_of_the_other_side_arrive() {
+        let mut pair = Pair::established(10_000);
+        let (client, near, near_tls) = &mut pair.client;
+        let (server, far, far_tls) = &mut pair.server;
+        client.end_writing(near);
+        let mut into = [0; 10];
+        assert_eq!(server.read(far, far_tls, &mut into).expect("the end"), 0);
+        assert_eq!(server.write(far, far_tls.scratch(), b"late").expect("room"), 4);
+        assert_eq!(client.read(near, near_tls, &mut into).expect("bytes"), 4);
+        assert_eq!(&into[..4], b"late");
+    }
+
+    #[test]
+    fn another_key_than_the_pinned_one_ends_the_handshake_before_any_byte() {
+        let mut pair = Pair::new(100_000);
+        pair.server.2 = tls(3);
+        let (server, far, far_tls) = &mut pair.server;
+        let (client, near, near_tls) = &mut pair.client;
+        assert!(!client.establish(near, near_tls).expect("sent"));
+        let _ = server.read(far, far_tls, &mut [0; 10]);
+        let _ = server.flush_held(far).expect("room");
+        let error = client.establish(near, near_tls).expect_err("another key");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        // The alert ends the other side as well.
+        let error = server.read(far, far_tls, &mut [0; 10]).expect_err("an alert");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(!server.is_open() && server.security() == Security::Plain);
+    }
+
+    #[test]
+    fn a_hello_is_bounded_and_handshakes_take_turns() {
+        let (mut near, mut far) = sockets(1 << 20);
+        let (mut tls, mut session) = (tls(2), Session::accept(7));
+        // A record that is never complete.
+        let bytes = [&[0x16, 3, 1, 0xff, 0xff][..], &[1; 20_000]].concat();
+        assert_eq!(near.write_bytes(&bytes).expect("room"), bytes.len());
+        let error = session.read(&mut far, &mut tls, &mut [0; 70_000]).expect_err("too long");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+
+        let mut pair = Pair::new(100_000);
+        let (client, socket, client_tls) = &mut pair.client;
+        assert!(!client.establish(socket, client_tls).expect("sent"));
+        let (server, socket, tls) = &mut pair.server;
+        tls.handshakes_left = 0;
+        let blocked = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        assert!(server.read(socket, tls, &mut [0; 10]).is_err_and(blocked));
+        assert!(!server.holds_output() && tls.take_deferred() == [0]);
+        assert!(server.read(socket, tls, &mut [0; 10]).is_err_and(blocked));
+        assert!(server.holds_output());
+    }
+
+    #[test]
+    fn a_changed_byte_is_an_error() {
+        let mut pair = Pair::established(100_000);
+        let (client, near, near_tls) = &mut pair.client;
+        assert_eq!(client.write(near, near_tls.scratch(), b"right").expect("room"), 5);
+        if let Some(last) = pair.server.1.from.0.borrow_mut().back_mut() {
+            *last ^= 1;
+        }
+        let (server, far, far_tls) = &mut pair.server;
+        let error = server.read(far, far_tls, &mut [0; 10]).expect_err("a changed byte");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}
