@@ -20,9 +20,10 @@ demo: ## a server, three peers and a video of more than 1 GB
 # The scripts check the program built for the tests; another build would take minutes without checking more.
 # Examples are checked by `make lint`, and there are no doc tests: building both would take a minute.
 test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
-test: ## all tests, then the protocol, legacy systems, players and a browser with the real program, then a small load
+test: ## all tests, then the protocol, TLS, legacy systems, players and a browser with the real program, then a small load
 	cargo test --locked --lib --bins --tests
 	scripts/check-conformance.sh
+	scripts/check-tls.sh
 	scripts/check-compat.sh
 	scripts/check-play.sh
 	scripts/check-page.sh

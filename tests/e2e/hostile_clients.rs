@@ -90,12 +90,7 @@ fn silent_and_dripping_clients_are_closed_after_ten_seconds() {
 fn an_unknown_protocol_is_closed_at_once() {
     let (_here, server, peer) = server_and_peer();
     for at in [server.at, peer.at] {
-        for first in [
-            &b"SSH-2.0-x\r\n"[..],
-            b"\0\0\0\0",
-            b"hello\n",
-            b"\xff\xff\xff\xff",
-        ] {
+        for first in [&b"SSH-2.0-x\r\n"[..], b"\0\0\0\0", b"hello\n", b"\xff\xff\xff\xff"] {
             let lifetime = lifetime(at, first, None);
             assert!(lifetime < Duration::from_secs(3), "{first:?} lived {lifetime:?}");
         }

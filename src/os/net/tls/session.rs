@@ -25,6 +25,10 @@ pub const FIRST_BYTE: u8 = 0x16;
 const HELLO_BYTES: usize = 16 << 10;
 /// The longest record (RFC 8446, section 5.2).
 const RECORD_BYTES: usize = (16 << 10) + 256 + 5;
+/// The record type of an alert.
+const ALERT_TYPE: u8 = 0x15;
+/// A sealed alert: a header, two bytes, the type, and the tag.
+const SEALED_ALERT_BYTES: usize = 5 + 2 + 1 + 16;
 /// The fewest bytes to receive at once.
 const LEAST_BYTES: usize = 4 << 10;
 /// Plain bytes encrypted at once. A socket may take none of them: that much waits in memory.
@@ -459,11 +463,13 @@ fn drive(
                 }
             }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                if let Err(error) = encode(&mut data, held) {
+                let start = held.len();
+                let result = encode(&mut data, held);
+                // The alert of an error is the last output: no bad record is read again.
+                is_over = result.is_err() || processed.result.is_err() && is_alert(&held[start..]);
+                if let Err(error) = result {
                     processed.result = Err(Error::General(error.to_string()));
                 }
-                // The alert of an error is the last output.
-                is_over = processed.result.is_err();
             }
             Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
             Ok(ConnectionState::PeerClosed) => processed.closed = true,
@@ -472,7 +478,7 @@ fn drive(
                 is_over = true;
             }
             Ok(_) => is_over = true,
-            // rustls may have an alert to send, which the next step encodes.
+            // rustls may have an alert to send, which the next steps encode.
             Err(error) if processed.result.is_ok() => processed.result = Err(error),
             Err(_) => is_over = true,
         }
@@ -481,6 +487,12 @@ fn drive(
             return processed;
         }
     }
+}
+
+/// True for a record that is an alert: by its type, or sealed by its length, which no other record
+/// of a handshake has.
+fn is_alert(record: &[u8]) -> bool {
+    record.first() == Some(&ALERT_TYPE) || record.len() == SEALED_ALERT_BYTES
 }
 
 /// Appends a record of TLS itself to `into`.
