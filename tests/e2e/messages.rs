@@ -144,17 +144,13 @@ fn help_man_pages_and_completions_are_in_the_chosen_language() {
         (&["help", "server", "export"], ["Exemplos:", "Ejemplos:", "Examples:"]),
         (
             &["peer", "--help"],
-            ["- never:  Ninguém pode", "- never:  Nadie puede", "- never:  Nobody may"],
+            ["- never:  Ninguém pode", "- never:  Nadie puede", "- never:  Refuse every download"],
         ),
         (&["man"], [".SH DESCRIÇÃO", ".SH DESCRIPCIÓN", ".SH DESCRIPTION"]),
         (&["man", "get"], ["[padrão: tcp]", "[por defecto: tcp]", "[default: tcp]"]),
         (
             &["completions", "zsh"],
-            [
-                "Lista os peers presentes",
-                "Lista los peers presentes",
-                "List the peers that are there",
-            ],
+            ["Lista os peers presentes", "Lista los peers presentes", "List the connected peers"],
         ),
         (&["completions", "fish"], ["Mostra a versão", "Muestra la versión", "Print version"]),
     ];

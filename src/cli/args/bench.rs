@@ -12,66 +12,66 @@ pub const EXAMPLES: &str = "\
 Examples:
   cardume bench                                    50 peers join and search for 10 s
   cardume bench --peers 10000 --depth 1 --mix search=90,update=6,join=2,leave=2
-  cardume bench --fill --names 1000000 --idle      a million names with 5 holders each, until Ctrl-C
+  cardume bench --fill --names 1000000 --idle      a million names with 5 providers each, until Ctrl-C
   cardume bench --files 0 --names 1000000 --holders 5 --depth 256 --json
   cardume bench --resp 127.0.0.1:6379 --fill --names 1000000 --depth 256
-                                                   the same of a Redis: SADD, then SMEMBERS
-  cardume bench --peers 10000 --idle --churn 1000  quiet ones, and 1000 a second that join and leave
+                                                   the same with a Redis: SADD, then SMEMBERS
+  cardume bench --peers 10000 --idle --churn 1000  idle peers, and 1000 per second that join and leave
 
-What is asked follows from --seed alone. Answers are checked: as many holders as
---holders says, or exit code 6. Only servers that are meant to bear it should be
-asked: it takes all that they give.";
+The requests depend on --seed alone. Responses are checked: a number of
+providers other than --holders gives exit code 6. Load only servers that serve
+for benchmarks: the command takes their whole capacity.";
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// The index server that bears the load
+    /// The index server under load
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
 
-    /// A Redis bears it in its place, asked by SMEMBERS
+    /// Load a Redis instead of the server, with SMEMBERS requests
     #[arg(long, value_name = "IP:PORT", value_parser = crate::cli::args::address)]
     pub resp: Option<SocketAddr>,
 
-    /// How many peers, each with its own link
+    /// The number of peers, each with a connection
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub peers: u32,
 
-    /// How many requests of each peer are under way at once
+    /// Parallel requests per peer
     #[arg(long, value_name = "D", default_value = "16", value_parser = clap::value_parser!(u16).range(1..=4_096))]
     pub depth: u16,
 
-    /// How long it is measured [default: 10; with --idle, until Ctrl-C]
+    /// Seconds of measurement [default: 10; with --idle, until Ctrl-C]
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub seconds: Option<f64>,
 
-    /// What is asked how often, of search, join, update and leave
+    /// The relative frequencies of search, join, update and leave
     #[arg(long, value_name = "WORD=N,…", default_value = "search=1", value_parser = Workload::read)]
     pub mix: Workload,
 
     #[command(flatten)]
     pub set: FileSetArgs,
 
-    /// Join, say so, and be quiet
+    /// Join, print a line, and stay idle
     #[arg(long)]
     pub idle: bool,
 
-    /// Visitors that come each second and leave a second later, besides
+    /// Additional peers per second that join and leave a second later
     #[arg(long, value_name = "R", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub churn: u32,
 
-    /// Say a root for each file as well
+    /// Announce a root for each file as well
     #[arg(long)]
     pub roots: bool,
 
-    /// What chance follows from
+    /// The seed of the random numbers
     #[arg(long, value_name = "N", default_value = "1")]
     pub seed: u64,
 
-    /// Say what the server used of its processor: its process on this machine
+    /// Report the CPU use of the server, from this process on this machine
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub server_pid: Option<u32>,
 
-    /// Print one JSON object a line
+    /// Print a JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -79,23 +79,23 @@ pub struct BenchArgs {
 // The files of all peers.
 #[derive(Args)]
 pub struct FileSetArgs {
-    /// How many names there are [default: what gives each 5 holders]
+    /// The number of names [default: enough for 5 providers each]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub names: Option<u64>,
 
-    /// The exponent of Zipf's law, by which few names are wanted often; 0: all alike
+    /// The exponent of Zipf's law for the popularity of names; 0: all names alike
     #[arg(long, value_name = "X", default_value = "1", value_parser = exponent)]
     pub zipf: f64,
 
-    /// Files of each peer; with 0 nobody joins [default: 100; with --fill, what it takes]
+    /// Files per peer; with 0, no peer joins [default: 100; with --fill, as many as needed]
     #[arg(long, value_name = "F", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     pub files: Option<u64>,
 
-    /// How many holders every name has, which each answer is checked for [default with --fill: 5]
+    /// Providers per name; every response is checked for this number [default with --fill: 5]
     #[arg(long, value_name = "H", value_parser = clap::value_parser!(u64).range(1..=64))]
     pub holders: Option<u64>,
 
-    /// Give every name its holders before anything is measured
+    /// Announce the providers of every name before the measurement
     #[arg(long, conflicts_with = "files")]
     pub fill: bool,
 }

@@ -1,14 +1,14 @@
-//! The names under which a process may be asked by HTTP, on the command line.
+//! The host names that a process accepts in HTTP requests, on the command line.
 
 use cardume::os::system;
 use cardume::protocol::http::host::{HostNames, is_host_name};
 use clap::Args;
 
-/// Under which names.
+/// The accepted host names.
 #[derive(Args)]
 pub struct HostArgs {
-    /// A name by which browsers and other programs may ask by HTTP, such as that of a proxy; repeat
-    /// for more. Addresses, localhost and the names of this machine are always taken, all others
+    /// A host name to accept in HTTP requests, such as the name of a proxy; repeat for more.
+    /// Addresses, localhost and the names of this machine are always accepted. All other names are
     /// refused
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub host_name: Vec<String>,

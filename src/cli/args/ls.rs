@@ -1,4 +1,4 @@
-//! The words of `cardume ls`.
+//! The command line of `cardume ls`.
 
 use cardume::client::command::PeerTarget;
 use clap::Args;
@@ -7,23 +7,23 @@ use crate::cli::args::{AskArgs, place};
 
 #[derive(Args)]
 pub struct LsArgs {
-    /// Which peer
+    /// The peer
     #[arg(value_name = "[rede@]IP:PORT", value_parser = place, required_unless_present = "skipped", conflicts_with = "skipped")]
     pub peer: Option<PeerTarget>,
 
-    /// Say what of a folder a peer would not share, and why; nobody is asked
+    /// List the files of a folder that a peer would not share, and why; no peer is contacted
     #[arg(long)]
     pub skipped: bool,
 
-    /// Of this folder, with --skipped
+    /// The folder for --skipped
     #[arg(long, value_name = "DIR", default_value = ".", requires = "skipped")]
     pub folder: String,
 
-    /// And of its subfolders
+    /// Include subfolders
     #[arg(short, long, requires = "skipped")]
     pub recursive: bool,
 
-    /// As for the peer
+    /// Exclude files, as in cardume peer
     #[arg(long, value_name = "GLOB", requires = "skipped")]
     pub exclude: Vec<String>,
 

@@ -1,5 +1,5 @@
-//! The command line, as data: every flag, its default and its words. Completions and man pages come
-//! from the same definitions.
+//! The command line, as data: every flag with default and help. Completions and man pages come from
+//! the same definitions.
 
 #[cfg(feature = "loadgen")]
 pub mod bench;
@@ -41,7 +41,7 @@ pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
 
 const EXIT_CODES: &str = "Exit codes:
   0    done (also: the same file is already there)
-  1    a fault of ours
+  1    internal error
   2    wrong usage
   3    not found
   4    refused
@@ -50,10 +50,10 @@ const EXIT_CODES: &str = "Exit codes:
   7    local disk or address: missing folder, full disk, busy port,
        destination holds another file, output that cannot be written
   8    the other side does not speak the protocol
-  130  interrupted; run it again to resume
-  141  nobody reads the output any more (as in `cardume watch aula | head -1`)";
+  130  interrupted; repeat the command to resume
+  141  the reader of the output has gone (as in `cardume watch aula | head -1`)";
 
-/// A Napster for giant files: a tiny index knows who has what, peers hand it over.
+/// Share giant files peer to peer: a small index lists the providers, and peers send the bytes
 #[derive(Parser)]
 #[command(name = "cardume", version, max_term_width = 100, after_help = EXIT_CODES, after_long_help = format!("\
 Examples:
@@ -65,11 +65,11 @@ Examples:
 {EXIT_CODES}"))]
 pub struct Cli {
     /// Language of help, prompts and errors; fixed lines of the specification stay Portuguese
-    /// [default: as LC_ALL, LC_MESSAGES or LANG says, else pt]
+    /// [default: from LC_ALL, LC_MESSAGES or LANG, else pt]
     #[arg(long, global = true, value_enum, env = "CARDUME_LANG")]
     lang: Option<LanguageArg>,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -97,7 +97,7 @@ impl Cli {
         self.lang.map_or_else(|| Lang::of_locale(&system::locale()), LanguageArg::lang)
     }
 
-    /// True for commands whose only purpose is their output.
+    /// True for commands without any purpose besides their output.
     pub fn is_one_shot(&self) -> bool {
         !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_))
     }
@@ -117,20 +117,20 @@ pub fn lang_of(words: &[OsString]) -> Lang {
         .unwrap_or_else(|| Lang::of_locale(&system::locale()))
 }
 
-/// What to do.
+/// The commands of the program.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Run the index: it knows who has which file, and holds no byte of any
+    /// Run the index server: the index lists the providers of each file, and stores no content
     #[command(after_long_help = "\
 Examples:
   cardume server                              listens on 127.0.0.1:1099
   cardume server --listen 0.0.0.0:1099        for the whole network
   cardume server --listen '[::]:1099'         IPv6 and IPv4
   cardume server --uc3m 5000:2024 --uc3m 5001:2025 --rede 9450 --ufabc-json
-                                              old programs may come as well, from this machine alone
-  RUST_LOG=info cardume server                says who comes and goes, on stderr
-The old wires know no passwords: whoever reaches them can act for any of their users. So they are off unless asked for, and
-bound to loopback unless an address is given.")]
+                                              legacy clients as well, from this machine only
+  RUST_LOG=info cardume server                logs joins and departures on stderr
+Legacy protocols have no passwords: any client can act for any of their users. So legacy ports are off by default, and
+bind to loopback unless an address is given.")]
     Server(ServerArgs),
 
     /// Share a folder, search and download
@@ -150,102 +150,102 @@ Examples:
 
 A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.
 
-Never shared, whatever it is called: secret keys (of cardume, PEM, OpenSSH, PGP, PuTTY, age), accounts and hashes of
-cardume, downloads under way, hidden files, links. Excluded unless .cardumeignore or --exclude says '!NAME':
+Never shared, under any name: secret keys (of cardume, PEM, OpenSSH, PGP, PuTTY, age), accounts and hashes of cardume,
+unfinished downloads, hidden files, links. Excluded unless .cardumeignore or --exclude has '!NAME':
 lost+found/ $RECYCLE.BIN/ 'System Volume Information/' Thumbs.db desktop.ini *.crdownload *.sqlite-shm
-`cardume ls --skipped --folder DIR` lists what is not shared, and why.")]
+`cardume ls --skipped --folder DIR` lists the files that are not shared, and why.")]
     Peer(Box<PeerArgs>),
 
-    /// Say who has a file
+    /// Find the providers of a file
     #[command(after_long_help = "\
 Examples:
   cardume search aula1.mp4
   cardume search aula1.mp4 --json | head -1
-  cardume search --contains 'lesson aula -old'    in names and descriptions, whatever the case and the accents
-  cardume search --like 'algbra liner'        with typing errors; the best come first
+  cardume search --contains 'lesson aula -old'    in names and descriptions; case and accents do not matter
+  cardume search --like 'algbra liner'        with typing errors; the best matches come first
   cardume search --contains matrix --ext mkv,mp4 --size 700M..4G --sort -size --limit 20
   cardume search --owner ana --hashed --complete
   CARDUME_SERVER=192.168.1.9:1099 cardume search aula1.mp4")]
     Search(Box<SearchArgs>),
 
-    /// Download a file; run it again to resume
+    /// Download a file; repeat the command to resume
     #[command(after_long_help = "\
 Examples:
   cardume get aula1.mp4
   cardume get aula1.mp4 --folder ~/Downloads
-  cardume get aula1.mp4 --from 127.0.0.1:4000     asks no server
-  cardume get aula1.mp4 --from rede@127.0.0.2:5455    an old program, whose bytes nothing proves
-  cardume get aula1.mp4 --hash 5dd8…f00d          only if this is its content
-  cardume get b3:5dd8…f00d                        this content, whatever its name
-  cardume get Cursos/aula1.mp4 --folder ~/Videos  becomes ~/Videos/Cursos/aula1.mp4
+  cardume get aula1.mp4 --from 127.0.0.1:4000     without a server
+  cardume get aula1.mp4 --from rede@127.0.0.2:5455    a legacy peer, without verification
+  cardume get aula1.mp4 --hash 5dd8…f00d          only with this content
+  cardume get b3:5dd8…f00d                        this content, under any name
+  cardume get Cursos/aula1.mp4 --folder ~/Videos  saved as ~/Videos/Cursos/aula1.mp4
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
   cardume get aula1.mp4 --transport quic          over UDP, from peers with --udp
-  cardume get aula1.mp4 --wait                    until somebody has it")]
+  cardume get aula1.mp4 --wait                    until a provider appears")]
     Get(Box<GetArgs>),
 
-    /// Watch a file, or hear it, while it arrives; it is kept
+    /// Play a video or audio file during the download; the finished file is kept
     #[command(after_long_help = "\
 Examples:
   cardume play aula1.mp4                          in mpv or VLC
   cardume play song.flac --player vlc --folder ~/Music
   cardume play aula1.mp4 --player none            prints a URL for any player
 
-What the player wants comes first: both ends of the file, the place that it is
-at, what lies ahead of that, and then the rest. No byte is played before its
-piece is verified. When the player ends, the download goes on to its end.")]
+The order of the download follows the player: both ends of the file, the
+current position, the data ahead, and then the rest. No byte is played before
+its piece is verified. After the player exits, the download continues to the end.")]
     Play(PlayArgs),
 
-    /// List the peers that are there
+    /// List the connected peers
     #[command(after_long_help = "Example:\n  cardume peers --json")]
     Peers(AskArgs),
 
-    /// List what a peer shares
+    /// List the shared files of a peer
     #[command(
-        after_long_help = "Examples:\n  cardume ls 127.0.0.1:4000\n  cardume ls rede@127.0.0.2:5455\n  cardume ls --skipped --folder ~/Videos -r    what a peer would not share, and why"
+        after_long_help = "Examples:\n  cardume ls 127.0.0.1:4000\n  cardume ls rede@127.0.0.2:5455\n  cardume ls --skipped --folder ~/Videos -r    files that a peer would not share, and why"
     )]
     Ls(LsArgs),
 
-    /// Take a user name; the key made at its first use is all that can use it
+    /// Register a user name; only the key created at the first use can use the name
     #[command(after_long_help = "Example:\n  cardume register ana")]
     Register(NameArgs),
-    /// Give a user name back, and all that was published under it
+    /// Release a user name, and delete all publications under the name
     #[command(after_long_help = "Example:\n  cardume unregister ana")]
     Unregister(NameArgs),
-    /// Publish a file under a user's name: that lasts while he is away
+    /// Publish a file under a user name; the publication stays while the user is offline
     #[command(
         after_long_help = "Example:\n  cardume publish --user ana aula1.mp4 'the first lesson'"
     )]
     Publish(PublishArgs),
-    /// Take back what was published
+    /// Delete a publication
     #[command(after_long_help = "Example:\n  cardume delete --user ana aula1.mp4")]
     Delete(DeleteArgs),
-    /// Tell what comes and what goes, until Ctrl-C
+    /// Report matching files as providers come and go, until Ctrl-C
     #[command(after_long_help = "\
 Examples:
   cardume watch 'aula -rascunho'
   cardume watch --exact aula1.mp4 --json
-Each line is + or -, the peer, the size and the name; what is there already comes first.")]
+Each line has + or -, the peer, the size and the name; existing files come first.")]
     Watch(WatchArgs),
-    /// Show how an index server or a peer is, in figures
+    /// Show the metrics of an index server or a peer
     #[command(after_long_help = "\
 Examples:
   cardume status
-  cardume status --memory                     what the index uses, by part
+  cardume status --memory                     the memory of the index, by part
   cardume status --peer 192.168.1.9:6000
   curl http://127.0.0.1:1099/metrics          the same for Prometheus")]
     Status(StatusArgs),
-    /// List the users who are there
+    /// List the connected users
     #[command(after_long_help = "Example:\n  cardume users --json")]
     Users(AskArgs),
-    /// List what a user has published
+    /// List the publications of a user
     #[command(after_long_help = "Example:\n  cardume content ana")]
     Content(ContentArgs),
     /// Print the BLAKE3 roots of files, as b3sum does
     #[command(after_long_help = "\
 Examples:
   cardume hash aula1.mp4
-  cardume hash *.mp4 > SUMS                   b3sum --check SUMS reads it
+  cardume hash *.mp4 > SUMS                   for b3sum --check SUMS
   cardume hash --json aula1.mp4
   cardume get aula1.mp4 -o - | cardume hash -")]
     Hash(HashArgs),
@@ -256,28 +256,28 @@ Examples:
   cardume verify ~/Videos
   cardume verify -r ~/Videos                  subfolders as well
   cardume verify aula1.mp4 aula2.mp4
-  cardume verify aula1.mp4 --hash 5dd8…f00d   asks no server
+  cardume verify aula1.mp4 --hash 5dd8…f00d   without a server
   cardume verify --json ~/Videos | jq -r 'select(.state == \"failed\").name'
 
-Each file is read to its end. OK: somebody shares this content by this name;
-FAILED: by this name there are only others; unknown: nobody has the name, or
-none of them has hashed it yet. Exit code 6 if any failed, 7 if any could not
-be read, 3 if any is unknown.")]
+Each file is read completely. OK: a peer shares this content under this name.
+FAILED: under this name, peers share only other contents. unknown: no peer
+shares the name, or no provider has hashed the file yet. Exit code 6 if any
+failed, 7 if any could not be read, 3 if any is unknown.")]
     Verify(VerifyArgs),
 
-    /// Print what the users of an index do, one line an operation, as an index server with
-    /// --rpc-log tells it
+    /// Print the operations of the users of an index, a line each, as reported by a server with
+    /// --rpc-log
     #[command(after_long_help = "\
 Examples:
   cardume rpc-log                             listens on 127.0.0.1:6111
   cardume rpc-log --listen 0.0.0.0:6111 >> operations.log
   cardume server --rpc-log 127.0.0.1:6111
 
-ONC RPC over TCP, program 1, version 1. Where rpcbind runs on this machine it is
-told the port, and --rpc-log 127.0.0.1 is enough.")]
+ONC RPC over TCP, program 1, version 1. If rpcbind runs on this machine, the port
+is registered there, and --rpc-log 127.0.0.1 is enough.")]
     RpcLog(RpcLogArgs),
 
-    /// Put load on a server, or on a Redis: many peers in one process, rates and times of answers
+    /// Measure a server, or a Redis, under the load of many peers: response rates and latencies
     #[cfg(feature = "loadgen")]
     #[command(alias = "swarm", after_long_help = bench::EXAMPLES)]
     Bench(BenchArgs),
@@ -287,7 +287,7 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
         after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume"
     )]
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
 
@@ -296,14 +296,14 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
         after_long_help = "Examples:\n  cardume man | man -l -\n  cardume man get | man -l -"
     )]
     Man {
-        /// Of which command; without one, of the program
+        /// The command; without a command, the page of the program
         command: Option<String>,
     },
 }
 
 impl Verb {
-    /// True for commands that only print: they end when the reader of stdout has gone. A download,
-    /// or a change at a server, continues.
+    /// True for commands that only print, and end with the reader of stdout. A download, or a change
+    /// at a server, continues.
     pub fn is_for_its_output(&self) -> bool {
         use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Users, Verify, Watch};
         #[cfg(feature = "loadgen")]
@@ -326,22 +326,22 @@ impl Verb {
     }
 }
 
-/// Which server, and how to print.
+/// The server of a query, and the output format.
 #[derive(Args)]
 pub struct AskArgs {
     /// The index server
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
 
-    /// Print one JSON object a line
+    /// Print a JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
-/// Where the key of whoever runs this is.
+/// The key of the current user.
 #[derive(Args)]
 pub struct KeyArgs {
-    /// The file with the secret key, made when it is first needed [default: cardume/key below the
+    /// The file with the secret key, created at the first use [default: cardume/key below the
     /// user's state folder]
     #[arg(long, value_name = "FILE", env = "CARDUME_KEY", hide_env_values = true)]
     pub key: Option<String>,
@@ -349,7 +349,7 @@ pub struct KeyArgs {
 
 #[derive(Args)]
 pub struct NameArgs {
-    /// Which name
+    /// The user name
     #[arg(value_name = "USER")]
     pub user: String,
     #[command(flatten)]
@@ -362,10 +362,10 @@ pub struct NameArgs {
 pub struct PublishArgs {
     /// The name of the file
     pub name: String,
-    /// What is to be said of it, in one line
+    /// The description, on a single line
     #[arg(default_value = "")]
     pub description: String,
-    /// Under whose name; it is registered if need be
+    /// Publish under this user name; a new name is registered first
     #[arg(long, value_name = "USER", env = "CARDUME_USER")]
     pub user: String,
     #[command(flatten)]
@@ -378,7 +378,7 @@ pub struct PublishArgs {
 pub struct DeleteArgs {
     /// The name of the file
     pub name: String,
-    /// Whose it is
+    /// The user that published the file
     #[arg(long, value_name = "USER", env = "CARDUME_USER")]
     pub user: String,
     #[command(flatten)]
@@ -389,7 +389,7 @@ pub struct DeleteArgs {
 
 #[derive(Args)]
 pub struct ContentArgs {
-    /// Whose
+    /// The user that published the files
     #[arg(value_name = "USER")]
     pub user: String,
     #[command(flatten)]
@@ -402,32 +402,33 @@ pub struct PeerArgs {
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
 
-    /// Where to answer others; port 0 takes a free one
+    /// Listen for other peers on this address; port 0 selects a free port
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
     #[command(flatten)]
     pub share: ShareArgs,
 
-    /// Whose commands and answers the console has: napster, rede, or uc3m in one of its editions,
-    /// of which fixed is the default. At a console of uc3m, CONNECT says who you are, opens the
-    /// port and shares the folder (the current one, if none is given)
+    /// The commands and responses of the console: napster, rede, or uc3m with an edition, by
+    /// default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the
+    /// folder (by default the current folder)
     #[arg(long, value_name = "FAMILY[:PROFILE]", value_parser = legacy::family, default_value = "napster")]
     pub console: ConsoleProfile,
 
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// Whose peer this is; the name is registered if need be
+    /// The user of this peer; a new name is registered first
     #[arg(long, value_name = "USER", env = "CARDUME_USER")]
     pub user: Option<String>,
     #[command(flatten)]
     pub key: KeyArgs,
-    /// Whether others may download
+    /// Whether other peers may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,
 
-    /// The address under which others find this peer, if it is not the one that the server sees
+    /// The address at which other peers reach this peer, if different from the address seen by the
+    /// server
     #[arg(long, value_name = "IP[:PORT]", value_parser = advertise)]
     pub advertise: Option<(IpAddr, Option<u16>)>,
 
@@ -440,27 +441,26 @@ pub struct PeerArgs {
     #[command(flatten)]
     pub storage: StorageArgs,
 
-    /// Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is
-    /// given
+    /// Listen for QUIC over UDP as well, on this port; without an IP, on the IP of --listen
     #[arg(long, value_name = "[IP:]PORT", value_parser = transport::udp_port, requires = "listen")]
     pub udp: Option<(Option<IpAddr>, u16)>,
 
     #[command(flatten)]
     pub legacy: LegacyPeerArgs,
-    /// End with code 5 when there is no server, instead of trying again
+    /// Exit with code 5 if the server is unreachable, instead of retrying
     #[arg(long)]
     pub once: bool,
 }
 
-// What a peer shares.
+// The shared files of a peer.
 #[derive(Args)]
 pub struct ShareArgs {
-    /// What to share, and where downloads go
+    /// The folder to share; downloads go there as well
     #[arg(long, value_name = "DIR")]
     pub folder: Option<String>,
 
-    /// A file that names more to share, one `name path` a line, wherever it lies; without --folder
-    /// nothing else is shared and downloads go to the current folder
+    /// A list of further files to share, a `name path` per line, with any path. Without --folder,
+    /// nothing else is shared, and downloads go to the current folder
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub manifest: Option<String>,
 }
@@ -472,9 +472,9 @@ pub struct FilterArgs {
     #[arg(short, long)]
     pub recursive: bool,
 
-    /// Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or
-    /// 'tmp/'; repeat for more. They come after those in the file .cardumeignore at the top of the
-    /// folder, and the last that matches decides ('!' shares after all)
+    /// Do not share files that match this pattern, as in .gitignore: '*.iso', '/drafts' or 'tmp/';
+    /// repeat for more. The patterns follow the lines of the file .cardumeignore at the top of the
+    /// folder. The last match decides ('!' shares the file)
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
 }
@@ -482,15 +482,15 @@ pub struct FilterArgs {
 // Limits of uploads and downloads.
 #[derive(Args)]
 pub struct TransferArgs {
-    /// Bytes a second that go out, over all uploads
+    /// Bytes sent per second, over all uploads
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub upload_limit: Option<u64>,
 
-    /// Bytes a second that come in, over all downloads
+    /// Bytes received per second, over all downloads
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub download_limit: Option<u64>,
 
-    /// Uploads at once; the rest wait and are told their place
+    /// Parallel uploads; further requesters wait in a queue, and receive their position
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub uploads: Option<u32>,
 }
@@ -498,7 +498,7 @@ pub struct TransferArgs {
 // Access to metrics and by HTTP.
 #[derive(Args)]
 pub struct HttpArgs {
-    /// Who is told its figures, by `cardume status` and at /metrics
+    /// Which hosts may read the metrics, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,
 
@@ -509,16 +509,16 @@ pub struct HttpArgs {
 // Downloads and hashes on the disk.
 #[derive(Args)]
 pub struct StorageArgs {
-    /// Make room for a download before its first byte, or not
+    /// Whether to allocate the disk space of a download before the first byte
     #[arg(long, value_enum, default_value = "full")]
     pub allocate: AllocateArg,
 
-    /// Where the hashes of files are kept, so that a restart hashes nothing twice [default: cardume
-    /// below the user's cache folder]
+    /// The folder of the hash cache, so that a restart hashes no file again [default: cardume below
+    /// the user's cache folder]
     #[arg(long, value_name = "DIR", env = "CARDUME_CACHE", hide_env_values = true)]
     pub cache: Option<String>,
 
-    /// Keep hashes in memory alone, whatever is said of a cache
+    /// Keep hashes in memory only, even with --cache
     #[arg(long)]
     pub no_cache: bool,
 }
@@ -526,14 +526,14 @@ pub struct StorageArgs {
 // Ports of legacy protocols.
 #[derive(Args)]
 pub struct LegacyPeerArgs {
-    /// Answer UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed,
-    /// which is the default; repeat for more
+    /// Serve UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed
+    /// (the default); repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m, requires = "listen")]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
-    /// Answer rede-p2p's words on this port
+    /// Serve files to rede-p2p clients on this port
     #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port, requires = "listen")]
     pub rede: Option<SocketAddr>,
-    /// Answer ufabc-json's JSON on the usual port
+    /// Serve files to ufabc-json clients on the usual port
     #[arg(long, alias = "seed001")]
     pub ufabc_json: bool,
 }
@@ -551,17 +551,17 @@ impl PeerArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum AcceptArg {
-    /// Everybody may
+    /// Allow every download
     Always,
-    /// You are asked, once for each asker and file
+    /// Prompt for consent, once per requester and file
     Ask,
-    /// Nobody may
+    /// Refuse every download
     Never,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum AllocateArg {
-    /// All room first: a full disk shows at the start
+    /// Allocate all space first: a full disk fails the download at the start
     Full,
     /// A sparse file
     None,
@@ -578,23 +578,23 @@ impl AllocateArg {
 
 #[derive(Args)]
 pub struct HashArgs {
-    /// Which files; `-` is stdin
+    /// The files; `-` is stdin
     #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
     pub files: Vec<OsString>,
 
-    /// Print one JSON object a line
+    /// Print a JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Args)]
 pub struct VerifyArgs {
-    /// Which files, or folders of them
+    /// The files, or folders with files
     #[arg(value_name = "FILE|FOLDER", required = true, value_hint = clap::ValueHint::AnyPath)]
     pub files: Vec<String>,
 
-    /// What the one file must be, whatever the index says: 64 hex digits, as `cardume hash` and
-    /// `b3sum` print them
+    /// The expected root of a single file, checked instead of the index: 64 hex digits, as printed
+    /// by `cardume hash` and `b3sum`
     #[arg(long, value_name = "ROOT")]
     pub hash: Option<String>,
 
@@ -608,46 +608,46 @@ pub struct VerifyArgs {
 
 #[derive(Args)]
 pub struct GetArgs {
-    /// The exact name, with its extension; or b3:ROOT, whatever its name
+    /// The exact name with the extension; or b3:ROOT for this content under any name
     pub name: String,
 
-    /// What its content must be: 64 hex digits, as `cardume hash` and `b3sum` print them
+    /// The expected root of the content: 64 hex digits, as printed by `cardume hash` and `b3sum`
     #[arg(long, value_name = "ROOT", conflicts_with = "no_verify")]
     pub hash: Option<String>,
 
-    /// From this peer, without asking the server; one that speaks an old wire is like rede@IP:PORT,
+    /// Download from this peer, without the index server. For a legacy protocol use rede@IP:PORT,
     /// ufabc-json@… or uc3m-2024@…
-    #[arg(long, value_name = "[WIRE@]IP:PORT", value_parser = place)]
+    #[arg(long, value_name = "[PROFILE@]IP:PORT", value_parser = place)]
     pub from: Option<PeerTarget>,
 
-    /// Into this folder
+    /// The destination folder
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "output")]
     pub folder: String,
 
-    /// Into this file; `-` is stdout
+    /// The destination file; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<String>,
 
-    /// Fetch the head and the tail first, then all from the front
+    /// Download the head and the tail first, then the rest in order
     #[arg(long)]
     pub sequential: bool,
 
-    /// Take the bytes of one source as they come, without checking them
+    /// Accept the bytes of a single source without verification
     #[arg(long)]
     pub no_verify: bool,
 
-    /// Wait for a file that nobody has yet, and for a source that is away
+    /// Wait for a file without a provider, and for an unreachable source
     #[arg(long)]
     pub wait: bool,
 
-    /// Bytes a second that come in
+    /// Bytes received per second
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub download_limit: Option<u64>,
 
     #[command(flatten)]
     pub transport: TransportArgs,
 
-    /// Make room for the file before its first byte, or not
+    /// Whether to allocate the disk space of the file before the first byte
     #[arg(long, value_enum, default_value = "full")]
     pub allocate: AllocateArg,
 
@@ -674,7 +674,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// `IP:PORT` or `WIRE@IP:PORT`.
+/// `IP:PORT` or `PROFILE@IP:PORT`.
 pub fn place(text: &str) -> Result<PeerTarget, String> {
     let wires: Vec<&str> = PROFILES.iter().map(|(_, word)| *word).collect();
     PeerTarget::read(&address::numbered(text)).ok_or_else(|| {
@@ -685,7 +685,7 @@ pub fn place(text: &str) -> Result<PeerTarget, String> {
     })
 }
 
-/// `IP:PORT`, with the interface of a link-local address.
+/// `IP:PORT`, with an interface for a link-local address.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     address::read(text).ok_or_else(|| {
         "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000".to_owned()

@@ -18,26 +18,26 @@ use crate::cli::build_node;
 
 #[derive(Args)]
 pub struct PlayArgs {
-    /// The exact name, with its extension; or b3:ROOT, whatever its name
+    /// The exact name with the extension; or b3:ROOT for this content under any name
     pub name: String,
 
-    /// What its content must be: 64 hex digits, as `cardume hash` and `b3sum` print them
+    /// The expected root of the content: 64 hex digits, as printed by `cardume hash` and `b3sum`
     #[arg(long, value_name = "ROOT")]
     pub hash: Option<String>,
 
-    /// What plays it [default: the first of these that is installed, else none]
+    /// The media player [default: the first installed of these, else none]
     #[arg(long, value_enum)]
     pub player: Option<PlayerArg>,
 
-    /// Where the finished file goes
+    /// The folder of the finished file
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub folder: String,
 
-    /// Wait for a file that nobody has yet, and for a source that is away
+    /// Wait for a file without a provider, and for an unreachable source
     #[arg(long)]
     pub wait: bool,
 
-    /// Bytes a second that come in
+    /// Bytes received per second
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub download_limit: Option<u64>,
 
@@ -55,7 +55,7 @@ pub enum PlayerArg {
     Mpv,
     /// VLC
     Vlc,
-    /// Nothing: the URL is printed, and served until the program is interrupted
+    /// No player: print the URL, and serve the file until interrupted
     None,
 }
 

@@ -1,4 +1,4 @@
-//! The command line of `cardume search`, and the query that it means.
+//! The command line of `cardume search`, as a query.
 
 use cardume::client::command::Command;
 use cardume::limits;
@@ -14,27 +14,27 @@ use crate::cli::args::AskArgs;
 
 #[derive(Args)]
 pub struct SearchArgs {
-    /// The exact name, with its extension; or b3:ROOT, whatever the name
+    /// The exact name with the extension; or b3:ROOT for this content under any name
     pub name: Option<String>,
 
-    /// Words that the name or the description holds, in any order; "a phrase" in quotes; `-word`:
-    /// and not this one
+    /// Words of the name or the description, in any order; "a phrase" in quotes; `-word` excludes a
+    /// word
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub contains: Option<String>,
 
-    /// Words that the name or the description nearly holds, with typing errors; the best come first
+    /// Words of the name or the description, with typing errors; the best matches come first
     #[arg(long, value_name = "TEXT")]
     pub like: Option<String>,
 
-    /// Only names that end so, without the dot
+    /// Only names with these extensions, without the dot
     #[arg(long, value_name = "EXT,EXT", value_delimiter = ',')]
     pub ext: Vec<String>,
 
-    /// Only files of this many bytes: 700M..4G, 700M.., ..4G
+    /// Only files of this size in bytes: 700M..4G, 700M.., ..4G
     #[arg(long, value_name = "FROM..TO", value_parser = sizes)]
     pub size: Option<(Option<u64>, Option<u64>)>,
 
-    /// Only files of which this is said: words, in any order
+    /// Only files with these words in the description, in any order
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub description: Option<String>,
 
@@ -42,19 +42,19 @@ pub struct SearchArgs {
     #[arg(long, value_name = "USER")]
     pub owner: Option<String>,
 
-    /// Only files whose content is known
+    /// Only files with a known content hash
     #[arg(long)]
     pub hashed: bool,
 
-    /// Only files of which all is there
+    /// Only complete files
     #[arg(long)]
     pub complete: bool,
 
-    /// In this order: name, -name, size or -size, which is the largest first
+    /// The order: name, -name, size or -size (the largest first)
     #[arg(long, value_name = "ORDER", allow_hyphen_values = true)]
     pub sort: Option<String>,
 
-    /// At most so many [default: 1000; an exact name alone: 4096]
+    /// The most results [default: 1000; an exact name alone: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
 

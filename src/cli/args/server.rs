@@ -12,53 +12,52 @@ use crate::cli::args;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::legacy;
 
-/// The least memory of an index: its empty tables take half a megabyte.
+/// The least memory of an index: empty tables take half a megabyte.
 const LEAST_MEMORY: u64 = 4 << 20;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct ServerArgs {
-    /// What to do with its accounts, in the place of running it.
+    /// A command for the accounts, instead of running the server.
     #[cfg(feature = "store")]
     #[command(subcommand)]
     pub verb: Option<ServerVerb>,
-    /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
+    /// Listen on this address; repeat for more [default: 127.0.0.1:1099; on a terminal, a prompt]
     #[arg(long, value_name = "IP:PORT", value_parser = args::address)]
     pub listen: Vec<SocketAddr>,
-    /// Where accounts and publications are kept, whatever the addresses; `none`: in memory alone
-    /// [default: cardume/server below the user's state folder; for port 0, none]
+    /// The folder of accounts and publications, for all addresses; `none`: in memory only [default:
+    /// cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
     /// Whether peers may join without an account
     #[arg(long, value_enum, default_value = "optional")]
     pub accounts: Policy,
-    /// Speak UC3M on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed, which is
-    /// the default; repeat for more
+    /// Serve the UC3M protocol on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed
+    /// (the default); repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m)]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
-    /// Speak rede-p2p's words on this port
+    /// Serve the rede-p2p protocol on this port
     #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
     pub rede: Option<SocketAddr>,
-    /// Take JSON of ufabc-json on the usual ports
+    /// Serve the ufabc-json protocol on the usual ports
     #[arg(long, alias = "seed001")]
     pub ufabc_json: bool,
-    /// Take JSON of ufabc-json, and list the folders that its peers name below this one
+    /// Serve the ufabc-json protocol, and list the folders that peers name, below this folder
     #[arg(long, alias = "seed001-root", value_name = "DIR")]
     pub ufabc_json_root: Option<String>,
-    /// Answer UC3M's date service on this port as well; the usual ports do so anyway
+    /// Serve UC3M's date service on this port, besides the usual ports
     #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
     pub soap: Option<SocketAddr>,
-    /// How often, in seconds, each peer must be heard; one that is silent for 2.5 times as long is
-    /// out
+    /// The heartbeat interval in seconds; a peer that is silent for 2.5 intervals is removed
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat: u64,
 
-    /// How much memory the index may take: 512MiB, 2GiB; files beyond it are refused [default: half
-    /// of what this machine or its container has]
+    /// The memory limit of the index: 512MiB, 2GiB; further files are refused [default: half the
+    /// memory of this machine or container]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
 
-    /// Who is told its figures, by `cardume status` and at /metrics
+    /// Which hosts may read the metrics, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,
 
@@ -69,50 +68,49 @@ pub struct ServerArgs {
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
     pub allow_advertise: Vec<Range>,
 
-    /// Tell this log server every operation of a user; without a port, rpcbind there is asked for
-    /// it
+    /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
 }
 
-/// Who is told the figures of a process.
+/// The readers of a process's metrics.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Metrics {
     /// Programs on this machine
     Local,
-    /// Everybody
+    /// Programs on any machine
     Open,
 }
 
 #[derive(Args)]
 pub struct RpcLogArgs {
-    /// Where to listen; port 0 takes a free one
+    /// Listen on this address; port 0 selects a free port
     #[arg(long, value_name = "IP:PORT", value_parser = args::address, default_value = "127.0.0.1:6111")]
     pub listen: SocketAddr,
 }
 
-/// What is done with the accounts of a server besides running it.
+/// Commands for the accounts of a server.
 #[cfg(feature = "store")]
 #[derive(Subcommand)]
 pub enum ServerVerb {
-    /// Write its accounts into a folder as CSV files; it may run meanwhile
+    /// Export the server's accounts to a folder of CSV files; the server may be running
     #[command(after_long_help = "\
 Examples:
   cardume server export ~/accounts
   cardume server export --data /var/lib/cardume ~/accounts
 
-users.csv has a user a line, connected.csv user;ip;port;wire, and files/USER.csv
+users.csv has a user per line, connected.csv user;ip;port;wire, and files/USER.csv
 file;description.")]
     Export(FolderArgs),
 
-    /// Add the accounts of such a folder to its own; it may not run meanwhile
+    /// Import accounts from such a folder into the server's; the server must be stopped
     #[command(after_long_help = "\
 Examples:
   cardume server import ~/accounts
   cardume server import --data /var/lib/cardume ~/accounts
 
-Users who are there already keep what they have, and get what is new. If one
-line can't be used, nothing is imported.")]
+Existing users keep their entries, and receive the new entries. If any line is
+invalid, nothing is imported.")]
     Import(FolderArgs),
 }
 
@@ -123,20 +121,21 @@ pub struct FolderArgs {
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub folder: std::path::PathBuf,
 
-    /// Where the server keeps its accounts [default: cardume/server below the user's state folder]
+    /// The server's account folder [default: cardume/server below the user's state folder]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub data: Option<std::path::PathBuf>,
 
-    /// Where a server of an earlier version listened, by which its own folder was called
+    /// The listen address of an earlier server version, which named the data folder after this
+    /// address
     #[arg(long, value_name = "IP:PORT", value_parser = args::address, conflicts_with = "data")]
     pub listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
-    /// They may
+    /// Peers may join without an account
     Optional,
-    /// They may not
+    /// Every peer needs an account
     Required,
 }
 
@@ -150,7 +149,7 @@ fn memory(text: &str) -> Result<u64, String> {
     if size < least { Err(format!("an index needs at least {}MiB", least >> 20)) } else { Ok(size) }
 }
 
-/// `IP/BITS` or one `IP`.
+/// `IP/BITS`, or `IP` for a single address.
 fn range(text: &str) -> Result<Range, String> {
     let wrong = || "a range is like 192.168.0.0/16".to_owned();
     let (ip, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));

@@ -10,10 +10,10 @@ use crate::cli::args::{AskArgs, address};
 pub struct StatusArgs {
     #[command(flatten)]
     pub ask: AskArgs,
-    /// Ask this peer in the place of the index server
+    /// Query this peer instead of the index server
     #[arg(long, value_name = "IP:PORT", value_parser = address, conflicts_with = "server")]
     pub peer: Option<SocketAddr>,
-    /// What the index uses, by part
+    /// Show the memory of the index, by part
     #[arg(long)]
     pub memory: bool,
 }

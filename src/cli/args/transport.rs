@@ -11,20 +11,20 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::Exit;
 
-/// By which way files come.
+/// The transport of downloads.
 #[derive(Args)]
 pub struct TransportArgs {
-    /// The way by which the bytes come: TCP, or QUIC over UDP from peers that answer on it (--udp),
-    /// with TCP where that does not get through
+    /// The transport of the download: TCP, or QUIC over UDP from peers with --udp, with TCP as the
+    /// fallback
     #[arg(long, value_enum, default_value = "tcp")]
     pub transport: TransportArg,
 
-    /// The UDP port from which QUIC asks [default: a free one]
+    /// The local UDP port of QUIC [default: a free port]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub udp_port: Option<u16>,
 }
 
-/// One way.
+/// A transport.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TransportArg {
     /// TCP
@@ -34,7 +34,7 @@ pub enum TransportArg {
 }
 
 impl TransportArgs {
-    /// True if QUIC is wanted. `alone`: the index is not asked, so the key of the peer is unknown.
+    /// True for QUIC. `alone`: no request to the index, so the key of the peer is unknown.
     pub fn is_quic(&self, alone: bool) -> Result<bool, Exit> {
         let quic = self.transport == TransportArg::Quic;
         if self.udp_port.is_some() && !quic {

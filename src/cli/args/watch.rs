@@ -6,10 +6,11 @@ use crate::cli::args::AskArgs;
 
 #[derive(Args)]
 pub struct WatchArgs {
-    /// Words that the names hold, whatever their case and accents, and -words that they don't; or b3:ROOT
+    /// Words of the file name, in any case and with or without accents; -word excludes a word; or
+    /// b3:ROOT
     #[arg(value_name = "PATTERN")]
     pub pattern: String,
-    /// The file of exactly this name, rather than words
+    /// Match this exact name instead of words
     #[arg(long)]
     pub exact: bool,
     #[command(flatten)]
