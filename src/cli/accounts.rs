@@ -54,11 +54,11 @@ pub fn store(
     return match data {
         Some(folder) => Err(Exit::new(
             exit::USAGE,
-            format!("--data {folder}: this program was built without its store"),
+            format!("--data {folder}: this program was built without the account store"),
         )),
         None => Err(Exit::new(
             exit::LOCAL,
-            "this program was built without its store: use --data none for a server that forgets its accounts",
+            "this program was built without the account store: use --data none to keep accounts in memory only",
         )),
     };
     #[cfg(feature = "store")]
@@ -116,7 +116,7 @@ pub fn accounts(
     };
     if counts.strays > 0 {
         let text = format!(
-            "{}: files of users whom users.csv does not name, left out: {}",
+            "{}: files of users missing from users.csv, skipped: {}",
             shown(&args.folder),
             counts.strays
         );
@@ -149,7 +149,7 @@ fn data(args: &FolderArgs) -> Result<PathBuf, Exit> {
         return Ok(data.clone());
     }
     let usual = Usual::of_user().map_err(|_| {
-        Exit::new(exit::USAGE, "without a home, --data has to say where the accounts are")
+        Exit::new(exit::USAGE, "without a home folder, --data must name the folder of the accounts")
     })?;
     Ok(args.listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
 }

@@ -30,7 +30,7 @@ pub fn load(args: &BenchArgs) -> Result<LoadGenerator, Exit> {
         .saturating_add(usize::try_from(plan.churn).unwrap_or(usize::MAX).saturating_mul(3));
     if wanted > links {
         return Err(wrong(format!(
-            "{wanted} links with those of visitors: the system lets this process have {links}"
+            "{wanted} connections, including --churn: the system allows this process {links}"
         )));
     }
     let server = args.server_pid.map(|pid| {
@@ -74,12 +74,10 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
         )));
     }
     if needs_files(&args.mix) && (files == 0 || wire == Wire::Resp) {
-        return Err(wrong(
-            "--mix: without files, and with --resp, there is nothing to do but search",
-        ));
+        return Err(wrong("--mix: without files, and with --resp, the only operation is search"));
     }
     if args.churn > 0 && (files == 0 || wire == Wire::Resp) {
-        return Err(wrong("--churn: without files, and with --resp, nobody comes and goes"));
+        return Err(wrong("--churn: without files, and with --resp, no peer joins or leaves"));
     }
     let server = match args.resp {
         Some(at) => at,

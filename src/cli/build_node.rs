@@ -126,7 +126,8 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
         Some((host, port)) if alone.parse::<IpAddr>().is_err() => (host, Some(port)),
         _ => (alone, None),
     };
-    let wrong = || Exit::new(exit::USAGE, format!("--rpc-log {}: no HOST[:PORT]", printable(text)));
+    let wrong =
+        || Exit::new(exit::USAGE, format!("--rpc-log {}: not a HOST[:PORT]", printable(text)));
     let port = port
         .map(|port| port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(wrong))
         .transpose()?;
@@ -320,7 +321,7 @@ pub fn ls_legacy(peer: PeerTarget) -> Result<Downloader, Exit> {
 
 /// The peer whose files LS lists.
 pub fn ls_target(args: &LsArgs) -> Result<PeerTarget, Exit> {
-    args.peer.ok_or_else(|| Exit::new(exit::USAGE, "ls: which peer?"))
+    args.peer.ok_or_else(|| Exit::new(exit::USAGE, "ls: a peer is missing, such as 127.0.0.1:4000"))
 }
 
 fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
@@ -458,7 +459,7 @@ pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<Ope
         if !excludes.add(pattern) {
             return Err(Exit::new(
                 exit::USAGE,
-                format!("--exclude {}: too long, or one too many", printable(pattern)),
+                format!("--exclude {}: too long, or too many patterns", printable(pattern)),
             ));
         }
     }

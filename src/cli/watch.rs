@@ -29,7 +29,7 @@ pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
         if !good {
             return Err(Exit::new(
                 exit::USAGE,
-                "a pattern has at least one word that is wanted, and at most 255 bytes",
+                "a pattern needs a word without -, and at most 255 bytes",
             ));
         }
         (

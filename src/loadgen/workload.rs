@@ -53,7 +53,7 @@ impl Workload {
                 .position(|(_, known)| *known == word.trim())
                 .ok_or("a mix is of search, join, update and leave")?;
             if std::mem::replace(&mut named[place], true) {
-                return Err(format!("{} stands there twice", COUNTED_OPS[place].1));
+                return Err(format!("{} appears twice", COUNTED_OPS[place].1));
             }
             mix.weights[place] = weight
                 .trim()
@@ -63,7 +63,7 @@ impl Workload {
                 .ok_or("a weight is a number up to 1000000")?;
         }
         if mix.weights.iter().all(|weight| *weight == 0) {
-            Err("one weight at least is above 0".into())
+            Err("at least one weight must be above 0".into())
         } else {
             Ok(mix)
         }

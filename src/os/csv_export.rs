@@ -70,7 +70,7 @@ pub enum CsvError {
 impl fmt::Display for CsvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CsvError::NoFolder => f.write_str("this is no folder"),
+            CsvError::NoFolder => f.write_str("not a folder"),
             CsvError::Line(file, line, wrong) => write!(f, "{}:{line}: {wrong}", printable(file)),
             CsvError::File(file, error) => write!(f, "{}: {error}", printable(file)),
             CsvError::Store(error) => error.fmt(f),
@@ -448,18 +448,14 @@ mod tests {
     #[test]
     fn a_wrong_line_is_reported_and_nothing_is_imported() {
         let cases = [
-            ("users.csv", "ana\n../x\n", "users.csv:2: no user can be called so"),
+            ("users.csv", "ana\n../x\n", "users.csv:2: not a valid user name"),
             (
                 "connected.csv",
                 "ana;1.2.3.4;5005\nrui;1.2.3.4;5005\n",
                 "connected.csv:2: users.csv has no such user",
             ),
-            ("connected.csv", "ana;1.2.3;5005\n", "connected.csv:1: this is no IP and port"),
-            (
-                "files/ana.csv",
-                "a;b\n\nc;d;e\n",
-                "ana.csv:3: 3 fields in the place of file;description",
-            ),
+            ("connected.csv", "ana;1.2.3;5005\n", "connected.csv:1: not an IP and port"),
+            ("files/ana.csv", "a;b\n\nc;d;e\n", "ana.csv:3: 3 fields instead of file;description"),
         ];
         for (file, text, wanted) in cases {
             let folder = tempfile::tempdir().unwrap();

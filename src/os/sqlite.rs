@@ -214,7 +214,7 @@ impl SqliteStore {
                     .and_then(|key| key.try_into().ok())
                     .is_some_and(|key| Key::new(key).is_none());
                 if is_weak {
-                    log::warn!("{name} is left out: anybody could use its key");
+                    log::warn!("{name} is skipped: its key is weak");
                     return Ok((place, None));
                 }
                 Ok((place, Some((name, account(row, 2)?))))

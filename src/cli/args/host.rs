@@ -26,7 +26,7 @@ fn host_name(text: &str) -> Result<String, String> {
     if is_host_name(text) {
         Ok(text.to_owned())
     } else {
-        Err("a name is like videos.example, without a port; others than ASCII begin with xn--"
+        Err("a name is like videos.example, without a port; non-ASCII names begin with xn--"
             .to_owned())
     }
 }

@@ -31,7 +31,7 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
     };
     let at = port(place)?;
     if at.port() < 1024 {
-        Err("the ports of this wire are from 1024 to 65535".into())
+        Err("the ports of this protocol are from 1024 to 65535".into())
     } else {
         Ok((at, tongue))
     }
@@ -40,7 +40,7 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
 /// The profile of an edition.
 pub fn profile(word: &str) -> Result<LegacyProfile, String> {
     LegacyProfile::parse(&format!("uc3m-{word}")).ok_or_else(|| {
-        format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed")
+        format!("{word} is not an edition: use 2020, 2024, 2024-plain, 2025 or fixed")
     })
 }
 
@@ -52,7 +52,7 @@ pub fn family(text: &str) -> Result<ConsoleProfile, String> {
         None if text == "uc3m" => Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)),
         Some(("uc3m", edition)) => profile(edition).map(ConsoleProfile::Uc3m),
         _ => {
-            Err("a console is napster, rede, or uc3m and perhaps its edition, as in uc3m:2024"
+            Err("a console is napster, rede, or uc3m with an optional edition, as in uc3m:2024"
                 .into())
         }
     }

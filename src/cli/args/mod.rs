@@ -679,7 +679,7 @@ pub fn place(text: &str) -> Result<PeerTarget, String> {
     let wires: Vec<&str> = PROFILES.iter().map(|(_, word)| *word).collect();
     PeerTarget::read(&address::numbered(text)).ok_or_else(|| {
         format!(
-            "a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}",
+            "a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the legacy profiles are {}",
             wires.join(", ")
         )
     })

@@ -43,7 +43,7 @@ impl TransportArgs {
         if quic && alone {
             return Err(Exit::new(
                 exit::USAGE,
-                "--transport quic needs the index, which knows the key of a peer: leave --from out",
+                "--transport quic needs the index for the key of the peer: omit --from",
             ));
         }
         if quic && !HAS_QUIC {
@@ -70,7 +70,7 @@ impl TransportArgs {
 pub fn network() -> Result<Network, Exit> {
     Network::new().map_err(|error| match FsError::from(error) {
         limit @ FsError::Descriptors => Exit::Failure(Failure::Disk(limit.to_string())),
-        error => Exit::new(exit::FAULT, format!("the system gives no poll: {error}")),
+        error => Exit::new(exit::FAULT, format!("cannot create the system's poll: {error}")),
     })
 }
 
