@@ -1,15 +1,15 @@
-//! Limits of the wire and of the event loop, each with its reason.
+//! Limits of the wire and of the event loop, each with a reason.
 //!
 //! Limits of the disk, of QUIC, of SQLite and of the console stand beside their users. Sizes are in
 //! bytes.
 
 use std::time::Duration;
 
-/// The largest integer on the wire: a double holds it exactly.
+/// The largest integer on the wire: a double represents every integer up to here.
 pub const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// Depth of nested objects and lists, header included: the limit of common JSON parsers.
 pub const NESTING: usize = 127;
-/// Members of one JSON object: many times any method's, and few enough to search for duplicates.
+/// Members of a JSON object: many times any method's, and few enough to search for duplicates.
 pub const JSON_MEMBERS: usize = 256;
 /// A file name: the limit of common file systems.
 pub const NAME_BYTES: usize = 255;
@@ -22,50 +22,49 @@ pub const RELATIVE_PARTS: usize = 16;
 pub const HEADER_BYTES: usize = 64 << 10;
 /// A header to the server after the handshake: a JOIN part.
 pub const JOIN_BYTES: usize = 1 << 20;
-/// Files in one JOIN or UPDATE part: about [`JOIN_BYTES`], so that tiny entries cost no more than
-/// long names.
+/// Files per JOIN or UPDATE part: about [`JOIN_BYTES`], so that tiny entries cost no more than long
+/// names.
 pub const PART_FILES: usize = 20_000;
-/// Files of one peer: more than any disk of videos, less than the memory of a server.
+/// Files per peer: more than any disk of videos, less than the memory of a server.
 pub const PEER_FILES: usize = 10_000_000;
-/// Files of all peers at one remote address; a peer that joins again counts twice for a moment.
+/// Files of all peers at a remote address; a peer that joins again counts twice for a moment.
 pub const ADDRESS_FILES: usize = 2 * PEER_FILES;
 /// Files per JOIN part of our own peer: indexed in well under a millisecond.
 pub const JOIN_PART_FILES: usize = 1_000;
 /// Bytes per JOIN part of our own peer, with names of any length.
 pub const JOIN_PART_BYTES: usize = 48 << 10;
-/// Files of all JOINs and UPDATEs indexed in one iteration: about 1 ms. The rest waits.
+/// Files of all JOINs and UPDATEs indexed per iteration: about 1 ms. The rest waits.
 pub const INGEST_FILES: usize = 1_000;
-/// Of these, files of one peer before the next peer's turn.
+/// Of these, files per peer before the next peer's turn.
 pub const INGEST_SLICE: usize = 500;
-/// New entries enter the trigram index at the latest after this delay; until then searches scan
-/// them.
+/// New entries enter the trigram index at the latest after this delay; before, searches scan new
+/// entries.
 pub const BUILD_LAG: Duration = Duration::from_secs(3);
-/// Entries of departed peers purged in one iteration: about 1.5 ms.
+/// Entries of departed peers purged per iteration: about 1.5 ms.
 pub const PURGE_FILES: usize = 1_000;
-/// The words of a search: as long as a name and its description.
+/// The words of a search: as long as a name and a description.
 pub const QUERY_TEXT_BYTES: usize = RELATIVE_BYTES + NAME_BYTES;
 /// Words of a search: more than anyone types; each is matched against every text.
 pub const QUERY_WORDS: usize = 32;
-/// Extensions in one search: all of one kind of file.
+/// Extensions per search: all of a kind of file.
 pub const QUERY_EXTENSIONS: usize = 16;
-/// A file extension; longer ones are parts of a name.
+/// A file extension; a longer suffix is part of a name.
 pub const EXTENSION_BYTES: usize = 16;
-/// Entries in one page of a search with words or filters, as in other lists.
+/// Entries per page of a search with words or filters, as in other lists.
 pub const QUERY_ENTRIES: usize = 256;
 /// The cursor of a search: by name, the cursor holds a name and two numbers.
 pub const QUERY_CURSOR_BYTES: usize = RELATIVE_BYTES + CURSOR_BYTES;
-/// Bytes of text that searches scan in one iteration, with a fixed cost per text: under a
-/// millisecond.
+/// Bytes of text that searches scan per iteration, with a fixed cost per text: under a millisecond.
 pub const SEARCH_BUDGET: usize = 512 << 10;
-/// Of these, bytes of one search before the next search's turn: most need less.
+/// Of these, bytes per search before the next search's turn: most need less.
 pub const SEARCH_SLICE: usize = SEARCH_BUDGET / 4;
 /// A search responds within this time, with the results so far or `busy`.
 pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of text added to the trigram index in one iteration: some two hundred names, under a
+/// Bytes of text added to the trigram index per iteration: some two hundred names, under a
 /// millisecond.
 pub const BUILD_BUDGET: usize = 32 << 10;
 
-/// A body: one piece, which bounds the cost of a CANCEL or a changed file.
+/// A body: a piece, which bounds the cost of a CANCEL or a changed file.
 pub const BODY_BYTES: u64 = 1 << 20;
 /// The unit of hashing, requests and bans: one body, so that a wrong piece costs one body.
 pub const PIECE_BYTES: u64 = BODY_BYTES;
@@ -73,19 +72,19 @@ pub const PIECE_BYTES: u64 = BODY_BYTES;
 pub const PIECES: u64 = 4 << 20;
 /// A downloaded file: 64 TiB, with a bitfield of 8 MiB. A larger size is made up.
 pub const DOWNLOAD_BYTES: u64 = 16 * PIECES * PIECE_BYTES;
-/// Piece ranges in one HAVE: what a header holds.
+/// Piece ranges per HAVE: a header holds as many.
 pub const HAVE_RUNS: usize = 2_000;
-/// Providers in one SEARCH response: more sources than any download can use at once.
+/// Providers per SEARCH response: more sources than any download can use at once.
 pub const HOLDERS: usize = 64;
-/// Entries in one PEERS or LS response.
+/// Entries per PEERS or LS response.
 pub const LIST_ENTRIES: usize = 256;
-/// Bytes of entries in one response: what [`HEADER_BYTES`] leaves beside the frame.
+/// Bytes of entries per response: [`HEADER_BYTES`] without the frame.
 pub const LIST_BYTES: usize = 60 << 10;
-/// Sources of one download: more than any line can use at once.
+/// Sources per download: more than any line can use at once.
 pub const SOURCES: usize = 64;
 /// Further providers remembered by a download; the index can list others again later.
 pub const CANDIDATES: usize = 512;
-/// FETCH requests in progress on one connection.
+/// FETCH requests in progress per connection.
 pub const FETCHES: usize = 16;
 /// The opaque cursor of a page.
 pub const CURSOR_BYTES: usize = 64;
@@ -95,12 +94,11 @@ pub const CURSOR_BYTES: usize = 64;
 pub const SLICE_BYTES: usize = 1 << 20;
 /// One read from a socket: the shared buffer stays in the second-level cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
-/// Bytes that one iteration moves over all connections: about 2 ms with hashing and writing.
+/// Bytes moved per iteration over all connections: about 2 ms with hashing and writing.
 pub const ITERATION_BYTES: usize = 2 << 20;
-/// Requests of one connection handled in one service.
+/// Requests of a connection handled per service.
 pub const SERVICE_REQUESTS: usize = 32;
-/// Bytes of responses to one connection in one service: a page of a list takes a fifth of a
-/// millisecond.
+/// Bytes of responses to a connection per service: a page of a list takes a fifth of a millisecond.
 pub const SERVICE_RESPONSE_BYTES: usize = 64 << 10;
 /// Cost of a response byte in [`ITERATION_BYTES`]: encoding takes as long as moving this many bytes
 /// of a file.
@@ -115,15 +113,16 @@ pub const RESPONSE_RESERVE: usize = 20 << 10;
 pub const MANY_REQUESTS: usize = 640;
 /// Backpressure: stop reading requests while the send queue holds this many bytes.
 pub const HIGH_WATER: usize = 1 << 20;
-/// A chunk of a send queue takes no further responses at this size: it is freed only once sent.
+/// A chunk of a send queue takes no further responses at this size: a chunk is freed only once
+/// sent.
 pub const QUEUE_CHUNK_BYTES: usize = 64 << 10;
 /// Bytes of all send queues; beyond, connections are read only up to [`SMALL_QUEUE_BYTES`] of
 /// responses.
 pub const ALL_QUEUES_BYTES: usize = 128 << 20;
 /// Of these, bytes for one address: a slow reader with 32 connections.
 pub const ADDRESS_QUEUE_BYTES: usize = ALL_QUEUES_BYTES / 4;
-/// Responses allowed on each connection even when all queues are full, so that small ones always
-/// pass.
+/// Responses allowed on each connection even when all queues are full, so that small responses
+/// always pass.
 pub const SMALL_QUEUE_BYTES: usize = 4 << 10;
 /// Bytes of all incomplete headers.
 pub const ALL_HEADERS_BYTES: usize = 64 << 20;
@@ -137,15 +136,15 @@ pub const ROOM_RETRY: Duration = Duration::from_millis(100);
 pub const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// An incomplete header kept even at [`ALL_HEADERS_BYTES`], so that small requests always pass.
 pub const SMALL_HEADER_BYTES: usize = 4 << 10;
-/// Connections of one address, as a divisor of all: classes of 200 share one router.
+/// Connections per address, as a divisor of all: classes of 200 share a router.
 pub const CONNECTION_SHARE: usize = 4;
-/// Connections that one address may always have.
+/// Connections that any address may always have.
 pub const ADDRESS_CONNECTIONS: usize = 16;
-/// Connections beyond the limit, accepted only to answer `busy`; they use spare descriptors.
+/// Connections beyond the limit, accepted only to answer `busy`, on spare descriptors.
 pub const BUSY_CONNECTIONS: usize = 16;
 /// Time for the request of such a connection: some round trips, no longer than people wait.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections accepted in one iteration: a flood of connects must not starve established ones.
+/// Connections accepted per iteration: a flood of connects must not starve established connections.
 pub const ITERATION_ACCEPTS: usize = 256;
 /// A typed or piped command line.
 pub const COMMAND_BYTES: usize = 4 << 10;
@@ -184,16 +183,16 @@ pub const HTTP_IDLE: Duration = Duration::from_secs(60);
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
 /// A legacy message without a terminator is complete after this pause.
 pub const QUIET: Duration = Duration::from_millis(50);
-/// The pause between two parts of a legacy response: ufabc-json clients take the bytes of one
-/// `recv` for one part.
+/// The pause between two parts of a legacy response: ufabc-json clients take the bytes of a `recv`
+/// for a part.
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// Entries of a list in a legacy protocol without pages: some megabytes.
 pub const LIST_ALL: usize = 50_000;
-/// Entries of such a list in UC3M's fixed profile, whose count has four digits.
+/// Entries of such a list in UC3M's fixed profile: the count has four digits.
 pub const LIST_FOUR_DIGITS: usize = 9_999;
-/// The name of a UC3M operation with its terminator: the longest has twelve letters.
+/// The name of a UC3M operation with the terminator: the longest has twelve letters.
 pub const OPERATION_BYTES: usize = 32;
-/// A field of a UC3M request with its NUL. At most five fields bound a request to 1.3 KiB.
+/// A field of a UC3M request with the NUL. At most five fields bound a request to 1.3 KiB.
 pub const FIELD_BYTES: usize = NAME_BYTES + 1;
 /// Depth of nested objects and lists in ufabc-json; real requests have three levels.
 pub const UFABC_JSON_DEPTH: usize = 8;
@@ -208,14 +207,14 @@ pub const REDE_WORD_BYTES: usize = 2 << 10;
 /// Silence after which a transfer without a size stops. Silence proves no end, so the download
 /// fails.
 pub const LEGACY_END_SILENCE: Duration = Duration::from_secs(10);
-/// The largest file whose UC3M 2020 form is decided before a byte is stored: the receive buffer
-/// holds it.
+/// The largest file with a decision on the UC3M 2020 form before the first byte is stored: the
+/// receive buffer holds the file.
 pub const UC3M_HELD_BYTES: u32 = 65_500;
 /// The same for a list: a missing end costs some names.
 pub const LEGACY_LIST_SILENCE: Duration = Duration::from_secs(1);
 /// The file list of a legacy peer: some ten thousand names.
 pub const LEGACY_LIST_BYTES: usize = 1 << 20;
-/// GET_FILE retries its only source for this long: a person waits at the prompt.
+/// GET_FILE retries the only source for this long: a person waits at the prompt.
 pub const GET_FILE_RETRY_FOR: Duration = Duration::from_secs(5);
 /// Wait this long for LEAVE_OK before closing.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -225,11 +224,11 @@ pub const LINGER: Duration = Duration::from_secs(10);
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// A one-shot `get` retries an unreachable source for this long.
 pub const GET_RETRY_FOR: Duration = Duration::from_secs(30);
-/// Retry a connection whose file is not resident after this long.
+/// Retry a connection with a file that is not resident after this long.
 pub const COLD_RETRY: Duration = Duration::from_millis(1);
 /// After this long, read a file that is not resident by a blocking write.
 pub const COLD_TIMEOUT: Duration = Duration::from_secs(2);
-/// Retry a connection whose sink is full after this long.
+/// Retry a connection with a full sink after this long.
 pub const SINK_RETRY: Duration = Duration::from_millis(5);
 /// Keep a file open this long for the next request of the connection; an open file prevents
 /// unmounting.
@@ -251,21 +250,22 @@ pub const HEDGE: Duration = Duration::from_millis(300);
 pub const DELIVERY_GAP: Duration = Duration::from_millis(1_500);
 /// Fewer bytes than this count as silence: a trickle must not hold up a download.
 pub const HEDGE_BYTES: u64 = 4 << 10;
-/// Sources asked for the hash list in parallel when the first ones are silent: enough to pass
-/// hundreds of them in seconds.
+/// Parallel requests for the hash list when the first sources are silent: enough to pass hundreds
+/// of silent sources in seconds.
 pub const HASH_LISTS_AT_ONCE: u32 = 16;
-/// One source may occupy the hash list, or the piece that proves it, for this long.
+/// A source may occupy the hash list, or the piece that proves the list, for this long.
 pub const HASH_LIST_TIMEOUT: Duration = Duration::from_secs(3);
 /// Collect new pieces this long before a HAVE.
 pub const HAVE_DELAY: Duration = Duration::from_millis(75);
 /// Report a download as stalled after this long without a byte.
 pub const STALLED_NOTICE: Duration = Duration::from_secs(3);
 
-/// A request to the date service: real ones have three hundred bytes, the rest allows for headers.
+/// A request to the date service: real requests have three hundred bytes, the rest allows for
+/// headers.
 pub const SOAP_BYTES: usize = 64 << 10;
-/// Depth of XML elements in a request: real ones have three levels.
+/// Depth of XML elements in a request: real requests have three levels.
 pub const SOAP_DEPTH: usize = 32;
-/// Attributes of one XML element: each is compared to all others.
+/// Attributes per XML element: each is compared to all others.
 pub const SOAP_ATTRIBUTES: usize = 32;
 
 /// A query string: the longest search, percent-encoded, with a cursor.
@@ -275,52 +275,52 @@ pub const QUERY_STRING_FIELDS: usize = 32;
 /// Connections to the live events, with one event a second: a class of students, well under a
 /// millisecond.
 pub const LISTENERS: usize = 64;
-/// Of these, connections from one remote address: a family behind one router.
+/// Of these, connections per remote address: a family behind a router.
 pub const ADDRESS_LISTENERS: usize = LISTENERS / 4;
-/// Bytes of pending events at which a listener gets no further ones.
+/// Bytes of pending events at which a listener gets no further events.
 pub const LISTENER_BYTES: usize = 32 << 10;
 /// Interval of live events and of the history.
 pub const LIVE_STEP: Duration = Duration::from_secs(1);
 /// Length of the history in steps: five minutes, in 15 KiB.
 pub const LIVE_STEPS: usize = 300;
-/// Transfers listed one by one: more than a person reads.
+/// Transfers listed individually: more than a person reads.
 pub const SHOWN_TRANSFERS: usize = 200;
 /// The least time between two transfer reports of a peer, and the delay after a change.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes accepted in one transfer report: 100 Gbit/s for half a minute.
+/// Bytes accepted per transfer report: 100 Gbit/s for half a minute.
 pub const REPORT_BYTES: u64 = 400 << 30;
-/// Transfers accepted in one report: the usual number of connections.
+/// Transfers accepted per report: the usual number of connections.
 pub const REPORT_TRANSFERS: u64 = 10_000;
 
 /// A record of ONC RPC: three names of 255 bytes and two authenticators of 400 take less than half.
 pub const RPC_RECORD_BYTES: usize = 4 << 10;
-/// Fragments of one record: real clients send one, and each costs a check.
+/// Fragments per record: real clients send a single fragment, and each costs a check.
 pub const RPC_FRAGMENTS: usize = 64;
 /// Connections to a log server: one per index, and some for tools.
 pub const RPC_CONNECTIONS: usize = 256;
 /// Close an idle connection to a log server after this long: an unused index keeps its connection
 /// over night.
 pub const RPC_IDLE: Duration = Duration::from_secs(24 * 3600);
-/// Log entries that wait for the log server: those of a busy minute, in a quarter of a megabyte.
+/// Log entries that wait for the log server: a busy minute's, in a quarter of a megabyte.
 pub const LOG_RECORDS: usize = 1_000;
 /// Of these, calls in progress: enough to hide a round trip, few enough for a slow server.
 pub const LOG_CALLS: usize = 16;
 
 /// The name of a metric: ours have at most twenty bytes.
 pub const METRIC_NAME_BYTES: usize = 64;
-/// Metrics in one response: ours has some forty.
+/// Metrics per response: ours has some forty.
 pub const METRICS: usize = 1_000;
-/// QUIC connections at one port: each costs some ten kilobytes before any transfer.
+/// QUIC connections per port: each costs some ten kilobytes before any transfer.
 pub const QUIC_CONNECTIONS: usize = 1_024;
 /// Of these, connections without a validated address: possibly a forged datagram.
 pub const QUIC_HANDSHAKES: usize = 256;
-/// QUIC handshakes of one address: each costs a signature and a key exchange, a third of a
+/// QUIC handshakes per address: each costs a signature and a key exchange, a third of a
 /// millisecond.
 pub const QUIC_HANDSHAKES_OF_ONE: usize = QUIC_HANDSHAKES / 4;
-/// QUIC connections of one address.
+/// QUIC connections per address.
 pub const QUIC_CONNECTIONS_OF_ONE: usize = QUIC_CONNECTIONS / 4;
-/// Pieces that a player waits for at its position: the current one and the next, so that playback
-/// never reaches the end of data.
+/// Pieces that a player waits for: the current and the next piece, so that playback never reaches
+/// the end of data.
 pub const PLAY_NOW: u64 = 2;
 /// Pieces ahead of a player requested before the rest: half a minute of a film, seconds of
 /// uncompressed video.
@@ -334,24 +334,24 @@ pub const PLAY_DEPTH: Duration = Duration::from_millis(60);
 pub const PLAY_URGENT: usize = 2;
 /// Extra time allowed per piece between the player and a piece: its duration at 100 Mbit/s.
 pub const PLAY_SLACK: Duration = Duration::from_millis(80);
-/// Connections of players to one process: a player has two or three.
+/// Connections of players per process: a player has two or three.
 pub const PLAYERS: usize = 64;
-/// Files playable at once in one process; the one requested longest ago, without a reader, makes
+/// Files playable at once per process; the file requested longest ago, without a reader, makes
 /// room.
 pub const PLAYED_FILES: usize = 16;
-/// Bytes queued for a player; they stay in the file, so that more would gain nothing.
+/// Bytes queued for a player; all bytes stay in the file, so that more would gain nothing.
 pub const PLAY_QUEUE_BYTES: u64 = 1 << 20;
 /// A player may leave its output unread this long, such as over night. A player that exits closes
 /// its connections.
 pub const PLAYER_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
-/// Subscriptions of one connection.
+/// Subscriptions per connection.
 pub const CONNECTION_SUBSCRIPTIONS: usize = 64;
 /// Subscriptions of all connections: two megabytes of names.
 pub const SUBSCRIPTIONS: usize = 20_000;
 /// Of these, subscriptions by words: each is matched against each name that comes or goes.
 pub const SUBSCRIBED_PATTERNS: usize = 1_000;
-/// Subscriptions of one remote address: a class of students.
+/// Subscriptions per remote address: a class of students.
 pub const ADDRESS_SUBSCRIPTIONS: usize = SUBSCRIPTIONS / 4;
 /// Of these, subscriptions by words.
 pub const ADDRESS_PATTERNS: usize = SUBSCRIBED_PATTERNS / 4;
@@ -359,5 +359,5 @@ pub const ADDRESS_PATTERNS: usize = SUBSCRIBED_PATTERNS / 4;
 pub const EVENT_BACKLOG: usize = 100_000;
 /// Bytes of the names in undelivered GONE events.
 pub const EVENT_NAME_BYTES: usize = 8 << 20;
-/// Table look-ups for events in one iteration: about half a millisecond.
+/// Table look-ups for events per iteration: about half a millisecond.
 pub const EVENT_BUDGET: usize = 2_000;
