@@ -34,7 +34,7 @@ use crate::cli::translate;
 const NONE: &str = "none";
 
 /// The accounts of a server, and their folder if they are persistent. The folder is reported on `err`: a server with an
-/// empty store must not look like one that has found its accounts.
+/// empty store must not look like a store with accounts.
 pub fn store(
     data: Option<&str>,
     listen: &[SocketAddr],
@@ -103,7 +103,7 @@ fn no_place(why: &NoPlace, lang: Lang) -> Exit {
 }
 
 #[cfg(feature = "store")]
-/// Runs one of the two commands, and returns the exit code.
+/// Runs either command, and returns the exit code.
 pub fn accounts(
     verb: &ServerVerb,
     lang: Lang,

@@ -61,7 +61,7 @@ const MEMORY_SHARE: u64 = 2;
 /// The file of a server's secret key, beside its accounts.
 const SERVER_KEY: &str = "server.key";
 
-/// A server and its key. Without an address it asks the user at the terminal for one.
+/// A server and its key. Without an address, the user enters the address at the terminal.
 pub fn server(
     args: ServerArgs,
     lang: Lang,
@@ -119,7 +119,7 @@ fn folders_below(root: &str) -> Result<ListFolder, Exit> {
     Ok(Box::new(move |path| below.list(path)))
 }
 
-/// Where the operation log is: `HOST`, `HOST:PORT`, or an address of IPv6 with or without its brackets.
+/// The operation log: `HOST`, `HOST:PORT`, or an IPv6 address with or without brackets.
 fn log_target(text: &str) -> Result<LogTarget, Exit> {
     let alone = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let (host, port) = match text.rsplit_once(':') {
@@ -142,7 +142,7 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
     Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
 }
 
-/// A peer that joins at once, or a console whose user joins by a command.
+/// A peer that joins at once, or a console with a command to join.
 pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
     // A console of UC3M joins at CONNECT.
     let later = args.console.joins_at_connect();
@@ -206,7 +206,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
     Ok((peer, identity))
 }
 
-/// The hash cache. It is read here, before the loop starts.
+/// The hash cache, read before the loop starts.
 fn hashes(args: &PeerArgs) -> Result<Rc<dyn HashStore>, Exit> {
     match &args.storage.cache {
         _ if args.storage.no_cache => Ok(Rc::new(Remembered::default())),
@@ -312,14 +312,14 @@ pub fn ls(peer: PeerTarget, args: &LsArgs) -> Result<Client, Exit> {
     once(Command::Ls(peer), &args.ask)
 }
 
-/// LS of a peer that speaks a legacy protocol, once. It needs no server.
+/// LS of a peer with a legacy protocol, once, without a server.
 pub fn ls_legacy(peer: PeerTarget) -> Result<Downloader, Exit> {
     let task = Task::Once(Command::Ls(peer));
     let client = ClientConfig::new(task, opener(AllocateArg::Full));
     downloader(client, DownloadConfig::new(".".into()))
 }
 
-/// The peer whose files LS lists.
+/// The peer for LS.
 pub fn ls_target(args: &LsArgs) -> Result<PeerTarget, Exit> {
     args.peer.ok_or_else(|| Exit::new(exit::USAGE, "ls: a peer is missing, such as 127.0.0.1:4000"))
 }
@@ -328,7 +328,7 @@ fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
     Ok(Client::new(client(command, ask)?))
 }
 
-/// The configuration of one command at a server.
+/// The configuration of a command at a server.
 pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
     let servers = addresses(&ask.server)?;
     let defaults = ClientConfig::new(Task::Once(command), opener(AllocateArg::Full));
@@ -398,7 +398,7 @@ pub fn verify(args: &VerifyArgs) -> Result<Client, Exit> {
     Ok(Client::new(ClientConfig { recursive: args.recursive, ..config }))
 }
 
-/// A folder, or a file by its folder and its name.
+/// A folder, or a file by folder and name.
 fn verify_target(path: &str) -> Result<VerifyTarget, Exit> {
     let given = Path::new(path);
     let last = given.file_name().and_then(|last| last.to_str()).filter(|_| !given.is_dir());
@@ -408,7 +408,7 @@ fn verify_target(path: &str) -> Result<VerifyTarget, Exit> {
     Ok(VerifyTarget { folder: folder.to_owned(), name: Some(name(last)?) })
 }
 
-/// A content hash, written `b3:ROOT` or as its digits.
+/// A content hash, written `b3:ROOT` or as hex digits.
 pub fn root(text: &str) -> Result<ContentHash, Exit> {
     ContentHash::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase())
         .ok_or_else(|| Exit::Failure(Failure::Root(printable(text))))
@@ -432,7 +432,7 @@ pub fn name(text: &str) -> Result<RelativeName, Exit> {
     RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
 }
 
-/// The addresses of a server, which may be named without its port.
+/// The addresses of a server, with or without a port.
 pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
     if let Some(mut at) = address::read_ip(server) {
         at.set_port(1099);

@@ -76,7 +76,7 @@ struct Buffers {
     step: Vec<u8>,
 }
 
-/// Reads a file to its end; returns its root and size.
+/// Reads a whole file; returns the root and the size.
 fn root(
     file: &mut LocalFile,
     buffers: &mut Buffers,

@@ -1,4 +1,4 @@
-//! `--json`: every event as objects, one a line.
+//! `--json`: every event as objects, an object per line.
 
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
@@ -46,7 +46,7 @@ fn bench(news: &News) -> Value {
     }
 }
 
-/// The objects of an event. A page of a list is one object an entry.
+/// The objects of an event. A page of a list has an object per entry.
 pub fn objects(report: &UiEvent) -> Vec<Value> {
     match report {
         UiEvent::Found { holders, .. } => holders.iter().map(holder).collect(),

@@ -71,7 +71,7 @@ pub fn run() -> i32 {
 }
 
 /// The exit code of a command that has ended with `code`, given the state of its output. A process
-/// that `serves` goes on without a reader; every other one behaves as if SIGPIPE had ended it.
+/// that `serves` continues without a reader; any other process exits as if by SIGPIPE.
 /// Output lost for any other reason is a failure.
 fn exit_code(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     outputs.out.close();
@@ -100,7 +100,7 @@ fn exit_code(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     }
 }
 
-/// Prints help and version as clap renders them, and usage errors in one line.
+/// Prints help and version as rendered by clap, and usage errors on a single line.
 fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Outputs) -> i32 {
     use clap::error::ErrorKind::{
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
@@ -138,7 +138,7 @@ struct Outputs {
 enum Exit {
     /// A failure that can also happen later.
     Failure(Failure),
-    /// Any other reason, with its exit code.
+    /// Any other reason, with an exit code.
     Other(i32, String),
 }
 
@@ -304,7 +304,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     }
 }
 
-/// Runs one command; `shows`: the output is its only purpose.
+/// Runs a command; `shows`: a command without a purpose besides the output.
 fn one_shot(
     node: impl Node,
     json: bool,

@@ -17,7 +17,7 @@ use crate::cli::args::AllocateArg;
 use crate::cli::args::ls::LsArgs;
 use crate::cli::build_node;
 
-/// Lists the files that are not shared, one a line.
+/// Lists the files that are not shared, a file per line.
 pub fn skipped(args: &LsArgs, lang: Lang, out: &StdStreams) -> Result<i32, Exit> {
     let failed = |error: FsError| match error {
         FsError::NoFolder => Exit::Failure(Failure::NoFolder(args.folder.clone())),

@@ -32,11 +32,11 @@ pub enum Style {
     Piped,
     /// A peer with a user at a terminal.
     Typed,
-    /// One command.
+    /// A single command.
     OneShot,
-    /// One command, with JSON output.
+    /// A single command, with JSON output.
     Json,
-    /// One command whose bytes go to stdout.
+    /// A single command that writes the file to stdout.
     Quiet,
     /// A file is played: stdout gets only the URL. A media player draws on the terminal itself,
     /// unless `alone`.
@@ -86,7 +86,7 @@ impl Input {
                     self.lines.push_back(String::from_utf8_lossy(&self.typed).into_owned());
                     self.typed.clear();
                 }
-                // The line is too long for a command; its end is still found.
+                // The line is too long for a command: skip to the end.
                 _ if self.typed.len() >= limits::COMMAND_BYTES => {}
                 _ => self.typed.push(*byte),
             }
@@ -102,7 +102,7 @@ struct Screen {
     bars: BTreeMap<RelativeName, Bar>,
     /// Completions of Tab besides the commands, the latest last.
     words: VecDeque<String>,
-    /// The widths of the drawn bars, and of the window for which they were drawn.
+    /// The widths of the drawn bars, and of the window at that time.
     shown: Vec<usize>,
     columns: usize,
 }

@@ -80,8 +80,8 @@ impl Editor {
         }
     }
 
-    /// Sets the status lines above the prompt. With the prompt they must be fewer than the rows of
-    /// the screen.
+    /// Sets the status lines above the prompt. Status lines and prompt must be fewer than
+    /// the rows of the screen.
     pub fn set_status(&mut self, lines: Vec<String>, out: &mut Vec<u8>) {
         if self.status != lines {
             self.status = lines;
@@ -327,7 +327,7 @@ impl Editor {
     }
 }
 
-/// The width of a screen that does not report it.
+/// The width of a screen of unknown width.
 const COLUMNS_UNTOLD: usize = 80;
 /// The longest line, in bytes.
 const LINE_MAX: usize = 4096;
@@ -351,7 +351,7 @@ struct History {
 }
 
 impl History {
-    /// The line before the visible one, which is `line`.
+    /// The line before `line`, the visible line.
     fn older(&mut self, line: &str) -> Option<String> {
         let at = self.at.unwrap_or(self.lines.len()).checked_sub(1)?;
         if self.at.is_none() {
@@ -361,7 +361,7 @@ impl History {
         self.lines.get(at).cloned()
     }
 
-    /// The line after the visible one, and the edited line at last.
+    /// The line after the visible line, and the edited line at last.
     fn newer(&mut self) -> Option<String> {
         let at = self.at? + 1;
         self.at = (at < self.lines.len()).then_some(at);

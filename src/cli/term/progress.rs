@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use unicode_width::UnicodeWidthChar;
 
-/// The state of one transfer.
+/// The state of a transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     pub name: &'a str,
@@ -169,8 +169,9 @@ const NARROW_BAR: usize = 10;
 const NAME_LEAST: usize = 12;
 /// Between two parts.
 const GAP: &str = "  ";
-/// The smoothing window, and the shortest slice for a division.
+/// The smoothing window: rates stay readable, and follow a change within seconds.
 const MEMORY: Duration = Duration::from_secs(3);
+/// The shortest slice of a rate: a division by less shows peaks.
 const SLICE: Duration = Duration::from_millis(50);
 /// A longer estimate is meaningless.
 const LONGEST_GUESS: f64 = 100.0 * 86_400.0;
