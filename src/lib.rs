@@ -29,7 +29,7 @@
 //! machine.
 //!
 //! docs/ARCHITECTURE.md follows a connection, a SEARCH and a piece through these layers.
-//! `tests/tidy.rs` checks the layers and the other laws.
+//! `tests/tidy.rs` checks the layers and the other rules.
 
 pub mod accounts;
 pub mod client;
