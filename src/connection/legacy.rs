@@ -138,10 +138,7 @@ impl LegacyClient {
             Decoded::Whole { item: LegacyAnswer::Has(size), used } => {
                 inbox.consume(used);
                 if self.said.replace(size).is_some() {
-                    return Err(ErrorReply::new(
-                        ErrorCode::BadRequest,
-                        "the peer says the size twice",
-                    ));
+                    return Err(ErrorReply::bad_request("the peer says the size twice"));
                 }
                 self.deadline = now + limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT;
                 sane(Some(size)).map(|_| LegacyStep::Waits)

@@ -2,7 +2,7 @@
 
 use crate::index::Page;
 use crate::limits;
-use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, Provider, ProviderRef};
 
@@ -134,7 +134,7 @@ fn text_bytes(file: &FileEntry) -> usize {
 
 /// Read a cursor of one number.
 pub(super) fn number(text: &str) -> Result<u64, ErrorReply> {
-    text.parse().map_err(|_| foreign())
+    text.parse().map_err(|_| ErrorReply::bad_cursor())
 }
 
 /// Read a cursor of two numbers.
@@ -142,19 +142,14 @@ pub(super) fn number(text: &str) -> Result<u64, ErrorReply> {
 /// # Errors
 /// `bad_request` for a foreign cursor.
 pub fn pair(text: &str) -> Result<(u64, u64), ErrorReply> {
-    let (a, b) = text.split_once('.').ok_or_else(foreign)?;
+    let (a, b) = text.split_once('.').ok_or_else(ErrorReply::bad_cursor)?;
     Ok((number(a)?, number(b)?))
 }
 
 /// Read a cursor of two slots.
 pub(super) fn places(text: &str) -> Result<(u32, u32), ErrorReply> {
     let (a, b) = pair(text)?;
-    u32::try_from(a).and_then(|a| Ok((a, u32::try_from(b)?))).map_err(|_| foreign())
-}
-
-/// The error for a foreign cursor.
-pub(super) fn foreign() -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, "cursor is not one of ours")
+    u32::try_from(a).and_then(|a| Ok((a, u32::try_from(b)?))).map_err(|_| ErrorReply::bad_cursor())
 }
 
 /// One page of a list of files; `from` gives the list from a position on.

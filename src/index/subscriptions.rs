@@ -82,9 +82,8 @@ impl Subscriptions {
                 return Err(full());
             }
             SubscriptionFilter::Words(text) => {
-                let words = Words::new(text).ok_or_else(|| {
-                    ErrorReply::new(ErrorCode::BadRequest, "text has no word that is wanted")
-                })?;
+                let words = Words::new(text)
+                    .ok_or_else(|| ErrorReply::bad_request("text needs a word without -"))?;
                 self.by_words.push((id, words));
             }
         }

@@ -23,7 +23,7 @@ use crate::index::pagination::{self, Hit, PageBuilder};
 use crate::index::postings::Posting;
 use crate::index::text_folding::fold;
 use crate::index::{Index, Page, Viewer};
-use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::error::ErrorReply;
 use crate::protocol::response::Provider;
 use crate::protocol::types::query::{Query, QueryTerm, Sort, SortBy};
 use crate::protocol::types::relative_path::RelativeName;
@@ -51,7 +51,7 @@ impl SearchCursor {
             ("n", _) => Ok(SearchCursor::Name(id, slot)),
             ("d", _) => Ok(SearchCursor::Description(id, slot)),
             ("m", 0) => Ok(SearchCursor::Peer(slot)),
-            _ => Err(pagination::foreign()),
+            _ => Err(ErrorReply::bad_cursor()),
         }
     }
 
@@ -102,16 +102,16 @@ struct SortKey {
 
 impl SortKey {
     fn read(cursor: &str, order: ResultOrder) -> Result<SortKey, ErrorReply> {
-        let rest = cursor.strip_prefix(order.letter()).ok_or_else(pagination::foreign)?;
-        let (number, rest) = rest.split_once('.').ok_or_else(pagination::foreign)?;
+        let rest = cursor.strip_prefix(order.letter()).ok_or_else(ErrorReply::bad_cursor)?;
+        let (number, rest) = rest.split_once('.').ok_or_else(ErrorReply::bad_cursor)?;
         let number = pagination::number(number)?;
         if order.is_by_name() {
-            let name = RelativeName::new(rest).map_err(|_| pagination::foreign())?;
+            let name = RelativeName::new(rest).map_err(|_| ErrorReply::bad_cursor())?;
             return Ok(SortKey {
                 number: 0,
                 name: Some(name),
                 id: 0,
-                slot: u32::try_from(number).map_err(|_| pagination::foreign())?,
+                slot: u32::try_from(number).map_err(|_| ErrorReply::bad_cursor())?,
             });
         }
         let (id, slot) = pagination::places(rest)?;
@@ -199,8 +199,7 @@ impl Index {
     /// As [`Query::check`], and `bad_request` for a foreign cursor.
     pub fn start(&self, query: &Query, viewer: &Viewer) -> Result<SearchProgress, ErrorReply> {
         query.check()?;
-        let no_word =
-            || ErrorReply::new(ErrorCode::BadRequest, "a search needs a word to look for");
+        let no_word = || ErrorReply::bad_request("a search needs a word to look for");
         let pattern = match &query.wanted {
             QueryTerm::Contains(text) => Pattern::Words(Words::new(text).ok_or_else(no_word)?),
             QueryTerm::Like(text) => Pattern::Like(FuzzyPattern::new(text).ok_or_else(no_word)?),
@@ -229,7 +228,7 @@ impl Index {
                 let place = cursor.map_or(Ok(first), SearchCursor::read)?;
                 if matches!(place, SearchCursor::Peer(_)) != matches!(first, SearchCursor::Peer(_))
                 {
-                    return Err(pagination::foreign());
+                    return Err(ErrorReply::bad_cursor());
                 }
                 (place, SearchHits::Page(PageBuilder::new(query.limit)))
             }

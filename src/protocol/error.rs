@@ -131,7 +131,13 @@ impl ErrorReply {
         ErrorReply::new(ErrorCode::BadRequest, text)
     }
 
-    /// A file name that is no UTF-8.
+    /// A cursor from no response of this process.
+    #[must_use]
+    pub fn bad_cursor() -> ErrorReply {
+        ErrorReply::bad_request("cursor is not one of ours")
+    }
+
+    /// A file name that is not UTF-8.
     #[must_use]
     pub fn not_utf8() -> ErrorReply {
         ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")

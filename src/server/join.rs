@@ -54,13 +54,10 @@ impl Server {
         }
         let Some(client) = self.clients.get_mut(&id) else { return Err(not_joined()) };
         let Membership::Joining { peer, next_part, .. } = &mut client.membership else {
-            return Err(ErrorReply::new(ErrorCode::BadRequest, "part 0 comes first"));
+            return Err(ErrorReply::bad_request("part 0 comes first"));
         };
         if *next_part != join.part {
-            return Err(ErrorReply::new(
-                ErrorCode::BadRequest,
-                format!("part {next_part} comes next"),
-            ));
+            return Err(ErrorReply::bad_request(format!("part {next_part} comes next")));
         }
         *next_part += 1;
         Ok(*peer)
@@ -80,8 +77,7 @@ impl Server {
 
     fn join_begins(&mut self, id: ConnId, join: &Join, io: &mut Io<'_>) -> Result<(), ErrorReply> {
         let from = io.connection(id).map(|conn| conn.from).ok_or_else(not_joined)?;
-        let port =
-            join.port.ok_or_else(|| ErrorReply::new(ErrorCode::BadRequest, "port is missing"))?;
+        let port = join.port.ok_or_else(|| ErrorReply::bad_request("port is missing"))?;
         let address = join.advertise.unwrap_or_else(|| SocketAddr::new(from.ip(), port));
         if !self.may_advertise(from.ip(), address.ip()) {
             return Err(ErrorReply::new(

@@ -401,9 +401,7 @@ impl Server {
                     self.index.peers(cursor.as_deref(), most, &viewer)?;
                 Ok(Response::Peers { peers: entries, cursor })
             }
-            Request::Ls { peer: None, .. } => {
-                Err(ErrorReply::new(ErrorCode::BadRequest, "peer is missing"))
-            }
+            Request::Ls { peer: None, .. } => Err(ErrorReply::bad_request("peer is missing")),
             Request::Ls { peer: Some(peer), cursor } => {
                 let viewer = self.viewer(id, None, io);
                 let entry = self

@@ -30,17 +30,11 @@ impl Server {
         filter: &SubscriptionFilter,
     ) -> Result<Response, ErrorReply> {
         let of = request_id.ok_or_else(|| {
-            ErrorReply::new(
-                ErrorCode::BadRequest,
-                "a SUBSCRIBE needs an id, by which it is told of",
-            )
+            ErrorReply::bad_request("a SUBSCRIBE needs an id, by which it is told of")
         })?;
         let Some(client) = self.clients.get_mut(&id) else { return Err(ErrorReply::unsupported()) };
         if client.subscriptions.iter().any(|subscription| subscription.of == of) {
-            return Err(ErrorReply::new(
-                ErrorCode::BadRequest,
-                "a SUBSCRIBE of this id is there already",
-            ));
+            return Err(ErrorReply::bad_request("a SUBSCRIBE with this id is active already"));
         }
         if client.subscriptions.len() >= limits::CONNECTION_SUBSCRIPTIONS {
             return Err(ErrorReply::new(

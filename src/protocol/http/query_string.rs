@@ -57,9 +57,7 @@ impl QueryString {
     /// `bad_request` when too long.
     pub fn cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.get("cursor") {
-            Some(text) if text.len() > limits::CURSOR_BYTES => {
-                Err(ErrorReply::bad_request("cursor is not one of ours"))
-            }
+            Some(text) if text.len() > limits::CURSOR_BYTES => Err(ErrorReply::bad_cursor()),
             other => Ok(other.map(str::to_owned)),
         }
     }

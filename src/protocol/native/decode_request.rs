@@ -606,9 +606,7 @@ impl Shape<'_> {
 
     fn cursor_within(&self, most: usize) -> Result<Option<String>, ErrorReply> {
         match self.cursor.as_deref() {
-            Some(text) if text.len() > most => {
-                Err(ErrorReply::bad_request("cursor is not one of ours"))
-            }
+            Some(text) if text.len() > most => Err(ErrorReply::bad_cursor()),
             other => Ok(other.map(str::to_owned)),
         }
     }

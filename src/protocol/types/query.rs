@@ -169,7 +169,7 @@ impl Query {
             )));
         }
         if self.cursor.as_ref().is_some_and(|cursor| cursor.len() > limits::QUERY_CURSOR_BYTES) {
-            return Err(ErrorReply::bad_request("cursor is not one of ours"));
+            return Err(ErrorReply::bad_cursor());
         }
         Ok(())
     }

@@ -278,7 +278,7 @@ fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, ErrorReply> {
 }
 
 fn garbled() -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, "the peer's answer is none of this wire")
+    ErrorReply::bad_request("the peer's response breaks the protocol")
 }
 
 #[cfg(test)]
