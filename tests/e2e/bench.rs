@@ -138,7 +138,7 @@ fn a_load_that_cannot_start_is_one_line_with_its_code() {
     swarm(at, "--seconds 1 --resp 127.0.0.1:1").failed(5, "127.0.0.1:1");
     swarm(at, "--mix dance=1").failed(2, "a mix is of search, join, update and leave");
     swarm(at, "--files 0 --mix join=1").failed(2, "--mix");
-    swarm(at, "--peers 200000").failed(2, "links");
+    swarm(at, "--peers 200000").failed(2, "connections");
     swarm(at, "--server-pid 4294967295").failed(2, "no such process");
     assert_eq!(swarm(at, "--peers 0").code, 2);
     let run_tool = TcpListener::bind("127.0.0.1:0").expect("a port");
