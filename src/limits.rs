@@ -18,6 +18,17 @@ pub const RELATIVE_BYTES: usize = 1_024;
 /// Parts of a relative path: deeper trees are backups rather than shares.
 pub const RELATIVE_PARTS: usize = 16;
 
+/// The name of a group of members: a short word, since a file may name many.
+pub const GROUP_BYTES: usize = 32;
+/// Groups of a member or a file: a person has some, and a search compares two sets.
+pub const MEMBER_GROUPS: usize = 16;
+/// Addresses in an invite: a machine has few, and a client tries them in turn.
+pub const INVITE_ADDRESSES: usize = 8;
+/// An address in an invite: the longest host name of DNS.
+pub const INVITE_ADDRESS_BYTES: usize = 255;
+/// The text of an invite: fits into a QR code, a chat message and a line of a terminal.
+pub const INVITE_BYTES: usize = 2_048;
+
 /// A header before the handshake, to a peer, or in any response: some hundred files of a list.
 pub const HEADER_BYTES: usize = 64 << 10;
 /// A header to the server after the handshake: a JOIN part.

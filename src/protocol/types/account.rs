@@ -113,7 +113,7 @@ pub struct Publication {
 /// The public half of an Ed25519 key. Every key from outside passes [`Key::new`]: RFC 8032 permits
 /// encodings under which one signature fits every message, and a key that proves nothing must
 /// belong to no user.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
 impl Key {

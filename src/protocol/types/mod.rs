@@ -5,10 +5,12 @@
 
 pub mod account;
 pub mod address;
+pub mod base64url;
 pub mod byte_range;
 pub mod file_name;
 pub mod ids;
 pub mod legacy_profile;
+pub mod member;
 pub mod query;
 pub mod quic_address;
 pub mod relative_path;
