@@ -15,7 +15,7 @@
 //!                                |
 //!    4  connection     inbound    outbound    body    player    legacy
 //!                      |                    |                     |
-//!    3  storage        shared folder, piece picker, partial files
+//!    3  storage, members        shared folder, piece picker, partial files; members, invites
 //!    2  io, index, accounts     buffers and queues; entries and look-ups; users
 //!                      |                    |                     |
 //!    1  protocol       types, requests, responses, codecs (native, http, legacy)
@@ -23,7 +23,8 @@
 //! ```
 //!
 //! [`protocol`] defines the messages and their encoding in each dialect. [`io`] has the receive
-//! buffer and the send queue of a connection. [`index`], [`accounts`] and [`storage`] hold state.
+//! buffer and the send queue of a connection. [`index`], [`accounts`], [`members`] and [`storage`]
+//! hold state.
 //! [`connection`] turns bytes into requests and responses. [`node`] is a process as a value: events
 //! in, actions out. [`reactor`] runs a node over a network, in bounded iterations. [`os`] is the
 //! machine.
@@ -40,6 +41,7 @@ pub mod io;
 pub mod limits;
 #[cfg(feature = "loadgen")]
 pub mod loadgen;
+pub mod members;
 pub mod node;
 pub mod os;
 pub mod peer;

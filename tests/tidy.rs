@@ -184,7 +184,7 @@ fn layer_of(module: &str) -> Option<u32> {
         "limits" => 0,
         "protocol" => 1,
         "accounts" | "io" | "index" => 2,
-        "storage" => 3,
+        "members" | "storage" => 3,
         "connection" => 4,
         "node" | "ui" | "client" | "download" | "peer" | "server" | "loadgen" => 5,
         "reactor" => 6,
