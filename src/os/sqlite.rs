@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                       locked by the server, or import, that may write
-//! accounts.sqlite            users, connections, publications
+//! accounts.sqlite            users, connections, publications; members, invites, audit log
 //! accounts.sqlite-wal, -shm  the log: a commit is appended and synced, an idle server moves the log
 //!                            into the database
 //! ```
@@ -13,30 +13,31 @@
 //! A read-only store takes no lock and reads the last commit while a server runs. All text is
 //! bound, compared byte by byte, and checked again when read.
 
+mod database;
+pub mod members;
+
 use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
-use rusqlite::{
-    CachedStatement, Connection as Database, ErrorCode, OpenFlags, OptionalExtension as _, Params,
-    Row, params,
-};
+use rusqlite::{Connection as Database, ErrorCode, OpenFlags, Row, params};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::accounts::memory::PURGE_ROWS;
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
 use crate::os::data_folder::{self, FILE, LOCK};
+use crate::os::sqlite::database::{SharedDatabase, TableUser, words};
+use crate::os::sqlite::members::SqliteMembers;
 use crate::protocol::types::account::{Key, Line, Publication, Published, UserName};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
-/// Pages of the write-ahead log at which a checkpoint runs: 4 MiB, some milliseconds.
-const WAL_PAGES: u64 = 1_000;
-/// The same while the server is idle: fewer are not worth the wait for the disk.
+/// Pages of the write-ahead log at which a checkpoint runs while the server is idle: fewer are not
+/// worth the wait for the disk.
 const IDLE_WAL_PAGES: u64 = 100;
 /// Size of the write-ahead log after a checkpoint: space of one huge change is freed.
 const WAL_BYTES: u64 = 16 << 20;
@@ -48,12 +49,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// "card" in ASCII: marks a database as a store of cardume.
 const APPLICATION: i64 = 0x6361_7264;
 /// The newest schema version that this program knows.
-const VERSION: i64 = 1;
-/// More prepared statements than there are below.
-const STATEMENTS: usize = 40;
+const VERSION: i64 = 2;
+/// More prepared statements than all stores have.
+const STATEMENTS: usize = 60;
 
-/// Row ids are never reused, not even of the last rows: a cursor behind an id must not pass over a
-/// new row.
+/// The tables of version 1. Row ids are never reused, not even of the last rows: a cursor behind an
+/// id must not pass over a new row.
 const TABLES: &str = "
 CREATE TABLE users (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -123,9 +124,7 @@ impl From<rusqlite::Error> for OpenError {
 
 /// A store of accounts in SQLite.
 pub struct SqliteStore {
-    database: Database,
-    /// Unlocked after the database is closed.
-    _lock: Option<OwnedFd>,
+    shared: Rc<SharedDatabase>,
 }
 
 impl SqliteStore {
@@ -154,9 +153,7 @@ impl SqliteStore {
         drop(create(FILE).map_err(io::Error::from)?);
         File::from(folder).sync_all()?;
         let database = connect(dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if !is_ours(&database)? {
-            make(&database)?;
-        }
+        migrate(&database, version(&database)?)?;
         let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
             return Err(OpenError::Failed(format!(
@@ -173,7 +170,7 @@ impl SqliteStore {
             [],
             |_| Ok(()),
         )?;
-        Ok(SqliteStore { database, _lock: Some(lock) })
+        Ok(SqliteStore { shared: Rc::new(SharedDatabase::new(database, Some(lock))) })
     }
 
     /// Opens the store of a folder for reading, also while a server runs. Every change is refused.
@@ -185,11 +182,17 @@ impl SqliteStore {
             return Err(OpenError::Missing);
         }
         let database = connect(dir, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        if is_ours(&database)? {
-            Ok(SqliteStore { database, _lock: None })
-        } else {
-            Err(OpenError::Stranger)
+        if version(&database)? == 0 {
+            return Err(OpenError::Stranger);
         }
+        Ok(SqliteStore { shared: Rc::new(SharedDatabase::new(database, None)) })
+    }
+
+    /// The members in the same database, which share the transaction of the accounts. A read-only
+    /// store of version 1 has no members: each call fails.
+    #[must_use]
+    pub fn members(&self) -> SqliteMembers {
+        SqliteMembers::new(Rc::clone(&self.shared))
     }
 
     /// At most `most` users behind the id `after`, none only at the end. A user whose key proves
@@ -219,7 +222,7 @@ impl SqliteStore {
                 }
                 Ok((place, Some((name, account(row, 2)?))))
             };
-            let page = self.rows(sql, params![signed(after), most_of(most)], read)?;
+            let page = self.shared.rows(sql, params![signed(after), most_of(most)], read)?;
             let Some((last, _)) = page.last() else { return Ok(Vec::new()) };
             after = *last;
             let users: Vec<_> =
@@ -230,92 +233,13 @@ impl SqliteStore {
         }
     }
 
-    fn prepared(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
-        self.database.prepare_cached(sql)
-    }
-
-    fn one<T>(
-        &self,
-        sql: &str,
-        values: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, StoreError> {
-        self.prepared(sql)
-            .and_then(|mut statement| statement.query_row(values, read).optional())
-            .map_err(|error| self.failed(&error))
-    }
-
-    fn rows<T>(
-        &self,
-        sql: &str,
-        values: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        let found = self
-            .prepared(sql)
-            .and_then(|mut statement| statement.query_map(values, read)?.collect());
-        found.map_err(|error| self.failed(&error))
-    }
-
-    /// Runs a change inside a transaction and returns the number of changed rows.
-    fn change(&self, sql: &str, values: impl Params) -> Result<usize, StoreError> {
-        if self.database.is_autocommit() {
-            return Err(StoreError::Failed("a change outside of a transaction".into()));
-        }
-        self.run(sql, values)
-    }
-
-    fn run(&self, sql: &str, values: impl Params) -> Result<usize, StoreError> {
-        self.prepared(sql)
-            .and_then(|mut statement| statement.execute(values))
-            .map_err(|error| self.failed(&error))
-    }
-
     fn id(&self, name: &UserName) -> Result<Option<i64>, StoreError> {
-        self.one("SELECT id FROM users WHERE name = ?", [&**name], |row| row.get(0))
+        self.shared.one("SELECT id FROM users WHERE name = ?", [&**name], |row| row.get(0))
     }
 
     /// The id of a user that must exist.
     fn need(&self, name: &UserName) -> Result<i64, StoreError> {
         self.id(name)?.ok_or_else(|| StoreError::Failed(format!("there is no user {name}")))
-    }
-
-    fn failed(&self, error: &rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StoreError::Full,
-            Some(ErrorCode::SystemIoFailure)
-                if matches!(self.system_error(), libc::ENOSPC | libc::EDQUOT) =>
-            {
-                StoreError::Full
-            }
-            _ => StoreError::Failed(words(error)),
-        }
-    }
-
-    /// The errno of the last failed system call of SQLite.
-    fn system_error(&self) -> i32 {
-        // SAFETY: the handle belongs to an open database, which lives as long as `self`, and is
-        // only read.
-        unsafe { rusqlite::ffi::sqlite3_system_errno(self.database.handle()) }
-    }
-
-    /// Pages of the log that are not in the database yet.
-    fn pending(&self) -> Result<u64, StoreError> {
-        self.checkpoint("PRAGMA wal_checkpoint(NOOP)")
-    }
-
-    /// Moves as much of the log as possible without waiting for readers, so that the next commit
-    /// begins a new log. A failure loses nothing: every commit stays in the log.
-    fn tidy(&self) {
-        if let Err(error) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)") {
-            log::warn!("the log of {FILE} grows: {error}");
-        }
-    }
-
-    fn checkpoint(&self, sql: &str) -> Result<u64, StoreError> {
-        let counts = self.one(sql, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
-        Ok(counts
-            .map_or(0, |(pages, moved)| u64::try_from(pages.saturating_sub(moved)).unwrap_or(0)))
     }
 
     /// Deletes a slice of the publications of removed users. False when none are left.
@@ -327,9 +251,14 @@ impl SqliteStore {
         let mut most = PURGE_ROWS;
         while let Some(user) = self.removed()?.filter(|_| most > 0) {
             let sql = "DELETE FROM publications WHERE id IN (SELECT id FROM publications INDEXED BY contents WHERE user = ? LIMIT ?)";
-            let gone = self.change(sql, params![user, most_of(most)])?;
+            let gone =
+                self.shared.change(TableUser::Accounts, sql, params![user, most_of(most)])?;
             if gone < most {
-                self.change("DELETE FROM users WHERE id = ?", [user])?;
+                self.shared.change(
+                    TableUser::Accounts,
+                    "DELETE FROM users WHERE id = ?",
+                    [user],
+                )?;
             }
             most = most.saturating_sub(gone.max(1));
         }
@@ -339,40 +268,33 @@ impl SqliteStore {
 
     fn removed(&self) -> Result<Option<i64>, StoreError> {
         // No other name begins with a slash; `0` is the character after a slash.
-        self.one("SELECT id FROM users WHERE name >= '/' AND name < '0' LIMIT 1", [], |row| {
-            row.get(0)
-        })
-    }
-
-    fn tidy_from(&self, pages: u64) {
-        if self.pending().is_ok_and(|pending| pending >= pages) {
-            self.tidy();
-        }
+        self.shared.one(
+            "SELECT id FROM users WHERE name >= '/' AND name < '0' LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
     }
 }
 
 impl Store for SqliteStore {
     fn begin(&self) -> Result<(), StoreError> {
-        self.run("BEGIN", []).map(|_| ())
-    }
-
-    fn commit(&self) -> Result<(), StoreError> {
-        self.run("COMMIT", [])?;
-        self.tidy_from(WAL_PAGES);
-        Ok(())
-    }
-
-    fn roll_back(&self) {
-        // After some errors SQLite has rolled back by itself.
-        if !self.database.is_autocommit()
-            && let Err(error) = self.run("ROLLBACK", [])
-        {
-            log::error!("{FILE} does not roll back: {error}");
+        if self.shared.begin(TableUser::Accounts)? {
+            Ok(())
+        } else {
+            Err(StoreError::Failed("a transaction within a transaction".into()))
         }
     }
 
+    fn commit(&self) -> Result<(), StoreError> {
+        self.shared.commit(TableUser::Accounts)
+    }
+
+    fn roll_back(&self) {
+        self.shared.roll_back(TableUser::Accounts);
+    }
+
     fn user(&self, name: &UserName) -> Result<Option<Account>, StoreError> {
-        self.one("SELECT key FROM users WHERE name = ?", [&**name], |row| account(row, 0))
+        self.shared.one("SELECT key FROM users WHERE name = ?", [&**name], |row| account(row, 0))
     }
 
     // Look-up first instead of a conflict: a failed insert would still leave a page to sync.
@@ -381,31 +303,48 @@ impl Store for SqliteStore {
             return Ok(false);
         }
         let key = account.key.as_ref().map(|key| &key.bytes()[..]);
-        self.change("INSERT INTO users (name, key) VALUES (?, ?)", params![&**name, key])
+        self.shared
+            .change(
+                TableUser::Accounts,
+                "INSERT INTO users (name, key) VALUES (?, ?)",
+                params![&**name, key],
+            )
             .map(|_| true)
     }
 
     fn remove_user(&self, name: &UserName) -> Result<bool, StoreError> {
         let Some(id) = self.id(name)? else { return Ok(false) };
-        self.change("DELETE FROM connections WHERE user = ?", [id])?;
-        self.change("UPDATE users SET name = '/' || id, key = NULL WHERE id = ?", [id])
+        self.shared.change(TableUser::Accounts, "DELETE FROM connections WHERE user = ?", [id])?;
+        self.shared
+            .change(
+                TableUser::Accounts,
+                "UPDATE users SET name = '/' || id, key = NULL WHERE id = ?",
+                [id],
+            )
             .map(|_| true)
     }
 
     fn connection(&self, name: &UserName) -> Result<Option<UserConnection>, StoreError> {
         let sql = "SELECT address, speaks FROM connections WHERE user = (SELECT id FROM users WHERE name = ?)";
-        self.one(sql, [&**name], |row| connection(row, 0))
+        self.shared.one(sql, [&**name], |row| connection(row, 0))
     }
 
     fn connect(&self, name: &UserName, at: &UserConnection) -> Result<(), StoreError> {
         let id = self.need(name)?;
         let sql = "INSERT INTO connections (user, address, speaks) VALUES (?, ?, ?)
             ON CONFLICT (user) DO UPDATE SET address = excluded.address, speaks = excluded.speaks";
-        self.change(sql, params![id, at.address.to_string(), at.speaks.as_str()]).map(|_| ())
+        self.shared
+            .change(
+                TableUser::Accounts,
+                sql,
+                params![id, at.address.to_string(), at.speaks.as_str()],
+            )
+            .map(|_| ())
     }
 
     fn disconnect(&self, name: &UserName) -> Result<bool, StoreError> {
-        Ok(self.change(
+        Ok(self.shared.change(
+            TableUser::Accounts,
             "DELETE FROM connections WHERE user = (SELECT id FROM users WHERE name = ?)",
             [&**name],
         )? > 0)
@@ -417,14 +356,14 @@ impl Store for SqliteStore {
         most: usize,
     ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         let sql = "SELECT user, name, address, speaks FROM connections CROSS JOIN users ON users.id = user WHERE user > ? ORDER BY user LIMIT ?";
-        self.rows(sql, params![signed(after), most_of(most)], |row| {
+        self.shared.rows(sql, params![signed(after), most_of(most)], |row| {
             Ok((row_id(row)?, (user_name(row, 1)?, connection(row, 2)?)))
         })
     }
 
     fn publish(&self, name: &UserName, what: &Publication) -> Result<bool, StoreError> {
         let id = self.need(name)?;
-        let had = self.one(
+        let had = self.shared.one(
             "SELECT 1 FROM publications WHERE file = ? AND user = ?",
             params![&*what.file, id],
             |_| Ok(()),
@@ -433,12 +372,14 @@ impl Store for SqliteStore {
             return Ok(false);
         }
         let sql = "INSERT INTO publications (user, file, description) VALUES (?, ?, ?)";
-        self.change(sql, params![id, &*what.file, &*what.description]).map(|_| true)
+        self.shared
+            .change(TableUser::Accounts, sql, params![id, &*what.file, &*what.description])
+            .map(|_| true)
     }
 
     fn delete(&self, name: &UserName, file: &Published) -> Result<bool, StoreError> {
         let sql = "DELETE FROM publications WHERE file = ? AND user = (SELECT id FROM users WHERE name = ?)";
-        Ok(self.change(sql, params![&**file, &**name])? > 0)
+        Ok(self.shared.change(TableUser::Accounts, sql, params![&**file, &**name])? > 0)
     }
 
     fn content(
@@ -449,7 +390,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Placed<Publication>>, StoreError> {
         let sql = "SELECT id, file, description FROM publications INDEXED BY contents
             WHERE user = (SELECT id FROM users WHERE name = ?) AND id > ? ORDER BY id LIMIT ?";
-        self.rows(sql, params![&**name, signed(after), most_of(most)], |row| {
+        self.shared.rows(sql, params![&**name, signed(after), most_of(most)], |row| {
             Ok((row_id(row)?, publication(row, 1)?))
         })
     }
@@ -461,7 +402,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
         let sql = "SELECT p.id, name, file, description FROM publications p CROSS JOIN users ON users.id = p.user
             WHERE p.id > ? AND name NOT GLOB '/*' ORDER BY p.id LIMIT ?";
-        self.rows(sql, params![signed(after), most_of(most)], |row| {
+        self.shared.rows(sql, params![signed(after), most_of(most)], |row| {
             Ok((row_id(row)?, (user_name(row, 1)?, publication(row, 2)?)))
         })
     }
@@ -473,7 +414,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<(UserName, Publication)>, StoreError> {
         let sql = "SELECT name, file, description FROM publications p INDEXED BY publishers CROSS JOIN users ON users.id = p.user
             WHERE file = ? AND name NOT GLOB '/*' ORDER BY p.user LIMIT ?";
-        self.rows(sql, params![&**file, most_of(most)], |row| {
+        self.shared.rows(sql, params![&**file, most_of(most)], |row| {
             Ok((user_name(row, 0)?, publication(row, 1)?))
         })
     }
@@ -481,7 +422,7 @@ impl Store for SqliteStore {
     fn rest(&self) -> bool {
         match self.sweep() {
             Ok(true) => return true,
-            Ok(false) => self.tidy_from(IDLE_WAL_PAGES),
+            Ok(false) => self.shared.tidy_from(IDLE_WAL_PAGES),
             Err(error) => {
                 log::warn!("users who are gone stay in {FILE} for now: {error}");
                 self.roll_back();
@@ -507,21 +448,26 @@ fn connect(dir: &Path, how: OpenFlags) -> Result<Database, OpenError> {
     Ok(database)
 }
 
-/// True for a store of this version, false for an empty database.
-fn is_ours(database: &Database) -> Result<bool, OpenError> {
+/// The schema version of a store, 0 for an empty database.
+fn version(database: &Database) -> Result<i64, OpenError> {
     let number = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
     let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
     match (application, version) {
-        (APPLICATION, 1..=VERSION) => Ok(true),
+        (APPLICATION, 1..=VERSION) => Ok(version),
         (APPLICATION, newer) if newer > VERSION => Err(OpenError::Newer(newer)),
-        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(false),
+        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(0),
         _ => Err(OpenError::Stranger),
     }
 }
 
-/// Creates the tables in an empty database, all or nothing.
-fn make(database: &Database) -> Result<(), OpenError> {
-    let made = database.execute_batch(&format!("BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {TABLES} COMMIT;"));
+/// Creates the tables that a store of an earlier version lacks, all or nothing.
+fn migrate(database: &Database, from: i64) -> Result<(), OpenError> {
+    let missing = match from {
+        0 => [TABLES, members::TABLES].concat(),
+        1 => members::TABLES.to_owned(),
+        _ => return Ok(()),
+    };
+    let made = database.execute_batch(&format!("BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {missing} COMMIT;"));
     Ok(made?)
 }
 
@@ -536,13 +482,6 @@ fn row_id(row: &Row<'_>) -> rusqlite::Result<u64> {
 
 fn most_of(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
-}
-
-fn words(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
-        error => error.to_string(),
-    }
 }
 
 /// A value that another program may have written.
@@ -597,6 +536,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::os::sqlite::database::WAL_PAGES;
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
@@ -737,9 +677,10 @@ mod tests {
         let folder = folder();
         let store = with_ana(folder.path());
         let pages: i64 =
-            store.database.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+            store.shared.database.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         let most = |pages: i64| {
             store
+                .shared
                 .database
                 .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
                 .unwrap()
@@ -785,7 +726,7 @@ mod tests {
         store.begin().unwrap();
         store.publish(&ana(), &what("a")).unwrap();
         store.commit().unwrap();
-        let before = (log_bytes(folder.path()), store.pending().unwrap());
+        let before = (log_bytes(folder.path()), store.shared.pending().unwrap());
         store.begin().unwrap();
         assert_eq!(store.add_user(&ana(), &Account { key: None }), Ok(false));
         assert_eq!(store.publish(&ana(), &what("a")), Ok(false));
@@ -793,14 +734,14 @@ mod tests {
         assert_eq!(store.disconnect(&ana()), Ok(false));
         assert_eq!(store.remove_user(&UserName::new("rui").unwrap()), Ok(false));
         store.commit().unwrap();
-        assert_eq!((log_bytes(folder.path()), store.pending().unwrap()), before);
+        assert_eq!((log_bytes(folder.path()), store.shared.pending().unwrap()), before);
     }
 
     #[test]
     fn the_log_stays_short_under_load_and_when_idle() {
         let folder = folder();
         let store = with_ana(folder.path());
-        store.database.pragma_update(None, "synchronous", "OFF").unwrap();
+        store.shared.database.pragma_update(None, "synchronous", "OFF").unwrap();
         let mut longest = 0;
         for number in 0..8_000 {
             store.begin().unwrap();
@@ -818,9 +759,9 @@ mod tests {
         }
         println!("the longest log of 8,000 transactions: {longest} bytes");
         assert!(longest < 2 * WAL_PAGES * 4_096, "{longest}");
-        assert!(store.pending().unwrap() < WAL_PAGES);
+        assert!(store.shared.pending().unwrap() < WAL_PAGES);
         assert!(!store.rest());
-        assert!(store.pending().unwrap() < IDLE_WAL_PAGES);
+        assert!(store.shared.pending().unwrap() < IDLE_WAL_PAGES);
     }
 
     #[test]
@@ -846,6 +787,7 @@ mod tests {
         };
         let rows = |store: &SqliteStore| {
             store
+                .shared
                 .one("SELECT count(*) FROM publications", [], |row| row.get::<_, i64>(0))
                 .unwrap()
                 .unwrap()
@@ -876,7 +818,10 @@ mod tests {
         );
         while store.rest() {}
         assert_eq!(rows(&store), 1);
-        assert_eq!(store.one("SELECT count(*) FROM users", [], |row| row.get(0)), Ok(Some(1)));
+        assert_eq!(
+            store.shared.one("SELECT count(*) FROM users", [], |row| row.get(0)),
+            Ok(Some(1))
+        );
     }
 
     #[test]
@@ -914,6 +859,7 @@ mod tests {
         let folder = folder();
         let store = with_ana(folder.path());
         store
+            .shared
             .database
             .execute_batch("INSERT INTO users (name, key) VALUES ('../x', NULL), ('rui', x'00')")
             .unwrap();
@@ -929,7 +875,7 @@ mod tests {
         // The identity element, which earlier versions accepted as a key.
         let weak =
             "INSERT INTO users (name, key) VALUES ('weak', CAST(x'01' || zeroblob(31) AS BLOB))";
-        store.database.execute_batch(weak).unwrap();
+        store.shared.database.execute_batch(weak).unwrap();
         store.begin().unwrap();
         store.add_user(&UserName::new("rui").unwrap(), &Account { key: None }).unwrap();
         store.commit().unwrap();
