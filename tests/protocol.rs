@@ -667,7 +667,7 @@ fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
     match role {
         "peer-asks" => options.uploads.accept = Accept::Ask,
         "peer-one-slot" => options.uploads.slots = Some(1),
-        "peer-downloading" => options.client.servers = vec![SERVER.parse().unwrap()],
+        "peer-downloading" => options.client.server = vec![SERVER.parse().unwrap()].into(),
         _ => {}
     }
     Peer::new(options).unwrap()

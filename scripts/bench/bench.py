@@ -23,12 +23,13 @@ from play import Play
 from quic import Quic
 from swarm import Swarm
 from throttle import SlowDisk, forget
+from tls import Tls
 from tools import MIB, Client, Place, Trouble, quantile, random_file, status
 from trust import Trust
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
-         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video"}
+         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls"}
 
 SLOW_RATE = 80 * MIB
 CROWD = 64
@@ -177,7 +178,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Page, Index, Swarm, Far):
+class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Page, Index, Swarm, Far):
     pass
 
 

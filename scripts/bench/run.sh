@@ -13,6 +13,7 @@
 #   s search    an index of five million names              t asking    SEARCH by exact name beside Redis
 #   u joining   JOINs of a thousand files each              v idle      ten thousand quiet peers: memory, answers
 #   w far       a long lossy link, by QUIC                  x video     a video played over one
+#   y tls       TLS beside nginx and plain TCP
 # --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
 # --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
@@ -22,7 +23,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,18s/^# //p' "$0"
+    sed -n '2,19s/^# //p' "$0"
     exit
 fi
 

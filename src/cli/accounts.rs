@@ -13,10 +13,14 @@ use cardume::os::csv_export::{self, CsvError, ImportCounts};
 #[cfg(feature = "store")]
 use cardume::os::data_folder::{NoPlace, Usual};
 #[cfg(feature = "store")]
+use cardume::os::fs::key_file;
+#[cfg(feature = "store")]
 use cardume::os::sqlite::{OpenError, SqliteStore};
 use cardume::os::stdio::StdStreams;
 #[cfg(feature = "store")]
 use cardume::protocol::types::file_name::printable;
+#[cfg(feature = "store")]
+use cardume::protocol::types::member::InviteUrl;
 #[cfg(feature = "store")]
 use cardume::ui::event::Failure;
 use cardume::ui::event::exit;
@@ -26,10 +30,12 @@ use cardume::ui::text::catalog::SetupNote;
 
 use crate::cli::Exit;
 #[cfg(feature = "store")]
-use crate::cli::args::server::{FolderArgs, ServerVerb};
+use crate::cli::args::server::{FolderArgs, ServerVerb, UrlArgs};
 #[cfg(feature = "store")]
 use crate::cli::translate;
 
+/// The file of a server's secret key, beside its accounts.
+pub const SERVER_KEY: &str = "server.key";
 /// The value of `--data` for a server without persistent accounts.
 const NONE: &str = "none";
 
@@ -103,7 +109,7 @@ fn no_place(why: &NoPlace, lang: Lang) -> Exit {
 }
 
 #[cfg(feature = "store")]
-/// Runs either command, and returns the exit code.
+/// Runs one of the commands, and returns the exit code.
 pub fn accounts(
     verb: &ServerVerb,
     lang: Lang,
@@ -113,6 +119,11 @@ pub fn accounts(
     let (args, counts) = match verb {
         ServerVerb::Export(args) => (args, export(args)?),
         ServerVerb::Import(args) => (args, import(args)?),
+        ServerVerb::Url(args) => {
+            out.put(format!("{}\n", url(args)?.reveal()).as_bytes());
+            out.close();
+            return Ok(exit::DONE);
+        }
     };
     if counts.strays > 0 {
         let text = format!(
@@ -142,15 +153,34 @@ fn import(args: &FolderArgs) -> Result<ImportCounts, Exit> {
     csv_export::import(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
+/// The URL of a server, with the key in its folder. A missing key is created.
+#[cfg(feature = "store")]
+fn url(args: &UrlArgs) -> Result<InviteUrl, Exit> {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => Usual::of_user().map_err(|_| no_home())?.folder,
+    };
+    if !data.is_dir() {
+        return Err(Exit::Failure(Failure::NoFolder(shown(&data))));
+    }
+    let identity = key_file::open_for_tls(Some(&data.join(SERVER_KEY)))
+        .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
+    InviteUrl::new(args.addresses.iter().map(String::as_str), identity.key(), None)
+        .map_err(|why| Exit::new(exit::USAGE, why.to_string()))
+}
+
+#[cfg(feature = "store")]
+fn no_home() -> Exit {
+    Exit::new(exit::USAGE, "without a home folder, --data must name the folder of the accounts")
+}
+
 /// The folder of the accounts.
 #[cfg(feature = "store")]
 fn data(args: &FolderArgs) -> Result<PathBuf, Exit> {
     if let Some(data) = &args.data {
         return Ok(data.clone());
     }
-    let usual = Usual::of_user().map_err(|_| {
-        Exit::new(exit::USAGE, "without a home folder, --data must name the folder of the accounts")
-    })?;
+    let usual = Usual::of_user().map_err(|_| no_home())?;
     Ok(args.listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
 }
 

@@ -12,6 +12,7 @@ use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, User
 use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::download::types::RetryPolicy;
 use cardume::limits;
+use cardume::node::reconnect::ServiceTarget;
 use cardume::os::fs::allowed_dir::AllowedDir;
 use cardume::os::fs::folder::Folder;
 use cardume::os::fs::guard::Guard;
@@ -33,6 +34,7 @@ use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use cardume::protocol::types::file_name::{BadName, printable};
 use cardume::protocol::types::ids::ContentHash;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
+use cardume::protocol::types::member::{InviteUrl, URL_SCHEME};
 use cardume::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 use cardume::server::op_log::LogTarget;
 use cardume::server::{ListFolder, Server, ServerOptions};
@@ -58,8 +60,6 @@ use crate::cli::questions;
 /// The default share of the machine's memory for an index, as a divisor. The rest serves
 /// connections and other programs.
 const MEMORY_SHARE: u64 = 2;
-/// The file of a server's secret key, beside its accounts.
-const SERVER_KEY: &str = "server.key";
 
 /// A server and its key. Without an address, the user enters the address at the terminal.
 pub fn server(
@@ -105,7 +105,7 @@ pub fn server(
     };
     // A server that forgets its accounts has a new key each time.
     let identity = match folder {
-        Some(folder) => key_file::open_for_tls(Some(&folder.join(SERVER_KEY))),
+        Some(folder) => key_file::open_for_tls(Some(&folder.join(accounts::SERVER_KEY))),
         None => TlsIdentity::random(),
     };
     let identity = identity.map_err(|why| Exit::Failure(Failure::Disk(why)))?;
@@ -168,9 +168,11 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         .iter()
         .copied()
         .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)));
+    let tls_identity = tls_identity(args.key.key.as_deref().map(Path::new))
+        .map_err(|why| Exit::new(exit::FAULT, why))?;
     let config = PeerConfig {
         client: ClientConfig {
-            servers: addresses(&args.server)?,
+            server: server_target(&args.server)?,
             needs_server: args.once,
             typed,
             chooses: typed,
@@ -192,6 +194,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             legacy_ports: legacy_ports.collect(),
             advertise: args.advertise,
             hosts: args.http.hosts.names(),
+            key: Some(tls_identity.key()),
             ..defaults.network
         },
         uploads: UploadConfig {
@@ -202,8 +205,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         },
     };
     let peer = Peer::new(config).map_err(|error| no_folder(&folder, error))?;
-    let identity = tls_identity(&args.key).map_err(|why| Exit::new(exit::FAULT, why))?;
-    Ok((peer, identity))
+    Ok((peer, tls_identity))
 }
 
 /// The hash cache, read before the loop starts.
@@ -294,9 +296,9 @@ fn identity(args: &KeyArgs) -> OpenIdentity {
     Box::new(move || key_file::open(file.as_deref().map(Path::new)))
 }
 
-/// The key of the user. Without a file for a key, this process has a key of its own.
-fn tls_identity(args: &KeyArgs) -> Result<TlsIdentity, String> {
-    key_file::open_for_tls(args.key.as_deref().map(Path::new)).or_else(|why| {
+/// The key of the user, in this file or the default one. Without a file for a key, this process has a key of its own.
+pub fn tls_identity(file: Option<&Path>) -> Result<TlsIdentity, String> {
+    key_file::open_for_tls(file).or_else(|why| {
         log::info!("a key for this run alone: {why}");
         TlsIdentity::random()
     })
@@ -330,9 +332,9 @@ fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
 
 /// The configuration of a command at a server.
 pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
-    let servers = addresses(&ask.server)?;
+    let server = server_target(&ask.server)?;
     let defaults = ClientConfig::new(Task::Once(command), opener(AllocateArg::Full));
-    Ok(ClientConfig { servers, ..defaults })
+    Ok(ClientConfig { server, ..defaults })
 }
 
 /// GET, once.
@@ -430,6 +432,19 @@ fn output(file: &str) -> Result<(String, DownloadPlace), Exit> {
 /// The name of a file.
 pub fn name(text: &str) -> Result<RelativeName, Exit> {
     RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
+}
+
+/// A server: its address, or `cardume://HOST:PORT/#KEY` with the key that it must prove.
+pub fn server_target(server: &str) -> Result<ServiceTarget, Exit> {
+    if !server.starts_with(URL_SCHEME) {
+        return Ok(addresses(server)?.into());
+    }
+    let url = InviteUrl::parse(server).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
+    let mut found = Vec::new();
+    for address in url.addresses() {
+        found.extend(addresses(address)?);
+    }
+    Ok(ServiceTarget { addresses: found, key: Some(url.key()) })
 }
 
 /// The addresses of a server, with or without a port.

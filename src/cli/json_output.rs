@@ -134,6 +134,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::Protocol(_) => "protocol",
                 Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",
+                Failure::WrongKey(_) => "wrong_key",
                 Failure::Ambiguous(_) => "ambiguous",
                 Failure::OtherContent { .. } => "other_content",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::NoReader | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => {

@@ -14,7 +14,7 @@ use crate::cli::build_node;
 
 /// Subscribes to the files that the pattern means.
 pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
-    let servers = build_node::addresses(&args.ask.server)?;
+    let server = build_node::server_target(&args.ask.server)?;
     let text = args.pattern.trim();
     let search = |wanted| Request::Search { wanted, cursor: None, speaks: None };
     let (what, first) = if text.starts_with(ROOT_PREFIX) {
@@ -37,5 +37,5 @@ pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
             Request::Find(Box::new(Query::new(QueryTerm::Contains(text.to_owned())))),
         )
     };
-    Ok(SubscribeClient::new(servers, what, first))
+    Ok(SubscribeClient::new(server, what, first))
 }

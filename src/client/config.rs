@@ -7,6 +7,8 @@ use crate::accounts::identity::Identity;
 use crate::client::command::Command;
 use crate::client::console::ConsoleProfile;
 use crate::client::console::saved_lists::{NoSavedLists, SavedLists};
+use crate::download::types::TransferSecurity;
+use crate::node::reconnect::ServiceTarget;
 use crate::protocol::types::account::UserName;
 use crate::storage::fs_trait::{Filesystem, FsError};
 
@@ -44,8 +46,8 @@ pub struct UserConfig {
 pub struct ClientConfig {
     /// What to run.
     pub task: Task,
-    /// Addresses of the server, tried in this order.
-    pub servers: Vec<SocketAddr>,
+    /// The server. With its key, every connection is encrypted.
+    pub server: ServiceTarget,
     /// Give up when no server can be reached.
     pub needs_server: bool,
     /// Request QUIC addresses of providers.
@@ -67,14 +69,21 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
+    /// How connections to sources are made.
+    #[must_use]
+    pub fn security(&self) -> TransferSecurity {
+        TransferSecurity { by_quic: self.by_quic, by_tls: self.server.key.is_some() }
+    }
+
     /// The defaults: no server, no account, no saved lists.
     #[must_use]
     pub fn new(task: Task, open_folder: OpenFolder) -> ClientConfig {
         ClientConfig {
             task,
-            servers: Vec::new(),
+            server: ServiceTarget::default(),
             needs_server: false,
             by_quic: false,
+
             typed: false,
             chooses: false,
             console: ConsoleProfile::Napster,

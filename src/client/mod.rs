@@ -78,11 +78,11 @@ impl Client {
     /// A client that has not started.
     #[must_use]
     pub fn new(mut config: ClientConfig) -> Client {
-        let servers = std::mem::take(&mut config.servers);
+        let (security, server) = (config.security(), std::mem::take(&mut config.server));
         let identity =
             std::mem::replace(&mut config.user.identity, Box::new(|| Err("taken".into())));
         Client {
-            server: ServerConnection::new(servers, config.by_quic),
+            server: ServerConnection::new(server, security),
             login: Login::new(identity, config.user.name.take(), config.user.registers),
             requests: ServerRequests::default(),
             commands: CommandState::default(),

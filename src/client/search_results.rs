@@ -90,6 +90,7 @@ mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], port)),
             file,
             quic: None,
+            key: None,
             speaks: None,
             user: None,
         }

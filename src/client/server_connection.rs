@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::connection::outbound::Outbound;
+use crate::download::types::TransferSecurity;
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::{ConnHandle, Io};
-use crate::node::reconnect::{ReconnectState, Reconnecting, Retry};
+use crate::node::reconnect::{ReconnectState, Reconnecting, Retry, ServiceTarget};
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
@@ -43,20 +44,20 @@ pub struct ServerConnection {
     told_lost: bool,
     /// The refusal of our JOIN that was shown last.
     told_refusal: Option<ErrorReply>,
-    by_quic: bool,
+    security: TransferSecurity,
 }
 
 impl ServerConnection {
-    /// A connection to one of `servers`. `by_quic`: ask where providers answer by QUIC.
+    /// A connection to this server. `security`: how providers will be connected.
     #[must_use]
-    pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> ServerConnection {
+    pub fn new(server: ServiceTarget, security: TransferSecurity) -> ServerConnection {
         ServerConnection {
-            conn: Reconnecting::new(servers),
+            conn: Reconnecting::new(server),
             joining: Joining::Unwanted,
             session: None,
             told_lost: false,
             told_refusal: None,
-            by_quic,
+            security,
         }
     }
 
@@ -133,7 +134,7 @@ impl ServerConnection {
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(conn) = io.connection(id) else { return };
-        let hello = Hello { peer: None, quic: self.by_quic };
+        let hello = Hello { peer: None, quic: self.security.by_quic, tls: self.security.by_tls };
         let outbound = Outbound::new(Some(Role::Server), &hello, &nonce, &mut conn.send_queue, now);
         conn.max_header = limits::HEADER_BYTES + 1;
         conn.deadline = outbound.deadline();

@@ -6,8 +6,8 @@ use crate::client::effect::Effect;
 use crate::client::runner::Running;
 use crate::client::server_connection::Joining;
 use crate::client::server_requests::PendingRequest;
-use crate::node::CloseReason;
 use crate::node::io::Io;
+use crate::node::{CloseReason, WrongKey};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::native::Message;
 use crate::protocol::request::Request;
@@ -211,6 +211,7 @@ impl Client {
         self.announce_completed(io);
         let failure = failure.unwrap_or_else(|| match reason {
             CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
+            CloseReason::WrongKey => server.map_or(Failure::NoServer(None), Failure::WrongKey),
             _ => Failure::NoServer(server),
         });
         let running = self.commands.running.as_ref();
@@ -253,6 +254,7 @@ fn reason_text(reason: &CloseReason) -> String {
         CloseReason::Unreachable(text) | CloseReason::Internal(text) | CloseReason::Disk(text) => {
             text.clone()
         }
+        CloseReason::WrongKey => WrongKey.to_string(),
         CloseReason::Timeout => "no answer".into(),
         CloseReason::Done | CloseReason::Remote | CloseReason::SourceChanged => "link lost".into(),
     }

@@ -1,13 +1,14 @@
 //! `cardume watch`: subscribe to names, and report files that appear and disappear.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::client::paging::Paging;
 use crate::client::server_connection::ServerConnection;
+use crate::download::types::TransferSecurity;
 use crate::limits;
 use crate::node::io::Io;
-use crate::node::{Event, Node};
+use crate::node::reconnect::ServiceTarget;
+use crate::node::{CloseReason, Event, Node};
 use crate::protocol::native::Message;
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
@@ -30,12 +31,12 @@ impl SubscribeClient {
     /// are there already.
     #[must_use]
     pub fn new(
-        servers: Vec<SocketAddr>,
+        server: ServiceTarget,
         filter: SubscriptionFilter,
         first: Request,
     ) -> SubscribeClient {
         SubscribeClient {
-            server: ServerConnection::new(servers, false),
+            server: ServerConnection::new(server, TransferSecurity::default()),
             filter,
             first,
             paging: Paging::default(),
@@ -43,11 +44,14 @@ impl SubscribeClient {
         }
     }
 
-    fn lost(&mut self, io: &mut Io<'_>) {
+    fn lost(&mut self, reason: &CloseReason, io: &mut Io<'_>) {
         let server = self.server.server();
         let Some(is_news) = self.server.lost(io) else { return };
         if !self.was_subscribed {
-            return io.fail(&Failure::NoServer(server));
+            return io.fail(&match (reason, server) {
+                (CloseReason::WrongKey, Some(server)) => Failure::WrongKey(server),
+                _ => Failure::NoServer(server),
+            });
         }
         if let Some(server) = server.filter(|_| is_news) {
             io.tell(UiEvent::ServerLost { server, why: "the link is gone".into() });
@@ -149,7 +153,7 @@ impl Node for SubscribeClient {
                     conn.drop_now();
                 }
             }
-            Event::Closed(id, _) if self.server.is(id) => self.lost(io),
+            Event::Closed(id, reason) if self.server.is(id) => self.lost(&reason, io),
             Event::Deadline => self.server.due(io),
             Event::Stop(interrupted) => {
                 io.exit(if interrupted { exit::INTERRUPTED } else { exit::DONE })

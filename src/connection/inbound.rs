@@ -136,10 +136,15 @@ impl Inbound {
         }
     }
 
-    /// Remove QUIC addresses unless the client has requested them.
+    /// Remove QUIC addresses and keys unless the client has requested them.
     pub fn leave_out(&self, holders: &mut [Provider]) {
-        if !matches!(&self.state, InboundState::Open { hello, .. } if hello.quic) {
-            holders.iter_mut().for_each(|holder| holder.quic = None);
+        let (quic, tls) = match &self.state {
+            InboundState::Open { hello, .. } => (hello.quic, hello.tls),
+            InboundState::Sniffing | InboundState::Over => (false, false),
+        };
+        for holder in holders {
+            holder.quic = holder.quic.filter(|_| quic);
+            holder.key = holder.key.filter(|_| tls);
         }
     }
 
@@ -303,7 +308,7 @@ impl Inbound {
         matches!(&self.state, InboundState::Open { dialect, .. } if dialect.has_fast_path())
     }
 
-    /// Send a list of providers, with QUIC addresses only if the client has requested them.
+    /// Send a list of providers, with QUIC addresses and keys only if the client has requested them.
     pub fn found<'a>(
         &mut self,
         id: Option<u64>,
@@ -311,9 +316,12 @@ impl Inbound {
         outbox: &mut SendQueue,
     ) {
         if let InboundState::Open { dialect, hello, .. } = &mut self.state {
-            let wants_quic = hello.quic;
-            let holders = holders
-                .map(|holder| ProviderRef { quic: holder.quic.filter(|_| wants_quic), ..holder });
+            let (quic, tls) = (hello.quic, hello.tls);
+            let holders = holders.map(|holder| ProviderRef {
+                quic: holder.quic.filter(|_| quic),
+                key: holder.key.filter(|_| tls),
+                ..holder
+            });
             outbox.memory().with(|out| dialect.write_found(id, holders, out));
         }
     }

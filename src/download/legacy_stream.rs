@@ -130,7 +130,7 @@ impl LegacyStream {
             debug_assert!(false, "a stream without sources is over");
             return;
         };
-        self.state = StreamState::Connecting(ctx.connect(source.at));
+        self.state = StreamState::Connecting(ctx.connect(source.at, None));
     }
 
     /// The connection that is being established.

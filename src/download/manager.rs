@@ -8,6 +8,7 @@ use crate::download::deadlines::Deadlines;
 use crate::download::download::Download;
 use crate::download::legacy_stream::{LegacyStream, StreamGoal};
 use crate::download::player_view::PlayerView;
+use crate::download::types::TransferSecurity;
 use crate::download::types::{Candidate, Ctx, DownloadRequest, LegacySource, Outcome, RetryPolicy};
 use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
@@ -38,16 +39,16 @@ pub struct DownloadManager {
     opened: Vec<(ConnId, ConnOwner)>,
     listen_port: Option<u16>,
     bind: Option<IpAddr>,
-    by_quic: bool,
+    security: TransferSecurity,
 }
 
 /// A finished download: its number, its name and its outcome.
 pub type Ended = (u64, RelativeName, Outcome);
 
 impl DownloadManager {
-    /// A manager without downloads. `by_quic`: prefer QUIC where a source offers it.
+    /// A manager without downloads.
     #[must_use]
-    pub fn new(by_quic: bool) -> DownloadManager {
+    pub fn new(security: TransferSecurity) -> DownloadManager {
         DownloadManager {
             downloads: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -59,7 +60,7 @@ impl DownloadManager {
             opened: Vec::new(),
             listen_port: None,
             bind: None,
-            by_quic,
+            security,
         }
     }
 
@@ -74,10 +75,11 @@ impl DownloadManager {
     /// replaced. Returns its number, and the end of a download that ended at once.
     pub fn begin(
         &mut self,
-        request: DownloadRequest,
+        mut request: DownloadRequest,
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> (u64, Option<Ended>) {
+        request.sources.retain(|source| self.security.admits(source));
         if let Some(id) = self.running(&request.name, io) {
             let mut ctx = self.ctx(storage, io);
             let download = self.downloads.get_mut(&id);
@@ -176,7 +178,7 @@ impl DownloadManager {
     }
 
     fn ctx<'a, 'b>(&self, storage: &'a Storage, io: &'a mut Io<'b>) -> Ctx<'a, 'b> {
-        Ctx { storage, bind: self.bind, by_quic: self.by_quic, io }
+        Ctx { storage, bind: self.bind, security: self.security, io }
     }
 
     /// True while this source of this download uses this connection. The source of a legacy
@@ -249,7 +251,7 @@ impl DownloadManager {
             let outcome = stream.connected(io);
             return self.after_event(id, outcome, io);
         }
-        let hello = Hello { peer: self.listen_port, quic: false };
+        let hello = Hello { peer: self.listen_port, ..Hello::default() };
         let download = self.downloads.get_mut(&id);
         if let Some(source) = download.and_then(|download| download.source_mut(source)) {
             source.open(&hello, io);
@@ -315,10 +317,11 @@ impl DownloadManager {
     pub fn add(
         &mut self,
         id: u64,
-        candidates: Vec<Candidate>,
+        mut candidates: Vec<Candidate>,
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
+        candidates.retain(|source| self.security.admits(source));
         let mut ctx = self.ctx(storage, io);
         let outcome = self.downloads.get_mut(&id)?.add(candidates, &mut ctx);
         self.after_event(id, outcome, io)
@@ -468,6 +471,6 @@ impl DownloadManager {
 
 impl Default for DownloadManager {
     fn default() -> DownloadManager {
-        DownloadManager::new(false)
+        DownloadManager::new(TransferSecurity::default())
     }
 }

@@ -177,10 +177,11 @@ impl SourceSet {
         ctx: &mut Ctx<'_, '_>,
     ) -> &mut Source {
         let (peer, now) = (candidate.peer, ctx.io.now);
-        let quic = candidate.quic.filter(|quic| ctx.by_quic && self.may_use_quic(peer, quic));
+        let quic =
+            candidate.quic.filter(|quic| ctx.security.by_quic && self.may_use_quic(peer, quic));
         let conn = match quic {
             Some(quic) => ctx.io.connect_by_quic(quic.of(peer), quic.key),
-            None => ctx.connect(peer),
+            None => ctx.connect(peer, candidate.key),
         };
         if let Some(conn) = ctx.io.connection(conn).filter(|_| quic.is_some()) {
             conn.deadline = Some(now + QUIC_FALLBACK_DELAY);

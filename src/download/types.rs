@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::node::ConnId;
 use crate::node::io::Io;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -74,6 +75,8 @@ pub struct Candidate {
     pub whole: bool,
     /// The QUIC endpoint of the peer.
     pub quic: Option<QuicAddress>,
+    /// The key that the peer shows in TLS.
+    pub key: Option<Key>,
 }
 
 impl Candidate {
@@ -129,22 +132,43 @@ pub struct LegacySource {
     pub remote: String,
 }
 
+/// How the connections to sources are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransferSecurity {
+    /// Prefer QUIC where a source offers it.
+    pub by_quic: bool,
+    /// Encrypt every connection that leaves this machine: the index is known by its key, and tells
+    /// the keys of the sources.
+    pub by_tls: bool,
+}
+
+impl TransferSecurity {
+    /// False for a source that would be connected in plain text beyond this machine.
+    pub(super) fn admits(self, source: &Candidate) -> bool {
+        !self.by_tls || source.key.is_some() || source.peer.ip().is_loopback()
+    }
+}
+
 /// The surroundings of a download during one event.
 pub(super) struct Ctx<'a, 'b> {
     pub storage: &'a Storage,
     /// The local address for outgoing TCP connections.
     pub bind: Option<IpAddr>,
-    /// Prefer QUIC where a source offers it.
-    pub by_quic: bool,
+    pub security: TransferSecurity,
     pub io: &'a mut Io<'b>,
 }
 
 impl Ctx<'_, '_> {
-    /// Opens a TCP connection, from the bound address where `to` is reachable from it.
-    pub fn connect(&mut self, to: SocketAddr) -> ConnId {
+    /// Opens a TCP connection, from the bound address where `to` is reachable from it. `key`: the
+    /// one that the other side must prove.
+    pub fn connect(&mut self, to: SocketAddr, key: Option<Key>) -> ConnId {
         let reachable =
             |ip: &IpAddr| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback();
-        self.io.connect(to, self.bind.filter(reachable))
+        let bind = self.bind.filter(reachable);
+        match key.filter(|_| self.security.by_tls) {
+            Some(key) => self.io.connect_by_tls(to, bind, key),
+            None => self.io.connect(to, bind),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Fast path of the most frequent request: the first page of providers of a name, without a copy.
 
-use crate::index::pagination::{PageBudget, QUIC};
+use crate::index::pagination::{KEY, PageBudget, QUIC};
 use crate::index::postings::Posting;
 use crate::index::{FileRecord, Index, PeerRecord, Viewer};
 use crate::limits;
@@ -55,8 +55,9 @@ impl Index {
             }
             let user = record.user().map_or(0, |user| user.len());
             let quic = record.quic().map_or(0, |_| QUIC);
-            fits &= budget
-                .takes(name.len() + self.said(*posting, file).map_or(0, str::len) + user + quic);
+            let key = record.key().map_or(0, |_| KEY);
+            let said = self.said(*posting, file).map_or(0, str::len);
+            fits &= budget.takes(name.len() + said + user + quic + key);
             std::hint::black_box(file.size);
             true
         });
@@ -96,6 +97,7 @@ impl Index {
             formatted: record.formatted.bytes(),
             file: held,
             quic: record.quic(),
+            key: record.key(),
         })
     }
 }

@@ -43,7 +43,7 @@ use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, PeerEntry, Provider};
-use crate::protocol::types::account::{Description, Online, UserName};
+use crate::protocol::types::account::{Description, Key, Online, UserName};
 use crate::protocol::types::address::FormattedAddr;
 use crate::protocol::types::ids::{ContentHash, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -116,6 +116,8 @@ pub struct About {
     pub ports: Vec<(LegacyProfile, u16)>,
     /// QUIC address.
     pub quic: Option<QuicAddress>,
+    /// Key that the peer shows in TLS.
+    pub key: Option<Key>,
 }
 
 /// A requester, as far as that decides which peers it is shown and at which address.
@@ -644,11 +646,16 @@ impl PeerRecord {
             user: self.user().cloned(),
             speaks: self.speaks(),
             quic: self.quic(),
+            key: self.key(),
         }
     }
 
     fn quic(&self) -> Option<QuicAddress> {
         self.extra.as_deref().and_then(|about| about.quic)
+    }
+
+    fn key(&self) -> Option<Key> {
+        self.extra.as_deref().and_then(|about| about.key)
     }
 
     fn hide(

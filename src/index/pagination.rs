@@ -10,6 +10,8 @@ use crate::protocol::response::{Away, Provider, ProviderRef};
 const ENTRY_FRAME: usize = 270;
 /// Bytes of text that stand for a QUIC address; text counts twice.
 pub(super) const QUIC: usize = 52;
+/// The same for a key.
+pub(super) const KEY: usize = 37;
 
 /// A file as a viewer is shown it.
 pub(super) enum Hit {
@@ -59,12 +61,14 @@ impl PageBudget {
 
     fn takes_provider(&mut self, provider: &ProviderRef<'_>) -> bool {
         let quic = if provider.quic.is_some() { QUIC } else { 0 };
+        let key = if provider.key.is_some() { KEY } else { 0 };
         let held = &provider.file;
         self.takes(
             held.name.len()
                 + held.description.map_or(0, str::len)
                 + held.user.map_or(0, str::len)
-                + quic,
+                + quic
+                + key,
         )
     }
 

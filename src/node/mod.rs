@@ -6,6 +6,7 @@ pub mod io;
 pub mod reconnect;
 pub mod stats;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub enum CloseReason {
     Remote,
     /// The connection could not be made.
     Unreachable(String),
+    /// The other side does not hold the expected key.
+    WrongKey,
     /// The other side was silent, or slow, for too long.
     Timeout,
     /// The file of an upload has changed since it was opened.
@@ -39,6 +42,18 @@ pub enum CloseReason {
     /// This system failed.
     Internal(String),
 }
+
+/// The error of a connection attempt whose other side does not hold the expected key.
+#[derive(Clone, Copy, Debug)]
+pub struct WrongKey;
+
+impl fmt::Display for WrongKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the other side has another key")
+    }
+}
+
+impl std::error::Error for WrongKey {}
 
 /// An event for a node.
 #[derive(Debug)]

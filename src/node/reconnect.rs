@@ -10,10 +10,26 @@ use std::time::Instant;
 
 use crate::node::ConnId;
 use crate::node::io::Io;
+use crate::protocol::types::account::Key;
+
+/// Where a service is, and the key that it must prove by TLS; without a key the connection is plain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTarget {
+    /// Its addresses, in the order of preference.
+    pub addresses: Vec<SocketAddr>,
+    /// Its key.
+    pub key: Option<Key>,
+}
+
+impl From<Vec<SocketAddr>> for ServiceTarget {
+    fn from(addresses: Vec<SocketAddr>) -> ServiceTarget {
+        ServiceTarget { addresses, key: None }
+    }
+}
 
 /// At most one connection to the first of several addresses that answers.
 pub struct Reconnecting<S> {
-    addresses: Vec<SocketAddr>,
+    target: ServiceTarget,
     current: usize,
     /// The local address to connect from, where it leads to the current address.
     bind: Option<IpAddr>,
@@ -45,10 +61,10 @@ pub enum Retry {
 }
 
 impl<S> Reconnecting<S> {
-    /// A connection to one of `addresses`, in this order of preference. Nothing is connected yet.
+    /// A connection to one address of `target`. Nothing is connected yet.
     #[must_use]
-    pub fn new(addresses: Vec<SocketAddr>) -> Reconnecting<S> {
-        Reconnecting { addresses, current: 0, bind: None, attempts: 0, state: ReconnectState::Idle }
+    pub fn new(target: ServiceTarget) -> Reconnecting<S> {
+        Reconnecting { target, current: 0, bind: None, attempts: 0, state: ReconnectState::Idle }
     }
 
     /// Connect from this local address from now on.
@@ -59,24 +75,24 @@ impl<S> Reconnecting<S> {
     /// All addresses.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.target.addresses
     }
 
     /// The address in use, or tried next.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.addresses.get(self.current).copied()
+        self.target.addresses.get(self.current).copied()
     }
 
     /// Keep only the addresses of one family. False, without a change, when there are none.
     pub fn keep_only(&mut self, ipv4: bool) -> bool {
-        if !self.addresses.iter().any(|address| address.is_ipv4() == ipv4) {
+        if !self.target.addresses.iter().any(|address| address.is_ipv4() == ipv4) {
             return false;
         }
         let current = self.address();
-        self.addresses.retain(|address| address.is_ipv4() == ipv4);
+        self.target.addresses.retain(|address| address.is_ipv4() == ipv4);
         self.current =
-            self.addresses.iter().position(|address| Some(*address) == current).unwrap_or(0);
+            self.target.addresses.iter().position(|address| Some(*address) == current).unwrap_or(0);
         true
     }
 
@@ -131,7 +147,10 @@ impl<S> Reconnecting<S> {
         let bind = self.bind.filter(|ip| {
             ip.is_ipv4() == address.is_ipv4() && ip.is_loopback() == address.ip().is_loopback()
         });
-        self.state = ReconnectState::Connecting(io.connect(address, bind));
+        self.state = ReconnectState::Connecting(match self.target.key {
+            Some(key) => io.connect_by_tls(address, bind, key),
+            None => io.connect(address, bind),
+        });
     }
 
     /// The connection is made: its session begins.
@@ -148,7 +167,7 @@ impl<S> Reconnecting<S> {
     /// The connection is lost. One that `worked` is made again after a pause; otherwise the next
     /// address is tried at once, and the first one after a pause.
     pub fn lost(&mut self, worked: bool, io: &mut Io<'_>) -> Retry {
-        if !worked && self.current + 1 < self.addresses.len() {
+        if !worked && self.current + 1 < self.target.addresses.len() {
             self.current += 1;
             self.connect(io);
             return Retry::NextAddress;
@@ -224,7 +243,7 @@ mod tests {
     fn each_address_is_tried_before_a_pause_that_doubles_up_to_its_limit() {
         let (now, mut dialled) = (Instant::now(), Dialled::default());
         let all = addresses(&["[::1]:1", "127.0.0.1:1"]);
-        let mut client = Reconnecting::<()>::new(all.clone());
+        let mut client = Reconnecting::<()>::new(all.clone().into());
         with(now, &mut dialled, |io| client.connect(io));
         for round in 0..40 {
             let lost = with(now, &mut dialled, |io| client.lost(false, io));
@@ -244,7 +263,7 @@ mod tests {
     fn a_connection_that_worked_is_made_again_at_the_same_address() {
         let (now, mut dialled) = (Instant::now(), Dialled::default());
         let all = addresses(&["[::1]:1", "127.0.0.1:1"]);
-        let mut client = Reconnecting::new(all.clone());
+        let mut client = Reconnecting::new(all.clone().into());
         with(now, &mut dialled, |io| {
             client.connect(io);
             client.lost(false, io);
@@ -261,8 +280,9 @@ mod tests {
     #[test]
     fn a_local_address_is_used_only_where_it_leads_to_the_server() {
         let mut dialled = Dialled::default();
-        let mut client =
-            Reconnecting::<()>::new(addresses(&["[2001:db8::1]:1", "127.0.0.1:1", "10.0.0.1:1"]));
+        let mut client = Reconnecting::<()>::new(
+            addresses(&["[2001:db8::1]:1", "127.0.0.1:1", "10.0.0.1:1"]).into(),
+        );
         client.bind("10.0.0.2".parse().unwrap());
         with(Instant::now(), &mut dialled, |io| {
             client.connect(io);

@@ -10,6 +10,7 @@ use crate::node::stats::process::ProcessStats;
 use crate::peer::upload_queue::Accept;
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::http::host::HostNames;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
 /// Configuration of a peer.
@@ -38,6 +39,8 @@ pub struct NetworkConfig {
     pub advertise: Option<(IpAddr, Option<u16>)>,
     /// Host names of HTTP requests, besides addresses and `localhost`.
     pub hosts: HostNames,
+    /// The key that this peer shows in TLS.
+    pub key: Option<Key>,
     /// The interval of PINGs expected from requesters.
     pub heartbeat: Duration,
 }
@@ -68,6 +71,7 @@ impl PeerConfig {
                 legacy_ports: Vec::new(),
                 advertise: None,
                 hosts: HostNames::default(),
+                key: None,
                 heartbeat: limits::HEARTBEAT,
             },
             uploads: UploadConfig {

@@ -105,8 +105,9 @@ impl Registration {
             files,
             ports,
             quic: self.ports.quic,
+            key: self.config.key,
         };
-        if client.ask(&Request::Join(join), PendingRequest::Join, io) {
+        if client.ask(&Request::Join(Box::new(join)), PendingRequest::Join, io) {
             client.server.joining = Joining::Sending { part: part + 1, after: last };
             // This JOIN names all files of earlier updates.
             if part == 0 {

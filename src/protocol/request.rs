@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::subscription::SubscriptionFilter;
-use crate::protocol::types::account::{Description, Operation};
+use crate::protocol::types::account::{Description, Key, Operation};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::query::Query;
@@ -68,6 +68,8 @@ pub struct Join {
     pub ports: Vec<(LegacyProfile, u16)>,
     /// The peer's QUIC address.
     pub quic: Option<QuicAddress>,
+    /// The key that the peer shows in TLS.
+    pub key: Option<Key>,
 }
 
 /// Registration of a legacy peer; valid as long as its connection.
@@ -115,7 +117,7 @@ impl Fetch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Register files in the index.
-    Join(Join),
+    Join(Box<Join>),
     /// Change the registered files.
     Update {
         /// New or changed files.

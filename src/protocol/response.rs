@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::protocol::live_stats::{LiveStats, Transfers};
 use crate::protocol::metric::Metric;
 use crate::protocol::request::FileEntry;
-use crate::protocol::types::account::{Description, Method, Online, Publication, UserName};
+use crate::protocol::types::account::{Description, Key, Method, Online, Publication, UserName};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -24,6 +24,8 @@ pub struct Provider {
     pub speaks: Option<LegacyProfile>,
     /// The peer's QUIC address.
     pub quic: Option<QuicAddress>,
+    /// The key that the peer shows in TLS.
+    pub key: Option<Key>,
 }
 
 /// A file published by a user that is offline: no provider has it now.
@@ -48,6 +50,8 @@ pub struct ProviderRef<'a> {
     pub file: FileRef<'a>,
     /// The peer's QUIC address.
     pub quic: Option<QuicAddress>,
+    /// The key that the peer shows in TLS.
+    pub key: Option<Key>,
 }
 
 /// The file of a provider; consecutive providers often have the same.
@@ -83,7 +87,7 @@ impl Provider {
             user: self.user.as_deref(),
             speaks: self.speaks,
         };
-        ProviderRef { peer: &self.peer, formatted: &[], file, quic: self.quic }
+        ProviderRef { peer: &self.peer, formatted: &[], file, quic: self.quic, key: self.key }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::io::send_queue::WriteOutcome;
 use crate::io::transfer::{self, ReadOutcome, TransferError};
 use crate::limits;
 use crate::node::io::{CloseMode, Security};
-use crate::node::{CloseReason, ConnId, Event, Node};
+use crate::node::{CloseReason, ConnId, Event, Node, WrongKey};
 use crate::reactor::connection_table::{Connection, ConnectionState, Origin};
 use crate::reactor::event_loop::{EventLoop, plain};
 use crate::reactor::traits::{ConsoleIo, Net, Stream};
@@ -33,7 +33,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         slot.ready.writable = false;
                         self.connections.arm(id);
                     }
-                    Err(error) => self.close(id, CloseReason::Unreachable(plain(&error))),
+                    Err(error) => self.close(id, unreachable(&error)),
                 }
                 return 0;
             }
@@ -440,6 +440,15 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         self.connections.free_later(id);
         self.dispatch(Event::Closed(id, reason));
+    }
+}
+
+/// Why a connection could not be made.
+fn unreachable(error: &io::Error) -> CloseReason {
+    if error.get_ref().is_some_and(|error| error.is::<WrongKey>()) {
+        CloseReason::WrongKey
+    } else {
+        CloseReason::Unreachable(plain(error))
     }
 }
 

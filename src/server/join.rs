@@ -102,7 +102,13 @@ impl Server {
         let peer = self.index.create_peer(address, session);
         self.index.set_about(
             peer,
-            About { user, profile: None, ports: join.ports.clone(), quic: join.quic },
+            About {
+                user,
+                profile: None,
+                ports: join.ports.clone(),
+                quic: join.quic,
+                key: join.key,
+            },
         );
         client.membership = Membership::Joining {
             peer,

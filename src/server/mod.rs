@@ -271,7 +271,7 @@ impl Server {
                             self.respond(id, request_id, answer, io);
                         }
                         Request::Find(query) => self.find(id, request_id, &query, io),
-                        Request::Join(join) => self.join(id, request_id, join, io),
+                        Request::Join(join) => self.join(id, request_id, *join, io),
                         Request::Update { files, remove } => {
                             self.update(id, request_id, files, remove, io)
                         }

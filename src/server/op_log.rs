@@ -59,9 +59,10 @@ impl OperationLog {
         let (addresses, port) =
             target.map_or((Vec::new(), None), |target| (target.addresses, target.port));
         let first_port = port.unwrap_or(MAPPER_PORT);
-        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, first_port)).collect();
+        let addresses: Vec<SocketAddr> =
+            addresses.into_iter().map(|ip| SocketAddr::new(ip, first_port)).collect();
         OperationLog {
-            conn: Reconnecting::new(addresses),
+            conn: Reconnecting::new(addresses.into()),
             configured_port: port,
             port,
             queue: VecDeque::new(),
@@ -276,6 +277,7 @@ impl OperationLog {
             CloseReason::Unreachable(why) | CloseReason::Internal(why) => self.lost(why, io),
             CloseReason::Timeout => self.lost("it does not answer", io),
             CloseReason::Done
+            | CloseReason::WrongKey
             | CloseReason::Remote
             | CloseReason::SourceChanged
             | CloseReason::Disk(_) => self.lost("it has ended its link", io),

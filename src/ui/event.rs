@@ -87,6 +87,8 @@ impl NamedCommand {
 pub enum Failure {
     /// No server answers at this address.
     NoServer(Option<SocketAddr>),
+    /// The server or provider at this address does not hold the expected key.
+    WrongKey(SocketAddr),
     /// The host name does not resolve; the reason as the system gives it.
     NoHost(String, String),
     /// No file can have this name.
@@ -157,7 +159,7 @@ impl Failure {
         match self {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
-            Failure::BadBytes(..) => exit::VERIFY,
+            Failure::BadBytes(..) | Failure::WrongKey(_) => exit::VERIFY,
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,

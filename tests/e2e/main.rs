@@ -61,6 +61,7 @@ mod subfolders;
 mod subscriptions;
 mod tampered_parts;
 mod terminal;
+mod tls;
 mod users;
 mod verification;
 mod verify_command;

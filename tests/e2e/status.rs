@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Dir, own_ip, peer_on, run, run_tool, server_with, unreachable};
+use crate::harness::{Dir, own_ip, peer_with, run, run_tool, server_with, unreachable};
 use crate::web;
 
 /// The value of the line that starts with `name`.
@@ -25,7 +25,7 @@ fn metrics(at: SocketAddr) -> web::Answer {
 fn servers_and_peers_report_their_status() {
     let server = server_with(&["--listen", "127.0.0.1:0"]);
     let here = Dir::with("a.mp4", b"all of it");
-    let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
+    let peer = peer_with(server.at, &here, &[]);
     let at = server.at.to_string();
     run(["search", "a.mp4", "--server", &at]).succeeded();
     let received = run(["status", "--server", &at]).succeeded().out.join("\n");
@@ -50,7 +50,7 @@ fn servers_and_peers_report_their_status() {
 fn prometheus_parses_the_metrics() {
     let server = server_with(&["--listen", "127.0.0.1:0"]);
     let here = Dir::with("a.mp4", b"all of it");
-    let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
+    let peer = peer_with(server.at, &here, &[]);
     for at in [server.at, peer.at] {
         let answer = metrics(at);
         assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));

@@ -799,8 +799,11 @@ impl World {
                 cursor: None,
                 speaks: None,
             };
-            let watcher =
-                SubscribeClient::new(vec![options.server], SubscriptionFilter::Name(name), first);
+            let watcher = SubscribeClient::new(
+                vec![options.server].into(),
+                SubscriptionFilter::Name(name),
+                first,
+            );
             Plugged::Watcher(Box::new(EventLoop::new(
                 watcher,
                 net,
@@ -825,7 +828,7 @@ impl World {
                 Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
             let defaults = PeerConfig::new(task, "folder".into(), open_folder);
             let client = ClientConfig {
-                servers: vec![options.server],
+                server: vec![options.server].into(),
                 chooses: options.typed,
                 typed: options.typed,
                 ..defaults.client

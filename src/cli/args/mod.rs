@@ -329,7 +329,7 @@ impl Verb {
 /// The server of a query, and the output format.
 #[derive(Args)]
 pub struct AskArgs {
-    /// The index server
+    /// The index server, or its URL with a key, as `cardume server url` prints
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
 
@@ -398,7 +398,7 @@ pub struct ContentArgs {
 
 #[derive(Args)]
 pub struct PeerArgs {
-    /// The index server
+    /// The index server, or its URL with a key, as `cardume server url` prints
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
 

@@ -112,6 +112,28 @@ Examples:
 Existing users keep their entries, and receive the new entries. If any line is
 invalid, nothing is imported.")]
     Import(FolderArgs),
+
+    /// Print the URL of the server with its public key, for --server; connections by this URL are
+    /// encrypted
+    #[command(after_long_help = "\
+Examples:
+  cardume server url 192.168.1.7
+  cardume get aula1.mp4 --server \"$(cardume server url 192.168.1.7)\"
+
+The URL is no secret.")]
+    Url(UrlArgs),
+}
+
+#[cfg(feature = "store")]
+#[derive(Args)]
+pub struct UrlArgs {
+    /// The addresses of the server, as clients reach it
+    #[arg(value_name = "HOST[:PORT]", default_value = args::DEFAULT_SERVER)]
+    pub addresses: Vec<String>,
+
+    /// The server's account folder [default: cardume/server below the user's state folder]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub data: Option<std::path::PathBuf>,
 }
 
 #[cfg(feature = "store")]

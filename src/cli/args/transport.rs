@@ -9,7 +9,7 @@ use cardume::storage::fs_trait::FsError;
 use cardume::ui::event::{Failure, exit};
 use clap::{Args, ValueEnum};
 
-use crate::cli::Exit;
+use crate::cli::{Exit, build_node};
 
 /// The transport of downloads.
 #[derive(Args)]
@@ -68,10 +68,12 @@ impl TransportArgs {
 
 /// The default network.
 pub fn network() -> Result<Network, Exit> {
-    Network::new().map_err(|error| match FsError::from(error) {
+    let mut net = Network::new().map_err(|error| match FsError::from(error) {
         limit @ FsError::Descriptors => Exit::Failure(Failure::Disk(limit.to_string())),
         error => Exit::new(exit::FAULT, format!("cannot create the system's poll: {error}")),
-    })
+    })?;
+    net.use_identity_later(Box::new(|| build_node::tls_identity(None)));
+    Ok(net)
 }
 
 /// The network of a process with this key.

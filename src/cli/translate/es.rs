@@ -80,7 +80,6 @@ const HELP: &[(&str, &str)] = &[
         "Language of help, prompts and errors; fixed lines of the specification stay Portuguese [default: from LC_ALL, LC_MESSAGES or LANG, else pt]",
         "Idioma de la ayuda, las preguntas y los errores; las líneas fijas de la especificación quedan en portugués [por defecto: el de LC_ALL, LC_MESSAGES o LANG, si no pt]",
     ),
-    ("The index server", "El servidor de índice"),
     ("Print a JSON object per line", "Muestra un objeto JSON por línea"),
     (
         "The file with the secret key, created at the first use [default: cardume/key below the user's state folder]",
@@ -347,6 +346,19 @@ const HELP: &[(&str, &str)] = &[
         "Listen on this address; port 0 selects a free port",
         "Dónde escuchar; el puerto 0 elige uno libre",
     ),
+    (
+        "The index server, or its URL with a key, as `cardume server url` prints",
+        "El servidor de índice, o su URL con la clave, como la muestra `cardume server url`",
+    ),
+    (
+        "Print the URL of the server with its public key, for --server; connections by this URL are encrypted",
+        "Muestra la URL del servidor con la clave pública, para --server; las conexiones por esa URL van cifradas",
+    ),
+    ("The URL is no secret.", "La URL no es secreta."),
+    (
+        "The addresses of the server, as clients reach it",
+        "Las direcciones del servidor, como los clientes lo alcanzan",
+    ),
     ("The folder of CSV files", "La carpeta de los archivos CSV"),
     (
         "The server's account folder [default: cardume/server below the user's state folder]",
@@ -568,6 +580,23 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("members: {}", "miembros: {}"),
+    ("audit: row {} was added by another program", "auditoría: otro programa añadió la fila {}"),
+    ("an invite has at most {} bytes", "una invitación tiene como máximo {} bytes"),
+    (
+        "the invite has no key: put the whole text between quotes",
+        "falta la clave en la invitación: ponga el texto entero entre comillas",
+    ),
+    ("an invite has at most {} addresses", "una invitación tiene como máximo {} direcciones"),
+    (
+        "address {} of the invite is not HOST or HOST:PORT",
+        "la dirección {} de la invitación no es HOST ni HOST:PUERTO",
+    ),
+    (
+        "the key of the server in the invite is wrong",
+        "la clave del servidor en la invitación es incorrecta",
+    ),
+    ("the token of the invite is wrong", "el código de la invitación es incorrecto"),
     ("a rate is like 100MB or 1.5MiB, per second", "una tasa es como 100MB o 1.5MiB, por segundo"),
     ("a rate is at least 1 byte a second", "una tasa es de al menos 1 byte por segundo"),
     (

@@ -80,7 +80,6 @@ const HELP: &[(&str, &str)] = &[
         "Language of help, prompts and errors; fixed lines of the specification stay Portuguese [default: from LC_ALL, LC_MESSAGES or LANG, else pt]",
         "Idioma da ajuda, das perguntas e dos erros; as linhas fixas da especificação ficam em português [padrão: o de LC_ALL, LC_MESSAGES ou LANG, senão pt]",
     ),
-    ("The index server", "O servidor de índice"),
     ("Print a JSON object per line", "Mostra um objeto JSON por linha"),
     (
         "The file with the secret key, created at the first use [default: cardume/key below the user's state folder]",
@@ -344,6 +343,19 @@ const HELP: &[(&str, &str)] = &[
         "Listen on this address; port 0 selects a free port",
         "Onde escutar; a porta 0 escolhe uma livre",
     ),
+    (
+        "The index server, or its URL with a key, as `cardume server url` prints",
+        "O servidor de índice, ou sua URL com a chave, como `cardume server url` mostra",
+    ),
+    (
+        "Print the URL of the server with its public key, for --server; connections by this URL are encrypted",
+        "Mostra a URL do servidor com a chave pública, para --server; as conexões por essa URL são cifradas",
+    ),
+    ("The URL is no secret.", "A URL não é segredo."),
+    (
+        "The addresses of the server, as clients reach it",
+        "Os endereços do servidor, como os clientes o alcançam",
+    ),
     ("The folder of CSV files", "A pasta dos arquivos CSV"),
     (
         "The server's account folder [default: cardume/server below the user's state folder]",
@@ -559,6 +571,23 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("members: {}", "membros: {}"),
+    (
+        "audit: row {} was added by another program",
+        "auditoria: a linha {} foi acrescentada por outro programa",
+    ),
+    ("an invite has at most {} bytes", "um convite tem no máximo {} bytes"),
+    (
+        "the invite has no key: put the whole text between quotes",
+        "falta a chave no convite: ponha o texto inteiro entre aspas",
+    ),
+    ("an invite has at most {} addresses", "um convite tem no máximo {} endereços"),
+    (
+        "address {} of the invite is not HOST or HOST:PORT",
+        "o endereço {} do convite não é HOST nem HOST:PORTA",
+    ),
+    ("the key of the server in the invite is wrong", "a chave do servidor no convite está errada"),
+    ("the token of the invite is wrong", "a senha do convite está errada"),
     ("a rate is like 100MB or 1.5MiB, per second", "uma taxa é como 100MB ou 1.5MiB, por segundo"),
     ("a rate is at least 1 byte a second", "uma taxa é de pelo menos 1 byte por segundo"),
     (

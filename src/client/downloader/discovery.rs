@@ -272,11 +272,11 @@ impl Downloader {
 }
 
 fn named_candidate(name: RelativeName, root: Option<ContentHash>, peer: SocketAddr) -> Candidate {
-    Candidate { peer, name, size: None, root, whole: true, quic: None }
+    Candidate { peer, name, size: None, root, whole: true, quic: None, key: None }
 }
 
 fn candidate(provider: Provider) -> Candidate {
-    let Provider { peer, file, quic, .. } = provider;
+    let Provider { peer, file, quic, key, .. } = provider;
     Candidate {
         peer,
         name: file.name,
@@ -284,5 +284,6 @@ fn candidate(provider: Provider) -> Candidate {
         root: file.root,
         whole: !file.partial,
         quic,
+        key,
     }
 }

@@ -95,7 +95,7 @@ impl Downloader {
         let storage = Storage::new(fs, place, Rc::clone(&config.hashes), client.recursive)
             .keeping_folders(client.is_one_shot());
         Ok(Downloader {
-            downloads: DownloadManager::new(client.by_quic),
+            downloads: DownloadManager::new(client.security()),
             client: Client::new(client),
             storage,
             conns: ConnMap::default(),

@@ -25,13 +25,18 @@ pub const HAS_QUIC: bool = cfg!(feature = "quic");
 /// The real network.
 pub struct Network {
     sockets: TcpStack,
-    /// `None` in a process without a key.
+    /// `None` in a process that shows no key yet.
     tls: Option<Tls>,
+    /// Opens the key of the user, for the first connection by TLS.
+    open_identity: OpenTlsIdentity,
     /// The ports that take TLS.
     tls_ports: BTreeSet<usize>,
     #[cfg(feature = "quic")]
     quic: Quic,
 }
+
+/// Opens the key of a user.
+pub type OpenTlsIdentity = Box<dyn Fn() -> Result<TlsIdentity, String>>;
 
 /// A connection.
 #[allow(missing_docs)]
@@ -61,6 +66,7 @@ impl Network {
             quic: Quic::new(sockets.registry()?, crate::os::net::tcp::UDP),
             sockets,
             tls: None,
+            open_identity: Box::new(TlsIdentity::random),
             tls_ports: BTreeSet::new(),
         })
     }
@@ -85,6 +91,11 @@ impl Network {
         self.quic.use_identity(identity.clone());
         self.tls = Some(Tls::new(identity)?);
         Ok(())
+    }
+
+    /// Shows the key that `open` gives on connections by TLS. It is called for the first of them.
+    pub fn use_identity_later(&mut self, open: OpenTlsIdentity) {
+        self.open_identity = open;
     }
 
     /// Sends QUIC requests from this UDP port.
@@ -205,6 +216,10 @@ impl Net for Network {
                 Ok(Carrier::Tcp(TcpConnection::new(socket, false)))
             }
             Transport::Tls(bind, key) => {
+                if self.tls.is_none() {
+                    let identity = (self.open_identity)().map_err(io::Error::other)?;
+                    self.use_identity(identity).map_err(io::Error::other)?;
+                }
                 let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
                 let socket = self.sockets.connect(to, bind)?;
                 TcpConnection::by_tls(socket, tls, key).map(Carrier::Tcp)

@@ -504,6 +504,7 @@ mod tests {
             user: None,
             speaks: None,
             quic: None,
+            key: None,
         };
         let old = Provider { speaks: Some(LegacyProfile::Rede), ..holder.clone() };
         let said = reply(
@@ -550,8 +551,14 @@ mod tests {
         ] {
             let peer: SocketAddr = peer.parse().unwrap();
             for local in [false, true] {
-                let holder =
-                    Provider { peer, file: file.clone(), user: None, speaks: None, quic: None };
+                let holder = Provider {
+                    peer,
+                    file: file.clone(),
+                    user: None,
+                    speaks: None,
+                    quic: None,
+                    key: None,
+                };
                 let present = PeerEntry { peer, files: 1, user: None, speaks: None };
                 let all = [
                     reply(

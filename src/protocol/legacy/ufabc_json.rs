@@ -572,6 +572,7 @@ mod tests {
             user: None,
             speaks: None,
             quic: None,
+            key: None,
         };
         Response::Found {
             holders: ports.iter().map(holder).collect(),

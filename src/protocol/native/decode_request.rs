@@ -62,14 +62,14 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
         Some(Integer::Small(port)) => u16::try_from(port).ok().filter(|port| *port != 0),
         _ => None,
     };
-    let quic = match head.get("quic") {
-        Some("true") => true,
-        Some("false") | None => false,
+    let wish = |field: &str| match head.get(field) {
+        Some("true") => Ok(true),
+        Some("false") | None => Ok(false),
         Some(_) => {
-            return Err(NativeError(ErrorReply::bad_request("quic is neither true nor false")));
+            Err(NativeError(ErrorReply::bad_request(format!("{field} is neither true nor false"))))
         }
     };
-    Ok(Hello { peer, quic })
+    Ok(Hello { peer, quic: wish("quic")?, tls: wish("tls")? })
 }
 
 /// Decode one request to a process of this role.
@@ -137,6 +137,11 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
     }
 }
 
+/// The key of a JOIN.
+fn join_key(text: &str) -> Result<Key, ErrorReply> {
+    Key::parse(text).ok_or_else(|| ErrorReply::bad_request("key is no key"))
+}
+
 fn id(spelled: Option<&str>) -> Result<Option<u64>, ErrorReply> {
     match spelled.map(strict_json::integer) {
         None => Ok(None),
@@ -159,7 +164,9 @@ fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
         "SEARCH" | "SUBSCRIBE" => (SERVER, SEARCHED),
         "UNSUBSCRIBE" => (SERVER, &["of"]),
         "JOIN" => {
-            (SERVER, &["port", "advertise", "session", "part", "more", "files", "ports", "quic"])
+            const FIELDS: &[&str] =
+                &["port", "advertise", "session", "part", "more", "files", "ports", "quic", "key"];
+            (SERVER, FIELDS)
         }
         "UPDATE" => (SERVER, &["files", "remove"]),
         "LEAVE" | "UNREGISTER" | "DISCONNECT" => (SERVER, &[]),
@@ -396,7 +403,7 @@ impl Shape<'_> {
             "SEARCH" => {
                 Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None }
             }
-            "JOIN" => Request::Join(self.join()?),
+            "JOIN" => Request::Join(Box::new(self.join()?)),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
             "LEAVE" => Request::Leave,
             "PEERS" => Request::Peers { cursor: self.cursor()?, speaks: None },
@@ -637,6 +644,7 @@ impl Shape<'_> {
             None => None,
             Some(Object(QuicIn { port, key })) => Some(quic(*port, key)?),
         };
+        let key = self.key.as_deref().map(join_key).transpose()?;
         Ok(Join {
             port,
             advertise,
@@ -646,6 +654,7 @@ impl Shape<'_> {
             files: self.files()?,
             ports,
             quic,
+            key,
         })
     }
 
@@ -937,7 +946,7 @@ mod tests {
         }
         assert_eq!(
             read("{\"cardume\":1 ,\r\"peer\" : 4000, \"quic\":true } "),
-            Ok(Hello { peer: Some(4000), quic: true })
+            Ok(Hello { peer: Some(4000), quic: true, tls: false })
         );
         for version in ["0", "2", "10", "9007199254740992", "18446744073709551616"] {
             assert_eq!(

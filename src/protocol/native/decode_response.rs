@@ -19,7 +19,7 @@ use crate::protocol::response::{
     Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason,
 };
 use crate::protocol::subscription::SubscriptionEvent;
-use crate::protocol::types::account::{Line, Method, Online, Publication, UserName};
+use crate::protocol::types::account::{Key, Line, Method, Online, Publication, UserName};
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
@@ -206,6 +206,8 @@ struct ProviderIn<'a> {
     speaks: Option<Cow<'a, str>>,
     #[serde(borrow)]
     quic: Option<Object<QuicShape<'a>>>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -556,6 +558,7 @@ impl ProviderIn<'_> {
         let (user, speaks) = (user(self.user.as_deref()), speaks(self.speaks.as_deref())?);
         // An invalid QUIC address leaves the TCP address usable.
         let quic = self.quic.and_then(|Object(quic)| quic.checked().ok());
+        let key = self.key.as_deref().and_then(Key::parse);
         let shape = FileShape {
             name: self.name,
             size: self.size,
@@ -563,7 +566,7 @@ impl ProviderIn<'_> {
             partial: self.partial,
             description: self.description,
         };
-        Some(Provider { peer, file: shape.entry().ok()?, user, speaks, quic })
+        Some(Provider { peer, file: shape.entry().ok()?, user, speaks, quic, key })
     }
 }
 

@@ -33,12 +33,12 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
         peer: Option<u16>,
         #[serde(skip_serializing_if = "Option::is_none")]
         quic: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tls: Option<bool>,
     }
-    let quic = hello.quic.then_some(true);
-    put(
-        out,
-        &Shape { cardume: VERSION, max_head: limits::HEADER_BYTES, nonce, peer: hello.peer, quic },
-    );
+    let Hello { peer, quic, tls } = *hello;
+    let (quic, tls) = (quic.then_some(true), tls.then_some(true));
+    put(out, &Shape { cardume: VERSION, max_head: limits::HEADER_BYTES, nonce, peer, quic, tls });
 }
 
 /// Write the handshake of the accepting side.
@@ -264,6 +264,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
                 join.ports.iter().map(|(profile, port)| (profile.as_str(), *port)).collect()
             }),
             quic: join.quic.map(QuicOut::of),
+            key: join.key.map(|key| key.to_string()),
             ..blank
         },
         Request::Update { files, remove } => AskShape {

@@ -10,7 +10,6 @@ use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::{Away, FileRef, ProviderRef};
 use crate::protocol::types::address;
 use crate::protocol::types::legacy_profile::LegacyProfile;
-use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 
 /// Decode `{"id":N,"method":"SEARCH","name":"NAME"}`, with one optional blank after each colon and
@@ -79,7 +78,7 @@ pub fn put_found<'a>(
                 before = Some((holder.file, start..out.len()));
             }
         }
-        put_quic(holder.quic, out);
+        put_secure(&holder, out);
     }
     out.extend_from_slice(b"],\"cursor\":");
     match cursor {
@@ -115,7 +114,7 @@ pub fn put_appeared(of: u64, holder: ProviderRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"holder\":");
     put_peer(&holder, out);
     put_file(&holder.file, out);
-    put_quic(holder.quic, out);
+    put_secure(&holder, out);
     out.extend_from_slice(b"}\n");
 }
 
@@ -158,13 +157,18 @@ fn put_file(file: &FileRef<'_>, out: &mut Vec<u8>) {
 }
 
 /// Write the last fields of a provider and close the object.
-fn put_quic(quic: Option<QuicAddress>, out: &mut Vec<u8>) {
-    if let Some(quic) = quic {
+fn put_secure(holder: &ProviderRef<'_>, out: &mut Vec<u8>) {
+    if let Some(quic) = holder.quic {
         out.extend_from_slice(b",\"quic\":{\"port\":");
         put_number(Some(quic.port.into()), out);
         out.extend_from_slice(b",\"key\":\"");
         out.extend_from_slice(quic.key.to_string().as_bytes());
         out.extend_from_slice(b"\"}");
+    }
+    if let Some(key) = holder.key {
+        out.extend_from_slice(b",\"key\":\"");
+        out.extend_from_slice(key.to_string().as_bytes());
+        out.push(b'"');
     }
     out.push(b'}');
 }
@@ -258,6 +262,7 @@ mod tests {
                 user: None,
                 speaks: None,
                 quic: None,
+                key: None,
             },
             Provider {
                 peer: "127.0.0.1:4002".parse().unwrap(),
@@ -265,6 +270,7 @@ mod tests {
                 user: None,
                 speaks: None,
                 quic: None,
+                key: None,
             },
             Provider {
                 peer: "[::1]:4001".parse().unwrap(),
@@ -272,6 +278,7 @@ mod tests {
                 user: Some(ana),
                 speaks: Some(LegacyProfile::Uc3m2024),
                 quic: None,
+                key: None,
             },
         ];
         let mut out = Vec::new();

@@ -242,8 +242,9 @@ mod tests {
             files,
             ports: Vec::new(),
             quic: None,
+            key: None,
         };
-        assert_eq!(read_back(&out), (Some(8), Request::Join(join)));
+        assert_eq!(read_back(&out), (Some(8), Request::Join(Box::new(join))));
         out.clear();
         put_update(
             9,
@@ -276,7 +277,7 @@ mod tests {
         let peer = "127.0.0.1:4000".parse().unwrap();
         // A name may look like a provider; quotes inside strings are escaped.
         let file = FileEntry::new(name("{\"peer\":\"x\"}"), 5);
-        let holder = Provider { peer, file, user: None, speaks: None, quic: None };
+        let holder = Provider { peer, file, user: None, speaks: None, quic: None, key: None };
         for count in [0, 1, 5] {
             assert_eq!(
                 see(&Response::Found {

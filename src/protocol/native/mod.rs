@@ -46,6 +46,8 @@ pub struct Hello {
     pub peer: Option<u16>,
     /// Send the QUIC addresses of providers.
     pub quic: bool,
+    /// Send the keys of providers, for TLS.
+    pub tls: bool,
 }
 
 /// The handshake of the accepting side.
@@ -367,7 +369,7 @@ mod tests {
                 length: Some(4),
                 tag: Some(FileVersion(5)),
             }),
-            Request::Join(Join {
+            Request::Join(Box::new(Join {
                 port: Some(1),
                 advertise: Some(address),
                 session: Some(SessionId([1; 16])),
@@ -376,7 +378,8 @@ mod tests {
                 files: vec![file],
                 ports: vec![(LegacyProfile::Uc3m2024, 4001)],
                 quic: Some(QuicAddress { port: 4002, key: Key::new([5; 32]).unwrap() }),
-            }),
+                key: Key::new([5; 32]),
+            })),
             operation(
                 Some("ana"),
                 Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) },
@@ -434,6 +437,7 @@ mod tests {
             user: Some(ana.clone()),
             speaks: Some(LegacyProfile::Uc3m2020),
             quic: None,
+            key: None,
         };
         let replies = [
             Response::JoinMore,
@@ -456,6 +460,7 @@ mod tests {
                         user: None,
                         speaks: None,
                         quic: Some(QuicAddress { port: 4002, key: Key::new([5; 32]).unwrap() }),
+                        key: Key::new([5; 32]),
                     },
                     published,
                 ],
@@ -686,7 +691,7 @@ mod tests {
         );
         assert_eq!(
             hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"),
-            Ok(Hello { peer: Some(4000), quic: false })
+            Ok(Hello { peer: Some(4000), quic: false, tls: false })
         );
     }
 }

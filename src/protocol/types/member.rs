@@ -257,7 +257,8 @@ impl fmt::Debug for InviteToken {
 /// The port of a server whose address names none.
 pub const DEFAULT_PORT: u16 = 1_099;
 
-const SCHEME: &str = "cardume://";
+/// The beginning of an [`InviteUrl`].
+pub const URL_SCHEME: &str = "cardume://";
 
 /// The address of a closed server, with its key:
 /// `cardume://HOST:PORT[,HOST:PORT...]/#KEY[.TOKEN]`. There is no `Display`, since the text may
@@ -292,7 +293,7 @@ impl fmt::Display for BadInvite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BadInvite::Long => write!(f, "an invite has at most {} bytes", limits::INVITE_BYTES),
-            BadInvite::Scheme => write!(f, "an invite begins with {SCHEME}"),
+            BadInvite::Scheme => write!(f, "an invite begins with {URL_SCHEME}"),
             BadInvite::Cut => {
                 f.write_str("the invite has no key: put the whole text between quotes")
             }
@@ -343,7 +344,7 @@ impl InviteUrl {
         if text.len() > limits::INVITE_BYTES {
             return Err(BadInvite::Long);
         }
-        let rest = text.strip_prefix(SCHEME).ok_or(BadInvite::Scheme)?;
+        let rest = text.strip_prefix(URL_SCHEME).ok_or(BadInvite::Scheme)?;
         let (addresses, secret) = rest.split_once("/#").ok_or(BadInvite::Cut)?;
         let (key, token) = match secret.split_once('.') {
             Some((key, token)) => (key, Some(InviteToken::parse(token).ok_or(BadInvite::Token)?)),
@@ -376,7 +377,7 @@ impl InviteUrl {
     pub fn reveal(&self) -> String {
         let key = base64url::encode(self.key.bytes());
         let token = self.token.map_or(String::new(), |token| format!(".{}", token.reveal()));
-        format!("{SCHEME}{}/#{key}{token}", self.addresses.join(","))
+        format!("{URL_SCHEME}{}/#{key}{token}", self.addresses.join(","))
     }
 }
 

@@ -113,6 +113,9 @@ impl Catalog for English {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("no server answers at {at}")
             }
+            Failure::WrongKey(at) => {
+                format!("{at} has another key than expected: nothing was sent")
+            }
             Failure::NoHost(host, why) => format!("server {host}: no such address ({why})"),
             Failure::Name(text, why) => format!("{}: {}", printable(text), self.bad_name(*why)),
             Failure::Refused(refusal) | Failure::Operation(_, refusal) => self.refusal(refusal),

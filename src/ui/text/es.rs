@@ -117,6 +117,9 @@ impl Catalog for Spanish {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("ningún servidor responde en {at}")
             }
+            Failure::WrongKey(at) => {
+                format!("{at} tiene otra clave, no la esperada: no se envió nada")
+            }
             Failure::NoHost(host, why) => {
                 format!("servidor {host}: dirección no encontrada ({why})")
             }

@@ -417,7 +417,7 @@ mod tests {
             "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4"
         );
         let file = FileEntry::new(name(), 1);
-        let holder = Provider { peer: who, file, user: None, speaks: None, quic: None };
+        let holder = Provider { peer: who, file, user: None, speaks: None, quic: None, key: None };
         assert_eq!(
             found(&[holder.clone(), holder]),
             "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776"

@@ -113,6 +113,9 @@ impl Catalog for Portuguese {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("nenhum servidor responde em {at}")
             }
+            Failure::WrongKey(at) => {
+                format!("{at} tem outra chave, não a esperada: nada foi enviado")
+            }
             Failure::NoHost(host, why) => {
                 format!("servidor {host}: endereço não encontrado ({why})")
             }

@@ -10,10 +10,11 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon,
     UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CommonState, Error, ServerConfig};
+use rustls::{CertificateError, CommonState, Error, ServerConfig};
 
 use crate::io::traits::{RawWrite, ReadAt};
 use crate::limits;
+use crate::node::WrongKey;
 use crate::node::io::Security;
 use crate::os::net::tls::leftover::Leftover;
 use crate::os::net::tls::{Scratch, Tls, keys, verifier};
@@ -59,7 +60,7 @@ enum State {
     Server(Box<UnbufferedServerConnection>),
     Client(Box<UnbufferedClientConnection>),
     /// An alert may still be held.
-    Failed(String),
+    Failed(Error),
 }
 
 /// How far rustls came.
@@ -219,6 +220,9 @@ impl Session {
         into: &mut [u8],
     ) -> io::Result<usize> {
         match &self.state {
+            State::Failed(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            )) => return Err(io::Error::new(io::ErrorKind::InvalidData, WrongKey)),
             State::Failed(why) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why.clone()));
             }
@@ -230,7 +234,7 @@ impl Session {
                 let server = UnbufferedServerConnection::new(Arc::clone(config));
                 self.state = match server {
                     Ok(server) => State::Server(Box::new(server)),
-                    Err(error) => State::Failed(error.to_string()),
+                    Err(error) => State::Failed(error),
                 };
                 let mut hello = std::mem::take(&mut self.incoming);
                 return Ok(self.process_and_keep(&mut hello, into));
@@ -286,7 +290,7 @@ impl Session {
                 Ok(Some(accepted)) => break accepted,
                 Err((error, mut alert)) => {
                     alert.write_all(self.held.end())?;
-                    self.state = State::Failed(error.to_string());
+                    self.state = State::Failed(error);
                     return Ok(());
                 }
             }
@@ -325,7 +329,7 @@ impl Session {
         };
         self.ended |= processed.closed;
         if let Err(error) = processed.result {
-            self.state = State::Failed(error.to_string());
+            self.state = State::Failed(error);
             return (received.len(), count);
         }
         (processed.used, count)
@@ -387,7 +391,7 @@ impl Session {
                 Err(io::ErrorKind::NotConnected.into())
             }
         };
-        result.inspect_err(|error| self.state = State::Failed(error.to_string()))
+        result.inspect_err(|error| self.state = State::Failed(Error::General(error.to_string())))
     }
 
     /// Tells the other side that no more bytes follow, as far as the socket takes it.
@@ -579,6 +583,7 @@ mod tests {
 
     use super::*;
     use crate::node::io::Alpn;
+    use crate::os::net::tls::HANDSHAKES;
     use crate::os::net::tls::identity::TlsIdentity;
 
     /// Bytes on their way in one direction, at most so many.
@@ -770,5 +775,73 @@ mod tests {
         let (server, far, far_tls) = &mut pair.server;
         let error = server.read(far, far_tls, &mut [0; 10]).expect_err("a changed byte");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    /// Changes, removes and doubles some bytes on their way.
+    fn corrupt(bytes: &mut VecDeque<u8>, random: &mut impl FnMut(usize) -> usize) {
+        for _ in 0..=random(3) {
+            let length = bytes.len();
+            if length == 0 {
+                return;
+            }
+            let at = random(length);
+            match random(4) {
+                0 => bytes.truncate(at),
+                1 => {
+                    let copied = bytes[at];
+                    bytes.insert(at, copied);
+                }
+                2 => {
+                    bytes.remove(at);
+                }
+                _ => bytes[at] ^= 1 << random(8),
+            }
+        }
+    }
+
+    #[test]
+    fn corrupted_bytes_end_a_session_without_a_panic_and_without_much_memory() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap_or(0)
+        };
+        let (mut opened, mut failed) = (0, 0);
+        for round in 0..1_500 {
+            let mut pair = Pair::new(1 << 20);
+            // The corruption hits another flight each time; in the last rounds the first bytes of
+            // the application.
+            let hit = random(6);
+            for flight in 0..6 {
+                let (client, near, near_tls) = &mut pair.client;
+                let is_open = client.establish(near, near_tls).unwrap_or(false);
+                if is_open {
+                    let _ = client.write(near, near_tls.scratch(), &vec![7; random(40_000)]);
+                }
+                if flight == hit {
+                    corrupt(&mut near.to.0.borrow_mut(), &mut random);
+                    corrupt(&mut near.from.0.borrow_mut(), &mut random);
+                }
+                let (server, far, far_tls) = &mut pair.server;
+                let mut into = [0; 4_096];
+                for _ in 0..20 {
+                    match server.read(far, far_tls, &mut into) {
+                        Ok(1..) => assert!(into[..1] == [7], "only sent bytes arrive"),
+                        Ok(0) => break,
+                        Err(error) => {
+                            failed += usize::from(error.kind() == io::ErrorKind::InvalidData);
+                            break;
+                        }
+                    }
+                }
+                let _ = server.flush_held(far);
+                far_tls.handshakes_left = HANDSHAKES;
+                assert!(server.incoming.len() <= HELLO_BYTES.max(RECORD_BYTES), "round {round}");
+            }
+            opened += usize::from(pair.server.0.is_open());
+        }
+        assert!(opened > 50 && failed > 300, "{opened} opened, {failed} failed");
     }
 }
