@@ -1,16 +1,22 @@
 //! `cardume status`: the node that asks a server, or a peer.
 
-use cardume::client::status::StatusQuery;
+use cardume::client::Client;
+use cardume::client::command::Command;
+use cardume::client::config::{ClientConfig, Task};
+use cardume::storage::fs_trait::FsError;
 
 use crate::cli::Exit;
 use crate::cli::args::status::StatusArgs;
 use crate::cli::build_node;
 
 /// Asks the peer of `--peer`, or else the servers.
-pub fn status(args: &StatusArgs) -> Result<StatusQuery, Exit> {
+pub fn status(args: &StatusArgs) -> Result<Client, Exit> {
+    let task = Task::Once(Command::Status { memory: args.memory });
     let servers = match args.peer {
         Some(peer) => vec![peer],
         None => build_node::addresses(&args.ask.server)?,
     };
-    Ok(StatusQuery::new(servers, args.memory))
+    // STATUS opens no folder.
+    let defaults = ClientConfig::new(task, Box::new(|_| Err(FsError::NoFolder)));
+    Ok(Client::new(ClientConfig { servers, ..defaults }))
 }

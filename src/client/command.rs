@@ -203,6 +203,11 @@ pub enum Command {
     Peers,
     /// List the files of a peer.
     Ls(PeerTarget),
+    /// Show the metrics of a server or a peer.
+    Status {
+        /// The memory of the index by part, in place of all other metrics.
+        memory: bool,
+    },
     /// Leave the network.
     Leave,
     /// End, after the downloads under way.

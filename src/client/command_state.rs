@@ -1,11 +1,8 @@
 //! The state of commands: the parser, the command that runs, and the line that waits for its end.
 
-use crate::client::command::MultiStep;
-use crate::client::multi_step::Step;
 use crate::client::paging::Paging;
 use crate::client::parser::CommandParser;
 use crate::client::runner::Running;
-use crate::client::verify::Verification;
 use crate::ui::event::exit;
 
 /// Commands, from the line to the exit code.
@@ -14,12 +11,8 @@ pub(super) struct CommandState {
     pub(super) parser: CommandParser,
     /// The command that runs; the next one of a script waits for its end.
     pub(super) running: Option<Running>,
-    /// The command of several steps that runs, and its step.
-    pub(super) step: Option<(MultiStep, Step)>,
     /// Pages of the list that the command requests.
     pub(super) paging: Paging,
-    /// The files of a VERIFY.
-    pub(super) verifying: Option<Verification>,
     /// A line that was read while a verdict was asked for, and is none.
     pub(super) postponed: Option<String>,
     /// The exit code of the worst failure of a script.

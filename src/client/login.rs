@@ -13,7 +13,8 @@ use crate::accounts::identity::Identity;
 use crate::client::Client;
 use crate::client::config::{OpenIdentity, Task};
 use crate::client::effect::Effect;
-use crate::client::runner::{NextStep, Running};
+use crate::client::next_step::{Exchange, NextStep};
+use crate::client::runner::Running;
 use crate::client::server_connection::Joining;
 use crate::client::server_requests::PendingRequest;
 use crate::limits;
@@ -156,7 +157,7 @@ impl Client {
             self.login.never_register_other_than(user);
         }
         let request = Request::Operation(Operation::native(user, op));
-        self.begin(Running::Ask { request, sent: false }, io);
+        self.begin(Running::Ask(Exchange::new(request)), io);
     }
 
     /// The server has answered an account operation.
@@ -165,7 +166,7 @@ impl Client {
         operation: &Operation,
         response: Response,
         io: &mut Io<'_>,
-    ) -> NextStep {
+    ) -> NextStep<Running> {
         let most = limits::LIST_ENTRIES;
         let again = |op| Request::Operation(Operation { op, ..operation.clone() });
         match (&operation.op, response) {

@@ -16,6 +16,7 @@ pub mod downloader;
 pub(crate) mod effect;
 mod login;
 mod multi_step;
+mod next_step;
 pub mod paging;
 pub mod parser;
 mod runner;
@@ -23,7 +24,6 @@ mod search_results;
 pub mod server_connection;
 pub(crate) mod server_requests;
 mod session;
-pub mod status;
 pub mod subscribe;
 mod verify;
 pub mod words;
@@ -32,11 +32,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::client::command::Command;
 use crate::client::command_state::CommandState;
 use crate::client::config::{ClientConfig, Task};
 use crate::client::effect::Effect;
 use crate::client::login::Login;
-use crate::client::multi_step::MultiStepState;
+use crate::client::multi_step::ConsoleHistory;
 use crate::client::runner::Running;
 use crate::client::search_results::SearchResults;
 use crate::client::server_connection::{Joining, ServerConnection};
@@ -55,7 +56,7 @@ pub struct Client {
     requests: ServerRequests,
     login: Login,
     commands: CommandState,
-    steps: MultiStepState,
+    history: ConsoleHistory,
     search: SearchResults,
     /// The address of the native port of this process, once open.
     listening: Option<SocketAddr>,
@@ -81,12 +82,16 @@ impl Client {
         let (security, server) = (config.security(), std::mem::take(&mut config.server));
         let identity =
             std::mem::replace(&mut config.user.identity, Box::new(|| Err("taken".into())));
+        let mut server = ServerConnection::new(server, security);
+        if matches!(config.task, Task::Once(Command::Status { .. })) {
+            server.accept_any_role();
+        }
         Client {
-            server: ServerConnection::new(server, security),
+            server,
             login: Login::new(identity, config.user.name.take(), config.user.registers),
             requests: ServerRequests::default(),
             commands: CommandState::default(),
-            steps: MultiStepState::default(),
+            history: ConsoleHistory::default(),
             search: SearchResults::default(),
             listening: None,
             shutdown: None,
@@ -213,8 +218,11 @@ impl Client {
         let timers = [
             self.shutdown.map(|shutdown| shutdown.at),
             self.server.deadline(),
-            self.verify_deadline(now),
-            self.commands.running.as_ref().and_then(Running::deadline),
+            self.commands
+                .running
+                .as_ref()
+                .filter(|_| !self.is_ending())
+                .and_then(|running| running.deadline(now)),
         ];
         timers.into_iter().flatten().min()
     }
@@ -222,9 +230,7 @@ impl Client {
     /// True when the next command can be read.
     pub(crate) fn accepts_commands(&self, asks_consent: bool) -> bool {
         let running = self.commands.running.as_ref();
-        let background = self.config.typed
-            && !self.is_step_under_way()
-            && running.is_some_and(Running::is_background);
+        let background = self.config.typed && running.is_some_and(Running::is_background);
         let choosing = matches!(running, Some(Running::Choose { .. }));
         self.shutdown.is_none()
             && self.commands.postponed.is_none()

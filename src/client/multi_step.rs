@@ -14,10 +14,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::client::Client;
-use crate::client::command::MultiStep;
+use crate::client::command::{DownloadTarget, MultiStep, PeerTarget};
 use crate::client::console::saved_lists;
 use crate::client::effect::{Effect, LegacyFile};
-use crate::client::runner::Running;
+use crate::client::next_step::{Exchange, NextStep};
+
 use crate::client::server_connection::Joining;
 use crate::limits;
 use crate::node::io::Io;
@@ -31,19 +32,37 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{Failure, NamedCommand, UiEvent, exit};
 
+/// A command of several steps that runs.
+pub(super) struct MultiStepRun {
+    command: MultiStep,
+    step: Step,
+    pages: Pages,
+}
+
+/// The step after a response, an error, or the end of a step.
+type AfterStep = NextStep<Box<MultiStepRun>>;
+
 /// The step under way.
+enum Step {
+    /// A request to the server, until its last page.
+    Ask(Purpose, Exchange),
+    /// JOIN.
+    Join,
+    /// LEAVE.
+    Leave,
+    /// The owner of the client has the rest: a download, a list by a legacy protocol, a saved list.
+    HandedOver,
+}
+
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+enum Purpose {
     /// The operation that the command is named after.
     Main,
     /// CONNECT, to prove the user.
     Proof,
     /// FIND_USER, to see whether the user exists.
     Existence,
-    /// JOIN.
-    Join,
-    /// LEAVE.
-    Leave,
     /// FIND_USER, for the address of the user.
     Address,
     /// PEERS.
@@ -52,8 +71,6 @@ pub(super) enum Step {
     Providers,
     /// LS.
     Files,
-    /// A download by a legacy protocol.
-    Stream,
 }
 
 /// Pages of the list under way.
@@ -68,198 +85,62 @@ struct Pages {
     nodes: VecDeque<PeerEntry>,
 }
 
-/// State of the command under way and of the ones before.
-#[derive(Default)]
-pub(super) struct MultiStepState {
-    pages: Pages,
-    /// The user of the last CONNECT: saved lists carry this name.
-    user: Option<UserName>,
-    /// The answer to the last PEERS.
-    peers: Vec<PeerEntry>,
-    /// Downloads whose end answers a command.
-    downloads: BTreeSet<u64>,
-}
-
-impl MultiStepState {
-    /// True when the end of this download answers a command.
-    pub(super) fn answers(&self, download: u64) -> bool {
-        self.downloads.contains(&download)
-    }
-}
-
-fn operation(user: Option<UserName>, op: AccountOp) -> Request {
-    Request::Operation(Operation::native(user, op))
-}
-
-fn list_peers(cursor: Option<String>) -> Request {
-    Request::Peers { cursor, speaks: None }
-}
-
-/// An error as the server would send it.
-fn refusal(method: Method, code: ErrorCode, text: &str) -> Failure {
-    Failure::Operation(method, ErrorReply::new(code, text))
-}
-
-fn logged_in_as_another() -> Failure {
-    refusal(Method::Unregister, ErrorCode::Connected, "this link is connected as somebody else")
-}
-
-impl Client {
-    /// True while the next command has to wait, and the command for no server that is away.
-    pub(super) fn is_step_under_way(&self) -> bool {
-        // A stream may take hours; the next command does not wait for it.
-        self.commands.step.as_ref().is_some_and(|(_, step)| *step != Step::Stream)
+impl MultiStepRun {
+    /// True while the next command has to wait. A transfer may take hours; the next command does not wait for its end.
+    pub(super) fn is_under_way(&self) -> bool {
+        !matches!(self.step, Step::HandedOver)
     }
 
-    /// True while a command waits for JOIN_OK.
-    pub(crate) fn is_step_joining(&self) -> bool {
-        matches!(self.commands.step, Some((_, Step::Join)))
+    /// True while the command waits for JOIN_OK.
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.step, Step::Join)
     }
 
-    /// The end of this download answers a command.
-    pub(super) fn answer_with_download(&mut self, download: u64) {
-        self.steps.downloads.insert(download);
-    }
-
-    /// A download has ended; true when this answers a command.
-    pub(super) fn take_answer(&mut self, download: u64) -> bool {
-        self.steps.downloads.remove(&download)
-    }
-
-    /// Starts a command.
-    pub(super) fn begin_steps(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        self.steps.pages = Pages::default();
-        let is_own = |user: &UserName| self.login.user.as_ref() == Some(user);
-        let connect =
-            |user: &UserName| operation(Some(user.clone()), AccountOp::Connect { port: None });
-        let find = |user: &UserName| operation(None, AccountOp::FindUser { whom: user.clone() });
-        let (step, request) = match &command {
-            MultiStep::Plain(None, op) if self.login.user.is_none() => {
-                let failure = refusal(op.method(), ErrorCode::NotConnected, "CONNECT comes first");
-                return self.refuse_steps(&command, failure, io);
-            }
-            MultiStep::Plain(user, op) => (Step::Main, operation(user.clone(), op.clone())),
-            MultiStep::Connect(user) => {
-                self.steps.user = Some(user.clone());
-                self.login.never_register_other_than(user);
-                (Step::Main, connect(user))
-            }
-            MultiStep::Disconnect(user) if is_own(user) => return self.disconnect(command, io),
-            MultiStep::Disconnect(user) => (Step::Existence, find(user)),
-            MultiStep::Unregister(user) if is_own(user) => {
-                (Step::Main, operation(None, AccountOp::Unregister))
-            }
-            MultiStep::Unregister(user) => {
-                self.login.never_register_other_than(user);
-                (Step::Proof, connect(user))
-            }
-            MultiStep::GetFile { user, .. } => (Step::Address, find(user)),
-            MultiStep::GetAt { ip, .. }
-                if self.steps.peers.iter().any(|entry| entry.peer.ip() == *ip) =>
-            {
-                return self.get_at(command, io);
-            }
-            MultiStep::Peers | MultiStep::Nodes | MultiStep::GetAt { .. } => {
-                (Step::Peers, list_peers(None))
-            }
-            MultiStep::Files(peer) => {
-                if let Some(speaks) = self.spoken_at(*peer) {
-                    return self.effects.push_back(Effect::ListLegacy(*peer, speaks));
-                }
-                (Step::Files, Request::Ls { peer: Some(*peer), cursor: None })
-            }
-        };
-        self.begin_step(command, step, request, io);
-    }
-
-    fn begin_step(&mut self, command: MultiStep, step: Step, request: Request, io: &mut Io<'_>) {
-        self.commands.step = Some((command, step));
-        // A person at the prompt does not wait for the backoff.
-        self.server.try_now(io);
-        self.begin(Running::Ask { request, sent: false }, io);
-    }
-
-    /// The legacy protocol of a peer, by the last PEERS.
-    fn spoken_at(&self, peer: SocketAddr) -> Option<LegacyProfile> {
-        self.steps.peers.iter().find(|entry| entry.peer == peer).and_then(|entry| entry.speaks)
-    }
-
-    /// Handles the response to a step. False when no command of several steps runs.
-    pub(super) fn step_answered(&mut self, response: &Response, io: &mut Io<'_>) -> bool {
-        let Some(Running::Ask { request, .. }) = &self.commands.running else { return false };
-        let request = request.clone();
-        let Some((command, step)) = self.commands.step.take() else { return false };
-        if let (Request::Operation(operation), Response::Done(_)) = (&request, response) {
-            self.account_changed(operation);
+    /// The request of the step.
+    pub(super) fn request(&self) -> Option<&Request> {
+        match &self.step {
+            Step::Ask(_, exchange) => Some(&exchange.request),
+            _ => None,
         }
-        if let Some(request) = self.add_page(&command, &request, response) {
-            self.begin_step(command, step, request, io);
-            return true;
+    }
+
+    /// The request to send now, which counts as sent from now on.
+    pub(super) fn send(&mut self, has_settled_login: bool) -> Option<Request> {
+        match &mut self.step {
+            Step::Ask(_, exchange) => exchange.send(has_settled_login),
+            Step::Leave => Some(Request::Leave),
+            Step::Join | Step::HandedOver => None,
         }
-        match (&command, step, response) {
-            (MultiStep::Connect(_), Step::Main, Response::Done(_)) => {
-                self.commands.step = Some((command, Step::Join));
-                self.await_join();
-                self.effects.push_back(Effect::OpenPort);
-            }
-            (MultiStep::Unregister(_), Step::Proof, Response::Done(_)) => {
-                let request = operation(None, AccountOp::Unregister);
-                self.begin_step(command, Step::Main, request, io)
-            }
-            (MultiStep::Unregister(_), Step::Main, Response::Done(_))
-                if self.config.console.joins_at_connect() && self.has_joined() =>
-            {
-                self.commands.step = Some((command, Step::Leave));
-                self.begin(Running::Leave, io);
-            }
-            (MultiStep::Unregister(_), Step::Existence, Response::User(_)) => {
-                self.refuse_steps(&command, logged_in_as_another(), io)
-            }
-            (MultiStep::Disconnect(_), Step::Existence, Response::User(_)) => {
-                self.refuse_disconnect(&command, io)
-            }
-            (
-                MultiStep::GetFile { .. },
-                Step::Address,
-                Response::User(Online { peer: Some(at), speaks, .. }),
-            ) => self.get_file(command, *at, *speaks, io),
-            (MultiStep::GetFile { user, .. }, Step::Address, Response::User(_)) => {
-                let text = format!("{user} shares nothing");
-                let failure = refusal(Method::FindUser, ErrorCode::NotFound, &text);
-                self.get_file_by_saved_list(command, failure, io);
-            }
-            (_, _, Response::Users { .. }) => self.users_listed(io),
-            (_, _, Response::Content { of, .. }) => {
-                let files = std::mem::take(&mut self.steps.pages.content);
-                self.tell_answer(UiEvent::Done(Method::ListContent), io);
-                io.tell(UiEvent::Content { of: of.clone(), files });
-                self.finish(exit::DONE, io);
-            }
-            (_, _, Response::Peers { .. }) => self.peers_listed(command, io),
-            (_, Step::Providers, Response::Found { .. }) => self.get_from_provider(command, io),
-            (MultiStep::Nodes, _, Response::Files { .. }) => self.node_listed(command, io),
-            (_, _, Response::Files { peer, .. }) => {
-                let files = std::mem::take(&mut self.steps.pages.files);
-                io.tell(UiEvent::Files { peer: *peer, files });
-                self.finish(exit::DONE, io);
-            }
-            (_, _, Response::Done(_)) => self.steps_done(&command, io),
-            _ => {
-                let failure = Failure::Protocol("an answer to something else".into());
-                self.refuse_steps(&command, failure, io)
-            }
+    }
+
+    /// The connection is closed: the request is sent again over the next.
+    pub(super) fn forget_sent(&mut self) {
+        if let Step::Ask(_, exchange) = &mut self.step {
+            exchange.forget_sent();
         }
-        true
+    }
+
+    /// Goes on with this request.
+    fn ask(mut self: Box<Self>, purpose: Purpose, request: Request) -> AfterStep {
+        self.step = Step::Ask(purpose, Exchange::new(request));
+        NextStep::Send(self)
+    }
+
+    /// Goes on with LEAVE.
+    fn leave(mut self: Box<Self>) -> AfterStep {
+        self.step = Step::Leave;
+        NextStep::Send(self)
+    }
+
+    /// Goes on with a step without a request.
+    fn wait(mut self: Box<Self>, step: Step) -> AfterStep {
+        self.step = step;
+        NextStep::Wait(self)
     }
 
     /// Adds a page, and returns the request for the next one; `None` after the last page.
-    fn add_page(
-        &mut self,
-        command: &MultiStep,
-        request: &Request,
-        response: &Response,
-    ) -> Option<Request> {
-        let pages = &mut self.steps.pages;
+    fn add_page(&mut self, request: &Request, response: &Response) -> Option<Request> {
+        let (command, pages) = (&self.command, &mut self.pages);
         let most = limits::LIST_ENTRIES;
         let next = |cursor: &Option<String>, held: usize| {
             cursor.clone().filter(|_| held < limits::LIST_ALL)
@@ -295,105 +176,284 @@ impl Client {
             _ => None,
         }
     }
+}
 
-    /// JOIN or LEAVE, as a step, has succeeded. False when no command of several steps runs.
-    pub(super) fn step_done(&mut self, io: &mut Io<'_>) -> bool {
-        match self.commands.step.take() {
-            Some((command @ MultiStep::Disconnect(_), Step::Leave)) => {
-                let request = operation(None, AccountOp::Disconnect);
-                self.begin_step(command, Step::Main, request, io)
-            }
-            Some((command, Step::Join | Step::Leave)) => self.steps_done(&command, io),
-            _ => return false,
-        }
-        true
+/// State that outlives a command of several steps.
+#[derive(Default)]
+pub(super) struct ConsoleHistory {
+    /// The user of the last CONNECT: saved lists carry this name.
+    user: Option<UserName>,
+    /// The answer to the last PEERS.
+    peers: Vec<PeerEntry>,
+    /// Downloads whose end answers a command.
+    downloads: BTreeSet<u64>,
+}
+
+impl ConsoleHistory {
+    /// True when the end of this download answers a command.
+    pub(super) fn answers(&self, download: u64) -> bool {
+        self.downloads.contains(&download)
+    }
+}
+
+fn operation(user: Option<UserName>, op: AccountOp) -> Request {
+    Request::Operation(Operation::native(user, op))
+}
+
+fn list_peers(cursor: Option<String>) -> Request {
+    Request::Peers { cursor, speaks: None }
+}
+
+/// An error as the server would send it.
+fn refusal(method: Method, code: ErrorCode, text: &str) -> Failure {
+    Failure::Operation(method, ErrorReply::new(code, text))
+}
+
+fn logged_in_as_another() -> Failure {
+    refusal(Method::Unregister, ErrorCode::Connected, "this link is connected as somebody else")
+}
+
+impl Client {
+    /// The end of this download answers a command.
+    pub(super) fn answer_with_download(&mut self, download: u64) {
+        self.history.downloads.insert(download);
     }
 
-    /// A step has failed. False when no command of several steps runs.
-    pub(super) fn step_failed(&mut self, failure: &Failure, io: &mut Io<'_>) -> bool {
-        let Some((command, step)) = self.commands.step.take() else { return false };
+    /// A download has ended; true when this answers a command.
+    pub(super) fn take_answer(&mut self, download: u64) -> bool {
+        self.history.downloads.remove(&download)
+    }
+
+    /// Starts a command.
+    pub(super) fn first_step(&mut self, command: MultiStep, io: &mut Io<'_>) -> AfterStep {
+        let run =
+            Box::new(MultiStepRun { command, step: Step::HandedOver, pages: Pages::default() });
+        let is_own = |user: &UserName| self.login.user.as_ref() == Some(user);
+        let connect =
+            |user: &UserName| operation(Some(user.clone()), AccountOp::Connect { port: None });
+        let find = |user: &UserName| operation(None, AccountOp::FindUser { whom: user.clone() });
+        let (purpose, request) = match &run.command {
+            MultiStep::Plain(None, op) if self.login.user.is_none() => {
+                let failure = refusal(op.method(), ErrorCode::NotConnected, "CONNECT comes first");
+                return self.refuse_steps(&run, failure, io);
+            }
+            MultiStep::Plain(user, op) => (Purpose::Main, operation(user.clone(), op.clone())),
+            MultiStep::Connect(user) => {
+                self.history.user = Some(user.clone());
+                self.login.never_register_other_than(user);
+                (Purpose::Main, connect(user))
+            }
+            MultiStep::Disconnect(user) if is_own(user) => {
+                if self.has_joined() {
+                    return run.leave();
+                }
+                self.server.joining = Joining::Unwanted;
+                (Purpose::Main, operation(None, AccountOp::Disconnect))
+            }
+            MultiStep::Disconnect(user) => (Purpose::Existence, find(user)),
+            MultiStep::Unregister(user) if is_own(user) => {
+                (Purpose::Main, operation(None, AccountOp::Unregister))
+            }
+            MultiStep::Unregister(user) => {
+                self.login.never_register_other_than(user);
+                (Purpose::Proof, connect(user))
+            }
+            MultiStep::GetFile { user, .. } => (Purpose::Address, find(user)),
+            MultiStep::GetAt { ip, .. }
+                if self.history.peers.iter().any(|entry| entry.peer.ip() == *ip) =>
+            {
+                return self.get_at(run, io);
+            }
+            MultiStep::Peers | MultiStep::Nodes | MultiStep::GetAt { .. } => {
+                (Purpose::Peers, list_peers(None))
+            }
+            MultiStep::Files(peer) => {
+                if let Some(speaks) = self.spoken_at(*peer) {
+                    self.effects.push_back(Effect::ListLegacy(*peer, speaks));
+                    return run.wait(Step::HandedOver);
+                }
+                (Purpose::Files, Request::Ls { peer: Some(*peer), cursor: None })
+            }
+        };
+        run.ask(purpose, request)
+    }
+
+    /// The legacy protocol of a peer, by the last PEERS.
+    fn spoken_at(&self, peer: SocketAddr) -> Option<LegacyProfile> {
+        self.history.peers.iter().find(|entry| entry.peer == peer).and_then(|entry| entry.speaks)
+    }
+
+    /// Handles the response to a step.
+    pub(super) fn step_answered(
+        &mut self,
+        mut run: Box<MultiStepRun>,
+        response: &Response,
+        io: &mut Io<'_>,
+    ) -> AfterStep {
+        let Step::Ask(purpose, Exchange { request, .. }) = &run.step else {
+            return NextStep::Wait(run);
+        };
+        let (purpose, request) = (*purpose, request.clone());
+        if let (Request::Operation(operation), Response::Done(_)) = (&request, response) {
+            self.account_changed(operation);
+        }
+        if let Some(request) = run.add_page(&request, response) {
+            return run.ask(purpose, request);
+        }
+        match (&run.command, purpose, response) {
+            (MultiStep::Connect(_), Purpose::Main, Response::Done(_)) => {
+                self.effects.push_back(Effect::OpenPort);
+                run.wait(Step::Join)
+            }
+            (MultiStep::Unregister(_), Purpose::Proof, Response::Done(_)) => {
+                run.ask(Purpose::Main, operation(None, AccountOp::Unregister))
+            }
+            (MultiStep::Unregister(_), Purpose::Main, Response::Done(_))
+                if self.config.console.joins_at_connect() && self.has_joined() =>
+            {
+                run.leave()
+            }
+            (MultiStep::Unregister(_), Purpose::Existence, Response::User(_)) => {
+                self.refuse_steps(&run, logged_in_as_another(), io)
+            }
+            (MultiStep::Disconnect(_), Purpose::Existence, Response::User(_)) => {
+                self.refuse_disconnect(&run, io)
+            }
+            (
+                MultiStep::GetFile { .. },
+                Purpose::Address,
+                Response::User(Online { peer: Some(at), speaks, .. }),
+            ) => self.get_file(run, *at, *speaks, io),
+            (MultiStep::GetFile { user, .. }, Purpose::Address, Response::User(_)) => {
+                let text = format!("{user} shares nothing");
+                let failure = refusal(Method::FindUser, ErrorCode::NotFound, &text);
+                self.get_file_by_saved_list(run, failure, io)
+            }
+            (_, _, Response::Users { .. }) => self.users_listed(run.pages.users, io),
+            (_, _, Response::Content { of, .. }) => {
+                self.tell_answer(UiEvent::Done(Method::ListContent), io);
+                io.tell(UiEvent::Content { of: of.clone(), files: run.pages.content });
+                NextStep::Done(exit::DONE)
+            }
+            (_, _, Response::Peers { .. }) => self.peers_listed(run, io),
+            (_, Purpose::Providers, Response::Found { .. }) => self.get_from_provider(run, io),
+            (MultiStep::Nodes, _, Response::Files { .. }) => node_listed(run, io),
+            (_, _, Response::Files { peer, .. }) => {
+                io.tell(UiEvent::Files { peer: *peer, files: run.pages.files });
+                NextStep::Done(exit::DONE)
+            }
+            (_, _, Response::Done(_)) => self.steps_done(run, io),
+            _ => {
+                let failure = Failure::Protocol("an answer to something else".into());
+                self.refuse_steps(&run, failure, io)
+            }
+        }
+    }
+
+    /// JOIN or LEAVE, as a step, has succeeded.
+    pub(super) fn step_done(&mut self, run: Box<MultiStepRun>, io: &mut Io<'_>) -> AfterStep {
+        match (&run.command, &run.step) {
+            (MultiStep::Disconnect(_), Step::Leave) => {
+                run.ask(Purpose::Main, operation(None, AccountOp::Disconnect))
+            }
+            (_, Step::Join | Step::Leave) => self.steps_done(run, io),
+            _ => NextStep::Done(exit::DONE),
+        }
+    }
+
+    /// A step has failed.
+    pub(super) fn step_failed(
+        &mut self,
+        run: Box<MultiStepRun>,
+        failure: &Failure,
+        io: &mut Io<'_>,
+    ) -> AfterStep {
         let code = match failure {
             Failure::Operation(_, error) | Failure::Refused(error) => Some(error.code),
             _ => None,
         };
-        match (&command, step, code) {
-            (MultiStep::GetFile { .. }, Step::Address, _) => {
-                self.get_file_by_saved_list(command, failure.clone(), io)
+        let purpose = match &run.step {
+            Step::Ask(purpose, _) => Some(*purpose),
+            _ => None,
+        };
+        // A half connected user would be in the way of the next command.
+        let is_undone = match &run.command {
+            MultiStep::Connect(_) => run.is_joining(),
+            MultiStep::Unregister(_) => purpose == Some(Purpose::Main),
+            _ => false,
+        };
+        if is_undone && !self.has_joined() {
+            self.login.user = None;
+            self.server.joining = Joining::Unwanted;
+            self.server.close(io);
+            self.forget_session();
+            return self.refuse_steps(&run, failure.clone(), io);
+        }
+        match (&run.command, purpose, code) {
+            (MultiStep::GetFile { .. }, Some(Purpose::Address), _) => {
+                self.get_file_by_saved_list(run, failure.clone(), io)
             }
-            (MultiStep::Unregister(user), Step::Proof, Some(ErrorCode::Connected)) => {
+            (MultiStep::Unregister(user), Some(Purpose::Proof), Some(ErrorCode::Connected)) => {
                 let request = operation(None, AccountOp::FindUser { whom: user.clone() });
-                self.begin_step(command, Step::Existence, request, io);
+                run.ask(Purpose::Existence, request)
             }
-            (MultiStep::Unregister(_), Step::Existence, Some(ErrorCode::NotConnected)) => {
-                self.refuse_steps(&command, logged_in_as_another(), io)
+            (MultiStep::Unregister(_), Some(Purpose::Existence), Some(ErrorCode::NotConnected)) => {
+                self.refuse_steps(&run, logged_in_as_another(), io)
             }
-            (_, Step::Existence, Some(ErrorCode::NoRemoteUser)) => {
+            (_, Some(Purpose::Existence), Some(ErrorCode::NoRemoteUser)) => {
                 let failure = refusal(Method::FindUser, ErrorCode::NoUser, "no such user");
-                self.refuse_steps(&command, failure, io);
+                self.refuse_steps(&run, failure, io)
             }
-            (MultiStep::Disconnect(_), Step::Existence, Some(ErrorCode::NotConnected)) => {
-                self.refuse_disconnect(&command, io)
+            (MultiStep::Disconnect(_), Some(Purpose::Existence), Some(ErrorCode::NotConnected)) => {
+                self.refuse_disconnect(&run, io)
             }
             // The peer has left since PEERS.
-            (MultiStep::Nodes, Step::Files, Some(ErrorCode::NotFound)) => {
-                self.node_listed(command, io)
+            (MultiStep::Nodes, Some(Purpose::Files), Some(ErrorCode::NotFound)) => {
+                node_listed(run, io)
             }
-            // Undo the steps before: the user is not half connected.
-            (MultiStep::Connect(_), Step::Join, _) | (MultiStep::Unregister(_), Step::Main, _)
-                if !self.has_joined() =>
-            {
-                self.login.user = None;
-                self.server.joining = Joining::Unwanted;
-                self.server.close(io);
-                self.forget_session();
-                self.refuse_steps(&command, failure.clone(), io);
-            }
-            _ => self.refuse_steps(&command, failure.clone(), io),
+            _ => self.refuse_steps(&run, failure.clone(), io),
         }
-        true
     }
 
-    fn refuse_disconnect(&mut self, command: &MultiStep, io: &mut Io<'_>) {
+    fn refuse_disconnect(&self, run: &MultiStepRun, io: &mut Io<'_>) -> AfterStep {
         let text = "that user is not connected here";
         let failure = refusal(Method::Disconnect, ErrorCode::NotConnected, text);
-        self.refuse_steps(command, failure, io);
+        self.refuse_steps(run, failure, io)
     }
 
-    fn refuse_steps(&mut self, command: &MultiStep, failure: Failure, io: &mut Io<'_>) {
-        let failure = match command.named() {
+    fn refuse_steps(&self, run: &MultiStepRun, failure: Failure, io: &mut Io<'_>) -> AfterStep {
+        let failure = match run.command.named() {
             Some(named) => Failure::Named(named, Box::new(failure)),
             None => failure,
         };
-        self.refuse(failure, io);
+        let code = failure.code();
+        self.tell_answer(UiEvent::Failed(failure), io);
+        NextStep::Done(code)
     }
 
-    /// Ends a command with this failure as its answer.
-    fn refuse(&mut self, failure: Failure, io: &mut Io<'_>) {
+    /// GET_FILE, or get: the provider is this peer, which has no such file.
+    pub(super) fn refuse_file(&mut self, name: RelativeName, io: &mut Io<'_>) {
+        let failure = Failure::Named(NamedCommand::GetFile, Box::new(Failure::NotFound(name)));
         let code = failure.code();
         self.tell_answer(UiEvent::Failed(failure), io);
         self.finish(code, io);
     }
 
-    /// GET_FILE, or get: the provider is this peer, which has no such file.
-    pub(super) fn refuse_file(&mut self, name: RelativeName, io: &mut Io<'_>) {
-        let failure = Failure::NotFound(name);
-        self.refuse(Failure::Named(NamedCommand::GetFile, Box::new(failure)), io);
-    }
-
-    fn steps_done(&mut self, command: &MultiStep, io: &mut Io<'_>) {
-        if let Some(NamedCommand::Operation(method)) = command.named() {
+    fn steps_done(&mut self, run: Box<MultiStepRun>, io: &mut Io<'_>) -> AfterStep {
+        if let Some(NamedCommand::Operation(method)) = run.command.named() {
             self.tell_answer(UiEvent::Done(method), io);
         }
-        match command {
+        match &run.command {
             MultiStep::Plain(_, AccountOp::Publish(publication)) => {
-                return self.effects.push_back(Effect::Published(publication.clone()));
+                self.effects.push_back(Effect::Published(publication.clone()));
+                return run.wait(Step::HandedOver);
             }
             MultiStep::Plain(_, AccountOp::Delete(file)) => {
                 self.save_published(|before| saved_lists::published(before, None, Some(file)), io)
             }
             _ => {}
         }
-        self.finish(exit::DONE, io);
+        NextStep::Done(exit::DONE)
     }
 
     /// PUBLISH is done. `is_here`: this peer shares the file.
@@ -422,130 +482,108 @@ impl Client {
         }
     }
 
-    fn disconnect(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        if self.has_joined() {
-            self.commands.step = Some((command, Step::Leave));
-            return self.begin(Running::Leave, io);
-        }
-        self.server.joining = Joining::Unwanted;
-        self.begin_step(command, Step::Main, operation(None, AccountOp::Disconnect), io);
-    }
-
-    fn users_listed(&mut self, io: &mut Io<'_>) {
-        let users = std::mem::take(&mut self.steps.pages.users);
-        if let Some(user) = &self.steps.user {
+    fn users_listed(&self, users: Vec<Online>, io: &mut Io<'_>) -> AfterStep {
+        if let Some(user) = &self.history.user {
             self.save(saved_lists::users_of(user), &saved_lists::users(&users), io);
         }
         self.tell_answer(UiEvent::Done(Method::ListUsers), io);
         io.tell(UiEvent::Users(users));
-        self.finish(exit::DONE, io);
+        NextStep::Done(exit::DONE)
     }
 
     /// GET_FILE: the server does not give the address of the user; the saved list may.
-    fn get_file_by_saved_list(&mut self, command: MultiStep, failure: Failure, io: &mut Io<'_>) {
-        let MultiStep::GetFile { user, .. } = &command else {
+    fn get_file_by_saved_list(
+        &mut self,
+        run: Box<MultiStepRun>,
+        failure: Failure,
+        io: &mut Io<'_>,
+    ) -> AfterStep {
+        let MultiStep::GetFile { user, .. } = &run.command else {
             debug_assert!(false, "this step belongs to GET_FILE");
-            return;
+            return NextStep::Done(failure.code());
         };
         let saved = self
-            .steps
+            .history
             .user
             .as_ref()
             .and_then(|me| self.config.saved_lists.read(&saved_lists::users_of(me)));
         match saved.and_then(|saved| saved_lists::find(&saved, user)) {
-            Some((at, speaks)) => self.get_file(command, at, speaks, io),
-            None => self.refuse_steps(&command, failure, io),
+            Some((at, speaks)) => self.get_file(run, at, speaks, io),
+            None => self.refuse_steps(&run, failure, io),
         }
     }
 
     fn get_file(
         &mut self,
-        command: MultiStep,
+        run: Box<MultiStepRun>,
         from: SocketAddr,
         speaks: Option<LegacyProfile>,
         io: &mut Io<'_>,
-    ) {
-        let MultiStep::GetFile { remote, local, .. } = &command else {
+    ) -> AfterStep {
+        let MultiStep::GetFile { remote, local, .. } = &run.command else {
             debug_assert!(false, "this step belongs to GET_FILE");
-            return;
+            return NextStep::Done(exit::FAULT);
         };
         let (remote, local) = (remote.clone(), RelativeName::from(local));
-        if let Some(speaks) = speaks {
-            self.commands.step = Some((command, Step::Stream));
-            let file = LegacyFile { remote, local, from, speaks };
-            return self.effects.push_back(Effect::DownloadLegacy(file));
-        }
-        match RelativeName::new(&remote) {
-            Ok(remote) => self.effects.push_back(Effect::DownloadAs { remote, local, from }),
+        let effect = match (speaks, RelativeName::new(&remote)) {
+            (Some(speaks), _) => Effect::DownloadLegacy(LegacyFile { remote, local, from, speaks }),
+            (None, Ok(remote)) => Effect::DownloadAs { remote, local, from },
             // No file has a malformed name.
-            Err(_) => self.refuse_steps(&command, Failure::NotFound(local), io),
-        }
+            (None, Err(_)) => return self.refuse_steps(&run, Failure::NotFound(local), io),
+        };
+        self.effects.push_back(effect);
+        run.wait(Step::HandedOver)
     }
 
-    fn peers_listed(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        self.steps.peers = std::mem::take(&mut self.steps.pages.peers);
-        match command {
-            MultiStep::GetAt { .. } => self.get_at(command, io),
+    fn peers_listed(&mut self, mut run: Box<MultiStepRun>, io: &mut Io<'_>) -> AfterStep {
+        self.history.peers = std::mem::take(&mut run.pages.peers);
+        match run.command {
+            MultiStep::GetAt { .. } => self.get_at(run, io),
             MultiStep::Nodes => {
-                self.steps.pages.nodes = self.steps.peers.iter().cloned().collect();
-                self.list_next_node(command, io);
+                run.pages.nodes = self.history.peers.iter().cloned().collect();
+                list_next_node(run)
             }
             _ => {
-                io.tell(UiEvent::Peers(self.steps.peers.clone()));
-                self.finish(exit::DONE, io);
+                io.tell(UiEvent::Peers(self.history.peers.clone()));
+                NextStep::Done(exit::DONE)
             }
         }
-    }
-
-    fn list_next_node(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        match self.steps.pages.nodes.front() {
-            Some(entry) => {
-                let request = Request::Ls { peer: Some(entry.peer), cursor: None };
-                self.begin_step(command, Step::Files, request, io);
-            }
-            None => self.finish(exit::DONE, io),
-        }
-    }
-
-    fn node_listed(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        let files = std::mem::take(&mut self.steps.pages.files);
-        if let Some(peer) = self.steps.pages.nodes.pop_front() {
-            io.tell(UiEvent::Node { peer, files });
-        }
-        self.list_next_node(command, io);
     }
 
     /// get: the peers at the address are known.
-    fn get_at(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        let MultiStep::GetAt { ip, name } = &command else {
+    fn get_at(&mut self, run: Box<MultiStepRun>, io: &mut Io<'_>) -> AfterStep {
+        let MultiStep::GetAt { ip, name } = &run.command else {
             debug_assert!(false, "this step belongs to get");
-            return;
+            return NextStep::Done(exit::FAULT);
         };
         let is_there =
             |entry: &&PeerEntry| entry.peer.ip() == *ip && !self.is_own_address(entry.peer);
-        let mut there = self.steps.peers.iter().filter(is_there);
+        let mut there = self.history.peers.iter().filter(is_there);
         match (there.next(), there.next()) {
-            (None, _) => self.refuse_steps(&command, Failure::NotFound(name.clone()), io),
+            (None, _) => {
+                let failure = Failure::NotFound(name.clone());
+                self.refuse_steps(&run, failure, io)
+            }
             (Some(only), None) => {
-                let (peer, speaks) = (only.peer, only.speaks);
-                self.get_from(name.clone(), peer, speaks)
+                let effect = get_from(name, only.peer, only.speaks);
+                self.effects.push_back(effect);
+                run.wait(Step::HandedOver)
             }
             _ => {
                 let wanted = Selector::Name(name.clone());
                 let request = Request::Search { wanted, cursor: None, speaks: None };
-                self.begin_step(command, Step::Providers, request, io);
+                run.ask(Purpose::Providers, request)
             }
         }
     }
 
     /// get: the providers at the address are known. The index does not know the files of peers that list none.
-    fn get_from_provider(&mut self, command: MultiStep, io: &mut Io<'_>) {
-        let MultiStep::GetAt { ip, name } = &command else {
+    fn get_from_provider(&mut self, run: Box<MultiStepRun>, io: &mut Io<'_>) -> AfterStep {
+        let MultiStep::GetAt { ip, name } = &run.command else {
             debug_assert!(false, "this step belongs to get");
-            return;
+            return NextStep::Done(exit::FAULT);
         };
-        let provider = self
-            .steps
+        let provider = run
             .pages
             .providers
             .iter()
@@ -554,28 +592,44 @@ impl Client {
         let lists_none = |entry: &&PeerEntry| {
             entry.peer.ip() == *ip && entry.speaks.is_some_and(LegacyProfile::is_unindexed)
         };
-        let unlisted = || self.steps.peers.iter().find(lists_none);
+        let unlisted = || self.history.peers.iter().find(lists_none);
         match provider.or_else(|| unlisted().map(|entry| (entry.peer, entry.speaks))) {
-            Some((at, speaks)) => self.get_from(name.clone(), at, speaks),
-            None => self.refuse_steps(&command, Failure::NotFound(name.clone()), io),
+            Some((at, speaks)) => {
+                self.effects.push_back(get_from(name, at, speaks));
+                run.wait(Step::HandedOver)
+            }
+            None => {
+                let failure = Failure::NotFound(name.clone());
+                self.refuse_steps(&run, failure, io)
+            }
         }
     }
+}
 
-    fn get_from(&mut self, name: RelativeName, at: SocketAddr, speaks: Option<LegacyProfile>) {
-        use crate::client::command::{DownloadTarget, PeerTarget};
-        let local = RelativeName::from(&name.file());
-        let effect = match speaks {
-            Some(speaks) => Effect::DownloadLegacy(LegacyFile {
-                remote: name.to_string(),
-                local,
-                from: at,
-                speaks,
-            }),
-            None => {
-                let from = PeerTarget { at, speaks: None };
-                Effect::DownloadFrom(DownloadTarget::named(name), from)
-            }
-        };
-        self.effects.push_back(effect);
+fn list_next_node(run: Box<MultiStepRun>) -> AfterStep {
+    match run.pages.nodes.front().map(|entry| entry.peer) {
+        Some(peer) => run.ask(Purpose::Files, Request::Ls { peer: Some(peer), cursor: None }),
+        None => NextStep::Done(exit::DONE),
+    }
+}
+
+fn node_listed(mut run: Box<MultiStepRun>, io: &mut Io<'_>) -> AfterStep {
+    let files = std::mem::take(&mut run.pages.files);
+    if let Some(peer) = run.pages.nodes.pop_front() {
+        io.tell(UiEvent::Node { peer, files });
+    }
+    list_next_node(run)
+}
+
+/// The download of this file from the peer at an address.
+fn get_from(name: &RelativeName, from: SocketAddr, speaks: Option<LegacyProfile>) -> Effect {
+    match speaks {
+        Some(speaks) => Effect::DownloadLegacy(LegacyFile {
+            remote: name.to_string(),
+            local: RelativeName::from(&name.file()),
+            from,
+            speaks,
+        }),
+        None => Effect::DownloadFrom(DownloadTarget::named(name.clone()), PeerTarget::from(from)),
     }
 }

@@ -3,29 +3,34 @@
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::client::command::{Command, DownloadTarget, MAX_PROVIDERS, PeerTarget};
+use crate::client::command::{Command, DownloadTarget, MAX_PROVIDERS, MultiStep, PeerTarget};
 use crate::client::config::Task;
 use crate::client::console::ConsoleProfile;
 use crate::client::effect::Effect;
+use crate::client::multi_step::MultiStepRun;
+use crate::client::next_step::{Exchange, NextStep};
 use crate::client::parser::{CommandParser, ParsedLine};
 use crate::client::server_requests::PendingRequest;
+use crate::client::verify::{AfterSlice, Verification};
 use crate::limits;
 use crate::node::io::Io;
 use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::{Away, Provider, Response};
 use crate::protocol::subscription::SubscriptionFilter;
+use crate::protocol::types::account::Operation;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{Failure, Prompt, UiEvent, WaitReason, exit};
 
-/// The command that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The command that runs, with all its state.
 pub(super) enum Running {
     /// JOIN, until JOIN_OK.
     Join,
     /// A request to the server, until its last page.
-    Ask { request: Request, sent: bool },
+    Ask(Exchange),
+    /// STATUS of a server or a peer. `memory`: show the memory of the index by part, in place of all other metrics.
+    Status { memory: bool, sent: bool },
     /// GET: search for providers.
     Seek {
         target: DownloadTarget,
@@ -39,15 +44,10 @@ pub(super) enum Running {
     Choose { target: DownloadTarget, roots: Vec<ContentHash>, providers: Vec<Provider> },
     /// GET, DOWNLOAD: until this download has ended.
     Download(u64),
-    /// VERIFY: request the content hashes of this name.
-    Roots {
-        name: RelativeName,
-        /// The end of the last page.
-        cursor: Option<String>,
-        sent: bool,
-    },
-    /// VERIFY: hash, with no request open.
-    Verify,
+    /// A console command that takes several requests.
+    Steps(Box<MultiStepRun>),
+    /// VERIFY: hash files, and request the content hashes of their names.
+    Verify(Box<Verification>),
     /// Until the index lists the last download.
     Announce,
     /// LEAVE, until LEAVE_OK.
@@ -58,26 +58,18 @@ pub(super) enum Running {
     Quit,
 }
 
-/// The step of a command after a response.
-pub(super) enum NextStep {
-    /// Go on in this state: send its request.
-    Send(Running),
-    /// Wait for an event other than a response.
-    Wait,
-    /// The command is done, with this exit code.
-    Done(i32),
-}
-
-impl NextStep {
-    /// Requests the next page; without one, the command is done.
-    pub(super) fn page(request: Option<Request>) -> NextStep {
+impl NextStep<Running> {
+    /// Requests the next page; without a cursor, the command is done.
+    pub(super) fn page(request: Option<Request>) -> NextStep<Running> {
         match request {
-            Some(request) => NextStep::Send(Running::Ask { request, sent: false }),
+            Some(request) => NextStep::Send(Running::Ask(Exchange::new(request))),
             None => NextStep::Done(exit::DONE),
         }
     }
 }
 
+/// The metric that STATUS shows on request only.
+const INDEX_MEMORY: &str = "index";
 /// Providers that a GET looks at: enough to see every content of a name.
 const MAX_SOUGHT: usize = 512;
 /// Search again after this long for a file without a provider.
@@ -88,15 +80,19 @@ const SEARCH_SUBSCRIBED: Duration = Duration::from_secs(30);
 impl Running {
     /// True for a state that needs the server.
     pub(super) fn needs_server(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Running::Join
-                | Running::Ask { .. }
-                | Running::Seek { .. }
-                | Running::Roots { .. }
-                | Running::Leave
-                | Running::Announce
-        )
+            | Running::Ask(_)
+            | Running::Status { .. }
+            | Running::Seek { .. }
+            | Running::Leave
+            | Running::Announce => true,
+            Running::Steps(run) => run.is_under_way(),
+            Running::Verify(verifying) => verifying.is_asking(),
+            Running::Choose { .. } | Running::Download(_) | Running::Verdict(_) | Running::Quit => {
+                false
+            }
+        }
     }
 
     /// True while the command waits for a first provider.
@@ -116,11 +112,68 @@ impl Running {
         )
     }
 
+    /// True while the command waits for JOIN_OK.
+    fn is_joining(&self) -> bool {
+        match self {
+            Running::Join => true,
+            Running::Steps(run) => run.is_joining(),
+            _ => false,
+        }
+    }
+
+    /// The account operation under way.
+    pub(super) fn operation(&self) -> Option<&Operation> {
+        let request = match self {
+            Running::Ask(exchange) => &exchange.request,
+            Running::Steps(run) => run.request()?,
+            _ => return None,
+        };
+        match request {
+            Request::Operation(operation) => Some(operation),
+            _ => None,
+        }
+    }
+
     /// The timer of the command.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match self {
             Running::Seek { retry_at, sent: false, .. } => *retry_at,
+            Running::Verify(verifying) => verifying.deadline(now),
             _ => None,
+        }
+    }
+
+    /// The request to send now, which counts as sent from now on.
+    fn next_request(&mut self, has_settled_login: bool, now: Instant) -> Option<Request> {
+        match self {
+            Running::Ask(exchange) => exchange.send(has_settled_login),
+            Running::Steps(run) => run.send(has_settled_login),
+            Running::Verify(verifying) => verifying.next_request(),
+            Running::Status { sent, .. } if !*sent => {
+                *sent = true;
+                Some(Request::Status { local: true })
+            }
+            Running::Seek { target, cursor, sent, retry_at }
+                if !*sent && retry_at.is_none_or(|at| at <= now) =>
+            {
+                debug_assert!(target.selector().is_some(), "a target has a name or a root");
+                let wanted = target.selector()?;
+                *sent = true;
+                Some(Request::Search { wanted, cursor: cursor.clone(), speaks: None })
+            }
+            Running::Leave => Some(Request::Leave),
+            _ => None,
+        }
+    }
+
+    /// The connection is closed: the request is sent again over the next.
+    pub(super) fn forget_sent(&mut self) {
+        match self {
+            Running::Ask(exchange) => exchange.forget_sent(),
+            Running::Steps(run) => run.forget_sent(),
+            Running::Verify(verifying) => verifying.forget_sent(),
+            Running::Status { sent, .. } | Running::Seek { sent, .. } => *sent = false,
+            _ => {}
         }
     }
 }
@@ -179,7 +232,7 @@ impl Client {
 
     /// Runs a command.
     pub(crate) fn run(&mut self, command: Command, io: &mut Io<'_>) {
-        let ask = |request| Running::Ask { request, sent: false };
+        let ask = |request| Running::Ask(Exchange::new(request));
         match command {
             Command::Help => {
                 io.tell(UiEvent::Help);
@@ -209,7 +262,11 @@ impl Client {
             }
             Command::Operate(user, op) => self.operate(user, op, io),
             Command::Act(command) => self.begin_steps(command, io),
-            Command::Verify { targets, root } => self.verify(targets, root),
+            Command::Verify { targets, root } => {
+                self.commands.running =
+                    Some(Running::Verify(Box::new(Verification::new(targets, root))))
+            }
+            Command::Status { memory } => self.begin(Running::Status { memory, sent: false }, io),
             Command::GetFrom(target, from) => {
                 self.effects.push_back(Effect::DownloadFrom(target, from))
             }
@@ -225,6 +282,45 @@ impl Client {
             // A script answers before a requester asks.
             Command::Verdict(yes) => self.commands.running = Some(Running::Verdict(yes)),
             Command::Quit => self.commands.running = Some(Running::Quit),
+        }
+    }
+
+    /// Starts a command of several steps.
+    fn begin_steps(&mut self, command: MultiStep, io: &mut Io<'_>) {
+        match self.first_step(command, io).map(Running::Steps) {
+            NextStep::Send(running) => {
+                // A person at the prompt does not wait for the backoff.
+                self.server.try_now(io);
+                self.begin(running, io);
+            }
+            next => self.advance(next, io),
+        }
+    }
+
+    /// True while the next command has to wait, and the command for no server that is away.
+    pub(super) fn is_step_under_way(&self) -> bool {
+        matches!(&self.commands.running, Some(Running::Steps(run)) if run.is_under_way())
+    }
+
+    /// True while a command of several steps waits for JOIN_OK.
+    pub(crate) fn is_step_joining(&self) -> bool {
+        matches!(&self.commands.running, Some(Running::Steps(run)) if run.is_joining())
+    }
+
+    /// Runs one slice of a VERIFY.
+    pub(super) fn verify_slice(&mut self, io: &mut Io<'_>) {
+        if self.is_ending() {
+            return;
+        }
+        let Some(Running::Verify(verifying)) = &mut self.commands.running else { return };
+        match verifying.slice(&self.config, io) {
+            AfterSlice::Continue => {}
+            AfterSlice::Request => {
+                self.server.want(io);
+                self.send_request(io);
+            }
+            AfterSlice::ForgetRequest => self.requests.forget(&PendingRequest::Command),
+            AfterSlice::Done(code) => self.finish(code, io),
         }
     }
 
@@ -248,39 +344,9 @@ impl Client {
         if !self.server.is_open() {
             return;
         }
-        let search = |wanted, cursor: &Option<String>| Request::Search {
-            wanted,
-            cursor: cursor.clone(),
-            speaks: None,
-        };
-        let mut request = match &mut self.commands.running {
-            // An operation of a user waits for the login.
-            Some(Running::Ask { request: Request::Operation(_), sent: false })
-                if !self.login.is_settled() =>
-            {
-                return;
-            }
-            Some(Running::Ask { request, sent }) if !*sent => {
-                *sent = true;
-                request.clone()
-            }
-            Some(Running::Seek { target, cursor, sent, retry_at })
-                if !*sent && retry_at.is_none_or(|at| at <= io.now) =>
-            {
-                let Some(wanted) = target.selector() else {
-                    debug_assert!(false, "a target has a name or a root");
-                    return;
-                };
-                *sent = true;
-                search(wanted, cursor)
-            }
-            Some(Running::Roots { name, cursor, sent }) if !*sent => {
-                *sent = true;
-                search(Selector::Name(name.clone()), cursor)
-            }
-            Some(Running::Leave) => Request::Leave,
-            _ => return,
-        };
+        let has_settled_login = self.login.is_settled();
+        let Some(running) = &mut self.commands.running else { return };
+        let Some(mut request) = running.next_request(has_settled_login, io.now) else { return };
         if let Request::Operation(operation) = &mut request
             && let Err(failure) = self.sign(operation)
         {
@@ -299,60 +365,77 @@ impl Client {
         if let Err(why) = self.commands.paging.came(&response) {
             return self.fail(&Failure::Protocol(why), io);
         }
-        if self.step_answered(&response, io) {
-            return;
-        }
-        match self.next_after(response, io) {
+        let Some(running) = self.commands.running.take() else { return };
+        let next = self.next_after(running, response, io);
+        self.advance(next, io);
+    }
+
+    /// Goes on with the next step of the command.
+    pub(super) fn advance(&mut self, next: NextStep<Running>, io: &mut Io<'_>) {
+        match next {
             NextStep::Send(running) => {
                 self.commands.running = Some(running);
                 self.send_request(io);
             }
-            NextStep::Wait => {}
+            NextStep::Wait(running) => self.commands.running = Some(running),
             NextStep::Done(code) => self.finish(code, io),
         }
     }
 
-    fn next_after(&mut self, response: Response, io: &mut Io<'_>) -> NextStep {
-        match (self.commands.running.clone(), response) {
-            (
-                Some(Running::Ask { request: Request::Search { wanted, .. }, .. }),
-                Response::Found { holders, away, cursor },
-            ) => self.after_search(wanted, holders, away, cursor, io),
-            (Some(Running::Ask { request: Request::Operation(operation), .. }), response) => {
+    fn next_after(
+        &mut self,
+        running: Running,
+        response: Response,
+        io: &mut Io<'_>,
+    ) -> NextStep<Running> {
+        match (running, response) {
+            (Running::Steps(run), response) => {
+                self.step_answered(run, &response, io).map(Running::Steps)
+            }
+            (Running::Ask(Exchange { request: Request::Operation(operation), .. }), response) => {
                 self.after_operation(&operation, response, io)
             }
             (
-                Some(Running::Ask { request: Request::Find(query), .. }),
+                Running::Ask(Exchange { request: Request::Search { wanted, .. }, .. }),
+                Response::Found { holders, away, cursor },
+            ) => self.after_search(wanted, holders, away, cursor, io),
+            (
+                Running::Ask(Exchange { request: Request::Find(query), .. }),
                 Response::Found { holders, away, cursor },
             ) => self.after_find(*query, holders, away, cursor, io),
-            (Some(Running::Ask { .. }), Response::Peers { peers, cursor }) => {
+            (Running::Ask(_), Response::Peers { peers, cursor }) => {
                 io.tell(UiEvent::Peers(peers));
                 let next = |cursor| Request::Peers { cursor: Some(cursor), speaks: None };
                 NextStep::page(cursor.map(next))
             }
-            (Some(Running::Ask { .. }), Response::Files { peer, files, cursor }) => {
+            (Running::Ask(_), Response::Files { peer, files, cursor }) => {
                 io.tell(UiEvent::Files { peer, files });
                 let next = |cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) };
                 NextStep::page(cursor.map(next))
             }
-            (Some(Running::Roots { name, .. }), Response::Found { holders, cursor, .. }) => {
-                self.after_roots(name, &holders, cursor, io)
+            (Running::Status { memory, .. }, Response::Status(mut metrics)) => {
+                metrics.retain(|metric| (metric.name == INDEX_MEMORY) == memory);
+                io.tell(UiEvent::Figures(metrics));
+                NextStep::Done(exit::DONE)
             }
-            (
-                Some(Running::Seek { target, retry_at, .. }),
-                Response::Found { holders, cursor, .. },
-            ) => {
+            (Running::Verify(mut verifying), Response::Found { holders, cursor, .. }) => {
+                match verifying.add_page(&holders, cursor, io) {
+                    true => NextStep::Send(Running::Verify(verifying)),
+                    false => NextStep::Wait(Running::Verify(verifying)),
+                }
+            }
+            (Running::Seek { target, retry_at, .. }, Response::Found { holders, cursor, .. }) => {
                 let found = self.search.add(holders, Vec::new());
                 if let Some(cursor) = cursor.filter(|_| found < MAX_SOUGHT) {
                     let cursor = Some(cursor);
                     return NextStep::Send(Running::Seek { target, cursor, sent: false, retry_at });
                 }
                 let (providers, _) = self.search.take();
-                let retried = retry_at.is_some();
-                self.effects.push_back(Effect::Found { target, providers, retried });
-                NextStep::Wait
+                let (retried, sought) = (retry_at.is_some(), target.clone());
+                self.effects.push_back(Effect::Found { target: sought, providers, retried });
+                NextStep::Wait(Running::Seek { target, cursor: None, sent: true, retry_at })
             }
-            _ => NextStep::Wait,
+            (running, _) => NextStep::Wait(running),
         }
     }
 
@@ -363,7 +446,7 @@ impl Client {
         away: Vec<Away>,
         cursor: Option<String>,
         io: &mut Io<'_>,
-    ) -> NextStep {
+    ) -> NextStep<Running> {
         let found = self.search.add(providers, away);
         if let Some(cursor) = cursor.filter(|_| found < MAX_PROVIDERS) {
             let cursor = Some(cursor);
@@ -393,7 +476,7 @@ impl Client {
         mut away: Vec<Away>,
         cursor: Option<String>,
         io: &mut Io<'_>,
-    ) -> NextStep {
+    ) -> NextStep<Running> {
         let cut = self.search.cut(&mut providers, &mut away);
         io.tell(UiEvent::Holders(providers));
         if !away.is_empty() {
@@ -483,15 +566,20 @@ impl Client {
 
     /// Reads the answer to a choice.
     fn choose(&mut self, line: &str, io: &mut Io<'_>) {
-        let Some(Running::Choose { target, roots, providers }) = self.commands.running.clone()
-        else {
+        let Some(Running::Choose { target, roots, providers }) = &self.commands.running else {
             debug_assert!(false, "a choice is open");
             return;
         };
         let place = line.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         match place.and_then(|place| roots.get(place)) {
-            Some(root) => self.effects.push_back(Effect::Chosen { target, root: *root, providers }),
-            None if line.trim().is_empty() => self.fail(&Failure::Ambiguous(target.called()), io),
+            Some(root) => {
+                let (target, providers) = (target.clone(), providers.clone());
+                self.effects.push_back(Effect::Chosen { target, root: *root, providers });
+            }
+            None if line.trim().is_empty() => {
+                let failure = Failure::Ambiguous(target.called());
+                self.fail(&failure, io);
+            }
             None => {
                 io.tell(UiEvent::Failed(Failure::Wrong("1, 2 ...")));
                 io.tell(UiEvent::Prompt(Prompt::Choice));
@@ -517,14 +605,14 @@ impl Client {
 
     /// JOIN_OK has come.
     pub(crate) fn join_completed(&mut self, io: &mut Io<'_>) {
-        if self.commands.running == Some(Running::Join) {
+        if self.commands.running.as_ref().is_some_and(Running::is_joining) {
             self.done(io);
         }
     }
 
     /// The index lists all downloads.
     pub(crate) fn announce_completed(&mut self, io: &mut Io<'_>) {
-        if self.commands.running == Some(Running::Announce) {
+        if matches!(self.commands.running, Some(Running::Announce)) {
             self.done(io);
         }
     }
@@ -537,7 +625,7 @@ impl Client {
         is_announced: bool,
         io: &mut Io<'_>,
     ) {
-        if self.commands.running != Some(Running::Download(id)) {
+        if self.awaited_download() != Some(id) {
             return;
         }
         match failure {
@@ -553,8 +641,8 @@ impl Client {
     /// A download waits for its source without a time limit: a script goes on meanwhile.
     pub(crate) fn download_stalled(&mut self, id: u64, io: &mut Io<'_>) {
         if !self.config.is_one_shot()
-            && !self.steps.answers(id)
-            && self.commands.running == Some(Running::Download(id))
+            && !self.history.answers(id)
+            && self.awaited_download() == Some(id)
         {
             self.done(io);
         }
@@ -577,7 +665,7 @@ impl Client {
 
     /// True while QUIT waits for downloads.
     pub(crate) fn is_quitting(&self) -> bool {
-        self.commands.running == Some(Running::Quit) && !self.is_ending()
+        matches!(self.commands.running, Some(Running::Quit)) && !self.is_ending()
     }
 
     /// The exit code of a script.
@@ -587,18 +675,23 @@ impl Client {
 
     /// The command has succeeded.
     pub(crate) fn done(&mut self, io: &mut Io<'_>) {
-        if !self.step_done(io) {
-            self.finish(exit::DONE, io);
-        }
+        let next = match self.commands.running.take() {
+            Some(Running::Steps(run)) => self.step_done(run, io).map(Running::Steps),
+            _ => NextStep::Done(exit::DONE),
+        };
+        self.advance(next, io);
     }
 
     /// The command has failed: tells the user why.
     pub(crate) fn fail(&mut self, failure: &Failure, io: &mut Io<'_>) {
-        if self.step_failed(failure, io) {
-            return;
-        }
-        io.tell(UiEvent::Failed(failure.clone()));
-        self.finish(failure.code(), io);
+        let next = match self.commands.running.take() {
+            Some(Running::Steps(run)) => self.step_failed(run, failure, io).map(Running::Steps),
+            _ => {
+                io.tell(UiEvent::Failed(failure.clone()));
+                NextStep::Done(failure.code())
+            }
+        };
+        self.advance(next, io);
     }
 
     /// Rejects a command before it has started.
@@ -631,7 +724,6 @@ impl Client {
     /// The command is over, with this exit code if it is the only one.
     pub(super) fn finish(&mut self, code: i32, io: &mut Io<'_>) {
         self.commands.running = None;
-        self.commands.step = None;
         self.note_code(code);
         self.effects.push_back(Effect::Finished(code));
         self.prompt(io);

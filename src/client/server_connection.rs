@@ -45,6 +45,8 @@ pub struct ServerConnection {
     /// The refusal of our JOIN that was shown last.
     told_refusal: Option<ErrorReply>,
     security: TransferSecurity,
+    /// The role that the other side must have. `None`: any.
+    role: Option<Role>,
 }
 
 impl ServerConnection {
@@ -58,7 +60,13 @@ impl ServerConnection {
             told_lost: false,
             told_refusal: None,
             security,
+            role: Some(Role::Server),
         }
+    }
+
+    /// Accept a peer in place of a server from now on.
+    pub fn accept_any_role(&mut self) {
+        self.role = None;
     }
 
     /// Connect from this address from now on, so that the server sees the peer where it listens.
@@ -135,7 +143,7 @@ impl ServerConnection {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(conn) = io.connection(id) else { return };
         let hello = Hello { peer: None, quic: self.security.by_quic, tls: self.security.by_tls };
-        let outbound = Outbound::new(Some(Role::Server), &hello, &nonce, &mut conn.send_queue, now);
+        let outbound = Outbound::new(self.role, &hello, &nonce, &mut conn.send_queue, now);
         conn.max_header = limits::HEADER_BYTES + 1;
         conn.deadline = outbound.deadline();
         self.conn.connected(id, Box::new(outbound));

@@ -111,12 +111,14 @@ impl Client {
             Some(PendingRequest::Register) => {
                 self.login_failed(&Failure::Operation(Method::Register, error), io)
             }
-            Some(PendingRequest::Command) => match &self.commands.running {
-                Some(Running::Ask { request: Request::Operation(operation), .. }) => {
-                    self.fail(&Failure::Operation(operation.op.method(), error), io)
-                }
-                _ => self.fail(&Failure::Refused(error), io),
-            },
+            Some(PendingRequest::Command) => {
+                let operation = self.commands.running.as_ref().and_then(Running::operation);
+                let failure = match operation {
+                    Some(operation) => Failure::Operation(operation.op.method(), error),
+                    None => Failure::Refused(error),
+                };
+                self.fail(&failure, io);
+            }
             Some(PendingRequest::Update) => {
                 if error.code == ErrorCode::NotJoined {
                     // The server has removed this peer, for example with its account: join again, after a rest.
@@ -128,6 +130,10 @@ impl Client {
             Some(PendingRequest::Leave) => self.left(io),
             Some(PendingRequest::Subscribe | PendingRequest::MoreSources(_)) => {
                 log::debug!("the server refuses: {}", error.text)
+            }
+            // STATUS reports an error of the connection, too.
+            None if matches!(self.commands.running, Some(Running::Status { .. })) => {
+                self.fail(&Failure::Refused(error), io)
             }
             None => log::warn!("the server says: {} ({})", error.text, error.code.as_str()),
         }
@@ -186,11 +192,8 @@ impl Client {
         self.requests.clear();
         self.login.lost();
         self.effects.push_back(Effect::SessionLost);
-        if let Some(
-            Running::Ask { sent, .. } | Running::Seek { sent, .. } | Running::Roots { sent, .. },
-        ) = &mut self.commands.running
-        {
-            *sent = false;
+        if let Some(running) = &mut self.commands.running {
+            running.forget_sent();
         }
     }
 
@@ -226,7 +229,7 @@ impl Client {
             // The next command that needs a server connects again.
             return self.server.close(io);
         }
-        let joins = running == Some(&Running::Join);
+        let joins = matches!(running, Some(Running::Join));
         if let Some(server) = self.server.server().filter(|_| is_new) {
             io.tell(UiEvent::ServerLost { server, why: reason_text(reason) });
         }

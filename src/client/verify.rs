@@ -12,11 +12,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
 use crate::client::command::{MAX_PROVIDERS, VerifyTarget};
-use crate::client::runner::{NextStep, Running};
-use crate::client::server_requests::PendingRequest;
+use crate::client::config::ClientConfig;
 use crate::node::io::Io;
+use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::Provider;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
@@ -64,11 +63,32 @@ struct Reading {
     read_at: Option<Instant>,
     /// The content hash, once all bytes were read.
     root: Option<ContentHash>,
+    lookup: Lookup,
     /// Content hashes in the index, so far.
     expected: Vec<ContentHash>,
     /// Providers seen, so far.
     providers: usize,
     reported: Instant,
+}
+
+/// The request for the content hashes of a name.
+enum Lookup {
+    /// A page is requested. `cursor`: the end of the last page.
+    Page { cursor: Option<String>, sent: bool },
+    /// All content hashes are known.
+    Done,
+}
+
+/// The step after a slice.
+pub(super) enum AfterSlice {
+    /// The next slice.
+    Continue,
+    /// Request the content hashes of the file under way.
+    Request,
+    /// The file can't be read: a response that is still to come belongs to this file.
+    ForgetRequest,
+    /// All targets are done, with this exit code.
+    Done(i32),
 }
 
 /// Counts of verdicts.
@@ -122,6 +142,10 @@ impl Reading {
         let file = fs.read(name)?;
         let stamp = file.stamp()?;
         let hasher = Hasher::new(file, stamp);
+        let lookup = match given {
+            Some(_) => Lookup::Done,
+            None => Lookup::Page { cursor: None, sent: false },
+        };
         let expected = given.into_iter().collect();
         Ok(Reading {
             name: name.clone(),
@@ -129,6 +153,7 @@ impl Reading {
             hasher,
             read_at: None,
             root: None,
+            lookup,
             expected,
             providers: 0,
             reported: now,
@@ -149,23 +174,26 @@ impl Reading {
     }
 }
 
-impl Client {
-    /// Starts a VERIFY.
-    pub(super) fn verify(&mut self, targets: Vec<VerifyTarget>, given: Option<ContentHash>) {
-        self.commands.verifying = Some(Verification {
+impl Verification {
+    /// `given`: the content hash that the only file must have.
+    pub(super) fn new(targets: Vec<VerifyTarget>, given: Option<ContentHash>) -> Verification {
+        Verification {
             left: targets.into(),
             given,
             folder: None,
             file: None,
             tally: VerifyTally::default(),
-        });
-        self.commands.running = Some(Running::Verify);
+        }
+    }
+
+    /// True while content hashes are requested.
+    pub(super) fn is_asking(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| matches!(file.lookup, Lookup::Page { .. }))
     }
 
     /// The time of the next slice.
-    pub(super) fn verify_deadline(&self, now: Instant) -> Option<Instant> {
-        let verifying = self.commands.verifying.as_ref().filter(|_| !self.is_ending())?;
-        match &verifying.file {
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.file {
             // The response of the index is still to come.
             Some(Reading { root: Some(_), .. }) => None,
             Some(file) => Some(file.read_at.unwrap_or(now)),
@@ -173,15 +201,54 @@ impl Client {
         }
     }
 
-    /// Runs one slice: lists entries, opens a file, or hashes a piece.
-    pub(super) fn verify_slice(&mut self, io: &mut Io<'_>) {
-        if self.is_ending() {
-            return;
+    /// The request to send now, which counts as sent from now on.
+    pub(super) fn next_request(&mut self) -> Option<Request> {
+        let file = self.file.as_mut()?;
+        match &mut file.lookup {
+            Lookup::Page { cursor, sent } if !*sent => {
+                *sent = true;
+                let wanted = Selector::Name(file.name.clone());
+                Some(Request::Search { wanted, cursor: cursor.clone(), speaks: None })
+            }
+            _ => None,
         }
-        let Some(verifying) = &mut self.commands.verifying else { return };
-        if let Some(file) = &mut verifying.file {
+    }
+
+    /// The connection is closed: the request is sent again over the next.
+    pub(super) fn forget_sent(&mut self) {
+        if let Some(Reading { lookup: Lookup::Page { sent, .. }, .. }) = &mut self.file {
+            *sent = false;
+        }
+    }
+
+    /// Adds a page of providers of the name. True when another page is to be requested.
+    pub(super) fn add_page(
+        &mut self,
+        providers: &[Provider],
+        cursor: Option<String>,
+        io: &mut Io<'_>,
+    ) -> bool {
+        let Some(file) = &mut self.file else { return false };
+        file.providers += providers.len();
+        for root in providers.iter().filter_map(|provider| provider.file.root) {
+            if !file.expected.contains(&root) {
+                file.expected.push(root);
+            }
+        }
+        if let Some(cursor) = cursor.filter(|_| file.providers < MAX_PROVIDERS) {
+            file.lookup = Lookup::Page { cursor: Some(cursor), sent: false };
+            return true;
+        }
+        file.lookup = Lookup::Done;
+        self.tell_verdict(io);
+        false
+    }
+
+    /// Runs one slice: lists entries, opens a file, or hashes a piece.
+    pub(super) fn slice(&mut self, config: &ClientConfig, io: &mut Io<'_>) -> AfterSlice {
+        if let Some(file) = &mut self.file {
             if file.root.is_some() || file.read_at.is_some_and(|until| until > io.now) {
-                return;
+                return AfterSlice::Continue;
             }
             if let Err(why) = file.step(io.now) {
                 return self.skip_file(&why, io);
@@ -194,15 +261,16 @@ impl Client {
                     size: file.size,
                 });
             }
-            return self.tell_verdict(io);
+            self.tell_verdict(io);
+            return AfterSlice::Continue;
         }
-        let Some(folder) = &mut verifying.folder else { return self.next_target(io) };
+        let Some(folder) = &mut self.folder else { return self.next_target(config, io) };
         if folder.listing.is_some() {
             match folder.scan() {
-                // A folder that holds only folders: check their files, for there are no others.
+                // A folder that holds only folders: check the files of these.
                 Ok(true)
                     if folder.names.is_empty()
-                        && !self.config.recursive
+                        && !config.recursive
                         && !std::mem::replace(&mut folder.goes_deeper, true) =>
                 {
                     folder.listing = folder.fs.list(true).ok();
@@ -212,31 +280,33 @@ impl Client {
                 Err(error) => {
                     let failure = Failure::Disk(format!("{}: {error}", folder.path));
                     folder.listing = None;
-                    verifying.tally.unread += 1;
+                    self.tally.unread += 1;
                     io.tell(UiEvent::Failed(failure));
                 }
             }
-            return;
+            return AfterSlice::Continue;
         }
         match folder.names.pop_first() {
             Some(name) => self.next_file(&name, io),
-            None => verifying.folder = None,
+            None => {
+                self.folder = None;
+                AfterSlice::Continue
+            }
         }
     }
 
     /// Opens the folder of the next target.
-    fn next_target(&mut self, io: &mut Io<'_>) {
-        let Some(verifying) = &mut self.commands.verifying else { return };
-        let Some(VerifyTarget { folder: path, name }) = verifying.left.pop_front() else {
-            return self.verify_done(io);
+    fn next_target(&mut self, config: &ClientConfig, io: &mut Io<'_>) -> AfterSlice {
+        let Some(VerifyTarget { folder: path, name }) = self.left.pop_front() else {
+            return self.end(io);
         };
-        let opened = (self.config.open_folder)(&path).and_then(|fs| {
-            let listing = if name.is_none() { Some(fs.list(self.config.recursive)?) } else { None };
+        let opened = (config.open_folder)(&path).and_then(|fs| {
+            let listing = if name.is_none() { Some(fs.list(config.recursive)?) } else { None };
             Ok((fs, listing))
         });
         match opened {
             Ok((fs, listing)) => {
-                verifying.folder = Some(VerifyFolder {
+                self.folder = Some(VerifyFolder {
                     path,
                     fs,
                     listing,
@@ -245,96 +315,53 @@ impl Client {
                 })
             }
             Err(error) => {
-                verifying.tally.unread += 1;
+                self.tally.unread += 1;
                 io.tell(UiEvent::Failed(match error {
                     FsError::NoFolder => Failure::NoFolder(path),
                     error => Failure::Disk(format!("{path}: {error}")),
                 }));
             }
         }
+        AfterSlice::Continue
     }
 
     /// Opens a file, and requests the content hashes of its name.
-    fn next_file(&mut self, name: &RelativeName, io: &mut Io<'_>) {
-        let Some(verifying) = &mut self.commands.verifying else { return };
-        let Some(folder) = &verifying.folder else { return };
-        match Reading::begin(&*folder.fs, name, verifying.given, io.now) {
+    fn next_file(&mut self, name: &RelativeName, io: &mut Io<'_>) -> AfterSlice {
+        let Some(folder) = &self.folder else {
+            debug_assert!(false, "a file stands in a folder");
+            return AfterSlice::Continue;
+        };
+        match Reading::begin(&*folder.fs, name, self.given, io.now) {
             Ok(file) => {
-                verifying.file = Some(file);
-                if verifying.given.is_none() {
-                    self.begin(
-                        Running::Roots { name: name.clone(), cursor: None, sent: false },
-                        io,
-                    );
-                }
+                self.file = Some(file);
+                if self.is_asking() { AfterSlice::Request } else { AfterSlice::Continue }
             }
             Err(error) => {
-                verifying.tally.unread += 1;
+                self.tally.unread += 1;
                 io.tell(UiEvent::Failed(Failure::Disk(format!("{name}: {error}"))));
+                AfterSlice::Continue
             }
         }
     }
 
     /// The file under way can't be read.
-    fn skip_file(&mut self, why: &str, io: &mut Io<'_>) {
-        let Some(verifying) = &mut self.commands.verifying else { return };
-        let Some(file) = verifying.file.take() else { return };
-        verifying.tally.unread += 1;
+    fn skip_file(&mut self, why: &str, io: &mut Io<'_>) -> AfterSlice {
+        let Some(file) = self.file.take() else { return AfterSlice::Continue };
+        self.tally.unread += 1;
         io.tell(UiEvent::Stopped(file.name.clone()));
         io.tell(UiEvent::Failed(Failure::Disk(format!("{}: {why}", file.name))));
-        // A response that is still to come belongs to this file.
-        self.requests.forget(&PendingRequest::Command);
-        self.commands.running = Some(Running::Verify);
-    }
-
-    /// Notes a page of providers of this name.
-    pub(super) fn after_roots(
-        &mut self,
-        name: RelativeName,
-        providers: &[Provider],
-        cursor: Option<String>,
-        io: &mut Io<'_>,
-    ) -> NextStep {
-        let Some(file) =
-            self.commands.verifying.as_mut().and_then(|verifying| verifying.file.as_mut())
-        else {
-            return NextStep::Wait;
-        };
-        file.providers += providers.len();
-        for root in providers.iter().filter_map(|provider| provider.file.root) {
-            if !file.expected.contains(&root) {
-                file.expected.push(root);
-            }
-        }
-        if let Some(cursor) = cursor.filter(|_| file.providers < MAX_PROVIDERS) {
-            return NextStep::Send(Running::Roots { name, cursor: Some(cursor), sent: false });
-        }
-        self.commands.running = Some(Running::Verify);
-        self.tell_verdict(io);
-        NextStep::Wait
+        AfterSlice::ForgetRequest
     }
 
     /// Reports the verdict on the file under way, once the file was read and the index has answered.
     fn tell_verdict(&mut self, io: &mut Io<'_>) {
-        let Some(verifying) = self
-            .commands
-            .verifying
-            .as_mut()
-            .filter(|_| self.commands.running == Some(Running::Verify))
-        else {
-            return;
-        };
-        let Some((file, root)) = verifying
-            .file
-            .take_if(|file| file.root.is_some())
-            .and_then(|file| file.root.map(|root| (file, root)))
-        else {
-            return;
-        };
-        let Reading { name, size, mut expected, .. } = file;
+        let is_complete =
+            |file: &mut Reading| file.root.is_some() && matches!(file.lookup, Lookup::Done);
+        let Some(file) = self.file.take_if(is_complete) else { return };
+        let Reading { name, size, root: Some(root), mut expected, .. } = file else { return };
         // The index lists providers in a varying order.
         expected.sort_unstable_by_key(|root| root.0);
-        let tally = &mut verifying.tally;
+        let tally = &mut self.tally;
         let (verdict, count) = match &expected[..] {
             [] => (Verdict::Unknown, &mut tally.unknown),
             some if some.contains(&root) => (Verdict::Right, &mut tally.right),
@@ -344,14 +371,11 @@ impl Client {
         io.tell(UiEvent::Verified { name, size, root, verdict, expected });
     }
 
-    fn verify_done(&mut self, io: &mut Io<'_>) {
-        let Some(Verification { tally, .. }) = self.commands.verifying.take() else { return };
-        if tally.failed > 0 {
-            io.tell(UiEvent::Mismatched {
-                failed: tally.failed,
-                of: tally.right + tally.failed + tally.unknown,
-            });
+    fn end(&self, io: &mut Io<'_>) -> AfterSlice {
+        let VerifyTally { right, failed, unknown, .. } = self.tally;
+        if failed > 0 {
+            io.tell(UiEvent::Mismatched { failed, of: right + failed + unknown });
         }
-        self.finish(tally.exit_code(), io);
+        AfterSlice::Done(self.tally.exit_code())
     }
 }
