@@ -174,17 +174,13 @@ impl Client {
     }
 
     /// No requester could reach this peer: gives up JOIN.
-    pub(crate) fn cannot_join(&mut self, failure: Failure, io: &mut Io<'_>) {
+    pub(crate) fn cannot_join(&mut self, failure: &Failure, io: &mut Io<'_>) {
         self.server.joining = Joining::Unwanted;
-        if self.is_step_joining() {
-            return self.fail(&failure, io);
+        // A command of several steps reports its failure itself.
+        if !self.is_step_joining() {
+            io.tell(UiEvent::Failed(failure.clone()));
         }
-        let code = failure.code();
-        io.tell(UiEvent::Failed(failure));
-        match self.config.task {
-            Task::Serve { .. } => self.end(code, io),
-            Task::Menu | Task::Once(_) => self.drop_command(io),
-        }
+        self.join_failed(failure, io);
     }
 
     /// The session is over: no response comes, and the request of the command is sent again.

@@ -183,7 +183,7 @@ impl Peer {
             return true;
         }
         let server = client.server.server().unwrap_or(at);
-        client.cannot_join(Failure::Unseen(at, server), io);
+        client.cannot_join(&Failure::Unseen(at, server), io);
         false
     }
 
@@ -197,7 +197,7 @@ impl Peer {
             Err(why) => {
                 let port = client.listening().map_or(0, |at| at.port());
                 let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-                return client.cannot_join(Failure::Port(at, why), io);
+                return client.cannot_join(&Failure::Port(at, why), io);
             }
         }
         self.send_join(io);
