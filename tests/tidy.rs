@@ -392,6 +392,17 @@ fn no_legacy_profile_is_named_above_connection() {
 }
 
 #[test]
+fn the_index_names_no_legacy_profile() {
+    let index: Vec<Source> =
+        sources("src").into_iter().filter(|s| s.path.starts_with("src/index/")).collect();
+    nowhere(
+        "the index compares the tags `PeerProtocol` and `Reach`, and names no legacy protocol",
+        &index,
+        &["LegacyProfile", "legacy_profile"],
+    );
+}
+
+#[test]
 fn no_work_is_marked_as_left() {
     let words = ["todo!", "unimplemented!", "dbg!"];
     nowhere("nothing is left for later", &sources("src"), &words);

@@ -90,7 +90,7 @@ impl Index {
             partial: file.partial(),
             description: self.said(posting, file),
             user: record.user().map(|user| &**user),
-            speaks: record.speaks(),
+            speaks: record.protocol().legacy(),
         };
         Some(ProviderRef {
             peer: &record.address,
@@ -131,7 +131,11 @@ mod tests {
             description: Line::new("her own").unwrap(),
         };
         index.publish(&ana, &what).unwrap();
-        index.user_online(&ana, SocketAddr::from(([192, 0, 2, 9], 9)), LegacyProfile::Uc3m2020);
+        index.user_online(
+            &ana,
+            SocketAddr::from(([192, 0, 2, 9], 9)),
+            LegacyProfile::Uc3m2020.into(),
+        );
         for number in 0..providers {
             let address = if number % 3 == 0 {
                 SocketAddr::from(([127, 0, 0, 1], 100 + number))

@@ -46,7 +46,7 @@ use crate::protocol::response::{Away, PeerEntry, Provider};
 use crate::protocol::types::account::{Description, Key, Online, UserName};
 use crate::protocol::types::address::FormattedAddr;
 use crate::protocol::types::ids::{ContentHash, SessionId};
-use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 
@@ -110,10 +110,10 @@ struct PeerRecord {
 pub struct About {
     /// The user logged in at this peer.
     pub user: Option<UserName>,
-    /// The only protocol of a peer that does not speak the native protocol.
-    pub profile: Option<LegacyProfile>,
+    /// The protocol that the peer answers at its address.
+    pub protocol: PeerProtocol,
     /// Further protocols, each with its port.
-    pub ports: Vec<(LegacyProfile, u16)>,
+    pub ports: Vec<(PeerProtocol, u16)>,
     /// QUIC address.
     pub quic: Option<QuicAddress>,
     /// Key that the peer shows in TLS.
@@ -132,9 +132,9 @@ pub struct Viewer {
 /// Peers and addresses that the protocol of a requester can name; the server computes this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// Show only peers that answer this protocol, with its port. `None`: every peer, with its
-    /// native port.
-    pub profile: Option<LegacyProfile>,
+    /// Show only peers that answer this protocol, with its port. The native protocol: every peer,
+    /// with its native port.
+    pub protocol: PeerProtocol,
     /// Leave out IPv6 addresses.
     pub ipv4_only: bool,
     /// Leave out other hosts than that of the requester.
@@ -143,26 +143,25 @@ pub struct Reach {
 
 impl Reach {
     /// The reach of the native protocol.
-    pub const NATIVE: Reach = Reach { profile: None, ipv4_only: false, same_host: false };
+    pub const NATIVE: Reach =
+        Reach { protocol: PeerProtocol::NATIVE, ipv4_only: false, same_host: false };
 }
 
 impl Viewer {
     /// Address at which this viewer reaches `peer`; `None` if it cannot.
     fn reaches(&self, peer: &PeerRecord) -> Option<SocketAddr> {
-        let Reach { profile, ipv4_only, same_host } = self.reach;
-        let address = match profile {
-            None => peer.address,
-            Some(profile) if peer.speaks() == Some(profile) => peer.address,
-            Some(profile) => {
-                let ports = &peer.extra.as_deref()?.ports;
-                let (_, port) = ports.iter().find(|(known, _)| *known == profile)?;
-                SocketAddr::new(peer.address.ip(), *port)
-            }
+        let Reach { protocol, ipv4_only, same_host } = self.reach;
+        let address = if protocol.is_native() || peer.protocol() == protocol {
+            peer.address
+        } else {
+            let ports = &peer.extra.as_deref()?.ports;
+            let (_, port) = ports.iter().find(|(known, _)| *known == protocol)?;
+            SocketAddr::new(peer.address.ip(), *port)
         };
         let ip = address.ip();
         // The native protocol comes first, as the hot path.
         let can_name =
-            profile.is_none() || (ip.is_ipv4() || !ipv4_only) && (ip == self.ip || !same_host);
+            protocol.is_native() || (ip.is_ipv4() || !ipv4_only) && (ip == self.ip || !same_host);
         // A loopback address means nothing on another host.
         let is_routable = !ip.is_loopback() || self.ip.is_loopback();
         (peer.visible && can_name && is_routable).then_some(address)
@@ -319,7 +318,7 @@ impl Index {
             left: record.files.len(),
         });
         // The addresses of legacy peers are not verified, so they replace no other peer.
-        if record.speaks().is_none() || !self.by_address.contains_key(&record.address) {
+        if record.protocol().is_native() || !self.by_address.contains_key(&record.address) {
             self.by_address.insert(record.address, peer);
         }
     }
@@ -407,7 +406,11 @@ impl Index {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            page.entries.push(Online { user, peer: Some(peer), speaks: record.speaks() });
+            page.entries.push(Online {
+                user,
+                peer: Some(peer),
+                speaks: record.protocol().legacy(),
+            });
         }
         Ok(page)
     }
@@ -419,15 +422,15 @@ impl Index {
             .filter(|peer| self.peers.get(peer.0).is_some_and(|record| record.user().is_none()))
     }
 
-    /// Address at which the viewer reaches a peer, and the only protocol spoken there.
+    /// Address at which the viewer reaches a peer, and the protocol answered there.
     #[must_use]
     pub fn reachable_at(
         &self,
         peer: PeerId,
         viewer: &Viewer,
-    ) -> Option<(SocketAddr, Option<LegacyProfile>)> {
+    ) -> Option<(SocketAddr, PeerProtocol)> {
         let record = self.peers.get(peer.0)?;
-        Some((viewer.reaches(record)?, record.speaks()))
+        Some((viewer.reaches(record)?, record.protocol()))
     }
 
     /// Number of files of a peer.
@@ -445,8 +448,9 @@ impl Index {
     /// The visible peer at this address, if it speaks the native protocol.
     #[must_use]
     pub fn native_at(&self, address: SocketAddr) -> Option<PeerId> {
-        self.at(address)
-            .filter(|peer| self.peers.get(peer.0).is_some_and(|record| record.speaks().is_none()))
+        self.at(address).filter(|peer| {
+            self.peers.get(peer.0).is_some_and(|record| record.protocol().is_native())
+        })
     }
 
     /// True if the viewer reaches a peer.
@@ -489,7 +493,7 @@ impl Index {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            let (user, speaks) = (record.user().cloned(), record.speaks());
+            let (user, speaks) = (record.user().cloned(), record.protocol().legacy());
             page.entries.push(PeerEntry { peer, files: record.files.len() as u64, user, speaks });
         }
         Ok(page)
@@ -635,8 +639,8 @@ impl PeerRecord {
         self.extra.as_deref().and_then(|about| about.user.as_ref())
     }
 
-    fn speaks(&self) -> Option<LegacyProfile> {
-        self.extra.as_deref().and_then(|about| about.profile)
+    fn protocol(&self) -> PeerProtocol {
+        self.extra.as_deref().map_or(PeerProtocol::NATIVE, |about| about.protocol)
     }
 
     fn as_provider(&self, file: FileEntry, peer: SocketAddr) -> Provider {
@@ -644,7 +648,7 @@ impl PeerRecord {
             peer,
             file,
             user: self.user().cloned(),
-            speaks: self.speaks(),
+            speaks: self.protocol().legacy(),
             quic: self.quic(),
             key: self.key(),
         }
@@ -682,6 +686,7 @@ fn number(place: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::protocol::types::account::{Line, Publication};
+    use crate::protocol::types::legacy_profile::LegacyProfile;
 
     const HERE: Viewer =
         Viewer { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
@@ -757,20 +762,23 @@ mod tests {
         index.set_about(
             both,
             About {
-                ports: vec![(LegacyProfile::Uc3m2024, 71), (LegacyProfile::UfabcJson, 72)],
+                ports: vec![
+                    (LegacyProfile::Uc3m2024.into(), 71),
+                    (LegacyProfile::UfabcJson.into(), 72),
+                ],
                 ..About::default()
             },
         );
         joined(&mut index, 2, &["a"]);
         let ana = UserName::new("ana").unwrap();
         index.publish(&ana, &publication("a", "her own")).unwrap();
-        index.user_online(&ana, address(3), LegacyProfile::Uc3m2024);
-        let mut ports = |speaks| {
+        index.user_online(&ana, address(3), LegacyProfile::Uc3m2024.into());
+        let mut ports = |protocol| {
             let entries = index
                 .search(
                     &name("a"),
                     None,
-                    &Viewer { reach: Reach { profile: speaks, ..Reach::NATIVE }, ..HERE },
+                    &Viewer { reach: Reach { protocol, ..Reach::NATIVE }, ..HERE },
                 )
                 .unwrap()
                 .entries;
@@ -778,10 +786,10 @@ mod tests {
             ports.sort_unstable();
             ports
         };
-        assert_eq!(ports(None), [1, 2, 3]);
-        assert_eq!(ports(Some(LegacyProfile::Uc3m2024)), [3, 71]);
-        assert_eq!(ports(Some(LegacyProfile::UfabcJson)), [72]);
-        assert_eq!(ports(Some(LegacyProfile::Uc3m2025)), [0; 0]);
+        assert_eq!(ports(PeerProtocol::NATIVE), [1, 2, 3]);
+        assert_eq!(ports(LegacyProfile::Uc3m2024.into()), [3, 71]);
+        assert_eq!(ports(LegacyProfile::UfabcJson.into()), [72]);
+        assert_eq!(ports(LegacyProfile::Uc3m2025.into()), [0; 0]);
     }
 
     #[test]
@@ -791,7 +799,7 @@ mod tests {
         index.publish(&ana, &publication("a", "her own")).unwrap();
         index.publish(&ana, &publication("/tmp/no name of the index", "")).unwrap();
         assert!(providers(&mut index, "a").is_empty());
-        index.user_online(&ana, address(3), LegacyProfile::Uc3m2020);
+        index.user_online(&ana, address(3), LegacyProfile::Uc3m2020.into());
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
         assert_eq!(
             (found.file.description.as_deref(), found.file.size, found.speaks),

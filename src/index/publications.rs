@@ -11,7 +11,7 @@ use crate::protocol::response::Away;
 use crate::protocol::types::account::{Line, Publication, Published, UserName};
 use crate::protocol::types::address::FormattedAddr;
 use crate::protocol::types::ids::SessionId;
-use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Index {
@@ -40,16 +40,13 @@ impl Index {
     }
 
     /// Show a user at the address of its legacy client.
-    pub fn user_online(&mut self, user: &UserName, address: SocketAddr, speaks: LegacyProfile) {
+    pub fn user_online(&mut self, user: &UserName, address: SocketAddr, protocol: PeerProtocol) {
         let peer = self.publication_peer(user);
         self.user_offline(user);
         if let Some(record) = self.peers.get_mut(peer.0) {
             (record.address, record.formatted) = (address, FormattedAddr::of(&address));
-            record.extra = Some(Box::new(About {
-                user: Some(user.clone()),
-                profile: Some(speaks),
-                ..About::default()
-            }));
+            record.extra =
+                Some(Box::new(About { user: Some(user.clone()), protocol, ..About::default() }));
         }
         self.make_visible(peer);
     }
@@ -97,7 +94,7 @@ impl Index {
     /// A publication of a user without any visible peer. `None` otherwise, and for legacy viewers,
     /// whose protocols cannot express this.
     pub(super) fn away(&self, peer: PeerId, file_index: u32, viewer: &Viewer) -> Option<Away> {
-        let record = self.peers.get(peer.0).filter(|_| viewer.reach.profile.is_none())?;
+        let record = self.peers.get(peer.0).filter(|_| viewer.reach.protocol.is_native())?;
         let user = self.away_user(peer, record)?.clone();
         let file = record.files.get(file_index as usize)?;
         let name = RelativeName::known(self.names.get(file.name.number())?);

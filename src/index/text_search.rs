@@ -590,7 +590,7 @@ mod tests {
     const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
 
     fn legacy(profile: LegacyProfile) -> Viewer {
-        Viewer { reach: Reach { profile: Some(profile), ..Reach::NATIVE }, ..HERE }
+        Viewer { reach: Reach { protocol: profile.into(), ..Reach::NATIVE }, ..HERE }
     }
 
     fn joined(index: &mut Index, port: u16, files: &[&str]) -> PeerId {
@@ -713,7 +713,11 @@ mod tests {
         sorted.filters.owner = Some(ana.clone());
         let first = index.step(&mut index.start(&sorted, &HERE).unwrap(), &mut 100_000).unwrap();
         assert_eq!((first.away[0].name.as_str(), first.cursor.is_some()), ("plain.mkv", true));
-        index.user_online(&ana, SocketAddr::from(([127, 0, 0, 1], 3)), LegacyProfile::Uc3m2020);
+        index.user_online(
+            &ana,
+            SocketAddr::from(([127, 0, 0, 1], 3)),
+            LegacyProfile::Uc3m2020.into(),
+        );
         joined(&mut index, 4, &["matrix.mkv"]);
         let peer = joined(&mut index, 5, &["matrix.mkv", "plain.mkv"]);
         index.set_user(peer, Some(ana.clone()));
@@ -786,7 +790,7 @@ mod tests {
         let local = joined(&mut index, 1, &["aula.mkv"]);
         index.set_about(
             local,
-            About { ports: vec![(LegacyProfile::Uc3m2024, 71)], ..About::default() },
+            About { ports: vec![(LegacyProfile::Uc3m2024.into(), 71)], ..About::default() },
         );
         let hidden = index.create_peer(SocketAddr::from(([127, 0, 0, 1], 2)), SessionId([0; 16]));
         index.add(hidden, &FileEntry::new(RelativeName::new("aula.mkv").unwrap(), 1)).unwrap();
@@ -845,7 +849,7 @@ mod tests {
             index.user_online(
                 &user,
                 SocketAddr::from(([127, 0, 0, 1], 100 + number)),
-                LegacyProfile::Uc3m2020,
+                LegacyProfile::Uc3m2020.into(),
             );
         }
         let mut cursor = None;

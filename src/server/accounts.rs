@@ -264,7 +264,7 @@ impl Server {
                 }
             }
             AccountChange::Connected { user, at: Some(at) } => {
-                self.index.user_online(&user, at.address, at.speaks)
+                self.index.user_online(&user, at.address, at.speaks.into())
             }
             AccountChange::Connected { at: None, .. } => self.set_user(conn),
             AccountChange::Disconnected(user) => {
@@ -383,10 +383,11 @@ impl Server {
 
     fn find_user(&self, whom: &UserName, viewer: &Viewer) -> Result<Response, ErrorReply> {
         let peers = self.peers_of(whom).into_iter().chain(self.index.legacy_peer_of(whom));
-        if let Some((peer, speaks)) =
+        if let Some((peer, protocol)) =
             peers.into_iter().find_map(|peer| self.index.reachable_at(peer, viewer))
         {
-            return Ok(Response::User(Online { user: whom.clone(), peer: Some(peer), speaks }));
+            let (user, speaks) = (whom.clone(), protocol.legacy());
+            return Ok(Response::User(Online { user, peer: Some(peer), speaks }));
         }
         if self.accounts.links_of(whom).next().is_some() {
             return Ok(Response::User(Online { user: whom.clone(), peer: None, speaks: None }));
@@ -408,7 +409,7 @@ impl Server {
                 Ok(users) => {
                     for (row, (user, at)) in users {
                         after = row;
-                        self.index.user_online(&user, at.address, at.speaks);
+                        self.index.user_online(&user, at.address, at.speaks.into());
                     }
                 }
                 Err(error) => {

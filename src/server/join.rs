@@ -14,6 +14,7 @@ use crate::protocol::response::Response;
 use crate::protocol::types::account::UserName;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::ingest::{IngestJob, add_file};
 use crate::server::{ClientConnection, FIRST_PORT, Membership, Server, in_use, not_joined};
@@ -100,15 +101,11 @@ impl Server {
         let Some(client) = self.clients.get_mut(&id) else { return Err(not_joined()) };
         let before = client.membership.peer();
         let peer = self.index.create_peer(address, session);
+        let port = |(profile, port): &(LegacyProfile, u16)| (PeerProtocol::from(*profile), *port);
+        let ports = join.ports.iter().map(port).collect();
         self.index.set_about(
             peer,
-            About {
-                user,
-                profile: None,
-                ports: join.ports.clone(),
-                quic: join.quic,
-                key: join.key,
-            },
+            About { user, protocol: PeerProtocol::NATIVE, ports, quic: join.quic, key: join.key },
         );
         client.membership = Membership::Joining {
             peer,
@@ -295,7 +292,7 @@ impl Server {
     ) -> Result<PeerId, ErrorReply> {
         self.leave(id);
         let peer = self.index.create_peer(address, SessionId((io.random)()));
-        self.index.set_about(peer, About { user, profile: Some(speaks), ..About::default() });
+        self.index.set_about(peer, About { user, protocol: speaks.into(), ..About::default() });
         let bytes = files.iter().map(|file| memory::of_file(file.name.len())).sum();
         let mut names = String::new();
         let added = self.index.has_room_for(peer, bytes).and_then(|()| {

@@ -508,7 +508,7 @@ impl Server {
         Viewer {
             ip: io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |conn| conn.from.ip()),
             reach: speaks.map_or(Reach::NATIVE, |profile| Reach {
-                profile: Some(profile),
+                protocol: profile.into(),
                 ipv4_only: profile.is_ipv4_only(),
                 same_host: profile.has_ports_only(),
             }),

@@ -11,6 +11,7 @@ pub mod file_name;
 pub mod ids;
 pub mod legacy_profile;
 pub mod member;
+pub mod peer_protocol;
 pub mod query;
 pub mod quic_address;
 pub mod relative_path;
