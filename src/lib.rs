@@ -32,6 +32,10 @@
 //! docs/ARCHITECTURE.md follows a connection, a SEARCH and a piece through these layers.
 //! `tests/tidy.rs` checks the layers and the other rules.
 
+// Test support shared with tests/ names the crate from outside.
+#[cfg(test)]
+extern crate self as cardume;
+
 pub mod accounts;
 pub mod client;
 pub mod connection;

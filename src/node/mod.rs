@@ -2,6 +2,9 @@
 //! connections, one `now` an iteration, and no socket.
 
 pub mod conn_map;
+#[cfg(test)]
+#[path = "../../tests/support/fake_conns.rs"]
+pub(crate) mod fake_conns;
 pub mod io;
 pub mod reconnect;
 pub mod stats;

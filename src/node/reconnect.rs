@@ -207,27 +207,14 @@ mod tests {
 
     use super::*;
     use crate::limits;
-    use crate::node::io::{ConnHandle, ConnTable, Transport};
+    use crate::node::fake_conns::FakeConns;
+    use crate::node::io::Transport;
     use crate::node::stats::histogram::Histogram;
 
-    #[derive(Default)]
-    struct Dialled(Vec<(SocketAddr, Transport)>);
-
-    impl ConnTable for Dialled {
-        fn connection(&mut self, _: ConnId) -> Option<&mut ConnHandle> {
-            None
-        }
-
-        fn connect(&mut self, to: SocketAddr, transport: Transport) -> ConnId {
-            self.0.push((to, transport));
-            ConnId(self.0.len() - 1)
-        }
-    }
-
-    fn with<T>(now: Instant, dialled: &mut Dialled, act: impl FnOnce(&mut Io<'_>) -> T) -> T {
+    fn with<T>(now: Instant, conns: &mut FakeConns, act: impl FnOnce(&mut Io<'_>) -> T) -> T {
         act(&mut Io {
             now,
-            table: dialled,
+            table: conns,
             actions: &mut Vec::new(),
             random: &mut || [0; 16],
             iteration_times: &Histogram::default(),
@@ -241,30 +228,30 @@ mod tests {
 
     #[test]
     fn each_address_is_tried_before_a_pause_that_doubles_up_to_its_limit() {
-        let (now, mut dialled) = (Instant::now(), Dialled::default());
+        let (now, mut conns) = (Instant::now(), FakeConns::default());
         let all = addresses(&["[::1]:1", "127.0.0.1:1"]);
         let mut client = Reconnecting::<()>::new(all.clone().into());
-        with(now, &mut dialled, |io| client.connect(io));
+        with(now, &mut conns, |io| client.connect(io));
         for round in 0..40 {
-            let lost = with(now, &mut dialled, |io| client.lost(false, io));
+            let lost = with(now, &mut conns, |io| client.lost(false, io));
             assert_eq!((lost, client.address()), (Retry::NextAddress, Some(all[1])));
-            let lost = with(now, &mut dialled, |io| client.lost(false, io));
+            let lost = with(now, &mut conns, |io| client.lost(false, io));
             assert_eq!((lost, client.address()), (Retry::AfterPause, Some(all[0])));
             let pause = client.backoff_until().unwrap() - now;
             let (first, longest) = limits::BACKOFF;
             assert_eq!(pause, (first * (1 << round.min(10))).min(longest) / 2);
             assert!(!client.is_due(now) && client.is_due(now + pause));
-            with(now, &mut dialled, |io| client.connect(io));
+            with(now, &mut conns, |io| client.connect(io));
         }
-        assert_eq!(dialled.0.len(), 81);
+        assert_eq!(conns.opened.len(), 81);
     }
 
     #[test]
     fn a_connection_that_worked_is_made_again_at_the_same_address() {
-        let (now, mut dialled) = (Instant::now(), Dialled::default());
+        let (now, mut conns) = (Instant::now(), FakeConns::default());
         let all = addresses(&["[::1]:1", "127.0.0.1:1"]);
         let mut client = Reconnecting::new(all.clone().into());
-        with(now, &mut dialled, |io| {
+        with(now, &mut conns, |io| {
             client.connect(io);
             client.lost(false, io);
             client.connected(ConnId(1), "session");
@@ -279,19 +266,18 @@ mod tests {
 
     #[test]
     fn a_local_address_is_used_only_where_it_leads_to_the_server() {
-        let mut dialled = Dialled::default();
+        let mut conns = FakeConns::default();
         let mut client = Reconnecting::<()>::new(
             addresses(&["[2001:db8::1]:1", "127.0.0.1:1", "10.0.0.1:1"]).into(),
         );
         client.bind("10.0.0.2".parse().unwrap());
-        with(Instant::now(), &mut dialled, |io| {
+        with(Instant::now(), &mut conns, |io| {
             client.connect(io);
             client.lost(false, io);
             client.lost(false, io);
         });
-        let bound: Vec<Transport> = dialled.0.iter().map(|(_, transport)| *transport).collect();
         let own = Transport::Tcp(Some("10.0.0.2".parse().unwrap()));
-        assert_eq!(bound, [Transport::Tcp(None), Transport::Tcp(None), own]);
+        assert_eq!(conns.transports, [Transport::Tcp(None), Transport::Tcp(None), own]);
         assert!(client.keep_only(true) && client.addresses().len() == 2);
         assert_eq!(client.address(), Some("10.0.0.1:1".parse().unwrap()));
         assert!(!client.keep_only(false) && client.addresses().len() == 2);

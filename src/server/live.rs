@@ -79,40 +79,28 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::net::SocketAddr;
     use std::time::Instant;
 
     use super::*;
     use crate::accounts::memory::MemoryStore;
-    use crate::node::io::{ConnHandle, ConnTable};
+    use crate::node::fake_conns::FakeConns;
     use crate::node::{CloseReason, Event, Node, PortId};
     use crate::server::ServerOptions;
-
-    struct Boxes(BTreeMap<ConnId, ConnHandle>);
-
-    impl ConnTable for Boxes {
-        fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-            self.0.get_mut(&id)
-        }
-        fn connect(&mut self, _: SocketAddr, _: crate::node::io::Transport) -> ConnId {
-            ConnId(usize::MAX)
-        }
-    }
 
     #[test]
     fn a_dashboard_that_does_not_read_gets_the_missed_seconds_once_it_does() {
         let at: SocketAddr = "127.0.0.1:1099".parse().unwrap();
         let mut server = Server::new(ServerOptions::new(at, 1), Box::new(MemoryStore::default()));
-        let (id, start) = (ConnId(1), Instant::now());
-        let mut boxes = Boxes(BTreeMap::from([(id, ConnHandle::new(at, limits::HEADER_BYTES))]));
-        let tell = |server: &mut Server, boxes: &mut Boxes, event, now| {
+        let (mut conns, start) = (FakeConns::default(), Instant::now());
+        let id = conns.add(at, limits::HEADER_BYTES);
+        let tell = |server: &mut Server, conns: &mut FakeConns, event, now| {
             let (mut actions, mut random) = (Vec::new(), || [0; 16]);
             server.handle(
                 event,
                 &mut Io {
                     now,
-                    table: boxes,
+                    table: conns,
                     actions: &mut actions,
                     random: &mut random,
                     iteration_times: &crate::node::stats::histogram::Histogram::default(),
@@ -120,42 +108,41 @@ mod tests {
                 },
             );
         };
-        tell(&mut server, &mut boxes, Event::Accepted(id, PortId(0)), start);
-        boxes
-            .0
-            .get_mut(&id)
+        tell(&mut server, &mut conns, Event::Accepted(id, PortId(0)), start);
+        conns
+            .get(id)
             .unwrap()
             .recv_buffer
             .take(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .unwrap();
-        tell(&mut server, &mut boxes, Event::Received(id), start);
-        let waiting = |boxes: &Boxes| boxes.0[&id].send_queue.memory_waiting();
-        assert!(waiting(&boxes) > 300);
-        let hours = |server: &mut Server, boxes: &mut Boxes, from: u32, to: u32| {
+        tell(&mut server, &mut conns, Event::Received(id), start);
+        let waiting = |conns: &FakeConns| conns.all()[id.0].send_queue.memory_waiting();
+        assert!(waiting(&conns) > 300);
+        let hours = |server: &mut Server, conns: &mut FakeConns, from: u32, to: u32| {
             for second in from..to {
                 let now = start + limits::LIVE_STEP * second;
                 assert!(
                     server.deadline().is_some_and(|at| at <= now),
                     "a dashboard needs a wake-up each second"
                 );
-                tell(server, boxes, Event::Deadline, now);
+                tell(server, conns, Event::Deadline, now);
             }
         };
-        hours(&mut server, &mut boxes, 1, 7_200);
-        let full = waiting(&boxes);
+        hours(&mut server, &mut conns, 1, 7_200);
+        let full = waiting(&conns);
         assert!(full > limits::LISTENER_BYTES && full < limits::LISTENER_BYTES + 1_000, "{full}");
         // After a read, the next event has all the seconds that are still kept.
-        boxes.0.get_mut(&id).unwrap().send_queue = crate::io::send_queue::SendQueue::default();
-        hours(&mut server, &mut boxes, 7_200, 7_201);
-        let caught_up = waiting(&boxes);
+        conns.get(id).unwrap().send_queue = crate::io::send_queue::SendQueue::default();
+        hours(&mut server, &mut conns, 7_200, 7_201);
+        let caught_up = waiting(&conns);
         assert!(caught_up > limits::LIVE_STEPS * "[0,0,0,0,0,0],".len(), "{caught_up}");
-        hours(&mut server, &mut boxes, 7_201, 7_202);
-        assert!(waiting(&boxes) - caught_up < 300);
-        boxes.0.clear();
+        hours(&mut server, &mut conns, 7_201, 7_202);
+        assert!(waiting(&conns) - caught_up < 300);
+        conns = FakeConns::default();
         let now = start + limits::LIVE_STEP * 7_203;
-        tell(&mut server, &mut boxes, Event::Closed(id, CloseReason::Remote), now);
+        tell(&mut server, &mut conns, Event::Closed(id, CloseReason::Remote), now);
         // Without a dashboard no timer is left.
-        tell(&mut server, &mut boxes, Event::Deadline, now);
+        tell(&mut server, &mut conns, Event::Deadline, now);
         assert_eq!(server.deadline(), None);
     }
 }

@@ -275,7 +275,8 @@ impl Node for LogReceiver {
 mod tests {
     use super::*;
     use crate::node::CloseReason;
-    use crate::node::io::{Action, CloseMode, ConnHandle, ConnTable, Transport};
+    use crate::node::fake_conns::FakeConns;
+    use crate::node::io::{Action, CloseMode};
 
     #[test]
     fn a_call_to_an_unknown_program_names_the_known_versions() {
@@ -305,24 +306,9 @@ mod tests {
     /// A log server over connections without sockets.
     struct World {
         log: LogReceiver,
-        conns: Conns,
+        conns: FakeConns,
         actions: Vec<Action>,
         now: Instant,
-    }
-
-    #[derive(Default)]
-    struct Conns(BTreeMap<usize, ConnHandle>);
-
-    impl ConnTable for Conns {
-        fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-            self.0.get_mut(&id.0)
-        }
-
-        fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
-            let id = ConnId(self.0.len());
-            self.0.insert(id.0, ConnHandle::new(to, limits::HEADER_BYTES));
-            id
-        }
     }
 
     impl World {
@@ -330,7 +316,7 @@ mod tests {
             let at = "127.0.0.1:6111".parse().unwrap();
             let mut world = World {
                 log: LogReceiver::new(at),
-                conns: Conns::default(),
+                conns: FakeConns::default(),
                 actions: Vec::new(),
                 now: Instant::now(),
             };
@@ -353,24 +339,24 @@ mod tests {
         }
 
         fn accepted(&mut self) -> usize {
-            let id = self.conns.connect("127.0.0.1:9".parse().unwrap(), Transport::Tcp(None));
+            let id = self.conns.add("127.0.0.1:9".parse().unwrap(), limits::HEADER_BYTES);
             self.handle(Event::Accepted(id, PortId(0)));
             id.0
         }
 
         fn receive(&mut self, id: usize, bytes: &[u8]) {
-            self.conns.0.get_mut(&id).expect("a link").recv_buffer.take(bytes).unwrap();
+            self.conns.get(ConnId(id)).expect("a link").recv_buffer.take(bytes).unwrap();
             self.handle(Event::Received(ConnId(id)));
         }
 
         fn ending(&self, id: usize) -> CloseMode {
-            self.conns.0[&id].ending
+            self.conns.all()[id].ending
         }
 
         /// The port mapper answers.
         fn mapped(&mut self, id: usize, yes: u8) {
             self.handle(Event::Connected(ConnId(id)));
-            assert!(!self.conns.0[&id].send_queue.is_empty());
+            assert!(!self.conns.all()[id].send_queue.is_empty());
             let mut out = Vec::new();
             onc_rpc::put_answer(1, RpcReply::Done(&[0, 0, 0, yes]), &mut out);
             self.receive(id, &out);
@@ -400,9 +386,12 @@ mod tests {
         let (logged, call) = operation();
         let id = world.accepted();
         world.receive(id, &call[..9]);
-        assert!(world.conns.0[&id].deadline.is_some());
+        assert!(world.conns.all()[id].deadline.is_some());
         world.receive(id, &call[9..]);
-        assert!(world.conns.0[&id].deadline.is_none() && !world.conns.0[&id].send_queue.is_empty());
+        assert!(
+            world.conns.all()[id].deadline.is_none()
+                && !world.conns.all()[id].send_queue.is_empty()
+        );
         assert!(world.actions.iter().any(
             |action| matches!(action, Action::Tell(UiEvent::Logged(told)) if *told == logged)
         ));
@@ -416,7 +405,7 @@ mod tests {
         let mut world = World::new();
         world.mapped(0, 0);
         world.mapped(1, 1);
-        assert_eq!(world.conns.0.len(), 2);
+        assert_eq!(world.conns.all().len(), 2);
         world.handle(Event::Stop(true));
         assert!(!world.exits());
         world.mapped(2, 1);

@@ -321,45 +321,15 @@ impl OperationLog {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
-    use crate::io::traits::RawWrite;
-    use crate::node::io::{Action, CloseMode, ConnHandle, ConnTable, Transport};
-
-    /// Connections without sockets: the test reads the send queues.
-    #[derive(Default)]
-    struct Conns(BTreeMap<usize, ConnHandle>);
-
-    impl ConnTable for Conns {
-        fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-            self.0.get_mut(&id.0)
-        }
-
-        fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
-            let id = self.0.len();
-            self.0.insert(id, ConnHandle::new(to, limits::HEADER_BYTES));
-            ConnId(id)
-        }
-    }
-
-    struct Sent(Vec<u8>);
-
-    impl RawWrite for Sent {
-        fn write_bytes(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn write_mapped(&mut self, _: *const u8, _: usize) -> std::io::Result<usize> {
-            Ok(0)
-        }
-    }
+    use crate::node::fake_conns::{FakeConns, Heap};
+    use crate::node::io::{Action, CloseMode};
 
     struct World {
         log: OperationLog,
-        conns: Conns,
+        conns: FakeConns,
         now: Instant,
     }
 
@@ -368,7 +338,7 @@ mod tests {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             World {
                 log: OperationLog::new(Some(LogTarget { addresses, port })),
-                conns: Conns::default(),
+                conns: FakeConns::default(),
                 now: Instant::now(),
             }
         }
@@ -393,8 +363,8 @@ mod tests {
 
         /// The number and address of the latest connection.
         fn latest(&self) -> (usize, String) {
-            let (id, link) = self.conns.0.last_key_value().expect("a connection");
-            (*id, link.from.to_string())
+            let latest = self.conns.all().last().expect("a connection");
+            (self.conns.all().len() - 1, latest.from.to_string())
         }
 
         fn connected(&mut self, id: usize) {
@@ -403,8 +373,8 @@ mod tests {
 
         /// The calls sent on a connection since the last look.
         fn calls(&mut self, id: usize) -> Vec<(u32, u32, Vec<u8>)> {
-            let mut said = Sent(Vec::new());
-            let link = self.conns.0.get_mut(&id).expect("a connection");
+            let mut said = Heap::default();
+            let link = self.conns.get(ConnId(id)).expect("a connection");
             link.send_queue.write_to(&mut said, usize::MAX, true, self.now).unwrap();
             let (mut calls, mut rest) = (Vec::new(), &said.0[..]);
             while let Some((record, used)) = onc_rpc::record(rest).unwrap() {
@@ -431,7 +401,7 @@ mod tests {
         }
 
         fn receive(&mut self, id: usize, bytes: &[u8]) {
-            self.conns.0.get_mut(&id).expect("a connection").recv_buffer.take(bytes).unwrap();
+            self.conns.get(ConnId(id)).expect("a connection").recv_buffer.take(bytes).unwrap();
             self.with(|log, io| log.received(ConnId(id), io));
         }
     }
@@ -441,7 +411,7 @@ mod tests {
     #[test]
     fn the_first_operation_connects_and_later_ones_reuse_the_connection() {
         let mut world = World::new(&["127.0.0.1"], Some(6111));
-        assert!(world.conns.0.is_empty());
+        assert!(world.conns.all().is_empty());
         world.note("ana");
         assert_eq!(world.latest(), (0, "127.0.0.1:6111".into()));
         world.connected(0);
@@ -452,13 +422,13 @@ mod tests {
             [onc_rpc::LOG, onc_rpc::LOG_FILE]
         );
         assert_eq!(Logged::read(calls[1].1, &calls[1].2).unwrap().file.as_deref(), Some("a b.mp4"));
-        assert!(world.conns.0[&0].deadline.is_some());
+        assert!(world.conns.all()[0].deadline.is_some());
         // Answers may come in any order.
         world.answer(0, calls[1].0, YES);
         world.answer(0, calls[0].0, YES);
-        assert!(world.log.queue.is_empty() && world.conns.0[&0].deadline.is_none());
+        assert!(world.log.queue.is_empty() && world.conns.all()[0].deadline.is_none());
         world.note("bob");
-        assert_eq!((world.users(0), world.conns.0.len()), (vec!["bob".to_owned()], 1));
+        assert_eq!((world.users(0), world.conns.all().len()), (vec!["bob".to_owned()], 1));
     }
 
     #[test]
@@ -471,7 +441,7 @@ mod tests {
         assert_eq!((calls.len(), calls[0].1), (1, 3));
         world.answer(0, calls[0].0, RpcReply::Done(&[0, 0, 0x17, 0xdf]));
         assert_eq!(world.latest(), (1, "127.0.0.1:6111".into()));
-        assert_eq!(world.conns.0[&0].ending, CloseMode::Now);
+        assert_eq!(world.conns.all()[0].ending, CloseMode::Now);
         assert!(!world.log.is(ConnId(0)) && world.log.is(ConnId(1)));
         world.connected(1);
         assert_eq!(world.users(1), ["ana"]);
@@ -489,7 +459,7 @@ mod tests {
         world.answer(1, calls[0].0, RpcReply::Done(&[0; 4]));
         assert!(world.log.deadline().is_some_and(|at| at > world.now));
         world.with(|log, io| log.due(io));
-        assert_eq!(world.conns.0.len(), 2);
+        assert_eq!(world.conns.all().len(), 2);
         world.now += Duration::from_secs(1);
         world.with(|log, io| log.due(io));
         assert_eq!(world.latest(), (2, "[::1]:111".into()));
@@ -506,7 +476,7 @@ mod tests {
         world.answer(0, calls[0].0, YES);
         world.with(|log, io| log.closed(&CloseReason::Remote, io));
         world.note("d");
-        assert_eq!(world.conns.0.len(), 1);
+        assert_eq!(world.conns.all().len(), 1);
         world.now += Duration::from_secs(1);
         world.with(|log, io| log.due(io));
         world.connected(1);
@@ -521,7 +491,7 @@ mod tests {
         let calls = world.calls(0);
         world.answer(0, calls[0].0, YES);
         world.with(|log, io| log.ended(ConnId(0), io));
-        assert_eq!((world.log.deadline(), world.conns.0[&0].ending), (None, CloseMode::Now));
+        assert_eq!((world.log.deadline(), world.conns.all()[0].ending), (None, CloseMode::Now));
         world.note("b");
         world.connected(1);
         assert_eq!(world.users(1), ["b"]);
@@ -567,7 +537,7 @@ mod tests {
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
             assert_eq!(
-                (world.conns.0[&0].ending, world.log.queue.len()),
+                (world.conns.all()[0].ending, world.log.queue.len()),
                 (CloseMode::Now, 1),
                 "{answer:?}"
             );
@@ -580,7 +550,7 @@ mod tests {
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
             assert_eq!(
-                (world.conns.0[&0].ending, world.log.queue.len()),
+                (world.conns.all()[0].ending, world.log.queue.len()),
                 (CloseMode::Open, 0),
                 "{answer:?}"
             );
@@ -589,13 +559,13 @@ mod tests {
         world.note("a");
         world.connected(0);
         world.receive(0, b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        assert_eq!(world.conns.0[&0].ending, CloseMode::Now);
+        assert_eq!(world.conns.all()[0].ending, CloseMode::Now);
     }
 
     #[test]
     fn without_a_target_no_entry_is_kept() {
         let mut world = World::new(&[], None);
         world.note("a");
-        assert!(world.conns.0.is_empty() && world.log.queue.is_empty());
+        assert!(world.conns.all().is_empty() && world.log.queue.is_empty());
     }
 }

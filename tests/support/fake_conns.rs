@@ -1,4 +1,5 @@
-//! The connections of a node without sockets: plain buffers, and a writer into memory.
+//! The connections of a node without sockets: plain buffers, and a writer into memory. Unit tests of
+//! the library include this file, too.
 
 // Each program with this module uses a part of it.
 #![allow(dead_code)]
@@ -17,6 +18,8 @@ pub struct FakeConns {
     all: Vec<ConnHandle>,
     /// Connections opened by the node and not yet reported as established.
     pub opened: Vec<(ConnId, SocketAddr)>,
+    /// The transport of each connection opened by the node.
+    pub transports: Vec<Transport>,
     /// How often the node looked up a connection.
     pub lookups: u64,
 }
@@ -33,6 +36,11 @@ impl FakeConns {
     pub fn get(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
         self.all.get_mut(id.0)
     }
+
+    /// All connections so far, by number.
+    pub fn all(&self) -> &[ConnHandle] {
+        &self.all
+    }
 }
 
 impl ConnTable for FakeConns {
@@ -41,9 +49,10 @@ impl ConnTable for FakeConns {
         self.get(id)
     }
 
-    fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
+    fn connect(&mut self, to: SocketAddr, transport: Transport) -> ConnId {
         let id = self.add(to, limits::HEADER_BYTES);
         self.opened.push((id, to));
+        self.transports.push(transport);
         id
     }
 }
