@@ -342,21 +342,21 @@ fn folder_note(note: &Note, lang: Lang) -> FolderNote {
 /// A failure, in one line.
 #[must_use]
 pub fn failed(failure: &Failure, lang: Lang) -> String {
-    catalog(lang).failure(&with_known_causes(failure, lang))
+    let mut failure = failure.clone();
+    reword_cause(&mut failure, lang);
+    catalog(lang).failure(&failure)
 }
 
-/// The failure with its cause in words of `lang`.
-fn with_known_causes(failure: &Failure, lang: Lang) -> Failure {
-    let mut failure = failure.clone();
-    match &mut failure {
-        Failure::Named(_, inner) => **inner = with_known_causes(inner, lang),
+/// Puts the cause of a failure in words of `lang`.
+fn reword_cause(failure: &mut Failure, lang: Lang) {
+    match failure {
+        Failure::Named(_, inner) => reword_cause(inner, lang),
         Failure::NoHost(_, why)
         | Failure::Disk(why)
         | Failure::Port(_, why)
         | Failure::Player(_, why) => *why = reworded(why, lang),
         _ => {}
     }
-    failure
 }
 
 /// The cause of `error`.
