@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Process, noise, peer, run, run_tool, server, through_shell};
+use crate::harness::{Dir, Process, address_in, noise, peer, run, run_tool, server, through_shell};
 
 /// Starts `cardume` from a shell that ignores these signals, as `nohup` and background jobs do.
 fn ignoring(signals: &str, args: &[&str]) -> Process {
@@ -35,9 +35,7 @@ fn a_signal_ignored_at_the_start_stays_ignored() {
         for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
             process.signal(signal);
         }
-        let port = process.err.lines().iter().find_map(|line| {
-            line.rsplit(' ').next().and_then(|text| text.parse::<std::net::SocketAddr>().ok())
-        });
+        let port = process.err.lines().iter().find_map(|line| address_in(line));
         if args[0] == "server" {
             let port = port.expect("an address").to_string();
             assert_eq!(run(["search", "a.mp4", "--server", &port]).code, 3);

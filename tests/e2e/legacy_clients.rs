@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Node, Process, cardume, noise, own_ip, peer_with, server_with, wait_until,
+    Dir, Node, Process, address_in, cardume, noise, own_ip, peer_with, server_with, wait_until,
 };
 
 /// A free address of this test alone; the legacy protocols cannot use port 0.
@@ -221,7 +221,7 @@ fn rede_lists_a_native_peer_that_lists_serves_and_closes() {
 fn the_operation_log_prints_operations_of_legacy_users() {
     let log = Process::start(cardume(["rpc-log", "--listen", "127.0.0.1:0"]));
     let note = log.wait_for_stderr("listening on ");
-    let at = note.rsplit(' ').next().expect("an address").to_owned();
+    let at = address_in(&note).expect("an address").to_string();
     let (_server, wire) = uc3m_server(&["--rpc-log", &at]);
     assert_eq!(operate(wire, &["REGISTER", "bob"]), "0\0");
     assert_eq!(operate(wire, &["CONNECT", "bob", "4000"]), "0\0");

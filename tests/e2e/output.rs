@@ -5,7 +5,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Dir, cardume, listen_address, memory_kib, peer, server, spawn};
+use crate::harness::{Dir, address_in, cardume, listen_address, memory_kib, peer, server, spawn};
 use crate::native::Native;
 
 /// A server with both outputs held unread after the address.
@@ -127,7 +127,7 @@ fn logs_go_to_stderr_and_stdout_holds_specified_lines() {
     command.env("RUST_LOG", "trace");
     let loud = crate::harness::Process::start(command);
     let note = loud.wait_for_stderr("cardume: listening on ");
-    let at = note.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+    let at = address_in(&note).expect("an address");
     let here = Dir::with("a.mp4", b"a");
     let source = peer(at, &here);
     loud.expect_line(&format!("Peer {} adicionado com arquivos a.mp4", source.at));

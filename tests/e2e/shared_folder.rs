@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dir, Node, Process, cardume, get_from, peer_with, run, server, wait_until};
+use crate::harness::{
+    Dir, Node, Process, address_in, cardume, get_from, peer_with, run, server, wait_until,
+};
 
 const EXCHANGE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -225,7 +227,7 @@ fn plain_peer(server: &Node, folder: &Dir, args: &[&str]) -> Option<Node> {
     ]);
     command.args(args).env("CARDUME_LANG", "en").env_remove("RUST_LOG").arg("--no-cache");
     let process = Process::start(command);
-    let at = process.wait_for_stderr("listening on ").rsplit(' ').next().unwrap().parse().unwrap();
+    let at = address_in(&process.wait_for_stderr("listening on ")).expect("an address");
     process.wait_for_stdout("Sou peer ");
     Some(Node { process, at })
 }
