@@ -673,8 +673,25 @@ fn documents_keep_to_few_pronouns() {
 }
 
 /// Files and folders with counted comments.
-const PLAIN_SOURCES: [&str; 6] =
-    ["src/lib.rs", "src/limits.rs", "src/accounts/", "src/cli/", "src/os/", "tests/tidy.rs"];
+const PLAIN_SOURCES: [&str; 17] = [
+    "src/lib.rs",
+    "src/limits.rs",
+    "src/accounts/",
+    "src/cli/",
+    "src/client/",
+    "src/connection/",
+    "src/download/",
+    "src/index/",
+    "src/io/",
+    "src/node/",
+    "src/os/",
+    "src/peer/",
+    "src/protocol/",
+    "src/server/",
+    "src/storage/",
+    "src/ui/",
+    "tests/tidy.rs",
+];
 
 #[test]
 fn comments_keep_to_few_pronouns() {

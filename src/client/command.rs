@@ -11,7 +11,7 @@ use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 use crate::ui::event::{Failure, NamedCommand};
 
-/// Providers shown of one search: no reader reads more.
+/// Providers shown of a search: no reader reads more.
 pub(crate) const MAX_PROVIDERS: usize = 4_096;
 
 /// What to download: a name, a content, or a name that must have this content.
@@ -45,7 +45,7 @@ impl DownloadTarget {
         Ok(DownloadTarget { name, root: Some(root) })
     }
 
-    /// The selector of its SEARCH.
+    /// The selector of the SEARCH.
     #[must_use]
     pub fn selector(&self) -> Option<Selector> {
         match (&self.name, self.root) {

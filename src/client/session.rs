@@ -193,7 +193,7 @@ impl Client {
         }
     }
 
-    /// The connection to the server is closed. `failure`: the reason for the user, where it is not the connection.
+    /// The connection to the server is closed. `failure`: the reason for the user, where not the connection.
     pub(crate) fn server_lost(
         &mut self,
         reason: &CloseReason,

@@ -2,7 +2,7 @@
 //! cached hashes do not count.
 //!
 //! ```text
-//!   targets --> names of a folder --> a file: hash it, and request the content hashes of its name --> verdict --> the next
+//!   targets --> names of a folder --> a file: hash the file, and request the content hashes of its name --> verdict --> the next
 //! ```
 //!
 //! A file that can't be read is reported and counted; the others are still read.
@@ -59,7 +59,7 @@ struct Reading {
     name: RelativeName,
     size: u64,
     hasher: Hasher,
-    /// The next bytes are not resident: read them at this time.
+    /// The next bytes are not resident: read at this time.
     read_at: Option<Instant>,
     /// The content hash, once all bytes were read.
     root: Option<ContentHash>,

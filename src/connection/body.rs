@@ -1,4 +1,4 @@
-//! One upload on one connection: pieces with a header each, or one byte range in the send queue.
+//! An upload on a connection: pieces with a header each, or a byte range in the send queue.
 
 use crate::io::send_queue::SendQueue;
 use crate::io::traits::SourceRef;
@@ -22,7 +22,7 @@ pub struct OutgoingBody {
 
 enum BodyKind {
     Pieces(Box<Pieces>),
-    /// One byte range of this length.
+    /// A byte range of this length.
     Stream(u64),
 }
 
@@ -38,7 +38,7 @@ struct Pieces {
     length: u64,
     left: ByteRange,
     has_started: bool,
-    /// The piece hash for the header, if the upload is one piece.
+    /// The piece hash for the header, if the upload is a single piece.
     value: Option<[u8; 32]>,
 }
 
@@ -79,7 +79,7 @@ impl OutgoingBody {
         }
     }
 
-    /// A hash list; it takes no upload slot.
+    /// A hash list, which takes no upload slot.
     pub fn list(
         id: Option<u64>,
         name: RelativeName,
@@ -139,7 +139,7 @@ impl OutgoingBody {
         matches!(&self.shape, BodyKind::Pieces(pieces) if !pieces.has_started || !pieces.left.is_empty())
     }
 
-    /// Put further pieces into the send queue while it has room.
+    /// Put further pieces into the send queue while there is room.
     pub fn feed(&mut self, dialect: &mut Codec, outbox: &mut SendQueue) -> Sent {
         if let BodyKind::Pieces(pieces) = &mut self.shape {
             // Two pieces keep the socket busy; more would only delay a CANCEL.

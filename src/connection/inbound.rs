@@ -1,4 +1,4 @@
-//! The responding side of one connection, as a state machine: handshake, requests, backpressure,
+//! The responding side of a connection, as a state machine: handshake, requests, backpressure,
 //! deadlines.
 //!
 //! ```text
@@ -43,7 +43,7 @@ pub struct HandshakeParams {
     pub hosts: HostNames,
 }
 
-/// One connection on which this side responds.
+/// A connection on which this side responds.
 pub struct Inbound {
     handshake: HandshakeParams,
     speech: ListenerProtocol,
@@ -60,7 +60,7 @@ pub struct Inbound {
     no_more: bool,
     /// Too many connections: the first request is answered with `busy`.
     turns_away: bool,
-    /// Backpressure: no request is read until the client reads its responses.
+    /// Backpressure: no request is read until the client reads the responses.
     is_held_back: bool,
 }
 
@@ -76,7 +76,7 @@ enum InboundState {
     Over,
 }
 
-/// What to do next.
+/// The step to take next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InboundStep {
     /// More bytes are needed, or responses must be read first.
@@ -122,7 +122,7 @@ impl Inbound {
         self.turns_away = true;
     }
 
-    /// The requester as a user's consent names it: the port is the one in its HELLO.
+    /// The requester as a user's consent names it: with the port of HELLO.
     #[must_use]
     pub fn asker(&self) -> SocketAddr {
         match &self.state {
@@ -160,7 +160,7 @@ impl Inbound {
         &self.nonce
     }
 
-    /// Read the next request, and refuse invalid ones.
+    /// Read the next request, and refuse an invalid request.
     pub fn step(
         &mut self,
         inbox: &mut RecvBuffer,
@@ -365,7 +365,7 @@ impl Inbound {
         matches!(&self.state, InboundState::Open { dialect, .. } if dialect.can_wait())
     }
 
-    /// Start to send a file; [`Inbound::feed`] sends its bytes. `range` is the requested one, for
+    /// Start to send a file; [`Inbound::feed`] sends the bytes. `range` is the requested range, for
     /// protocols with pieces.
     pub fn send(
         &mut self,
@@ -398,7 +398,7 @@ impl Inbound {
         self.sends.push_back(sending);
     }
 
-    /// Put the piece hash into the header of the last upload, which is one whole piece.
+    /// Put the piece hash into the header of the last upload, which is a whole piece.
     pub fn promise(&mut self, value: [u8; 32]) {
         if let Some(sending) = self.sends.back_mut() {
             sending.promise(value);
@@ -422,14 +422,14 @@ impl Inbound {
         }
     }
 
-    /// Send a HAVE, where the protocol has one.
+    /// Send a HAVE, where the protocol has HAVE.
     pub fn have(&mut self, have: &Have, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.have(have, out));
         }
     }
 
-    /// Send an event of SUBSCRIBE `of`, where the protocol has one.
+    /// Send an event of SUBSCRIBE `of`, where the protocol has events.
     pub fn news(&mut self, of: u64, what: &SubscriptionEvent, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.event(of, what, out));
@@ -452,7 +452,7 @@ impl Inbound {
         over
     }
 
-    /// Cancel the FETCH with this id. Returns its ticket if it was under way.
+    /// Cancel the FETCH with this id. Returns the ticket of an upload under way.
     pub fn cancel(&mut self, fetch: u64, outbox: &mut SendQueue) -> Option<u64> {
         let place = self.sends.iter().position(|sending| sending.answers(fetch))?;
         let sending = self.sends.remove(place)?;
@@ -471,7 +471,7 @@ impl Inbound {
         self.sends.drain(..).map(|sending| sending.ticket()).collect()
     }
 
-    /// The bytes of an upload sent so far, and its length.
+    /// The bytes of an upload sent so far, and the length.
     #[must_use]
     pub fn progress(&self, ticket: u64, outbox: &SendQueue) -> Option<(u64, u64)> {
         self.sends
@@ -507,7 +507,7 @@ impl Inbound {
         }
     }
 
-    /// The deadline of a partial header. Call it after each step that waits.
+    /// The deadline of a partial header. Call this after each step that waits.
     pub fn head_deadline(&mut self, inbox: &RecvBuffer, now: Instant) -> Option<Instant> {
         if matches!(
             self.state,
@@ -536,7 +536,7 @@ impl Inbound {
         Some(*self.head_since.get_or_insert(now) + limits::HEADER_TIMEOUT)
     }
 
-    /// True while a request stays unread because an earlier one is not answered.
+    /// True while a request stays unread because an earlier request is not answered.
     fn waits_for_us(&self) -> bool {
         matches!(&self.state, InboundState::Open { dialect, .. } if dialect.is_busy())
             || !self.sends.is_empty()

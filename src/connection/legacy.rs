@@ -1,4 +1,4 @@
-//! The requesting side of a legacy protocol: one connection, one request, one response.
+//! The requesting side of a legacy protocol: a connection, a request, a response.
 //!
 //! ```text
 //!   file:   requested --has it, with its size--> waiting for consent --yes--> bytes, to the end of the connection
@@ -6,8 +6,8 @@
 //!   list:   requested --> names, to the end of the connection
 //! ```
 //!
-//! This module reads the header; the bytes of a file bypass it. Silence ends a list where the
-//! provider never closes the connection. Silence does not end a file, because it may be a loss.
+//! This module reads the header; the bytes of a file bypass this module. Silence ends a list where the
+//! provider never closes the connection. Silence does not end a file, because silence may be a loss.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyAnswer};
 
-/// One connection on which this side sends a legacy request.
+/// A connection on which this side sends a legacy request.
 pub struct LegacyClient {
     profile: LegacyProfile,
     lists: bool,
@@ -44,7 +44,7 @@ pub enum LegacyStep {
     Waits,
     /// The bytes of the file follow.
     Bytes {
-        /// The size, if the response names it.
+        /// The size, if named in the response.
         size: Option<u64>,
     },
     /// The bytes of the file follow, but the header may be part of the file: then more bytes follow

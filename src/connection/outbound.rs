@@ -1,4 +1,4 @@
-//! The requesting side of one connection: handshake, numbered requests, responses and events.
+//! The requesting side of a connection: handshake, numbered requests, responses and events.
 //!
 //! ```text
 //!   connect --> Greeting --welcome--> Open --answers--> ...
@@ -18,7 +18,7 @@ use crate::protocol::request::Request;
 use crate::protocol::response::{HashListPart, Piece, Response};
 use crate::protocol::{Decoded, Role};
 
-/// One connection on which this side sends requests.
+/// A connection on which this side sends requests.
 pub struct Outbound {
     /// The role that the other side must have. `None`: any.
     wanted: Option<Role>,
@@ -50,7 +50,7 @@ impl Outbound {
         }
     }
 
-    /// Send a request. Returns the id of its response.
+    /// Send a request. Returns the id of the response.
     pub fn ask(&mut self, request: &Request, outbox: &mut SendQueue, now: Instant) -> u64 {
         let id = self.next_id;
         self.next_id += 1;

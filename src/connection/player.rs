@@ -19,7 +19,7 @@ use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// One connection of a player.
+/// A connection of a player.
 pub struct PlayerConnection {
     http: Http,
     /// The start of the current request: the accept, or the first byte after a response.
@@ -27,7 +27,7 @@ pub struct PlayerConnection {
     broken: bool,
 }
 
-/// What to do next.
+/// The step to take next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PlayerStep {
     /// More bytes are needed, or a response must be sent first.
@@ -51,7 +51,7 @@ impl PlayerConnection {
         PlayerConnection { http: Http::on_own_port(port), since: Some(now), broken: false }
     }
 
-    /// Read the next request, and refuse invalid ones.
+    /// Read the next request, and refuse an invalid request.
     pub fn step(&mut self, inbox: &mut RecvBuffer, outbox: &mut SendQueue) -> PlayerStep {
         if self.broken || self.http.has_ended() {
             inbox.consume(usize::MAX);

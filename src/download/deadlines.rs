@@ -1,4 +1,4 @@
-//! The timers of all downloads, in order of time: the earliest is one look-up.
+//! The timers of all downloads, in order of time: the earliest is a single look-up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -10,7 +10,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Sets the timer of a download; `None` clears it.
+    /// Sets the timer of a download; `None` clears the timer.
     pub(super) fn set(&mut self, download: u64, deadline: Option<Instant>) {
         let before = match deadline {
             Some(at) => self.by_download.insert(download, at),

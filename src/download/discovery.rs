@@ -7,7 +7,7 @@ use crate::node::io::Io;
 
 /// The schedule of look-ups: often at first, then seldom.
 pub(super) struct Discovery {
-    /// The next look-up; `None` when the request names its only sources.
+    /// The next look-up; `None` when the request names the only sources.
     at: Option<Instant>,
     count: u32,
 }

@@ -1,11 +1,11 @@
-//! One download as a state machine: sources, trust and completion.
+//! A download as a state machine: sources, trust and completion.
 //!
 //! ```text
 //!   root known:    hash list --> last piece proves the list --> pieces, from every source ----+
 //!   root unknown:  pieces, from one source; its hash list once it has hashed the file --------+--> Finalize
 //! ```
 //!
-//! A hash list is trusted once it leads to the root and the last piece fits. Until then the source
+//! A hash list is trusted once the list leads to the root and the last piece fits. Until then the source
 //! of the list is to blame for a mismatch, and no disk space is reserved: a claimed size costs
 //! nothing.
 
@@ -63,7 +63,7 @@ pub(super) struct Download {
     progress: DownloadProgress,
     discovery: Discovery,
     restarts: u32,
-    /// Ignore the resume file: its content was found to be another one.
+    /// Ignore the resume file: another content was found there.
     ignores_resume: bool,
     /// Why the last source was given up.
     last_failure: Option<Failure>,
@@ -112,14 +112,14 @@ impl Download {
         Ok(download)
     }
 
-    /// True when a file has the name: no source is asked before its root is known.
+    /// True when a file has the name: no source is asked before the root is known.
     fn check_existing(&mut self, storage: &Storage, now: Instant) -> Result<bool, Failure> {
         let existing = storage.existing_file(&self.name);
         let Some(file) = existing.map_err(|error| disk_failure(&self.name, &error))? else {
             return Ok(false);
         };
         let stat = file.stamp().map_err(|error| disk_failure(&self.name, &error.into()))?;
-        // A file of another size is another file without reading it.
+        // A file of another size is another file without a look inside.
         let mut candidates = self.sources.waiting().iter();
         if !candidates.any(|candidate| candidate.may_have_size(stat.size)) {
             return Err(disk_failure(&self.name, &FsError::Taken));
@@ -261,7 +261,7 @@ impl Download {
         self.sources.take_opened()
     }
 
-    /// True while the download only retries lost sources, or its sources lack the same pieces.
+    /// True while the download only retries lost sources, or all sources lack the same pieces.
     pub(super) fn is_lost(&self) -> bool {
         let has_no_source = match self.progress.wait_reason() {
             Some(WaitReason::Source) => !self.sources.has_open(),
@@ -366,7 +366,7 @@ impl Download {
         if let Some(next) = self.sources.waiting().front().filter(|_| is_misfit)
             && !self.is_size_known()
         {
-            // No source of this size is left: try the size of the next one.
+            // No source of this size is left: try the size of the next source.
             self.size = next.size;
             if let Some(part) = self.part.take() {
                 self.discard(&part.file);
@@ -400,7 +400,7 @@ impl Download {
         self.is_unverified() || self.file().is_some_and(is_proven)
     }
 
-    /// The size that candidates must have: of two sizes for one root, one is wrong.
+    /// The size that candidates must have: two sizes for a root can't both be right.
     fn expected_size(&self) -> Option<u64> {
         self.size.filter(|_| self.root.hash().is_some())
     }
@@ -433,7 +433,7 @@ impl Download {
         (source.tag, source.proves) = (tag, proves);
     }
 
-    /// Sends one source every request that it can answer now.
+    /// Sends a source every request that can be answered now.
     fn feed(&mut self, id: u32, ctx: &mut Ctx<'_, '_>) -> Result<(), Failure> {
         let Some(source) = self.sources.get(id).filter(|source| source.is_open()) else {
             return Ok(());
@@ -491,7 +491,7 @@ impl Download {
         self.sources.iter().any(|(other, source)| other != id && source.has_piece_request())
     }
 
-    /// Requests as many pieces as one source should send now.
+    /// Requests as many pieces as a source should send now.
     fn request_pieces(&mut self, id: u32, io: &mut Io<'_>) {
         let Some(file) = self.file().filter(|_| !self.is_rechecking()).cloned() else { return };
         let takes_any = file.trusted().is_some() || self.is_unverified();

@@ -1,4 +1,4 @@
-//! One download, or one list, from a legacy peer: one connection, one request, then all bytes in
+//! A download, or a list, from a legacy peer: a connection, a request, then all bytes in
 //! order.
 //!
 //! ```text
@@ -32,7 +32,7 @@ use crate::storage::fs_trait::FsError;
 use crate::storage::sequential_file::SequentialFile;
 use crate::ui::event::{Failure, UiEvent, WaitReason};
 
-/// What a legacy peer is asked for.
+/// The request to a legacy peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamGoal {
     File,
@@ -81,7 +81,7 @@ struct LengthGuess {
 struct StreamProgress {
     /// Consecutive losses.
     attempts: u32,
-    /// The most bytes of one attempt: repeated bytes are no progress.
+    /// The most bytes of an attempt: repeated bytes are no progress.
     best: u64,
     last_received: Instant,
     /// The bytes of this attempt, and their last change.

@@ -42,7 +42,7 @@ pub struct DownloadManager {
     security: TransferSecurity,
 }
 
-/// A finished download: its number, its name and its outcome.
+/// A finished download: the number, the name and the outcome.
 pub type Ended = (u64, RelativeName, Outcome);
 
 impl DownloadManager {
@@ -115,7 +115,7 @@ impl DownloadManager {
         self.begin_stream(name, StreamGoal::File, sources.into(), retry_policy, storage, io)
     }
 
-    /// Asks a legacy peer for the list of its files.
+    /// Asks a legacy peer for the list of files.
     pub fn list_legacy(&mut self, source: LegacySource, storage: &Storage, io: &mut Io<'_>) -> u64 {
         // A list is not saved: the name is never shown.
         let name = RelativeName::of_root(&ContentHash([0; 32]));
@@ -397,7 +397,7 @@ impl DownloadManager {
         }
     }
 
-    /// The process was suspended for this long: its sources were not silent.
+    /// The process was suspended for this long: the sources were not silent.
     pub fn stood_still(&mut self, gap: Duration) {
         self.downloads.values_mut().for_each(|download| download.stood_still(gap));
         self.streams.values_mut().for_each(|stream| stream.stood_still(gap));

@@ -1,4 +1,4 @@
-//! A running download as a media player sees it.
+//! A running download as seen by a media player.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Progress of one download: what arrived, what was reported, and why nothing arrives.
+//! Progress of a download: bytes arrived, bytes reported, and why nothing arrives.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! One source of one download: its connection, pending requests and responses.
+//! A source of a download: the connection, pending requests and responses.
 //!
 //! ```text
 //!   Connecting --established--> handshake --welcome--> Open --requests, responses--> ...
@@ -75,7 +75,7 @@ pub(super) enum PendingFetch {
     Ignored,
 }
 
-/// A message of a source, with its body where it has one.
+/// A message of a source, with the body, if any.
 pub(super) enum SourceEvent {
     Opened,
     /// The header of a piece: [`Source::receive_body`] receives its body.

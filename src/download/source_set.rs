@@ -1,4 +1,4 @@
-//! The sources of one download: open, waiting, backing off or excluded.
+//! The sources of a download: open, waiting, backing off or excluded.
 //!
 //! ```text
 //!   waiting --> open --lost--> backing off --> open, or waiting while others are better
@@ -203,7 +203,7 @@ impl SourceSet {
         self.no_udp.insert((peer, *quic.key.bytes()))
     }
 
-    /// Removes a source without closing its connection.
+    /// Removes a source without closing the connection.
     pub fn remove(&mut self, id: u32) -> Option<Source> {
         self.open.remove(&id)
     }

@@ -20,7 +20,7 @@ use crate::ui::event::Failure;
 /// The end of a download.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The file is saved, and its bytes lead to the root.
+    /// The file is saved, and the bytes lead to the root.
     Saved {
         /// Size of the file in bytes.
         size: u64,
@@ -28,10 +28,10 @@ pub enum Outcome {
         from: SocketAddr,
         /// The root of the bytes.
         root: ContentHash,
-        /// The hash list that verified the pieces; `None` when no source had one.
+        /// The hash list that verified the pieces; `None` when no source had a list.
         list: Option<Rc<HashList>>,
     },
-    /// The file is saved, and nothing verified its bytes.
+    /// The file is saved, and nothing verified the bytes.
     Unverified {
         /// Size of the file in bytes.
         size: u64,

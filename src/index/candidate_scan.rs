@@ -25,7 +25,7 @@ const CONTAINS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanStep {
-    /// Number of a matching text, and its rank.
+    /// Number of a matching text, and the rank.
     Match(u32, u32),
     /// The budget is spent; continue at this text.
     Pause(u32),
@@ -58,7 +58,7 @@ enum Indexed<'a> {
 
 /// Blocks with enough of many trigrams.
 struct FuzzyScan<'a> {
-    /// Bitmaps of the trigrams, short ones first.
+    /// Bitmaps of the trigrams, short bitmaps first.
     lists: Vec<&'a RoaringBitmap>,
     need: usize,
     /// Next block to count.
@@ -73,7 +73,7 @@ struct FuzzyScan<'a> {
 
 enum Next {
     Block(u32),
-    /// No block below this one, and the budget is spent.
+    /// No block below this number, and the budget is spent.
     Pause(u32),
     End,
 }
@@ -145,7 +145,7 @@ impl<'a> CandidateScan<'a> {
         }
     }
 
-    /// The next block that may have a match: by its trigrams, or because it is marked.
+    /// The next block that may have a match: by trigrams, or because marked.
     fn next_block(&mut self, effort: &mut usize) -> Next {
         let marked = self.marked.peek().map(|(block, _)| **block);
         let next = match (self.indexed.peek(effort), marked) {
@@ -243,7 +243,7 @@ impl<'a> FuzzyScan<'a> {
             numbers.iter().filter_map(|number| grams.posting(*number)).collect();
         lists.sort_by_cached_key(|blocks| blocks.len());
         let end = if lists.len() < need { from } else { grams.blocks() };
-        // A block in enough bitmaps is in one of the shortest `first`, and in `extra + 1` of the
+        // A block in enough bitmaps is in a bitmap of the shortest `first`, and in `extra + 1` of the
         // shortest `first + extra`. The longest bitmaps are left out.
         let first = (lists.len() + 1).saturating_sub(need);
         let extra = need.saturating_sub(1).min(VERIFIED);
@@ -280,7 +280,7 @@ impl<'a> FuzzyScan<'a> {
         self.at = range.end;
         self.counts.fill(0);
         let mut spent = RANGE as usize / 16;
-        // A block with enough trigrams is in one of the first bitmaps.
+        // A block with enough trigrams is in some of the first bitmaps.
         let (first, others) = self.lists.split_at(self.lists.len() + 1 - self.need);
         let mut touched = Vec::new();
         for list in first {

@@ -1,4 +1,4 @@
-//! A vector of chunks: growth moves no entries and at most one chunk has unused room.
+//! A vector of chunks: growth moves no entries and at most a single chunk has unused room.
 
 /// Entries of a chunk. The first grows like a `Vec`, so that short vectors are small.
 const CHUNK: usize = 1_024;
@@ -37,7 +37,7 @@ impl<T> ChunkedVec<T> {
         self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
     }
 
-    /// Remove an entry; the last takes its place.
+    /// Remove an entry; the last takes that place.
     pub fn swap_remove(&mut self, at: usize) -> Option<T> {
         if at >= self.len() {
             return None;

@@ -11,10 +11,10 @@ use crate::index::{PeerId, number};
 use crate::protocol::types::account::Description;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Bytes of a description besides its slab entry: its text, its name, and a tree entry.
+/// Bytes of a description besides a slab entry: the text, the name, and a tree entry.
 const TOLD: usize = 192;
 
-/// Description of a file of one peer.
+/// Description of a file of a peer.
 pub(super) struct StoredDescription {
     pub(super) key: KeyId,
     name: RelativeName,

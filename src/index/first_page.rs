@@ -7,7 +7,7 @@ use crate::limits;
 use crate::protocol::response::{FileRef, ProviderRef};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// All providers of a name, if they fit one page.
+/// All providers of a name, if a single page holds all.
 pub struct FirstPage<'a> {
     index: &'a Index,
     name: &'a RelativeName,
@@ -18,8 +18,8 @@ pub struct FirstPage<'a> {
 }
 
 impl Index {
-    /// The providers of exactly this name, as [`Index::search`] lists them. `None` if they exceed
-    /// one page or some users are away; then the rotation has not advanced.
+    /// The providers of exactly this name, as [`Index::search`] lists them. `None` if too many for
+    /// a page or if some users are away; then the rotation has not advanced.
     pub fn first_page<'a>(
         &'a mut self,
         name: &'a RelativeName,
@@ -44,7 +44,7 @@ impl Index {
         if !self.names.few(id, limits::HOLDERS, postings) {
             return false;
         }
-        // Records are far apart in memory. A loop that only touches them lets the loads overlap.
+        // Records are far apart in memory. A loop that only touches records lets the loads overlap.
         let (mut budget, mut fits) = (PageBudget::for_providers(), true);
         postings.retain(|posting| {
             let Some((record, file)) = self.posting(*posting) else { return false };

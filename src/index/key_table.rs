@@ -1,12 +1,12 @@
-//! Keys (names or contents), each stored once and found by hash, with the peers that have them.
+//! Keys (names or contents), each stored once and found by hash, with the peers of each.
 //!
 //! Postings are in order of their peer's slot. A cursor therefore names a slot, which stays valid
 //! while others come and go. A peer counts once per content, however many names it gives: a peer
-//! that lists a popular root under a million names takes one place among the providers. Most keys
-//! have one posting, stored in the entry; [`Postings`] holds the others.
+//! that lists a popular root under a million names takes a single place among the providers. Most keys
+//! have a single posting, stored in the entry; [`Postings`] holds the others.
 //!
 //! Growth never moves the whole table: entries are in chunks, and the hash table is cut into shards
-//! that grow one by one.
+//! that grow independently.
 
 use std::num::NonZeroU32;
 
@@ -17,7 +17,7 @@ use crate::index::postings::{Left, Posting, PostingPlace, Postings};
 use crate::index::string_arena::{StringArena, StringId};
 use crate::protocol::types::ids::ContentHash;
 
-/// A kind of key, and its storage.
+/// A kind of key, and the storage of such keys.
 pub trait KeyStore {
     type Key: ?Sized;
     /// Part of the key that an entry stores.
@@ -60,7 +60,7 @@ impl KeyStore for StringArena {
     }
 }
 
-/// Contents; each entry stores its root.
+/// Contents; each entry stores the root.
 pub struct Roots;
 
 impl KeyStore for Roots {
@@ -99,7 +99,7 @@ const SHARDS: usize = 1 << 12;
 /// Flags of `Entry::second`: more than one posting; and more than a list of them.
 const OTHERS: u32 = 1 << 30;
 const MANY: u32 = 1;
-/// A vacant entry names the next vacant one.
+/// A vacant entry names the next vacant entry.
 const VACANT: u32 = u32::MAX;
 /// All names, or all contents, with their postings.
 pub struct KeyTable<K: KeyStore> {
@@ -115,7 +115,7 @@ pub struct KeyTable<K: KeyStore> {
 
 struct Entry<T> {
     kept: T,
-    /// The only posting: its peer, and its packed file index. Otherwise a list or a count, and
+    /// The only posting: a peer, and a packed file index. Otherwise a list or a count, and
     /// flags.
     first: u32,
     second: u32,
@@ -233,7 +233,7 @@ impl<K: KeyStore> KeyTable<K> {
         }
     }
 
-    /// Remove a posting; true if it was the last, which then stays. `None` if there is none.
+    /// Remove a posting; true for the last, which then stays. `None` without a posting.
     fn take(&mut self, id: KeyId, posting: Posting) -> Option<bool> {
         let entry = self.entries.get_mut(id.slot()).filter(|entry| entry.second != VACANT)?;
         match entry.by() {
@@ -257,7 +257,7 @@ impl<K: KeyStore> KeyTable<K> {
         matches!(self.by(id), Some(ClaimedBy::One(only)) if only == posting)
     }
 
-    /// Remove a posting, and the key with its last posting.
+    /// Remove a posting, and the key with the last posting.
     pub fn remove(&mut self, id: KeyId, posting: Posting) {
         if self.take(id, posting) != Some(true) {
             return;
@@ -332,7 +332,7 @@ impl<K: KeyStore> KeyTable<K> {
                 if !self.postings.copy_few(place, into) {
                     into.extend(self.postings.from(id.number(), place, 0));
                 }
-                // The first posting of a peer stands for it.
+                // The first posting of a peer stands for the peer.
                 into.dedup_by_key(|posting| posting.peer);
             }
         }
@@ -350,7 +350,7 @@ impl<K: KeyStore> KeyTable<K> {
     /// The first posting of each peer, in a rotation that begins at slot `start`, without its first
     /// `skip` offsets. Each comes with its offset in the rotation.
     pub fn round(&self, id: KeyId, start: u32, skip: u32) -> impl Iterator<Item = (u32, Posting)> {
-        // The rotation goes up to the last slot, then from the first slot to its start.
+        // The rotation goes up to the last slot, then from the first slot to the start.
         let (mut from, mut wrapped) = start.overflowing_add(skip);
         std::iter::from_fn(move || {
             loop {
@@ -381,7 +381,7 @@ impl<K: KeyStore> KeyTable<K> {
 }
 
 impl KeyId {
-    /// Counted from one, so that `Option<KeyId>` takes four bytes in each of millions of files.
+    /// Counted from 1, so that `Option<KeyId>` takes four bytes in each of millions of files.
     pub fn of(slot: u32) -> KeyId {
         KeyId(NonZeroU32::MIN.saturating_add(slot))
     }
@@ -402,7 +402,7 @@ fn parts(hash: u64) -> (usize, u32) {
     (usize::try_from(shard).unwrap_or(0) % SHARDS, u32::try_from(low).unwrap_or(0))
 }
 
-/// Spread a kept hash over a word; the seed has randomized its bits already.
+/// Spread a kept hash over a word; the seed has randomized the bits already.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -478,7 +478,7 @@ mod tests {
             assert!(held.len() < 2 || !table.few(id, held.len() - 1, &mut postings));
             assert_eq!(table.span(id), Some((held[0].peer, held[held.len() - 1].peer)));
         };
-        // Up to what no list holds and down again, twice, so that both borders are crossed both ways.
+        // Beyond the capacity of a list and down again, twice, so that both borders are crossed both ways.
         for _ in 0..2 {
             for number in 1..150_u32 {
                 let more = posting(number * 7_919 % 1_009, number % 3 == 0, number);

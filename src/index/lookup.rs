@@ -78,7 +78,7 @@ impl Index {
         let mut page = page.page(None);
         if position.is_none() && !page.entries.is_empty() {
             // Slots are not spaced evenly, so a random start favours the peer behind a gap. Where
-            // all providers fit into one page, rotate by count instead.
+            // all providers fit into a page, rotate by count instead.
             let turn = usize::try_from(self.iteration).unwrap_or(0);
             let count = page.entries.len();
             page.entries.rotate_left((before_first + turn % count) % count);
@@ -86,7 +86,7 @@ impl Index {
         page
     }
 
-    /// All providers, if one page holds them: the same page as the general case, for less work.
+    /// All providers, if a page holds all: the same page as the general case, for less work.
     fn only_page<K: KeyStore>(
         &self,
         table: &KeyTable<K>,
@@ -109,7 +109,7 @@ impl Index {
         Some(page)
     }
 
-    /// A file as this viewer is shown it; `None` if it is not.
+    /// A file as shown to this viewer; `None` if hidden.
     pub(super) fn hit(
         &self,
         posting: Posting,

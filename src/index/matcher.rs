@@ -32,7 +32,7 @@ impl Text for str {
     }
 }
 
-/// A query as its texts are compared with it.
+/// A query prepared for comparison with texts.
 pub enum Pattern {
     /// Match every text.
     All,
@@ -114,7 +114,7 @@ impl<'a> Iterator for Terms<'a> {
             let is_unwanted = rest.starts_with('-');
             let body = rest.strip_prefix('-').unwrap_or(rest);
             let word = body.split(char::is_whitespace).next().unwrap_or_default();
-            // A quote opens a phrase if another closes it before a blank or the end.
+            // A quote opens a phrase if another closes the phrase before a blank or the end.
             let phrase = body.strip_prefix('"').and_then(|body| {
                 let ends = body.match_indices('"').map(|(end, _)| body.split_at(end));
                 ends.map(|(phrase, rest)| (phrase, &rest[1..]))
@@ -166,7 +166,7 @@ impl FuzzyPattern {
         self.runs.dedup();
     }
 
-    /// Trigrams, and how many of them a match needs.
+    /// Trigrams, and the number that a match needs.
     pub fn runs(&self) -> (&[[u8; 3]], usize) {
         (&self.runs, self.need)
     }
@@ -190,7 +190,7 @@ impl FuzzyPattern {
         if folded.len() < self.need {
             return false;
         }
-        // A bitmap counts each trigram once; beyond its size a linear search does.
+        // A bitmap counts each trigram once; beyond the size of the bitmap, a linear search does.
         let (mut seen, mut count) = ([0_u64; 16], 0);
         for run in folded.windows(3) {
             let Ok(at) = self.runs.binary_search_by(|known| known.as_slice().cmp(run)) else {
@@ -235,7 +235,7 @@ impl Word {
                 }
             }
         }
-        // A missing word costs all of its letters.
+        // A missing word costs all letters.
         best.min(self.letters.len())
     }
 }
@@ -255,7 +255,7 @@ impl Pattern {
         }
     }
 
-    /// Cost of a comparison with so many bytes, without reading them.
+    /// Cost of a comparison with so many bytes, without a read.
     pub fn cost(&self, bytes: usize) -> usize {
         match self {
             Pattern::All => 0,
@@ -301,7 +301,7 @@ fn alphanumeric(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !is_of_word(letter)).filter(|word| !word.is_empty())
 }
 
-/// Fold all parts of a text, one a line; returns the cost.
+/// Fold all parts of a text, each on a line; returns the cost.
 pub fn fold_text<T: Text + ?Sized>(text: &T, folded: &mut String) -> usize {
     folded.clear();
     let mut cost = 0;

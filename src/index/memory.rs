@@ -3,19 +3,19 @@
 use crate::index::{Index, PeerId, PeerRecord};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 
-/// The share of the index's memory for the files of one peer, as a divisor: one peer leaves room
+/// The share of the index's memory for the files of a peer, as a divisor: each peer leaves room
 /// for others.
 const PEER_SHARE: usize = 2;
 
-/// Bytes of a peer besides its files: two tree entries and its [`About`](crate::index::About).
+/// Bytes of a peer besides files: two tree entries and an [`About`](crate::index::About).
 const PEER: usize = 160;
-/// Bytes of a file besides its name: its record, postings, a root. The trigrams of a name take up
+/// Bytes of a file besides the name: a record, postings, a root. The trigrams of a name take up
 /// to four bytes for each byte.
 const FILE: usize = 128;
 /// Added bytes after which memory is measured again, which takes some microseconds.
 const REMEASURE: usize = 1 << 20;
 
-/// Most bytes of a file with a name of this length, its trigrams included.
+/// Most bytes of a file with a name of this length, with all trigrams.
 #[must_use]
 pub fn of_file(name: usize) -> usize {
     FILE + 5 * name
@@ -208,7 +208,7 @@ mod tests {
         while index.purge(1_000) {}
         while index.build(usize::MAX) {}
         assert_eq!(index.has_room(1 << 20), Ok(()));
-        // A single peer takes no more than its part.
+        // A single peer takes no more than a part.
         let peer = index.create_peer("127.0.0.1:1".parse().unwrap(), SessionId([0; 16]));
         let most = index.budget() / PEER_SHARE;
         assert_eq!(

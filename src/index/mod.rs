@@ -1,8 +1,8 @@
 //! The index: which peer has which file. Plain data, no file bytes, no sockets.
 //!
 //! An [`Index`] holds peers with their files, and tables from names and contents back to the peers.
-//! It does not verify roots: a root is a claim of the peer that sends it. A peer that leaves is
-//! invisible at once; [`Index::purge`] removes its files in slices, to keep iterations short.
+//! The index does not verify roots: a root is a claim of the peer that sends it. A peer that leaves is
+//! invisible at once; [`Index::purge`] removes the files in slices, to keep iterations short.
 
 mod candidate_scan;
 mod chunked_vec;
@@ -50,7 +50,7 @@ use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Slot of a peer; reused only once all files of its last peer are purged.
+/// Slot of a peer; reused only once all files of the last peer are purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(usize);
 
@@ -99,7 +99,7 @@ struct PeerRecord {
     visible: bool,
     number: u64,
     files: ChunkedVec<FileRecord>,
-    /// Most bytes of its files, with names that other peers have too.
+    /// Most bytes of the files, with names that other peers have too.
     bytes: usize,
     /// `None` for most peers.
     extra: Option<Box<About>>,
@@ -110,9 +110,9 @@ struct PeerRecord {
 pub struct About {
     /// The user logged in at this peer.
     pub user: Option<UserName>,
-    /// The protocol that the peer answers at its address.
+    /// The protocol that the peer answers at the address of the record.
     pub protocol: PeerProtocol,
-    /// Further protocols, each with its port.
+    /// Further protocols, each with a port.
     pub ports: Vec<(PeerProtocol, u16)>,
     /// QUIC address.
     pub quic: Option<QuicAddress>,
@@ -120,20 +120,20 @@ pub struct About {
     pub key: Option<Key>,
 }
 
-/// A requester, as far as that decides which peers it is shown and at which address.
+/// A requester, as far as that decides which peers are shown and at which address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// Address that the requester connects from.
     pub ip: IpAddr,
-    /// Peers and addresses that its protocol can name.
+    /// Peers and addresses that the protocol can name.
     pub reach: Reach,
 }
 
 /// Peers and addresses that the protocol of a requester can name; the server computes this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// Show only peers that answer this protocol, with its port. The native protocol: every peer,
-    /// with its native port.
+    /// Show only peers that answer this protocol, with that port. The native protocol: every peer,
+    /// with the native port.
     pub protocol: PeerProtocol,
     /// Leave out IPv6 addresses.
     pub ipv4_only: bool,
@@ -148,7 +148,7 @@ impl Reach {
 }
 
 impl Viewer {
-    /// Address at which this viewer reaches `peer`; `None` if it cannot.
+    /// Address at which this viewer reaches `peer`; `None` if unreachable.
     fn reaches(&self, peer: &PeerRecord) -> Option<SocketAddr> {
         let Reach { protocol, ipv4_only, same_host } = self.reach;
         let address = if protocol.is_native() || peer.protocol() == protocol {
@@ -168,7 +168,7 @@ impl Viewer {
     }
 }
 
-/// Size of a file whose peer did not send one.
+/// Size of a file whose peer did not send a size.
 const UNKNOWN: u64 = PARTIAL - 1;
 /// Flag beside a size, for a file of which only some pieces are held.
 const PARTIAL: u64 = 1 << 63;
@@ -270,7 +270,7 @@ impl Index {
         Ok(true)
     }
 
-    /// Remove a file, if the peer has it.
+    /// Remove a file, if there.
     pub fn remove(&mut self, peer: PeerId, name: &RelativeName) {
         let Some(name) = self.names.find(name) else { return };
         if let Some(posting) = self.names.of_peer(name, peer.slot()) {
@@ -278,7 +278,7 @@ impl Index {
         }
     }
 
-    /// Add a file by its name alone; a known file keeps its size and root. Returns its index at the
+    /// Add a file by its name alone; a known file keeps size and root. Returns its index at the
     /// peer.
     ///
     /// # Errors
@@ -293,12 +293,12 @@ impl Index {
         Ok(self.peers.get(peer.0).map_or(0, |record| record.files.len().saturating_sub(1)))
     }
 
-    /// Remove a file by its index; the last file of the peer takes its place.
+    /// Remove a file by index; the last file of the peer takes that place.
     pub fn remove_at(&mut self, peer: PeerId, file_index: usize) {
         self.drop_file(peer, number(file_index));
     }
 
-    /// Show a peer with all its files.
+    /// Show a peer with all files.
     pub fn make_visible(&mut self, peer: PeerId) {
         let Some(record) = self.peers.get_mut(peer.0) else { return };
         self.totals.joined += 1;
@@ -317,13 +317,13 @@ impl Index {
             number: record.number,
             left: record.files.len(),
         });
-        // The addresses of legacy peers are not verified, so they replace no other peer.
+        // The addresses of legacy peers are not verified, and replace no other peer.
         if record.protocol().is_native() || !self.by_address.contains_key(&record.address) {
             self.by_address.insert(record.address, peer);
         }
     }
 
-    /// Hide a peer; [`Index::purge`] removes its files.
+    /// Hide a peer; [`Index::purge`] removes the files.
     pub fn remove_peer(&mut self, peer: PeerId) {
         let Some(record) = self.peers.get_mut(peer.0) else { return };
         if record.visible {
@@ -445,7 +445,7 @@ impl Index {
         self.by_address.get(&address).copied()
     }
 
-    /// The visible peer at this address, if it speaks the native protocol.
+    /// The visible peer at this address, if of the native protocol.
     #[must_use]
     pub fn native_at(&self, address: SocketAddr) -> Option<PeerId> {
         self.at(address).filter(|peer| {
@@ -471,7 +471,7 @@ impl Index {
         self.peers.get(peer.0).is_some_and(|record| record.session == session)
     }
 
-    /// Reachable visible peers, in the order in which they joined.
+    /// Reachable visible peers, in the order of joining.
     ///
     /// # Errors
     /// `bad_request` for a foreign cursor.
@@ -526,7 +526,7 @@ impl Index {
         self.order.is_empty()
     }
 
-    /// A file of a peer as its provider; `None` if unreachable.
+    /// A file of a peer as provided; `None` if unreachable.
     fn provider(
         &self,
         peer: PeerId,
@@ -556,7 +556,7 @@ impl Index {
         }
     }
 
-    /// Description of a file by the peer, else by its user.
+    /// Description of a file by the peer, else by the user.
     fn description(&self, peer: PeerId, name: KeyId) -> Option<&Description> {
         self.descriptions.get(self.described(peer, name)?)
     }
@@ -576,7 +576,7 @@ impl Index {
         self.descriptions.find(peer, name).or_else(|| self.descriptions.find(behind()?, name))
     }
 
-    /// Remove a file of a peer; the last file takes its index.
+    /// Remove a file of a peer; the last file takes that index.
     fn drop_file(&mut self, peer: PeerId, file_index: u32) {
         self.note_dropped(peer, file_index);
         let Some(record) = self.peers.get_mut(peer.0) else { return };

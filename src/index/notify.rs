@@ -1,4 +1,4 @@
-//! Events of the index for its subscribers.
+//! Events of the index for subscribers.
 
 use crate::index::key_table::KeyId;
 use crate::index::subscriptions::{Gone, IndexEvent, PendingEvent, SubscriptionId};
@@ -121,7 +121,7 @@ impl Index {
         );
     }
 
-    /// The provider of a file as this viewer is shown it; `None` if unreachable.
+    /// The provider of a file as shown to this viewer; `None` if unreachable.
     #[must_use]
     pub fn as_provider(&self, peer: PeerId, file: FileEntry, viewer: &Viewer) -> Option<Provider> {
         let record = self.peers.get(peer.0)?;

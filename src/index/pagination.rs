@@ -6,14 +6,14 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, Provider, ProviderRef};
 
-/// Bytes of an entry besides its texts: field names, an address, a root.
+/// Bytes of an entry besides texts: field names, an address, a root.
 const ENTRY_FRAME: usize = 270;
 /// Bytes of text that stand for a QUIC address; text counts twice.
 pub(super) const QUIC: usize = 52;
 /// The same for a key.
 pub(super) const KEY: usize = 37;
 
-/// A file as a viewer is shown it.
+/// A file as shown to a viewer.
 pub(super) enum Hit {
     Provider(Provider),
     Away(Away),
@@ -136,7 +136,7 @@ fn text_bytes(file: &FileEntry) -> usize {
     file.name.len() + file.description.as_deref().map_or(0, str::len)
 }
 
-/// Read a cursor of one number.
+/// Read a cursor of a number.
 pub(super) fn number(text: &str) -> Result<u64, ErrorReply> {
     text.parse().map_err(|_| ErrorReply::bad_cursor())
 }
@@ -156,7 +156,7 @@ pub(super) fn places(text: &str) -> Result<(u32, u32), ErrorReply> {
     u32::try_from(a).and_then(|a| Ok((a, u32::try_from(b)?))).map_err(|_| ErrorReply::bad_cursor())
 }
 
-/// One page of a list of files; `from` gives the list from a position on.
+/// A page of a list of files; `from` gives the list from a position on.
 ///
 /// # Errors
 /// `bad_request` for a foreign cursor.

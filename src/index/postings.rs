@@ -1,4 +1,4 @@
-//! Postings of one key: a short list in one block, in order; a long list in a tree.
+//! Postings of a key: a short list in a block, in order; a long list in a tree.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::index::PeerId;
 use crate::index::string_arena::{StringArena, StringId};
 use crate::limits;
 
-/// Longest list in one block: the providers of one page. Each change writes the block anew.
+/// Longest list in a block: the providers of a page. Each change writes the block anew.
 const MOST: usize = limits::HOLDERS;
 /// Estimated bytes of a tree entry: nodes are between half and wholly full.
 const SET_ENTRY: usize = 22;
@@ -20,7 +20,7 @@ pub struct Posting {
     pub peer: u32,
     /// Only some pieces are held.
     pub partial: bool,
-    /// Index of the file at its peer; the two highest bits are never needed.
+    /// Index of the file at the peer; the two highest bits are never needed.
     pub file_index: u32,
 }
 
@@ -29,7 +29,7 @@ impl Posting {
         PeerId(self.peer as usize)
     }
 
-    /// File index and completeness in one word.
+    /// File index and completeness in a word.
     pub(super) fn packed(self) -> u32 {
         self.file_index | if self.partial { PARTIAL } else { 0 }
     }
@@ -49,7 +49,7 @@ impl Posting {
     }
 }
 
-/// Storage of the postings of a key that has more than one.
+/// Storage of the postings of a key with several.
 #[derive(Clone, Copy)]
 pub(super) enum PostingPlace {
     Few(StringId),
@@ -63,7 +63,7 @@ pub(super) enum Left {
     More(PostingPlace),
 }
 
-/// Postings of all keys that have more than one.
+/// Postings of all keys with several.
 pub(super) struct Postings {
     lists: StringArena,
     many: BTreeSet<[u32; 3]>,
@@ -79,7 +79,7 @@ impl Postings {
         self.list(&[a.min(b), a.max(b)])
     }
 
-    /// Add a posting, unless it is there.
+    /// Add a posting, unless there already.
     pub(super) fn add(&mut self, key: u32, place: PostingPlace, posting: Posting) -> PostingPlace {
         match place {
             PostingPlace::Few(list) => {

@@ -1,4 +1,4 @@
-//! Publications of users. Each user with publications has a peer record for them.
+//! Publications of users. Each user with publications has a peer record.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ impl Index {
         }
     }
 
-    /// Show a user at the address of its legacy client.
+    /// Show a user at the address of a legacy client.
     pub fn user_online(&mut self, user: &UserName, address: SocketAddr, protocol: PeerProtocol) {
         let peer = self.publication_peer(user);
         self.user_offline(user);
@@ -51,7 +51,7 @@ impl Index {
         self.make_visible(peer);
     }
 
-    /// Hide a user of a legacy client; its publications stay.
+    /// Hide a user of a legacy client; the publications stay.
     pub fn user_offline(&mut self, user: &UserName) {
         if let Some(peer) = self.users.get(user)
             && let Some(record) = self.peers.get_mut(peer.0)
@@ -120,7 +120,7 @@ impl Index {
         })
     }
 
-    /// A file of a peer as a publication; `None` if its name is too long.
+    /// A file of a peer as a publication; `None` if the name is too long.
     #[must_use]
     pub fn published(&self, peer: PeerId, file_index: usize) -> Option<Publication> {
         let file = self.peers.get(peer.0)?.files.get(file_index)?;
@@ -129,7 +129,7 @@ impl Index {
     }
 }
 
-/// Count one visible peer of a user more or less.
+/// Count a visible peer of a user more or less.
 pub(super) fn count_present(
     present: &mut BTreeMap<UserName, usize>,
     user: Option<&UserName>,

@@ -22,7 +22,7 @@ pub struct Counts {
     pub names: usize,
     /// Different contents.
     pub roots: usize,
-    /// Files of all peers, leaving ones included.
+    /// Files of all peers, also of leaving peers.
     pub holdings: usize,
     /// Files of visible peers.
     pub shown: usize,

@@ -107,7 +107,7 @@ impl StringArena {
         std::str::from_utf8(self.bytes(id)).unwrap_or_default()
     }
 
-    /// Remove a text; its number may be reused.
+    /// Remove a text; the number may be reused.
     pub fn remove(&mut self, id: StringId) {
         let (at, start) = place(id);
         let Some(chunk) = self.chunks.get_mut(at).filter(|chunk| chunk.texts > 0) else { return };
@@ -187,7 +187,7 @@ impl StringArena {
     }
 }
 
-/// Chunk of a text, and the offset in it.
+/// Chunk of a text, and the offset there.
 fn place(id: StringId) -> (usize, usize) {
     let unit = id.0 as usize;
     (unit / CHUNK, unit % CHUNK * UNIT)

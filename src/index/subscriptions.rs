@@ -211,7 +211,7 @@ fn bytes(what: &SubscriptionFilter) -> usize {
         }
 }
 
-/// An event of one subscription.
+/// An event of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexEvent {
     /// A peer has the file.

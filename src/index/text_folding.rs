@@ -172,7 +172,7 @@ fn fold_letter(letter: char, folded: &mut String, start: usize) {
     decompose_compatible(letter, |part| fold_part(part, folded, start));
 }
 
-/// Fold one character of a decomposition; a mark composes with the text from `start` on.
+/// Fold a character of a decomposition; a mark composes with the text from `start` on.
 fn fold_part(part: char, folded: &mut String, start: usize) {
     if part.is_ascii() {
         return folded.push(part.to_ascii_lowercase());

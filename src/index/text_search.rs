@@ -470,7 +470,7 @@ struct ResultCollector<'a> {
 }
 
 impl ResultCollector<'_> {
-    /// Take one file; false without room.
+    /// Take a file; false without room.
     fn file(&mut self, name_key: KeyId, rank: u32, posting: Posting) -> bool {
         let index = self.index;
         if passes(index, self.query, self.description_words, name_key, posting).is_none() {
@@ -614,7 +614,7 @@ mod tests {
             .unwrap();
     }
 
-    /// One page of a search by words, after one step.
+    /// A page of a search by words, after a step.
     fn find(
         index: &mut Index,
         text: &str,

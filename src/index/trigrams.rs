@@ -25,7 +25,7 @@ pub const BLOCK: u32 = 8;
 /// Different hashed trigrams. Real names have some ten thousand; each takes some hundred bytes at
 /// first.
 const NUMBERS: u64 = 1 << 17;
-/// Cost of a text besides its bytes, in bytes: a cache miss.
+/// Cost of a text besides the bytes, in bytes: a cache miss.
 const LOOK: usize = 128;
 /// Cost of a block without texts.
 pub const STEP: usize = 8;
@@ -87,7 +87,7 @@ impl Trigrams {
         }
     }
 
-    /// Remove a text; its number may be reused.
+    /// Remove a text; the number may be reused.
     pub fn remove<T: Text + ?Sized>(&mut self, id: u32, text: &T) {
         let (block, bit) = place(id);
         let Some(state) =
@@ -245,7 +245,7 @@ impl TrigramSet {
     }
 }
 
-/// Block of a text, and its bit there.
+/// Block of a text, and the bit there.
 fn place(id: u32) -> (u32, u8) {
     (id / BLOCK, 1 << (id % BLOCK))
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The addresses that share one budget.
+/// The addresses that share a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block(IpAddr);
 
@@ -42,12 +42,12 @@ pub enum Full {
     All,
 }
 
-/// The bounds of one resource.
+/// The bounds of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// For all addresses together.
     pub all: usize,
-    /// For one address.
+    /// For an address.
     pub one: usize,
     /// The use of an address that is allowed beyond `all`, up to twice `all`.
     pub reserve: usize,
@@ -55,7 +55,7 @@ pub struct Bounds {
     pub spares_loopback: bool,
 }
 
-/// The use of one resource by address.
+/// The use of a resource by address.
 #[derive(Debug)]
 pub struct Budget {
     bounds: Bounds,
@@ -84,7 +84,7 @@ impl Budget {
         self.used
     }
 
-    /// The use of one block.
+    /// The use of a block.
     #[must_use]
     pub fn used_by(&self, block: Block) -> usize {
         self.by_block.get(&block).copied().unwrap_or(0)
@@ -122,7 +122,7 @@ impl Budget {
         self.set(block, count, 0);
     }
 
-    /// Change the use of one user of this block from `before` to `now`, regardless of the bounds:
+    /// Change the use of a user of this block from `before` to `now`, regardless of the bounds:
     /// for a use that is known only afterwards.
     pub fn set(&mut self, block: Block, before: usize, now: usize) {
         if before == now {

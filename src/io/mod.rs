@@ -1,4 +1,4 @@
-//! Buffers of one connection. [`send_queue`] holds bytes to send, memory and file slices in order.
+//! Buffers of a connection. [`send_queue`] holds bytes to send, memory and file slices in order.
 //! [`recv_buffer`] holds a header until it is parsed, or passes a body to its sink. [`transfer`]
 //! moves bytes between both and a stream. [`token_bucket`] limits the rate.
 

@@ -1,4 +1,4 @@
-//! Received bytes of one connection: a header until it is parsed, or a body on its way to a sink.
+//! Received bytes of a connection: a header until it is parsed, or a body on its way to a sink.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::io::traits::SinkRef;
 /// Capacity to keep: freeing less would cost more than it gains.
 const ROOM: usize = 4 << 10;
 
-/// The incoming side of one connection.
+/// The incoming side of a connection.
 #[derive(Default)]
 pub struct RecvBuffer {
     header: Vec<u8>,
@@ -120,7 +120,7 @@ impl RecvBuffer {
         } else if self.used > self.header.len() / 2 {
             self.header.drain(..self.used);
             self.used = 0;
-            // Free the capacity of a long header behind which a short one has started.
+            // Free the capacity of a long header behind which a short header has started.
             if self.header.capacity() / 4 > self.header.len().max(ROOM) {
                 self.header.shrink_to(self.header.len().max(ROOM));
             }

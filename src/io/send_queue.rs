@@ -1,4 +1,4 @@
-//! Bytes to send on one connection: memory and file slices, in order.
+//! Bytes to send on a connection: memory and file slices, in order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,7 +8,7 @@ use crate::io::traits::{RawWrite, SourceRef};
 use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 
-/// The outgoing side of one connection.
+/// The outgoing side of a connection.
 pub struct SendQueue {
     chunks: VecDeque<QueueChunk>,
     memory: usize,
@@ -32,7 +32,7 @@ enum QueueChunk {
         source: SourceRef,
         left: ByteRange,
     },
-    /// A pause of this length, from the time when it is the first in the queue.
+    /// A pause of this length, from the time when the pause is the first in the queue.
     Pause {
         length: Duration,
         until: Option<Instant>,
@@ -102,7 +102,7 @@ impl SendQueue {
         *self = SendQueue { gone: self.gone, ..SendQueue::default() };
     }
 
-    /// Reserve memory for many responses at once, so that it does not move as it grows.
+    /// Reserve memory for many responses at once, so that growth moves no memory.
     pub fn expect(&mut self) {
         // Behind waiting files or responses the memory would be held for long.
         if self.is_empty() {

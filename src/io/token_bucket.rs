@@ -21,9 +21,9 @@ struct Limit {
 
 /// The burst, as time at the full rate.
 const BURST: Duration = Duration::from_millis(20);
-/// The smallest burst: a smaller one would cost more system calls than bytes.
+/// The smallest burst: a smaller burst would cost more system calls than bytes.
 const SMALLEST_BURST: f64 = 16.0 * 1024.0;
-/// The smallest share of one connection.
+/// The smallest share of a connection.
 const SMALLEST_SHARE: usize = 64 << 10;
 /// The pause of a connection once the bucket is empty, so that it moves more than a trickle
 /// afterwards.
@@ -59,7 +59,7 @@ impl TokenBucket {
         whole
     }
 
-    /// The bytes that one connection may move now: a part of the allowance, so that all get a
+    /// The bytes that a connection may move now: a part of the allowance, so that all get a
     /// share.
     pub fn share(&mut self, now: Instant) -> usize {
         let allowance = self.allowance(now);

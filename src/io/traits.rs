@@ -76,7 +76,7 @@ impl<W: RawWrite> RawWrite for &mut W {
 
 /// A file that can be sent.
 pub trait ByteSource {
-    /// Write the front of `range` to `to`. Returns the number of bytes that it took.
+    /// Write the front of `range` to `to`. Returns the number of bytes taken.
     ///
     /// # Errors
     /// `WouldBlock` when the stream takes no byte;

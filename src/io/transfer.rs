@@ -1,4 +1,4 @@
-//! Move bytes between one stream and its buffers, within a budget.
+//! Move bytes between a stream and two buffers, within a budget.
 
 use std::io;
 use std::time::Instant;
@@ -14,7 +14,7 @@ pub enum ReadOutcome {
     WouldBlock,
     /// The budget is used up.
     Budget,
-    /// The buffer is full: its sink must catch up, or the node must read the headers.
+    /// The buffer is full: the sink must catch up, or the node must read the headers.
     BufferFull,
     /// The other side has closed its sending half.
     Eof,

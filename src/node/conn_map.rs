@@ -1,9 +1,9 @@
 //! A map from connection to value, and an index of numbered entries by connection. Each look-up is
-//! one step.
+//! a single step.
 
 use crate::node::ConnId;
 
-/// Values by connection. The numbers of connections are small, because they are reused.
+/// Values by connection. The numbers of connections are small, because numbers are reused.
 #[derive(Debug)]
 pub struct ConnMap<T> {
     slots: Vec<Option<Box<T>>>,
@@ -75,7 +75,7 @@ impl<T> ConnMap<T> {
     }
 }
 
-/// The component of a peer that owns a connection: one look-up finds the receiver of an event.
+/// The component of a peer that owns a connection: a single look-up finds the receiver of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnOwner {
     /// The connection to the server.
@@ -115,7 +115,7 @@ impl ConnIndex {
         }
     }
 
-    /// The entries of a connection, in the order in which they were added.
+    /// The entries of a connection, in the order of their addition.
     #[must_use]
     pub fn on(&self, conn: ConnId) -> &[u64] {
         self.entries.get(&conn).map_or(&[], Vec::as_slice)

@@ -1,4 +1,4 @@
-//! Actions of a node: it reaches the buffers of its connections and queues actions that the loop
+//! Actions of a node: the node reaches the buffers of its connections and queues actions that the loop
 //! runs after the event.
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,9 +16,9 @@ use crate::ui::event::{Failure, UiEvent};
 /// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// TCP, from this local address if one is given.
+    /// TCP, from this local address if given.
     Tcp(Option<IpAddr>),
-    /// TLS over TCP, from this local address if one is given, to the process that proves this key.
+    /// TLS over TCP, from this local address if given, to the process that proves this key.
     Tls(Option<IpAddr>, Key),
     /// A stream of QUIC, to the process that proves this key.
     Quic(Key),
@@ -32,7 +32,7 @@ pub enum Security {
     Plain,
     /// Encrypted, with the key that the other side has proven, and the protocol agreed on.
     Encrypted {
-        /// The key; `None` for a client without one.
+        /// The key; `None` for a client without a key.
         key: Option<Key>,
         /// The protocol.
         alpn: Option<Alpn>,
@@ -48,7 +48,7 @@ pub enum Alpn {
     Http,
 }
 
-/// One connection, as a node sees it.
+/// A connection, as a node sees it.
 pub struct ConnHandle {
     /// Bytes that were received.
     pub recv_buffer: RecvBuffer,
@@ -64,11 +64,11 @@ pub struct ConnHandle {
     pub idle_timeout: Option<Duration>,
     /// The limit of unread header bytes.
     pub max_header: usize,
-    /// Service the connection again in the next iteration: the node has not read all it could.
+    /// Service the connection again in the next iteration: the node has left bytes unread.
     pub reschedule: bool,
     /// Service the connection again at this time, even if no byte arrives.
     pub wake_at: Option<Instant>,
-    /// The other side is a program of the same user: no rate limit applies, and it may pause for
+    /// The other side is a program of the same user: no rate limit applies, and the program may pause for
     /// long.
     pub is_own: bool,
     /// Accepted beyond the bound on connections: the first request is answered with `busy`.
@@ -80,11 +80,11 @@ pub struct ConnHandle {
 /// How to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseMode {
-    /// Keep it open.
+    /// Keep the connection open.
     Open,
-    /// Close it once the send queue is empty.
+    /// Close once the send queue is empty.
     Flush,
-    /// Close it at once.
+    /// Close at once.
     Now,
 }
 
@@ -124,7 +124,7 @@ impl ConnHandle {
 /// An action that the loop runs after the event.
 #[derive(Debug)]
 pub enum Action {
-    /// Open a port in place of the one with its number.
+    /// Open a port in place of the port with this number.
     /// [`Event::Listening`](crate::node::Event::Listening) has the result.
     Listen(PortId, SocketAddr),
     /// As [`Action::Listen`], without TLS.
@@ -140,7 +140,7 @@ pub enum Action {
 
 /// All connections of a process; the loop keeps each beside its socket.
 pub trait ConnTable {
-    /// One connection, which the loop then services again.
+    /// A connection, which the loop then services again.
     fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle>;
 
     /// Request a connection by this transport.
@@ -164,7 +164,7 @@ pub struct Io<'a> {
 }
 
 impl Io<'_> {
-    /// One connection, which the loop then services again. `None` once it is closed.
+    /// A connection, which the loop then services again. `None` once closed.
     pub fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
         self.table.connection(id)
     }
@@ -209,7 +209,7 @@ impl Io<'_> {
         self.actions.push(Action::Exit(code));
     }
 
-    /// Write a failure to the console, and end the process with its code.
+    /// Write a failure to the console, and end the process with the code of the failure.
     pub fn fail(&mut self, failure: &Failure) {
         self.tell(UiEvent::Failed(failure.clone()));
         self.exit(failure.code());

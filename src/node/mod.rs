@@ -1,4 +1,4 @@
-//! A process as a value: a [`Node`] handles events and queues actions. It sees the buffers of
+//! A process as a value: a [`Node`] handles events and queues actions. The node sees the buffers of
 //! connections, one `now` an iteration, and no socket.
 
 pub mod conn_map;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::node::io::Io;
 use crate::protocol::types::quic_address::QuicAddress;
 
-/// The number of a connection. It is reused only after `Closed` was dispatched and the iteration
+/// The number of a connection. The number is reused only after `Closed` was dispatched and the iteration
 /// has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub usize);
@@ -28,9 +28,9 @@ pub struct PortId(pub usize);
 /// The reason why a connection was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// This side closed it after its last byte.
+    /// This side closed the connection after the last byte.
     Done,
-    /// The other side closed or reset it.
+    /// The other side closed or reset the connection.
     Remote,
     /// The connection could not be made.
     Unreachable(String),
@@ -38,7 +38,7 @@ pub enum CloseReason {
     WrongKey,
     /// The other side was silent, or slow, for too long.
     Timeout,
-    /// The file of an upload has changed since it was opened.
+    /// The file of an upload has changed since the file was opened.
     SourceChanged,
     /// The disk could not store the received bytes.
     Disk(String),
@@ -71,7 +71,7 @@ pub enum Event {
     Received(ConnId),
     /// Bytes were sent, and the send queue has room.
     Drained(ConnId),
-    /// The other side sends no more; it may still read.
+    /// The other side sends no more; and may still read.
     Ended(ConnId),
     /// The connection is closed.
     Closed(ConnId, CloseReason),
@@ -93,7 +93,7 @@ pub enum Event {
 
 /// A process as a value.
 pub trait Node {
-    /// Handle one event.
+    /// Handle an event.
     fn handle(&mut self, event: Event, io: &mut Io<'_>);
 
     /// The time of the next [`Event::Deadline`]. `None`: none is needed.

@@ -1,4 +1,4 @@
-//! One client connection to a service that has several addresses: connect, back off, reconnect.
+//! A client connection to a service that has several addresses: connect, back off, reconnect.
 //!
 //! ```text
 //!   Idle --connect--> Connecting --connected--> Open --lost--> Backoff --time--> Connecting ...
@@ -31,14 +31,14 @@ impl From<Vec<SocketAddr>> for ServiceTarget {
 pub struct Reconnecting<S> {
     target: ServiceTarget,
     current: usize,
-    /// The local address to connect from, where it leads to the current address.
+    /// The local address to connect from, where that leads to the current address.
     bind: Option<IpAddr>,
     /// Pauses since the last success.
     attempts: u32,
     state: ReconnectState<S>,
 }
 
-/// The state of the connection; `S` is the session of an open one.
+/// The state of the connection; `S` is the session of an open connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReconnectState<S> {
     /// No connection is wanted.
@@ -51,7 +51,7 @@ pub enum ReconnectState<S> {
     Open(ConnId, S),
 }
 
-/// What follows a lost connection.
+/// The step after a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// The next address is being connected.
@@ -84,7 +84,7 @@ impl<S> Reconnecting<S> {
         self.target.addresses.get(self.current).copied()
     }
 
-    /// Keep only the addresses of one family. False, without a change, when there are none.
+    /// Keep only the addresses of a family. False, without a change, when there are none.
     pub fn keep_only(&mut self, ipv4: bool) -> bool {
         if !self.target.addresses.iter().any(|address| address.is_ipv4() == ipv4) {
             return false;
@@ -117,7 +117,7 @@ impl<S> Reconnecting<S> {
         }
     }
 
-    /// The open connection and its session.
+    /// The open connection and the session.
     pub fn open(&mut self) -> Option<(ConnId, &mut S)> {
         match &mut self.state {
             ReconnectState::Open(id, session) => Some((*id, session)),
@@ -141,7 +141,7 @@ impl<S> Reconnecting<S> {
         }
     }
 
-    /// Connect to `address`, which the service at the current one has named.
+    /// Connect to `address`, which the service at the current address has named.
     pub fn connect_to(&mut self, address: SocketAddr, io: &mut Io<'_>) {
         // A socket on a loopback address, or on one of the other family, can't reach it.
         let bind = self.bind.filter(|ip| {
@@ -164,7 +164,7 @@ impl<S> Reconnecting<S> {
         self.attempts = 0;
     }
 
-    /// The connection is lost. One that `worked` is made again after a pause; otherwise the next
+    /// The connection is lost. A connection that `worked` is made again after a pause; otherwise the next
     /// address is tried at once, and the first one after a pause.
     pub fn lost(&mut self, worked: bool, io: &mut Io<'_>) -> Retry {
         if !worked && self.current + 1 < self.target.addresses.len() {

@@ -10,7 +10,7 @@ use crate::protocol::response::PieceRange;
 use crate::protocol::types::ids::ContentHash;
 use crate::storage::bitfield::Bitfield;
 
-/// One subscription: the pieces of one content announced on one connection.
+/// A subscription: the pieces of a content announced on a connection.
 pub(super) struct HaveSubscriber {
     pub(super) conn: ConnId,
     pub(super) root: ContentHash,
@@ -23,7 +23,7 @@ impl HaveSubscriber {
         HaveSubscriber { conn, root, announced: Bitfield::none(pieces) }
     }
 
-    /// Held pieces not announced yet, in the ranges of one HAVE.
+    /// Held pieces not announced yet, in the ranges of a HAVE.
     pub(super) fn unannounced(&self, held: &Bitfield) -> Vec<PieceRange> {
         held.without(&self.announced).runs(limits::HAVE_RUNS)
     }
@@ -47,7 +47,7 @@ pub(super) struct HaveSubscribers {
 }
 
 impl HaveSubscribers {
-    /// Adds a subscription; replaces one of the same connection and content. False beyond the limit of a connection.
+    /// Adds a subscription; replaces that of the same connection and content. False beyond the limit of a connection.
     pub(super) fn add(&mut self, subscriber: HaveSubscriber) -> bool {
         let same =
             |number: &u64| self.all.get(number).is_some_and(|other| other.root == subscriber.root);
@@ -80,7 +80,7 @@ impl HaveSubscribers {
         }
     }
 
-    /// Pieces have arrived: announce them soon.
+    /// Pieces have arrived: announce the pieces soon.
     pub(super) fn pieces_arrived(&mut self, now: Instant) {
         if !self.all.is_empty() {
             self.due_at.get_or_insert(now + limits::HAVE_DELAY);

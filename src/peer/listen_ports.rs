@@ -1,4 +1,4 @@
-//! Listening ports beside the native one, and a JOIN that waits for its port.
+//! Listening ports beside the native port, and a JOIN that waits for a port.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! A peer: it shares a folder, serves pieces, registers with a server, and downloads.
+//! A peer shares a folder, serves pieces, registers with a server, and downloads.
 //!
 //! ```text
 //!   event --> downloader (commands, server, downloads, players)  --effects--.
@@ -46,9 +46,9 @@ use crate::ui::event::{Failure, UiEvent, exit};
 const NATIVE: PortId = PortId(0);
 /// The port for QUIC.
 const QUIC: PortId = PortId(1 << 20);
-/// The native port for IPv6, where the native one is open on all of IPv4 alone.
+/// The native port for IPv6, where the native port is open on all of IPv4 alone.
 const NATIVE_IPV6: PortId = PortId((1 << 20) + 1);
-/// Entries of the shared folder listed in one iteration.
+/// Entries of the shared folder listed an iteration.
 const SCAN_ENTRIES: usize = 1_000;
 
 /// A peer.
@@ -89,7 +89,7 @@ impl Peer {
                 client.await_join();
             }
             Task::Menu => {
-                // The server sees the address of the first connection: connect from the one that will listen.
+                // The server sees the address of the first connection: connect from the address that will listen.
                 if let Some(at) = self.registration.config.connect_at
                     && !at.ip().is_unspecified()
                 {
@@ -289,7 +289,7 @@ impl Peer {
         io.listen(NATIVE, at);
     }
 
-    /// CONNECT: opens a port, unless one is open, and joins.
+    /// CONNECT: opens a port, unless open already, and joins.
     fn open_port(&mut self, io: &mut Io<'_>) {
         let client = &mut self.downloader.client;
         if client.listening().is_some() {
@@ -324,7 +324,7 @@ impl Peer {
         }
     }
 
-    /// The server has published a file: tells the user when this peer does not share it.
+    /// The server has published a file: tells the user when this peer does not share that file.
     fn published(&mut self, publication: &Publication, io: &mut Io<'_>) {
         let Downloader { client, storage, .. } = &mut self.downloader;
         let is_here = publication.file.relative().is_some_and(|name| storage.open(&name).is_ok());
@@ -399,7 +399,7 @@ impl Peer {
         self.send_updates(io);
     }
 
-    /// The service and its context.
+    /// The service and the context.
     fn service<'a, 'b>(
         &'a mut self,
         io: &'a mut Io<'b>,

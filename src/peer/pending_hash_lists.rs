@@ -20,7 +20,7 @@ pub(super) struct PendingHashList {
     pub(super) since: Instant,
 }
 
-/// All of them, in the order of arrival.
+/// All requests, in the order of arrival.
 #[derive(Default)]
 pub(super) struct PendingHashLists {
     all: BTreeMap<u64, PendingHashList>,
@@ -78,7 +78,7 @@ impl PendingHashLists {
         self.take_all(numbers)
     }
 
-    /// Removes the request of this connection and id. False without one.
+    /// Removes the request of this connection and id. False without a request.
     pub(super) fn cancel(&mut self, conn: ConnId, id: u64) -> bool {
         let same =
             |number: &u64| self.all.get(number).is_some_and(|pending| pending.id == Some(id));

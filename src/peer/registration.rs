@@ -60,7 +60,7 @@ impl Registration {
         Some(ports.legacy.iter().copied().chain(beside).collect())
     }
 
-    /// The port and the address that JOIN announces; no address: the one that the server sees.
+    /// The port and the address that JOIN announces; no address: that which the server sees.
     fn advertised(&self, native: SocketAddr) -> (u16, Option<SocketAddr>) {
         match self.config.advertise {
             Some((ip, port)) => {
@@ -116,7 +116,7 @@ impl Registration {
         }
     }
 
-    /// Sends the next UPDATE, unless one is pending.
+    /// Sends the next UPDATE, unless an UPDATE is pending.
     pub(super) fn send_updates(&mut self, client: &mut Client, io: &mut Io<'_>) {
         if !client.has_joined()
             || !client.server.is_open()
@@ -128,7 +128,7 @@ impl Registration {
         client.ask(&Request::Update { files, remove }, PendingRequest::Update, io);
     }
 
-    /// UPDATE was answered: sends the next one.
+    /// UPDATE was answered: sends the next UPDATE.
     pub(super) fn update_answered(&mut self, client: &mut Client, io: &mut Io<'_>) {
         self.updates.part_answered();
         self.send_updates(client, io);

@@ -1,4 +1,4 @@
-//! Keep the share current: hash it in slices, and poll for changes.
+//! Keep the share current: hash files in slices, and poll for changes.
 //!
 //! An iteration hashes at most one piece, so that a busy loop is delayed by half a millisecond. JOIN goes first: it names
 //! all files at once, and their content hashes follow in updates.
@@ -23,12 +23,12 @@ pub(super) enum ShareChange {
 /// Hashes and polls the shared folder.
 #[derive(Default)]
 pub(super) struct ShareSync {
-    /// The next bytes are not resident: hash them at this time.
+    /// The next bytes are not resident: hash at this time.
     hash_at: Option<Instant>,
 }
 
 impl ShareSync {
-    /// Polls the folder when its time has come, and hashes one piece.
+    /// Polls the folder when due, and hashes a piece.
     pub(super) fn run(
         &mut self,
         folder: &str,

@@ -1,4 +1,4 @@
-//! Upload slots: consent, slots, and the queue for them.
+//! Upload slots: consent, slots, and the queue for slots.
 //!
 //! ```text
 //!   FETCH --> Consent? --yes--> Slot? --free--> Sending --> over
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Uploads are indexed by connection, by question and by deadline: an event walks over the uploads of its own connection
-//! only. When a place in the queue becomes free, all uploads behind it are told their new places.
+//! only. When a place in the queue becomes free, all uploads behind are told their new places.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -45,9 +45,9 @@ pub struct Upload {
     pub name: RelativeName,
     /// The address of the requester.
     pub requester: SocketAddr,
-    /// The requester can't be told to wait: it waits for a limited time.
+    /// The requester can't be told to wait, and waits for a limited time.
     pub has_time_limit: bool,
-    /// The response has no body: it takes no slot.
+    /// The response has no body, and takes no slot.
     pub is_free: bool,
     stage: UploadState,
 }
@@ -89,11 +89,11 @@ pub struct UploadRequest {
     pub requester: SocketAddr,
     /// The requester can't be told to wait.
     pub has_time_limit: bool,
-    /// The response has no body: it takes no slot.
+    /// The response has no body, and takes no slot.
     pub is_free: bool,
 }
 
-/// What to do with an upload.
+/// The step for an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Send.
@@ -140,7 +140,7 @@ struct SlotQueue {
 }
 
 impl SlotQueue {
-    /// Adds a ticket at the end, and returns its number.
+    /// Adds a ticket at the end, and returns the number.
     fn push(&mut self, ticket: u64) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -223,7 +223,7 @@ impl UploadQueue {
         self.all.is_empty()
     }
 
-    /// Admits a request, and returns its ticket and what to do.
+    /// Admits a request, and returns the ticket and the step.
     pub fn admit(&mut self, request: UploadRequest, now: Instant) -> (u64, Admission) {
         let UploadRequest { conn, id, fetch, name, requester, has_time_limit, is_free } = request;
         let ticket = self.next;
@@ -297,7 +297,7 @@ impl UploadQueue {
         Admission::Queue(self.queue.tickets.len() as u64)
     }
 
-    /// The user has answered the first question: returns its uploads and what to do with each.
+    /// The user has answered the first question: returns the uploads and the step for each.
     pub fn answer_consent(&mut self, yes: bool, now: Instant) -> Option<Vec<(u64, Admission)>> {
         let key = self.questions.open.pop_front()?;
         let waiting = self.questions.waiting.remove(&key).unwrap_or_default();
@@ -315,7 +315,7 @@ impl UploadQueue {
         )
     }
 
-    /// An upload by its ticket.
+    /// An upload by ticket.
     #[must_use]
     pub fn get(&self, ticket: u64) -> Option<&Upload> {
         self.all.get(&ticket)
@@ -413,7 +413,7 @@ impl UploadQueue {
         places.map(|((_, ticket), place)| (*ticket, place)).collect()
     }
 
-    /// Waiting tickets of one connection.
+    /// Waiting tickets of a connection.
     pub fn waiting_on(&self, conn: ConnId) -> impl Iterator<Item = u64> {
         let waits = |ticket: &u64| {
             self.all.get(ticket).is_some_and(|upload| upload.stage != UploadState::Sending)
@@ -421,7 +421,7 @@ impl UploadQueue {
         self.on(conn).iter().copied().filter(waits)
     }
 
-    /// All tickets of one connection.
+    /// All tickets of a connection.
     #[must_use]
     pub fn on(&self, conn: ConnId) -> &[u64] {
         self.by_conn.on(conn)

@@ -89,25 +89,25 @@ impl Loading {
     }
 }
 
-/// Run a checkpoint this long after the last change of an account: it blocks the loop for some
+/// Run a checkpoint this long after the last change of an account: a checkpoint blocks the loop for some
 /// milliseconds.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
-/// Files checked for one page of a list: each costs some microseconds.
+/// Files checked for a page of a list: each costs some microseconds.
 const PAGE_LOOKUPS: usize = 500;
-/// The cost of the operations decided in one iteration, 1 to 2 ms, so that searches do not wait
+/// The cost of the operations decided in an iteration, 1 to 2 ms, so that searches do not wait
 /// longer.
 const MAX_COST: u32 = 40;
-/// Long lists answered in one iteration: each may take some megabytes and some milliseconds.
+/// Long lists answered in an iteration: each may take some megabytes and some milliseconds.
 const LISTS: usize = 8;
-/// Publications loaded in one iteration: about 1 ms.
+/// Publications loaded in an iteration: about 1 ms.
 const LOAD: usize = 400;
 /// Users of legacy protocols read at once at start.
 const CONNECTIONS: usize = 10_000;
-/// Publishers of one name that are loaded before their turn, for a search.
+/// Publishers of a name that are loaded early, for a search.
 const PUBLISHERS: usize = 256;
 
 impl Server {
-    /// Queue an operation, and decide it in this iteration if its cost allows.
+    /// Queue an operation, and decide it in this iteration if the cost allows.
     pub(super) fn queue_operation(
         &mut self,
         id: ConnId,
@@ -132,7 +132,7 @@ impl Server {
         self.decide();
     }
 
-    /// Decide queued operations in order, up to the cost of one iteration.
+    /// Decide queued operations in order, up to the cost of an iteration.
     fn decide(&mut self) {
         while self.operations.cost < MAX_COST
             && let Some(pending) = self.operations.undecided.pop_front()
@@ -166,7 +166,7 @@ impl Server {
         self.accounts.perform(operation, Caller { link: id.0, from, nonce })
     }
 
-    /// A connection is closed: forget its queued operations, and answer none of the decided ones.
+    /// A connection is closed: forget the queued operations, and answer none of the decided ones.
     pub(super) fn drop_operations(&mut self, id: ConnId) {
         self.operations.undecided.retain(|pending| pending.conn != id);
         for decided in self.operations.decided.iter_mut().filter(|decided| decided.conn == id) {
@@ -190,7 +190,7 @@ impl Server {
         self.op_log.note(&user, operation.op.method(), file, &date, io);
     }
 
-    /// Commit and answer the operations decided in this iteration, then decide further ones.
+    /// Commit and answer the operations decided in this iteration, then decide further operations.
     pub(super) fn flush(&mut self, io: &mut Io<'_>) {
         if self.operations.has_decided() {
             self.commit_decided(io);
@@ -227,7 +227,7 @@ impl Server {
             }
             lists += usize::from(decided.is_long_list());
             if lists > LISTS && decided.is_long_list() {
-                // A list changes nothing: it may wait for the next iteration.
+                // A list changes nothing: the list may wait for the next iteration.
                 self.operations.decided.push(decided);
                 continue;
             }
@@ -419,7 +419,7 @@ impl Server {
             }
         }
         self.loading = Loading::After(0);
-        // The last server may have stopped before its store was tidy.
+        // The last server may have stopped before the store was tidy.
         self.operations.tidy_at = Some(io.now);
     }
 
@@ -446,7 +446,7 @@ impl Server {
         }
     }
 
-    /// Load the publishers of one name ahead of their turn.
+    /// Load the publishers of a name early.
     pub(super) fn load_name(&mut self, name: &RelativeName, io: &mut Io<'_>) {
         if self.loading.is_under_way() && self.accounts.is_open() {
             // An uncommitted publication must not be found.

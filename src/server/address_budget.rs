@@ -1,4 +1,4 @@
-//! The share of one address in a server's resources: subscriptions, subscriptions to words, and
+//! The share of an address in a server's resources: subscriptions, subscriptions to words, and
 //! files in the index.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(super) struct ServerBudgets {
     peers: BTreeMap<PeerId, PeerUse>,
 }
 
-/// The files of one peer, and the connection and address that they count for.
+/// The files of a peer, and the connection and address charged.
 struct PeerUse {
     conn: ConnId,
     block: Block,
@@ -35,10 +35,10 @@ impl ServerBudgets {
         }
     }
 
-    /// Take a place for a SUBSCRIBE, to words or to one name.
+    /// Take a place for a SUBSCRIBE, to words or to a name.
     ///
     /// # Errors
-    /// `busy` when all places, or those of this address, are taken.
+    /// `busy` when all places, or all of this address, are taken.
     pub fn subscribe(&mut self, block: Block, is_words: bool) -> Result<(), ErrorReply> {
         let full = |_| ErrorReply::new(ErrorCode::Busy, "too many wait for something here");
         if is_words {

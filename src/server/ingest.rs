@@ -1,7 +1,7 @@
 //! Add the files of a JOIN, an UPDATE or a replacement list to the index in slices, round-robin
 //! over the peers.
 //!
-//! The request is answered once all its files are in; until then the connection is not read.
+//! The request is answered once all files are in; until then the connection is not read.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -40,7 +40,7 @@ struct PendingIngest {
     request_id: Option<u64>,
     peer: PeerId,
     job: IngestJob,
-    /// The memory that its files take at most.
+    /// The memory that the files take at most.
     bytes: usize,
 }
 
@@ -54,7 +54,7 @@ pub(super) enum IngestJob {
     },
     /// An UPDATE: removals first.
     Update { remove: IntoIter<RelativeName>, files: IntoIter<FileEntry> },
-    /// All files of a peer: the named ones are kept or added, then the others are removed.
+    /// All files of a peer: the named files are kept or added, then the others are removed.
     Replace {
         names: IntoIter<RelativeName>,
         /// Which of the peer's files were named.
@@ -124,7 +124,7 @@ impl IngestJob {
 
 impl Server {
     /// Queue a list of files for the index. A list without room in the index's memory, or beyond
-    /// the share of its address, is refused as a whole.
+    /// the share of the address, is refused as a whole.
     pub(super) fn add(
         &mut self,
         conn: ConnId,
@@ -163,7 +163,7 @@ impl Server {
         }
     }
 
-    /// Continue with the pending lists, within the budget of one iteration.
+    /// Continue with the pending lists, within the budget of an iteration.
     pub(super) fn continue_ingest(&mut self, io: &mut Io<'_>) {
         self.ingest_some(io);
         self.ingest.was_busy = self.ingest.budget < limits::INGEST_FILES;
@@ -205,7 +205,7 @@ impl Server {
         }
     }
 
-    /// Add one slice of at most `left` files. True when the list is done.
+    /// Add a slice of at most `left` files. True when the list is done.
     fn ingest_slice(
         &mut self,
         pending: &mut PendingIngest,
@@ -270,7 +270,7 @@ impl Server {
     }
 }
 
-/// Add a file of a peer, and append the name of a new one to the line for the log.
+/// Add a file of a peer, and append the name of a new file to the line for the log.
 pub(super) fn add_file(
     index: &mut Index,
     peer: PeerId,

@@ -20,11 +20,11 @@ use crate::server::ingest::{IngestJob, add_file};
 use crate::server::{ClientConnection, FIRST_PORT, Membership, Server, in_use, not_joined};
 use crate::ui::event::UiEvent;
 
-/// Ports that are tried for one legacy peer: only an abusive address uses so many.
+/// Ports that are tried for a legacy peer: only an abusive address uses so many.
 const PORT_TRIES: usize = 1_000;
 
 impl Server {
-    /// One part of a JOIN; the last makes the peer visible.
+    /// A part of a JOIN; the last makes the peer visible.
     pub(super) fn join(
         &mut self,
         id: ConnId,
@@ -96,7 +96,7 @@ impl Server {
                 _ => return Err(in_use()),
             }
         }
-        // A peer that joins again stays visible as it was until the last part.
+        // A peer that joins again stays visible unchanged until the last part.
         self.join_fails(id);
         let Some(client) = self.clients.get_mut(&id) else { return Err(not_joined()) };
         let before = client.membership.peer();
@@ -163,7 +163,7 @@ impl Server {
         Ok(Response::JoinOk { you: address, files, session, heartbeat_ms })
     }
 
-    /// Remove a peer whose session another connection has proven, and close its connection.
+    /// Remove a peer whose session another connection has proven, and close the connection.
     fn evict(&mut self, peer: PeerId, io: &mut Io<'_>) {
         let id = self.budgets.conn_of(peer);
         debug_assert!(id.is_some(), "a visible peer has a connection");
@@ -213,7 +213,7 @@ impl Server {
         }
     }
 
-    /// LEAVE. A JOIN under way goes on: only the entry that it replaces is removed. False when
+    /// LEAVE. A JOIN under way goes on: only the replaced entry is removed. False when
     /// there is none.
     pub(super) fn leave_request(&mut self, id: ConnId) -> bool {
         if let Some(ClientConnection {
@@ -229,7 +229,7 @@ impl Server {
         self.leave(id)
     }
 
-    /// End the membership of a client. False when it has not joined.
+    /// End the membership of a client. False when not joined.
     pub(super) fn leave(&mut self, id: ConnId) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
         let membership = std::mem::replace(&mut client.membership, Membership::Guest);
@@ -254,7 +254,7 @@ impl Server {
         }
     }
 
-    /// The registration of a legacy peer, in one request.
+    /// The registration of a legacy peer, in a single request.
     pub(super) fn enter(
         &mut self,
         id: ConnId,
@@ -280,7 +280,7 @@ impl Server {
         Ok(Response::Entered { you: address })
     }
 
-    /// Register a legacy peer with these files, in place of its earlier entry.
+    /// Register a legacy peer with these files, in place of the earlier entry.
     fn enter_at(
         &mut self,
         id: ConnId,
@@ -306,7 +306,7 @@ impl Server {
         Ok(peer)
     }
 
-    /// Make a peer visible and log that. Returns the number of its files.
+    /// Make a peer visible and log that. Returns the number of files.
     fn make_visible(
         &mut self,
         id: ConnId,

@@ -41,7 +41,7 @@ impl Server {
         }))
     }
 
-    /// Send the last second to the dashboards. Backpressure: one that does not read gets it later,
+    /// Send the last second to the dashboards. Backpressure: a dashboard that does not read is served later,
     /// or never.
     pub(super) fn notify_listeners(&mut self, io: &mut Io<'_>) {
         let behind = self.activity.behind();
@@ -63,7 +63,7 @@ impl Server {
         }
     }
 
-    /// A transfer report; only those of members count.
+    /// A transfer report; only reports of members count.
     pub(super) fn moved(&mut self, id: ConnId, moved: TransferReport) -> Response {
         if let Some(client) =
             self.clients.get_mut(&id).filter(|client| client.membership.peer().is_some())

@@ -1,6 +1,6 @@
-//! A log server: it receives operations by RPC and prints each as one line.
+//! A log server: receives operations by RPC and prints each as a line.
 //!
-//! It registers its port with the port mapper of its machine, if there is one, and unregisters at
+//! The server registers a port with the port mapper of the machine, if any, and unregisters at
 //! the end.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct LogReceiver {
     exit_at: Option<Instant>,
 }
 
-/// The input of one client.
+/// The input of a client.
 #[derive(Clone, Copy)]
 struct LogInput {
     /// The time of the last whole record, or of the accept.
@@ -60,7 +60,7 @@ impl LogReceiver {
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         for _ in 0..limits::SERVICE_REQUESTS {
             let Some(conn) = io.connection(id) else { return };
-            // Backpressure: a client that does not read its answers is not read.
+            // Backpressure: a client that does not read the answers is not read.
             if conn.send_queue.memory_waiting() > limits::RPC_RECORD_BYTES {
                 return;
             }
@@ -171,7 +171,7 @@ impl LogReceiver {
     }
 }
 
-/// The answer to a call, and the operation that it logs.
+/// The answer to a call, and the operation to log.
 fn answer(call: &Call<'_>) -> (RpcReply<'static>, Option<Logged>) {
     let answer = match (call.rpc, call.program, call.version, call.procedure) {
         (2, LOG_PROGRAM, LOG_VERSION, NULL) => RpcReply::Done(&[]),

@@ -10,7 +10,7 @@ use crate::protocol::response::Response;
 use crate::server::{NOWHERE, Server};
 
 impl Server {
-    /// The metrics, for a client that may see them.
+    /// The metrics, for a client that may see metrics.
     pub(super) fn status(
         &self,
         id: ConnId,

@@ -1,4 +1,4 @@
-//! The sending side of the operation log: each operation of a user is one RPC call to a log server.
+//! The sending side of the operation log: each operation of a user is an RPC call to a log server.
 //!
 //! No request waits for the log. Entries go into a queue; while the log server is away the oldest
 //! are dropped and counted.
@@ -19,7 +19,7 @@ use crate::protocol::types::account::Method;
 /// The address of a log server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogTarget {
-    /// The addresses of its machine, in the order of preference.
+    /// The addresses of the machine, in the order of preference.
     pub addresses: Vec<IpAddr>,
     /// `None`: ask the port mapper of that machine.
     pub port: Option<u16>,
@@ -29,7 +29,7 @@ pub struct LogTarget {
 pub struct OperationLog {
     conn: Reconnecting<Rpc>,
     configured_port: Option<u16>,
-    /// The port of the log server: the configured one, or the answer of the port mapper.
+    /// The port of the log server: as configured, or the answer of the port mapper.
     port: Option<u16>,
     queue: VecDeque<LogEntry>,
     /// The number of the latest call.
@@ -41,13 +41,13 @@ pub struct OperationLog {
 /// An operation without an acknowledgement.
 struct LogEntry {
     operation: Logged,
-    /// The number of its call, once sent on this connection.
+    /// The number of the call, once sent on this connection.
     call: Option<u32>,
 }
 
 /// The service at the other end of the open connection.
 enum Rpc {
-    /// The port mapper, and the number of the call to it.
+    /// The port mapper, and the number of the call to the mapper.
     Mapper(u32),
     Log,
 }
@@ -120,7 +120,7 @@ impl OperationLog {
         self.send(io);
     }
 
-    /// True for the connection to the log server or its port mapper.
+    /// True for the connection to the log server or to the port mapper.
     #[must_use]
     pub fn is(&self, id: ConnId) -> bool {
         self.conn.conn() == Some(id)
@@ -164,7 +164,7 @@ impl OperationLog {
             entry.call = Some(xid);
             conn.send_queue.memory().with(|out| entry.operation.put_call(xid, out));
         }
-        // The first call starts the clock, and each answer starts it again.
+        // The first call starts the clock, and each answer starts the clock again.
         if open == 0 {
             self.restart_clock(id, io);
         }
@@ -221,7 +221,7 @@ impl OperationLog {
         self.conn.connect_to(to, io);
     }
 
-    /// The log server has answered a call: remove its entry and send the next.
+    /// The log server has answered a call: remove the entry and send the next.
     ///
     /// # Errors
     /// With the reason, when the answer is not that of a log server.

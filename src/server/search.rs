@@ -115,7 +115,7 @@ impl Server {
         });
     }
 
-    /// Continue the pending searches, a slice of each in turn, within the budget of one iteration.
+    /// Continue the pending searches, a slice of each in turn, within the budget of an iteration.
     pub(super) fn continue_searches(&mut self, io: &mut Io<'_>) {
         while self.searches.budget > 0
             && let Some(mut pending) = self.searches.pending.pop_front()
@@ -128,7 +128,7 @@ impl Server {
                     self.searches.pending.push_back(pending);
                     continue;
                 }
-                // Time is up: the hits so far are the answer, unless they must be ranked first.
+                // Time is up: the hits so far are the answer, unless a ranking must come first.
                 None => match self.index.partial_page(pending.search) {
                     Some(page) => Ok(found(page)),
                     None => Err(ErrorReply::new(ErrorCode::Busy, "too much is searched at once")),

@@ -1,4 +1,4 @@
-//! SUBSCRIBE, and its events.
+//! SUBSCRIBE, and the events.
 
 use crate::index::subscriptions::{IndexEvent, SubscriptionId};
 use crate::io::budget::Block;
@@ -10,12 +10,12 @@ use crate::protocol::response::Response;
 use crate::protocol::subscription::{SubscriptionEvent, SubscriptionFilter};
 use crate::server::Server;
 
-/// One SUBSCRIBE.
+/// A SUBSCRIBE.
 pub(super) struct Subscription {
     pub id: SubscriptionId,
     /// The id of the request.
     of: u64,
-    /// An event found no room: the client is told so once it reads again.
+    /// An event found no room: the client is told so after the next read.
     has_missed: bool,
     /// The address whose share it uses, and whether it is a subscription to words.
     uses: (Block, bool),
@@ -114,7 +114,7 @@ impl Server {
         self.notify_missed(id, io);
     }
 
-    /// Tell a client which subscriptions have missed events, as far as its send queue has room.
+    /// Tell a client which subscriptions have missed events, as far as the send queue has room.
     pub(super) fn notify_missed(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;

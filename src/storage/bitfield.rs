@@ -1,4 +1,4 @@
-//! A bitfield: one bit a piece, for pieces held by a download or by a source.
+//! A bitfield: a bit for each piece, for pieces held by a download or by a source.
 
 use crate::protocol::response::PieceRange;
 
@@ -50,7 +50,7 @@ impl Bitfield {
         bytes
     }
 
-    /// The byte of [`Bitfield::bytes`] with `at`, and its index.
+    /// The byte of [`Bitfield::bytes`] with `at`, and the index.
     #[must_use]
     pub fn byte_of(&self, at: u64) -> (u64, u8) {
         let (word, bit) = place(at);
@@ -83,7 +83,7 @@ impl Bitfield {
         at < self.end && self.words[word] >> bit & 1 == 1
     }
 
-    /// Add `at`; false if it was a member, or is too large.
+    /// Add `at`; false for a member, or beyond the size.
     pub fn set(&mut self, at: u64) -> bool {
         if at >= self.end || self.has(at) {
             return false;
@@ -94,7 +94,7 @@ impl Bitfield {
         true
     }
 
-    /// Remove `at`; false if it was no member.
+    /// Remove `at`; false for no member.
     pub fn clear(&mut self, at: u64) -> bool {
         if !self.has(at) {
             return false;

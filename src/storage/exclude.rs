@@ -15,7 +15,7 @@
 
 use crate::limits;
 
-/// Exclusion patterns: each name is matched against all of them.
+/// Exclusion patterns: each name is matched against all.
 const MAX_PATTERNS: usize = 1_000;
 
 /// Default patterns: files of systems and browsers.
@@ -61,7 +61,7 @@ impl Excludes {
         }
     }
 
-    /// Add one line; false if too long, or beyond the limit.
+    /// Add a line; false if too long, or beyond the limit.
     pub fn add(&mut self, line: &str) -> bool {
         let line = unpadded(line.strip_suffix('\r').unwrap_or(line));
         if line.is_empty() || line.starts_with('#') {
@@ -96,7 +96,7 @@ impl Excludes {
         self.rules.extend(others.rules.iter().take(room).cloned());
     }
 
-    /// True if this entry itself is excluded, whatever applies to its folders.
+    /// True if this entry itself is excluded, regardless of the folders above.
     #[must_use]
     pub fn bars(&self, name: &str, is_folder: bool) -> bool {
         let parts: Vec<Vec<char>> = name.split('/').map(|part| part.chars().collect()).collect();
@@ -108,7 +108,7 @@ impl Excludes {
         last.is_some_and(|rule| !rule.keeps)
     }
 
-    /// True if the file, or one of its folders, is excluded.
+    /// True if the file, or a folder above, is excluded.
     #[must_use]
     pub fn bars_file(&self, name: &str) -> bool {
         !self.rules.is_empty()
@@ -117,7 +117,7 @@ impl Excludes {
     }
 }
 
-/// Trim trailing blanks, except an escaped one.
+/// Trim trailing blanks, except an escaped blank.
 fn unpadded(line: &str) -> &str {
     let bare = line.trim_end_matches([' ', '\t']);
     let escapes = bare.len() - bare.trim_end_matches('\\').len();
@@ -182,7 +182,7 @@ fn one(pattern: &[char], c: char) -> Option<usize> {
         ['\\', escaped, ..] => (*escaped == c).then_some(2),
         ['[', rest @ ..] => match class(rest, c) {
             Some((is_in, length)) => is_in.then_some(length + 1),
-            // Without a closing bracket it is a plain character.
+            // Without a closing bracket the opening bracket is a plain character.
             None => (c == '[').then_some(1),
         },
         [plain, ..] => (*plain == c).then_some(1),

@@ -1,4 +1,4 @@
-//! The file system as storage needs it: one folder.
+//! The file system as storage needs: a single folder.
 //!
 //! Calls are short, except where the disk itself is slow. Names are plain text, because `.part` and
 //! resume files have names that no [`FileName`](crate::protocol::types::file_name::FileName)
@@ -28,7 +28,7 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Version of a file by its metadata. While the stat is the same, so is the content.
+/// Version of a file by metadata. While the stat is the same, so is the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileStat {
     /// Device number.
@@ -37,9 +37,9 @@ pub struct FileStat {
     pub inode: u64,
     /// Size in bytes.
     pub size: u64,
-    /// Modification time, in nanoseconds since 1970; the owner can set it.
+    /// Modification time, in nanoseconds since 1970; set by the owner.
     pub modified_ns: i128,
-    /// Change time, in nanoseconds since 1970; only the system sets it.
+    /// Change time, in nanoseconds since 1970; set by the system alone.
     pub changed_ns: i128,
 }
 
@@ -75,7 +75,7 @@ pub enum Barred {
     Deep,
     /// A part of the path begins with a dot.
     Hidden,
-    /// A partial download, or its resume file.
+    /// A partial download, or a resume file.
     Partial,
     /// Not a regular file: a link, a pipe, a device.
     Kind,
@@ -89,7 +89,7 @@ pub enum Barred {
     Excluded,
 }
 
-/// State of the folder and its watch.
+/// State of the folder and the watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The folder does not exist.
@@ -139,13 +139,13 @@ pub trait Filesystem {
     fn list(&self, recursive: bool)
     -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError>;
 
-    /// One file, as [`Filesystem::list`] would find it now.
+    /// A file, as [`Filesystem::list`] would find it now.
     fn find(&self, name: &str) -> Option<Found>;
 
     /// Begin to watch the folder for changes.
     ///
     /// # Errors
-    /// If the system cannot watch it.
+    /// If the system cannot watch.
     fn watch(&self, _recursive: bool) -> io::Result<()> {
         Ok(())
     }
@@ -160,7 +160,7 @@ pub trait Filesystem {
         Condition::default()
     }
 
-    /// Open a regular file for upload, by its path. Does not follow links.
+    /// Open a regular file for upload, by path. Does not follow links.
     ///
     /// # Errors
     /// `NotFound` for any other kind of entry.
@@ -191,31 +191,31 @@ pub trait Filesystem {
     /// If there is no such file, or the disk fails.
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>>;
 
-    /// Replace a small file atomically: its content is on the disk before it has its name.
+    /// Replace a small file atomically: the content is on the disk before the name is given.
     ///
     /// # Errors
     /// If the disk fails; the old file remains.
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
-    /// Open a file for writing, and lock it; `create`: it must not exist.
+    /// Open a file for writing, and lock; `create`: must not exist.
     ///
     /// # Errors
     /// `AlreadyExists`, `NotFound`, or `WouldBlock` if another process holds the lock.
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>>;
 
-    /// Open a file for reading, by its path.
+    /// Open a file for reading, by path.
     ///
     /// # Errors
     /// As [`Filesystem::open`].
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>>;
 
-    /// Give a file its final name, durably; the name must be free.
+    /// Give a file the final name, durably; the name must be free.
     ///
     /// # Errors
     /// `AlreadyExists` if the name is taken.
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Remove a file, if it exists.
+    /// Remove a file, if there.
     ///
     /// # Errors
     /// If the disk fails.
@@ -230,7 +230,7 @@ pub trait Filesystem {
     fn boot(&self) -> String;
 }
 
-/// The folder of a process without one.
+/// The folder of a process without a folder.
 pub struct NoFolder;
 
 fn nowhere<T>() -> io::Result<T> {
@@ -356,7 +356,7 @@ pub enum FsError {
     OtherContent {
         /// Name of the `.part`.
         part: String,
-        /// Root of its content, if known.
+        /// Root of the content, if known.
         root: Option<ContentHash>,
         /// Bytes held.
         held: u64,
@@ -369,7 +369,7 @@ pub enum FsError {
     TooLarge,
     /// The reader has closed the pipe.
     NoReader,
-    /// Any other error, as the system describes it.
+    /// Any other error, in the words of the system.
     Io(String),
 }
 

@@ -11,7 +11,7 @@ use crate::protocol::types::ids::ContentHash;
 use crate::storage::fs_trait::FileStat;
 use crate::storage::piece_tree::{HashList, pieces};
 
-/// Hash lists kept in memory: those of 2 TiB of files.
+/// Hash lists kept in memory: enough for 2 TiB of files.
 const MEMORY_LIST_BYTES: usize = 64 << 20;
 /// Content hashes kept: reading all of them at the start takes some tenths of a second.
 const CACHED_ROOTS: usize = 400_000;
@@ -61,7 +61,7 @@ impl HashStore for Remembered {
     }
 }
 
-/// Roots by file; one for each file, that of its last stat.
+/// Roots by file; for each file that of the last stat.
 #[derive(Default)]
 pub struct ContentHashes {
     /// By device and inode, with an age.
@@ -79,7 +79,7 @@ impl ContentHashes {
             .map(|(_, root, _)| *root)
     }
 
-    /// Store a root, in place of an older one of the file. At the limit, drop the older half.
+    /// Store a root, in place of an older root of the file. At the limit, drop the older half.
     pub fn put(&mut self, stamp: &FileStat, root: ContentHash) {
         self.latest += 1;
         self.files.insert((stamp.device, stamp.inode), (*stamp, root, self.latest));
@@ -134,7 +134,7 @@ impl HashLists {
     #[must_use]
     pub fn find(&self, root: &ContentHash, size: u64) -> Option<HashList> {
         if pieces(size) == 1 {
-            // A single piece has its root as its only hash.
+            // A single piece has the root as the only hash.
             return HashList::new(size, vec![root.0]);
         }
         self.lists.get(&root.0).filter(|list| list.size() == size).cloned()

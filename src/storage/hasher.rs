@@ -1,4 +1,4 @@
-//! Hash one file, a piece at a time, between other work of the loop.
+//! Hash a file, a piece at a time, between other work of the loop.
 //!
 //! The caller advances the hasher, which has no clock and no disk of its own. The hasher waits while
 //! bytes are not in memory, and gives up if the file changes meanwhile.
@@ -26,7 +26,7 @@ pub struct Hasher {
     at: u64,
     buffer: Vec<u8>,
     /// Bytes in the buffer that are not hashed yet: slow disks return small reads, and hashing is
-    /// fastest on large ones.
+    /// fastest on large files.
     waiting: usize,
     /// Time since which reads would block.
     cold_since: Option<Instant>,
@@ -73,7 +73,7 @@ impl Hasher {
         self.at
     }
 
-    /// Advance by one piece at most.
+    /// Advance by a piece at most.
     ///
     /// # Errors
     /// If the disk fails, or the file is too large to have a root.
@@ -98,7 +98,7 @@ impl Hasher {
         Ok(HashList::new(size, self.values.clone()).map_or(HashStep::Changed, HashStep::Done))
     }
 
-    /// Hash the current piece; `More` at its end.
+    /// Hash the current piece; `More` at the end.
     fn piece(&mut self, now: Instant) -> io::Result<HashStep> {
         let piece = self.values.len() as u64;
         let (start, length) = piece_tree::bounds(self.stamp.size, piece);
@@ -332,7 +332,7 @@ mod tests {
         }
         assert_eq!(now - start, limits::COLD_TIMEOUT + limits::COLD_RETRY);
         assert_eq!(hashing.done_bytes(), HASH_READ_BYTES as u64);
-        // A file that never is in memory gets ever less patience, one read a step.
+        // A file that never is in memory gets ever less patience, a read in each step.
         assert_eq!(done(run(&mut hashing, &mut now)).root().0, root);
         assert_eq!((file.blocking.get(), file.largest.get()), (5, HASH_READ_BYTES));
         assert!(now - start < limits::COLD_TIMEOUT * 2);

@@ -1,4 +1,4 @@
-//! Files of one peer: shared files, and downloads in progress.
+//! Files of a peer: shared files, and downloads in progress.
 //!
 //! [`fs_trait`] is the disk, real or simulated. [`shared_folder`] lists the shared files,
 //! [`hasher`] computes one hash list, [`hash_cache`] remembers all. [`piece_picker`] decides which
@@ -46,7 +46,7 @@ use crate::storage::shared_folder::{FolderChange, HashOutcome, SharedFolder};
 /// A shared file, opened for upload.
 #[derive(Clone)]
 pub struct Opened {
-    /// Source of its bytes.
+    /// Source of the bytes.
     pub source: SourceRef,
     /// Size in bytes.
     pub size: u64,
@@ -61,7 +61,7 @@ pub enum Finalized {
     NotYet,
     /// Another process has changed the `.part`: see [`PartialFile::doubt`].
     Disturbed,
-    /// The file has its final name.
+    /// The file has the final name.
     Named,
     /// The file existed already, with the same bytes.
     Same,
@@ -77,7 +77,7 @@ pub enum DownloadPlace {
     Pipe(Rc<dyn Sink>),
 }
 
-/// The files of one peer.
+/// The files of a peer.
 pub struct Storage {
     fs: Rc<dyn Filesystem>,
     target: DownloadPlace,
@@ -107,7 +107,7 @@ impl Storage {
         self
     }
 
-    /// Scan up to `most` entries of the folder. True at its end: then [`Storage::files`] is
+    /// Scan up to `most` entries of the folder. True at the end: then [`Storage::files`] is
     /// complete, and changes are noticed.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Storage {
         self.shared_folder.named(root)
     }
 
-    /// True if the file is shared in exactly this version, so that its root and hash list apply.
+    /// True if the file is shared in exactly this version, so that root and hash list apply.
     #[must_use]
     pub fn is_version(&self, name: &RelativeName, tag: FileVersion) -> bool {
         self.shared_folder.is_version(name, tag)
@@ -181,7 +181,7 @@ impl Storage {
         self.shared_folder.is_empty()
     }
 
-    /// Share a finished download of the folder, with its root and hash list if verified.
+    /// Share a finished download of the folder, with root and hash list if verified.
     pub fn add(
         &mut self,
         name: &RelativeName,
@@ -244,7 +244,7 @@ impl Storage {
         }
     }
 
-    /// Open a shared file to read it.
+    /// Open a shared file to read.
     ///
     /// # Errors
     /// If there is no such file, or the disk fails.
@@ -331,7 +331,7 @@ impl Storage {
         }
     }
 
-    /// Begin a download as one stream; see [`SequentialFile::begin`].
+    /// Begin a download as a stream; see [`SequentialFile::begin`].
     ///
     /// # Errors
     /// If the disk has no room, or another file is in the way.

@@ -1,4 +1,4 @@
-//! A verified download on its disk, from the first piece to its final name.
+//! A verified download on a disk, from the first piece to the final name.
 //!
 //! ```text
 //!              record, then .part           all pieces held            synced
@@ -60,7 +60,7 @@ enum Trust {
 }
 
 enum PartialTarget {
-    /// Into a `.part`, then to its final name.
+    /// Into a `.part`, then to the final name.
     Disk(Box<Writeback>),
     /// A file of that name and size exists: compare.
     Compare(Rc<dyn FsFile>),
@@ -79,7 +79,7 @@ pub enum PartialOpening {
 /// Result of [`PartialFile::store`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// The piece is held. These sources were asked for it as well.
+    /// The piece is held. These sources were asked as well.
     Accepted(Vec<SourceId>),
     /// The piece was held already.
     Duplicate,
@@ -87,12 +87,12 @@ pub enum Stored {
     HashMismatch,
 }
 
-/// Identity of an earlier download into `name`, if one can continue.
+/// Identity of an earlier download into `name`, if able to continue.
 #[must_use]
 pub fn recall(fs: &dyn Filesystem, name: &str) -> Option<DownloadIdentity> {
     let (part, resume) = names(name);
     let about = ResumeFile::peek(fs, &resume)?;
-    // A `.part` with another size than its record is not usable.
+    // A `.part` with another size than the record is not usable.
     matches!(fs.look(&part), Ok(DirEntryKind::File(size)) if size == about.size).then_some(about)
 }
 
@@ -202,7 +202,7 @@ impl PartialFile {
         }
     }
 
-    /// True if the root is known and its hash list is missing.
+    /// True if the root is known and the hash list is missing.
     #[must_use]
     pub fn awaits_list(&self) -> bool {
         matches!(*self.0.trust.borrow(), Trust::Again)
@@ -262,7 +262,7 @@ impl PartialFile {
         wrong.len()
     }
 
-    /// True if pieces have to be hashed before they count, and can be.
+    /// True if pieces must be hashed first, and can be.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
         !self.awaits_list()
@@ -275,7 +275,7 @@ impl PartialFile {
         matches!(&self.0.place, PartialTarget::Disk(disk) if disk.check_disturbed())
     }
 
-    /// Hash all held pieces before they count.
+    /// Hash all held pieces before any counts.
     ///
     /// # Errors
     /// If the disk fails.
@@ -287,7 +287,7 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Hash one doubted piece. Returns the time to continue; `None` once all are hashed.
+    /// Hash a doubted piece. Returns the time to continue; `None` once all are hashed.
     pub fn recheck(&self, now: Instant) -> Option<Instant> {
         let PartialTarget::Disk(disk) = &self.0.place else { return None };
         let mut recheck = self.0.recheck.borrow_mut();
@@ -306,7 +306,7 @@ impl PartialFile {
         }
         let mut picker = self.0.picker.borrow_mut();
         if disk.check_disturbed() {
-            // The `.part` was changed while it was read.
+            // The `.part` was changed during the read.
             let held = picker.held().clone();
             if disk.doubt(&held).is_ok() {
                 held.iter().for_each(|piece| picker.lose(piece));
@@ -338,13 +338,13 @@ impl PartialFile {
         }
     }
 
-    /// True while the next piece of a pipe is held and its reader accepts nothing.
+    /// True while the next piece of a pipe is held and the reader accepts nothing.
     #[must_use]
     pub fn waits_for_reader(&self) -> bool {
         matches!(&self.0.place, PartialTarget::Pipe { next, waiting, .. } if waiting.borrow().contains_key(&next.get()))
     }
 
-    /// Verify a complete piece with its hash, if known, and store it.
+    /// Verify a complete piece with the hash, if known, and store.
     ///
     /// # Errors
     /// If the disk fails, or an existing file differs.
@@ -412,7 +412,7 @@ impl PartialFile {
         }
     }
 
-    /// Write held pieces to the pipe, as far as its reader accepts them.
+    /// Write held pieces to the pipe, as far as the reader accepts.
     ///
     /// # Errors
     /// If the reader has closed the pipe.
@@ -461,7 +461,7 @@ impl PartialFile {
         matches!(self.0.place, PartialTarget::Compare(_))
     }
 
-    /// True if other peers can download its pieces: verified, and on a disk.
+    /// True if other peers can download the pieces: verified, and on a disk.
     #[must_use]
     pub fn can_upload(&self) -> bool {
         matches!(self.0.place, PartialTarget::Disk(_))
@@ -505,7 +505,7 @@ impl PartialFile {
         }
     }
 
-    /// Remove the `.part` and its resume file.
+    /// Remove the `.part` and the resume file.
     pub fn discard(&self) {
         if let PartialTarget::Disk(disk) = &self.0.place {
             discard(&*disk.fs, &disk.name);

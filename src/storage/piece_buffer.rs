@@ -64,7 +64,7 @@ impl PieceBuffer {
         self
     }
 
-    /// True if the hash is the announced one; `None` without an announcement.
+    /// True if the hash is as announced; `None` without an announcement.
     #[must_use]
     pub fn matches_claim(&self) -> Option<bool> {
         self.claimed.map(|promised| self.hash() == Some(promised))
@@ -113,7 +113,7 @@ impl PieceBuffer {
         self.hash.get()
     }
 
-    /// Verify the complete piece and store it.
+    /// Verify the complete piece and store the bytes.
     ///
     /// # Errors
     /// As [`PartialFile::store`].
@@ -129,7 +129,7 @@ impl PieceBuffer {
         part.store(source, self.piece, hash, &self.bytes.borrow(), now)
     }
 
-    /// Take the memory, to reuse it.
+    /// Take the memory, to reuse.
     #[must_use]
     pub fn take_memory(&self) -> Vec<u8> {
         self.bytes.take()

@@ -24,9 +24,9 @@ use crate::storage::priorities::Priorities;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceId(u32);
 
-/// Requests ahead of a source, as a time: enough to keep its connection busy.
+/// Requests ahead of a source, as a time: enough to keep the connection busy.
 const AHEAD: Duration = Duration::from_millis(250);
-/// Fewest and most requests to one source at a time.
+/// Fewest and most requests to a source at a time.
 const DEPTH: (usize, usize) = (2, limits::FETCHES - 4);
 /// Shortest time to measure a rate: buffered pieces arrive at once.
 const SAMPLE: Duration = Duration::from_millis(20);
@@ -40,7 +40,7 @@ const SILENT: Duration = Duration::from_millis(250);
 const LOOK: usize = 256;
 /// A second source must be this many times faster, as a duplicate costs bytes.
 const CLEARLY: f64 = 1.5;
-/// Most sources asked for one piece.
+/// Most sources asked for a piece.
 const MAX_DUPLICATES: usize = 3;
 /// Least time that a duplicate must save.
 const WORTH: Duration = Duration::from_millis(30);
@@ -63,9 +63,9 @@ pub struct PiecePicker {
     cursor: u64,
     /// Random start instead, in a swarm; changes with each search.
     rng: u64,
-    /// In order only: most pieces to request ahead of the first missing one.
+    /// In order only: most pieces to request ahead of the first missing piece.
     window: Option<u64>,
-    /// All pieces before this one are held and, in order, written to the pipe.
+    /// All pieces before this piece are held and, in order, written to the pipe.
     front: u64,
     /// In order only: number of pieces written.
     in_flight: u64,
@@ -114,7 +114,7 @@ impl PiecePicker {
         }
     }
 
-    /// Request pieces in order, at most `window` ahead of the first missing one.
+    /// Request pieces in order, at most `window` ahead of the first missing piece.
     pub fn go_in_order(&mut self, window: u64) {
         self.window = Some(window);
     }
@@ -153,7 +153,7 @@ impl PiecePicker {
         self.held.is_all()
     }
 
-    /// Add a source; `whole`: it has all pieces.
+    /// Add a source; `whole`: with all pieces.
     pub fn add_source(&mut self, whole: bool, now: Instant) -> SourceId {
         let id = SourceId(self.next_source);
         self.next_source += 1;
@@ -165,7 +165,7 @@ impl PiecePicker {
         id
     }
 
-    /// Add pieces of a partial source; `whole`: it has all pieces now.
+    /// Add pieces of a partial source; `whole`: with all pieces now.
     pub fn add_have(&mut self, id: SourceId, runs: &[PieceRange], whole: bool) {
         let end = self.held.end();
         let Some(source) = self.sources.get_mut(&id) else { return };
@@ -196,7 +196,7 @@ impl PiecePicker {
         }
     }
 
-    /// Remove a source; its requests are missing again.
+    /// Remove a source; the requests are missing again.
     pub fn remove_source(&mut self, id: SourceId) {
         self.remove_availability(id);
         let Some(source) = self.sources.remove(&id) else { return };
@@ -546,7 +546,7 @@ impl PieceSource {
         Some(if unknown { Duration::ZERO } else { self.eta(place, now) })
     }
 
-    /// Estimated time until the source delivers the request at `place` of its queue.
+    /// Estimated time until the source delivers the request at `place` of the queue.
     fn eta(&self, place: usize, now: Instant) -> Duration {
         let waited = now.saturating_duration_since(self.since).as_secs_f64();
         // The rate of a source that fell silent declines with its silence.
@@ -796,7 +796,7 @@ mod tests {
         let late = picker.next(slow, now).expect("something to do");
         assert!(late >= 110, "{late}");
         assert_eq!(picker.next(fast, now), Some(100));
-        // As the only source it is asked.
+        // The only source is asked.
         picker.remove_source(fast);
         assert_eq!(picker.next(slow, now), Some(100));
     }

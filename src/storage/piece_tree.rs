@@ -43,7 +43,7 @@ pub fn bounds(size: u64, piece: u64) -> (u64, u64) {
     (start, limits::PIECE_BYTES.min(size - start))
 }
 
-/// Hash one piece incrementally; 16 KiB or more at a time are fastest.
+/// Hash a piece incrementally; 16 KiB or more at a time are fastest.
 pub struct PieceHasher {
     hasher: Hasher,
     alone: bool,
@@ -66,7 +66,7 @@ impl PieceHasher {
         self.hasher.update(bytes);
     }
 
-    /// Hash of the piece. The only piece of a file has the root as its hash.
+    /// Hash of the piece. The only piece of a file has the root as hash.
     #[must_use]
     pub fn finish(&self) -> PieceHash {
         if self.alone {
@@ -138,7 +138,7 @@ pub struct HashList {
 }
 
 impl HashList {
-    /// A list for a file of `size` bytes; `None` unless it has one hash for each piece.
+    /// A list for a file of `size` bytes; `None` unless there is a hash for each piece.
     #[must_use]
     pub fn new(size: u64, values: Vec<PieceHash>) -> Option<HashList> {
         (values.len() as u64 == pieces(size)).then_some(HashList { size, values })

@@ -20,7 +20,7 @@ pub struct Priorities {
 /// A reader of a file during its download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// Offset of the next byte it reads.
+    /// Offset of the next byte to be read.
     pub at: u64,
     /// Waits for that byte.
     pub starves: bool,

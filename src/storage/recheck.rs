@@ -19,7 +19,7 @@ pub(super) struct Recheck {
     left: Bitfield,
     /// Next piece.
     next: u64,
-    /// The current piece, its bytes read, and their hash so far.
+    /// The current piece, the bytes read, and the hash so far.
     under_way: Option<(u64, u64, PieceHasher)>,
     buffer: Vec<u8>,
     cold_since: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Recheck {
 
 /// Result of a step.
 pub(super) enum RecheckStep {
-    /// Hash of this piece; `None` if it cannot be read.
+    /// Hash of this piece; `None` if unreadable.
     Piece(u64, Option<PieceHash>),
     /// Waiting for the disk: call again at this time.
     Rest(Instant),
@@ -41,7 +41,7 @@ impl Recheck {
         Recheck { size, left: pieces, next: 0, under_way: None, buffer, cold_since: None }
     }
 
-    /// Advance by one piece at most.
+    /// Advance by a piece at most.
     pub(super) fn step(&mut self, file: &dyn FsFile, now: Instant) -> RecheckStep {
         let (piece, mut had, mut hasher) = match self.under_way.take() {
             Some(under_way) => under_way,

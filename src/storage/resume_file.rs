@@ -43,12 +43,12 @@ const SEAL_DIGITS: usize = 3 * 16 + 32;
 /// at the end.
 const SEALED_EACH: u64 = 1 << 20;
 
-/// What makes pieces belong together.
+/// The identity that pieces share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// This root, from any source.
     Root(ContentHash),
-    /// One version of a file of one source.
+    /// A version of a file of a source.
     Version {
         /// Version.
         tag: FileVersion,
@@ -102,7 +102,7 @@ pub struct ResumeFile {
 /// Trust in a resume file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Belief {
-    /// Neither the record nor its `.part` has changed.
+    /// Neither the record nor the `.part` has changed.
     Sealed,
     /// The record is valid; the `.part` may have changed.
     PartChanged,
@@ -193,7 +193,7 @@ impl ResumeFile {
         Some(DownloadIdentity::read(&fs.read_small(name, PAGE).ok()?)?.0)
     }
 
-    /// Replace the record by a new one without pieces.
+    /// Replace the record by a new record without pieces.
     ///
     /// # Errors
     /// If the disk fails.
@@ -315,7 +315,7 @@ impl ResumeFile {
         self.file.write_at(PAGE as u64 + self.about.bitmap_bytes(), &synced.bytes())
     }
 
-    /// Record the root and its hash list.
+    /// Record the root and the hash list.
     ///
     /// # Errors
     /// If the disk fails: the next run downloads the list again.

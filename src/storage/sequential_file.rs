@@ -1,4 +1,4 @@
-//! A download that arrives as one stream, without ranges and without verification.
+//! A download that arrives as a stream, without ranges and without verification.
 //!
 //! ```text
 //!                 record, then .part         first difference            the stream has ended     disk has it
@@ -39,7 +39,7 @@ pub struct SequentialFile {
     size: Cell<Option<u64>>,
     /// Bytes received.
     have: Cell<u64>,
-    /// Compare arriving bytes with existing ones.
+    /// Compare arriving bytes with existing bytes.
     compares: Cell<bool>,
     /// Existing bytes from the next one on, as far as read.
     existing: RefCell<Vec<u8>>,
@@ -56,7 +56,7 @@ pub struct SequentialFile {
 }
 
 enum SequentialTarget {
-    /// Into a `.part`, then to its final name.
+    /// Into a `.part`, then to the final name.
     Disk {
         fs: Rc<dyn Filesystem>,
         file: Rc<dyn FsFile>,
@@ -375,7 +375,7 @@ impl SequentialFile {
         }
     }
 
-    /// Remove the `.part` and its resume file.
+    /// Remove the `.part` and the resume file.
     pub fn discard(&self) {
         if let SequentialTarget::Disk { fs, name, .. } = &self.place {
             discard(&**fs, name);

@@ -36,7 +36,7 @@ use crate::storage::skipped::{LeftOut, Note, bars_name};
 /// Changed names that wait for their debounce; with more of them the whole folder is scanned
 /// instead.
 const PENDING_NAMES: usize = 20_000;
-/// Files checked in one iteration: each costs some microseconds.
+/// Files checked in an iteration: each costs some microseconds.
 const STATS_PER_ITERATION: usize = 500;
 /// Requested files that are hashed before all others; further requests wait in the usual order.
 const URGENT_FILES: usize = 1_024;
@@ -92,7 +92,7 @@ pub struct FolderChange {
 /// EIO.
 const DISK_FAILS: i32 = 5;
 
-/// The shared files of one folder.
+/// The shared files of a folder.
 pub struct SharedFolder {
     fs: Rc<dyn Filesystem>,
     hashes: Rc<dyn HashStore>,
@@ -109,7 +109,7 @@ pub struct SharedFolder {
 
 type FolderScan = Box<dyn Iterator<Item = io::Result<Found>>>;
 
-/// The current scan and the last one.
+/// The current scan and the last.
 #[derive(Default)]
 struct ScanState {
     running: Option<FolderScan>,
@@ -337,7 +337,7 @@ impl SharedFolder {
         }
     }
 
-    /// The file of this name, if it may be shared.
+    /// The file of this name, if allowed in the share.
     fn find(&self, name: &RelativeName) -> Option<Found> {
         self.fs.find(name).filter(|found| {
             found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp)
@@ -475,7 +475,7 @@ impl SharedFolder {
         lists.truncate(OPEN_HASH_LISTS);
     }
 
-    /// Share a finished download, with its root and hash list if known.
+    /// Share a finished download, with root and hash list if known.
     pub fn add(
         &mut self,
         name: &RelativeName,
@@ -823,7 +823,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A version, its bytes, and whether it is settled.
+    /// A version, the bytes, and whether settled.
     type Stored = (FileStat, Rc<Vec<u8>>, bool);
 
     /// A folder in memory.

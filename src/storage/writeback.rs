@@ -1,4 +1,4 @@
-//! The `.part` and its resume file on a disk, and the order of writes. Write-back starts early;
+//! The `.part` and the resume file on a disk, and the order of writes. Write-back starts early;
 //! backpressure stops reading from sockets when the disk is behind.
 
 use std::cell::{Cell, RefCell};
@@ -23,7 +23,7 @@ const SYNC_REST: u64 = 16 << 20;
 /// Longest name of common file systems, in bytes.
 const NAME_MAX: usize = 255;
 
-/// A `.part` with its resume file.
+/// A `.part` with the resume file.
 pub(super) struct Writeback {
     pub(super) fs: Rc<dyn Filesystem>,
     pub(super) file: Rc<dyn FsFile>,
@@ -164,7 +164,7 @@ impl Writeback {
         self.disturbed.get()
     }
 
-    /// Pieces to hash before they count.
+    /// Pieces to hash before any counts.
     pub(super) fn doubted(&self) -> Bitfield {
         self.doubted.borrow().clone()
     }
@@ -173,7 +173,7 @@ impl Writeback {
         self.doubted.borrow().count() > 0
     }
 
-    /// Hash all held pieces before they count.
+    /// Hash all held pieces before any counts.
     pub(super) fn doubt(&self, held: &Bitfield) -> Result<(), FsError> {
         let all = self.doubted.borrow().union(held);
         self.doubted.replace(all);
@@ -401,7 +401,7 @@ fn matching_pieces(
     }
 }
 
-/// The hash list of a record, if it matches its root.
+/// The hash list of a record, if matching the root.
 fn list_of_record(values: &[PieceHash], about: &DownloadIdentity) -> Option<Rc<HashList>> {
     let Content::Root(root) = &about.content else { return None };
     HashList::new(about.size, values.to_vec()).filter(|list| list.root() == *root).map(Rc::new)

@@ -16,7 +16,7 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::skipped::Note;
 
-/// The exit codes, as the README documents them.
+/// The exit codes, as in the README.
 pub mod exit {
     /// Done; also when the same file was there already.
     pub const DONE: i32 = 0;
@@ -36,7 +36,7 @@ pub mod exit {
     pub const LOCAL: i32 = 7;
     /// The other side does not speak the protocol.
     pub const PROTOCOL: i32 = 8;
-    /// Interrupted; run it again to go on.
+    /// Interrupted; run the command again to go on.
     pub const INTERRUPTED: i32 = 130;
     /// The reader of the output has gone: the code of a shell for a program that SIGPIPE ended.
     pub const NO_READER: i32 = 141;
@@ -47,7 +47,7 @@ pub mod exit {
 pub enum WaitReason {
     /// A person at the other side has to consent.
     Consent,
-    /// All upload slots of the other side are taken; the place in its queue.
+    /// All upload slots of the other side are taken; the place in the queue.
     Slot(u64),
     /// The source cannot be reached, or has left.
     Source,
@@ -61,7 +61,7 @@ pub enum WaitReason {
     Hashing,
 }
 
-/// A command whose answer in the UC3M console begins with its name.
+/// A command whose answer in the UC3M console begins with the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedCommand {
     /// An operation on accounts.
@@ -71,7 +71,7 @@ pub enum NamedCommand {
 }
 
 impl NamedCommand {
-    /// Its name in that console.
+    /// The name in that console.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -117,13 +117,13 @@ pub enum Failure {
     Unended(RelativeName, u64),
     /// The other side does not speak the protocol; the detail is in English.
     Protocol(String),
-    /// The local disk failed; the reason as the system gives it.
+    /// The local disk failed; the reason as the system says.
     Disk(String),
     /// The reader of the pipe has gone.
     NoReader,
     /// The folder does not exist.
     NoFolder(String),
-    /// Cannot listen there; the reason as the system gives it.
+    /// Cannot listen there; the reason as the system says.
     Port(SocketAddr, String),
     /// The peer listens at the first address; the server (second) sees the other address family.
     Unseen(SocketAddr, SocketAddr),
@@ -131,7 +131,7 @@ pub enum Failure {
     Unknown(String),
     /// A wrong argument; the expected form.
     Wrong(&'static str),
-    /// A media player cannot be started; the reason as the system gives it.
+    /// A media player cannot be started; the reason as the system says.
     Player(String, String),
     /// SEARCH comes before DOWNLOAD.
     SearchFirst,
@@ -215,19 +215,19 @@ pub enum Prompt {
     Text,
 }
 
-/// One of several contents with the same name.
+/// A content beside others with the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Its root.
+    /// The root.
     pub root: ContentHash,
     /// In bytes.
     pub size: u64,
-    /// The peers with all or a part of it.
+    /// The peers with all or a part of the content.
     pub holders: Vec<SocketAddr>,
 }
 
 impl Version {
-    /// The contents with a root, the one with the most providers first.
+    /// The contents with a root, the most frequent first.
     #[must_use]
     pub fn among(holders: &[Provider]) -> Vec<Version> {
         let mut versions: Vec<Version> = Vec::new();
@@ -246,7 +246,7 @@ impl Version {
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The content matches its root.
+    /// The content matches the root.
     Right,
     /// The content does not match.
     Failed,
@@ -270,7 +270,7 @@ pub enum UiEvent {
     OldPort { at: SocketAddr, speaks: LegacyProfile },
     /// Server: an operation by a legacy protocol.
     Operation { user: UserName, method: Method, speaks: LegacyProfile },
-    /// A port cannot be opened; the reason as the system gives it.
+    /// A port cannot be opened; the reason as the system says.
     PortFailed { at: SocketAddr, why: String },
     /// Peer: JOIN_OK was received. `names` is ` a.mp4 b.mp4`.
     IAm { me: SocketAddr, names: String },
@@ -282,33 +282,33 @@ pub enum UiEvent {
     Gone { peer: SocketAddr, name: RelativeName },
     /// The metrics of a process.
     Figures(Vec<Metric>),
-    /// One page of the connected users.
+    /// A page of the connected users.
     Users(Vec<Online>),
-    /// One page of the publications of a user.
+    /// A page of the publications of a user.
     Content { of: UserName, files: Vec<Publication> },
     /// An operation on accounts has succeeded.
     Done(Method),
-    /// One page of the results of FIND.
+    /// A page of the results of FIND.
     Holders(Vec<Provider>),
     /// Results of FIND whose users are not connected.
     Away(Vec<Away>),
     /// A search has more results than its limit.
     MoreFound,
-    /// One page of PEERS.
+    /// A page of PEERS.
     Peers(Vec<PeerEntry>),
-    /// One page of LS.
+    /// A page of LS.
     Files { peer: SocketAddr, files: Vec<FileEntry> },
-    /// A peer and the files that it shares.
+    /// A peer and the shared files.
     Node { peer: PeerEntry, files: Vec<FileEntry> },
     /// Peer: a note about the shared folder, by its path as given.
     OfShare { folder: String, note: Note },
     /// JOIN names the address and folder that are registered already.
     AlreadyJoined(SocketAddr),
-    /// A published file is not in the folder: no peer can download it yet.
+    /// A published file is not in the folder: no peer can download the file yet.
     NotHere(Line),
-    /// The time of an answer, for consoles that show it: `dd/mm/yyyy hh:mm:ss`.
+    /// The time of an answer, for consoles that show the time: `dd/mm/yyyy hh:mm:ss`.
     At(String),
-    /// A saved list could not be written; the reason as the system gives it.
+    /// A saved list could not be written; the reason as the system says.
     NotKept { name: String, why: String },
     /// LEAVE_OK was received.
     Left,
@@ -340,7 +340,7 @@ pub enum UiEvent {
     Choice { name: RelativeName, contents: Vec<Version> },
     /// The connection to a source uses QUIC.
     ByQuic(SocketAddr),
-    /// QUIC does not reach a source at `udp`, so TCP takes over; the reason as the system gives it.
+    /// QUIC does not reach a source at `udp`, so TCP takes over; the reason as the system says.
     TcpTakesOver { peer: SocketAddr, udp: SocketAddr, why: String },
     /// The same file was here already.
     Same { name: RelativeName },

@@ -1,4 +1,4 @@
-//! What a process reports to its user: events as data, and their words in three languages.
+//! The reports of a process to the user: events as data, and their words in three languages.
 
 pub mod event;
 pub mod lang;

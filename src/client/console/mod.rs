@@ -75,7 +75,7 @@ impl ConsoleProfile {
         if menu && self == ConsoleProfile::Napster { Prompt::Menu } else { Prompt::Command }
     }
 
-    /// True for an answer that has the date before it.
+    /// True for an answer with the date in front.
     #[must_use]
     pub fn dates(self, event: &UiEvent) -> bool {
         let answers = matches!(

@@ -1,5 +1,5 @@
 //! The console of rede-p2p: `peers`, `ls`, `get` and `quit`, and two tables. With an address and a folder the process
-//! joins at once; otherwise it searches and downloads as a guest.
+//! joins at once; otherwise the console searches and downloads as a guest.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -167,7 +167,7 @@ fn rows(rows: impl Iterator<Item = String>) -> Output {
     if text.is_empty() { Output::Silent } else { Output::Line(text) }
 }
 
-/// `user ip port`; a user who shares nothing has no address.
+/// `user ip port`; a user without a share has no address.
 fn row_of(online: &Online, fixed: bool) -> String {
     let front = if fixed { "" } else { "\t" };
     match online.peer {

@@ -83,7 +83,7 @@ struct Play {
     priorities: Option<Priorities>,
 }
 
-/// One connection of a player.
+/// A connection of a player.
 struct PlayerConn {
     protocol: PlayerConnection,
     /// The number of its last request, or of the connection itself.
@@ -107,7 +107,7 @@ struct RangeRequest {
 impl Play {
     /// Bytes from the front of `range` that may go out in one write.
     fn front(&self, mut range: ByteRange) -> u64 {
-        // Of an open range look no farther than one write.
+        // Of an open range look no farther than a write.
         let range = range.take(limits::PLAY_QUEUE_BYTES);
         match (&self.view, self.download) {
             (_, None) => range.length(),

@@ -13,7 +13,7 @@ use crate::storage::hasher::HashStep;
 use crate::storage::partial_file::PartialFile;
 use crate::ui::event::{Failure, WaitReason};
 
-/// Pieces to hash in one iteration of the loop.
+/// Pieces to hash in an iteration of the loop.
 const RECHECKED_AT_ONCE: u32 = 2;
 /// Give up when another program writes the `.part` more often.
 const DISTURBANCES: u32 = 3;
@@ -85,7 +85,7 @@ impl Download {
         is_patient && (is_connecting || may_have_list.is_some() || self.sources.is_backing_off())
     }
 
-    /// Another program wrote the `.part`: every piece is hashed before it counts.
+    /// Another program wrote the `.part`: every piece is hashed before any counts.
     fn check_again(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let Some(part) = &mut self.part else {
             debug_assert!(false, "a disturbed part exists");
@@ -156,7 +156,7 @@ impl Download {
         }
     }
 
-    /// Gives the file its name once the disk has every byte.
+    /// Gives the file the final name once the disk has every byte.
     pub(super) fn finalize(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let finalized = self.file()?.finalize();
         match finalized {

@@ -1,6 +1,6 @@
-//! The hash list: request it, hedge while it is late, and prove it by the last piece.
+//! The hash list: request, hedge while late, and prove by the last piece.
 //!
-//! Late sources are passed over and other sources are asked besides them, so that the first good
+//! Late sources are passed over and other sources are asked besides, so that the first good
 //! source bounds how long the list takes.
 
 use std::collections::BTreeSet;
@@ -111,7 +111,7 @@ impl Download {
         self.ask_others_for_list(peer);
     }
 
-    /// Passes over the source of a late list. Its response may still arrive.
+    /// Passes over the source of a late list. The response may still arrive.
     fn ask_others_for_list(&mut self, peer: SocketAddr) {
         if self.root.hash().is_none() || self.sources.others_with_list(peer).next().is_none() {
             return;
@@ -125,7 +125,7 @@ impl Download {
         let hedge = &mut self.list_hedge;
         hedge.batch = (hedge.batch * 2).min(limits::HASH_LISTS_AT_ONCE);
         if self.sources.are_others_slow(peer) {
-            // Every source was slow: ask them again in turn.
+            // Every source was slow: ask all again in turn.
             self.sources.forget_slow();
             self.sources.note_slow([peer]);
             (hedge.batch, hedge.rounds) = (1, hedge.rounds + 1);
@@ -161,7 +161,7 @@ impl Download {
         }
     }
 
-    /// A hash list arrived: checks that it leads to the root.
+    /// A hash list arrived: checks that the list leads to the root.
     pub(super) fn list_received(
         &mut self,
         id: u32,
@@ -169,7 +169,7 @@ impl Download {
         list: &HashListBuffer,
         ctx: &mut Ctx<'_, '_>,
     ) -> Result<(), Failure> {
-        // A late list counts where a trusted root verifies it.
+        // A late list counts where a trusted root verifies the list.
         let State::GetList { from } = self.state else { return Ok(()) };
         if !self.root.is_trusted() && from != Some(id) {
             return Ok(());
@@ -245,7 +245,7 @@ impl Download {
         Ok(())
     }
 
-    /// The list is proven: from now on it verifies every piece.
+    /// The list is proven: from now on every piece is verified.
     pub(super) fn trust_list(&mut self, ctx: &mut Ctx<'_, '_>) -> Result<(), Failure> {
         let State::ProveList(proof) = &self.state else {
             debug_assert!(false, "a list is trusted once it is proven");

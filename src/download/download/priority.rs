@@ -1,4 +1,4 @@
-//! The order of pieces: those that a player needs come first.
+//! The order of pieces: the pieces that a player needs come first.
 
 use crate::download::download::Download;
 use crate::download::types::{Ctx, Outcome, PieceOrder};
@@ -18,7 +18,7 @@ impl Download {
         file.picker().watch(priorities);
     }
 
-    /// Changes the order. Earlier requests of which nothing arrived yield to urgent ones.
+    /// Changes the order. Earlier requests of which nothing arrived yield to urgent requests.
     pub(in crate::download) fn watch(
         &mut self,
         priorities: Priorities,

@@ -29,7 +29,7 @@ impl Download {
         Some(source)
     }
 
-    /// Removes a source and leaves its connection open.
+    /// Removes a source and leaves the connection open.
     pub(super) fn detach(&mut self, id: u32) -> Option<Source> {
         let source = self.sources.remove(id)?;
         if let (Some(file), Some(picker_id)) = (self.file(), source.picker_id) {
@@ -56,7 +56,7 @@ impl Download {
         Candidate { size: self.size, root, ..source.candidate }
     }
 
-    /// Drops a source and retries it after a backoff.
+    /// Drops a source and retries after a backoff.
     pub(super) fn lose(&mut self, id: u32, io: &mut Io<'_>) {
         let Some(source) = self.remove(id, io) else { return };
         let candidate = self.to_candidate(source);

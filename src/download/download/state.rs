@@ -15,11 +15,11 @@ use crate::storage::piece_tree::{self, HashList};
 ///      '---- unverified pieces of one source, no list comes -------------------+--> Finalize
 /// ```
 pub(in crate::download) enum State {
-    /// A file with the name exists: hash it before any source is asked.
+    /// A file with the name exists: hash the file before any source is asked.
     Check { hasher: Box<Hasher>, at: Instant },
     /// The file with the name is remembered to have the root.
     Done,
-    /// No hash list is here. Unverified pieces of one source may arrive meanwhile.
+    /// No hash list is here. Unverified pieces of a source may arrive meanwhile.
     GetList {
         /// The source that was asked last; `None`: the next source is asked.
         from: Option<u32>,
@@ -33,11 +33,11 @@ pub(in crate::download) enum State {
     Finalize { at: Instant },
 }
 
-/// A hash list without its proof.
+/// A hash list without the proof.
 pub(in crate::download) struct Proof {
     /// The source of the list.
     pub from: u32,
-    /// Sources that are asked for the last piece: `from`, and others while it is late.
+    /// Sources that are asked for the last piece: `from`, and others while late.
     pub provers: BTreeSet<u32>,
     pub root: ContentHash,
     pub list: Rc<HashList>,
@@ -49,7 +49,7 @@ impl Proof {
     }
 }
 
-/// The root of the file, by how it is known.
+/// The root of the file, by origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::download) enum Root {
     Unknown,
@@ -58,7 +58,7 @@ pub(in crate::download) enum Root {
     Required,
     /// The root of an earlier download. A source without a hash list may have another file.
     Assumed(ContentHash),
-    /// One source claims this root for its file.
+    /// A single source claims this root.
     Claimed(ContentHash),
     /// The user or the index named the root.
     Trusted(ContentHash),

@@ -1,4 +1,4 @@
-//! What a download does by time.
+//! The work of a download by time.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ impl Download {
         self.progress.report(&self.name, held, size, io);
     }
 
-    /// The process was suspended: its sources were not silent.
+    /// The process was suspended: the sources were not silent.
     pub(in crate::download) fn stood_still(&mut self, gap: Duration) {
         self.progress.stood_still(gap);
         self.list_hedge.stood_still(gap);

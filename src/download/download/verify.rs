@@ -18,7 +18,7 @@ use crate::storage::piece_picker::SourceId;
 use crate::ui::event::{Failure, UiEvent, WaitReason};
 
 impl Download {
-    /// Handles what a source sent.
+    /// Handles the messages of a source.
     pub(in crate::download) fn received(
         &mut self,
         id: u32,
@@ -43,8 +43,8 @@ impl Download {
             // The header of a verified piece allows no new request either.
             may_request |= !matches!(event, SourceEvent::PieceHeader(..))
                 || !matches!(self.state, State::Fetch);
-            // A message without progress is no sign of life: a source could keep its place by
-            // sending them.
+            // A message without progress is no sign of life: a source could keep a place by
+            // sending nothing else.
             let is_progress = match &event {
                 SourceEvent::Have(_) => false,
                 SourceEvent::PieceHeader(_, piece) => piece.length > 0,
@@ -113,7 +113,7 @@ impl Download {
         self.progress.wait(&self.name, reason, io);
     }
 
-    /// The header of a piece: checks that it belongs to this file, and receives its body.
+    /// The header of a piece: checks that the piece belongs to this file, and receives the body.
     fn piece_header(
         &mut self,
         id: u32,
@@ -222,7 +222,7 @@ impl Download {
         source.picker_id
     }
 
-    /// A piece arrived: verifies and stores it.
+    /// A piece arrived: verifies and stores the bytes.
     fn piece_received(
         &mut self,
         id: u32,
@@ -255,7 +255,7 @@ impl Download {
         }
         match piece.matches_claim() {
             Some(true) => {}
-            // The piece differs from the hash that its own source sent.
+            // The piece differs from the hash of the same source.
             Some(false) => {
                 self.ban_for_piece(id, piece.piece(), ctx.io);
                 return Ok(());
@@ -357,7 +357,7 @@ impl Download {
                     && !self.sources.waiting().is_empty()
                     && self.file().is_some_and(PartialFile::may_restart) =>
             {
-                // The source has no more, and its pieces fit no other source.
+                // The source has no more, and the pieces fit no other source.
                 self.restart(ctx.io);
                 self.sources.set_first(None);
                 self.give_up(id, Failure::NotFound(self.name.clone()), ctx.io);
@@ -452,7 +452,7 @@ impl Download {
         }
     }
 
-    /// Removes and bans a source, without closing its connection.
+    /// Removes and bans a source, without closing the connection.
     fn exclude(&mut self, id: u32, io: &mut Io<'_>) -> Option<Source> {
         let source = self.detach(id);
         debug_assert!(source.is_some(), "a banned source is open");

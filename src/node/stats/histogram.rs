@@ -11,7 +11,7 @@ const BITS: u32 = 5;
 /// Doublings of 32 ns: up to more than an hour.
 const DOUBLINGS: usize = 38;
 
-/// The durations of all events of one kind.
+/// The durations of all events of a kind.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -32,7 +32,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Record one duration.
+    /// Record a duration.
     pub fn note(&mut self, length: Duration) {
         let last = self.counts.len() - 1;
         self.counts[bucket(nanos(length)).min(last)] += 1;

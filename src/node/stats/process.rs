@@ -1,10 +1,10 @@
-//! Metrics of the process itself, under the names that Prometheus clients give them.
+//! Metrics of the process itself, under the names that Prometheus clients use.
 
 use std::time::Duration;
 
 use crate::protocol::metric::{Metric, Unit};
 
-/// Resources of this process, as the system reports them; all zero where it does not.
+/// Resources of this process, as the system reports them; all zero where unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessStats {
     /// Processor time, user and system.

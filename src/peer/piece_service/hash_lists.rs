@@ -18,7 +18,7 @@ use crate::storage::Opened;
 use crate::storage::hash_list::HashListSource;
 use crate::storage::piece_tree::{self, HashList};
 
-/// A hash list and its file.
+/// A hash list and the file.
 struct FoundList {
     name: RelativeName,
     tag: FileVersion,
@@ -63,7 +63,7 @@ pub(super) fn is_here(wanted: &Selector, range: ByteRange, ctx: &ServiceCtx<'_, 
     }
 }
 
-/// The version of a download: its content alone counts.
+/// The version of a download: the content alone counts.
 fn tag_of(root: &ContentHash) -> FileVersion {
     let [a, b, c, d, e, f, g, h, ..] = root.0;
     FileVersion(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
@@ -172,7 +172,7 @@ impl PieceService {
         self.pending_lists.deadline(now)
     }
 
-    /// HAVE: the pieces that are here. Subscribes the connection to those of a download that arrive later.
+    /// HAVE: the pieces that are here. Subscribes the connection to the pieces of a download that arrive later.
     pub(super) fn have(
         &mut self,
         conn: ConnId,
@@ -200,7 +200,7 @@ impl PieceService {
         self.have_subscribers.pieces_arrived(now);
     }
 
-    /// Sends HAVE for the pieces that have arrived since the last one.
+    /// Sends HAVE for the pieces that have arrived since the last HAVE.
     pub(super) fn notify_subscribers(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
         for number in self.have_subscribers.due(ctx.io.now) {
             let Some(subscriber) = self.have_subscribers.get_mut(number) else { continue };
@@ -249,7 +249,7 @@ fn find_list(
     let entry = storage.entry(&name);
     let is_unnoticed = entry.is_none() && since + limits::HASH_LIST_WAIT > ctx.io.now;
     if storage.is_settling(&name) || is_unnoticed {
-        // The file is new or being written: it is hashed later.
+        // The file is new or being written, and is hashed later.
         return Ok(Err(name));
     }
     let Some(entry) = entry.filter(|_| piece_tree::has_root(opened.size)) else {

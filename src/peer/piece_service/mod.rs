@@ -40,7 +40,7 @@ pub(super) struct ServiceCtx<'a, 'b> {
     pub(super) storage: &'a mut Storage,
     pub(super) downloads: &'a DownloadManager,
     pub(super) effects: &'a mut VecDeque<Effect>,
-    /// The address of this peer in the index, or of its native port.
+    /// The address of this peer in the index, or of the native port.
     pub(super) own_address: SocketAddr,
     pub(super) io: &'a mut Io<'b>,
 }
@@ -56,13 +56,13 @@ struct OpenedFile {
 /// The connection of a requester.
 struct InboundPeer {
     inbound: Inbound,
-    /// The file of the last request: a download piece by piece opens it once.
+    /// The file of the last request: a download piece by piece opens the file once.
     opened: Option<OpenedFile>,
     /// The requester sends no more, and may still read.
     has_ended: bool,
 }
 
-/// Pages of the file list that ended lately, newest first: the number of the next file, and the last name before it.
+/// Pages of the file list that ended lately, newest first: the number of the next file, and the last name before that.
 #[derive(Default)]
 struct PageEnds(VecDeque<(usize, RelativeName)>);
 
@@ -366,7 +366,7 @@ impl PieceService {
         }
     }
 
-    /// A file is gone from the share: closes it.
+    /// A file is gone from the share: closes the file.
     pub(super) fn close_file(&mut self, name: &RelativeName) {
         for peer in self.peers.values_mut() {
             peer.opened.take_if(|file| file.name == *name);
@@ -398,7 +398,7 @@ impl PieceService {
             return Ok(kept.opened.clone());
         }
         let opened = hash_lists::open_selected(name, fetch, ctx)?;
-        // The pieces of a download change: open it each time.
+        // The pieces of a download change: open the file each time.
         let is_download =
             matches!(&fetch.wanted, Selector::Root(root) if ctx.storage.named(root).is_none());
         if let Some(peer) = self.peers.get_mut(&id).filter(|_| !is_download) {

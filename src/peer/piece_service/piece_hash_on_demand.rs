@@ -30,7 +30,7 @@ pub(super) struct OnDemandHashes {
     by_conn: ConnIndex,
     /// Finished hashes; `None`: the piece could not be read.
     ready: BTreeMap<u64, Option<PieceHash>>,
-    /// The next bytes are not resident: read them at this time.
+    /// The next bytes are not resident: read at this time.
     read_at: Option<Instant>,
 }
 
@@ -118,7 +118,7 @@ impl OnDemandHashes {
         Err(())
     }
 
-    /// Hashes at most one piece. Returns the ticket whose hash is ready.
+    /// Hashes at most a piece. Returns the ticket whose hash is ready.
     fn run(&mut self, now: Instant) -> Option<u64> {
         if self.read_at.take_if(|at| *at <= now).is_none() && self.read_at.is_some() {
             return None;
@@ -170,7 +170,7 @@ impl OnDemandHash {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 return HashSlice::NotResident;
             }
-            // The file is shorter now, or its disk has failed: sending it fails as well.
+            // The file is shorter now, or its disk has failed: sending fails as well.
             Err(_) => return HashSlice::Done(None),
             Ok(0) if length > 0 => return HashSlice::Done(None),
             Ok(came) => {

@@ -54,7 +54,7 @@ impl TransferStats {
         self.next.is_none_or(|next| next <= now)
     }
 
-    /// Subscribed connections with a report to come and with room for it. A slow reader gets it later.
+    /// Subscribed connections with a report to come and with room. A slow reader gets the report later.
     pub(super) fn ready_listeners(&self, io: &mut Io<'_>) -> Vec<ConnId> {
         let mut has_room = |id: &ConnId| {
             io.connection(*id)
@@ -63,7 +63,7 @@ impl TransferStats {
         self.activity.behind().into_iter().filter(|id| has_room(id)).collect()
     }
 
-    /// Reports to the server what has changed, and rests.
+    /// Reports to the server all changes, and rests.
     pub(super) fn report_to_server(
         &mut self,
         counts: (u64, u64),

@@ -1,4 +1,4 @@
-//! What every language must be able to say. A translator works on one file: `pt.rs`, `es.rs` or
+//! The texts that each language has. A translator works on a single file: `pt.rs`, `es.rs` or
 //! `en.rs`. The compiler reports a missing message.
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 
-/// All messages in one language.
+/// All messages in a language.
 pub trait Catalog {
     /// A note on stderr.
     fn notice(&self, notice: &Notice) -> String;
@@ -27,11 +27,11 @@ pub trait Catalog {
     fn failure(&self, failure: &Failure) -> String;
     /// Why a text is no file name.
     fn bad_name(&self, why: BadName) -> &'static str;
-    /// An error reply: its meaning and code, and the [`reason`] that the other side gives.
+    /// An error reply: the meaning and code, and the [`reason`] that the other side gives.
     fn refusal(&self, reply: &ErrorReply) -> String;
     /// The meaning of an error code.
     fn error_code(&self, code: ErrorCode) -> &'static str;
-    /// A cause, and its remedy.
+    /// A cause, and the remedy.
     fn cause(&self, cause: Cause) -> &'static str;
     /// A system error that [`Cause`] does not list.
     fn unknown_cause(&self, code: i32) -> String;
@@ -53,7 +53,7 @@ pub trait Catalog {
     fn usage_error(&self, error: &UsageError) -> String;
     /// Behind an invalid value: the values that are possible.
     fn possible_values(&self, values: &str) -> String;
-    /// Behind an unknown word: a similar one.
+    /// Behind an unknown word: a similar word.
     fn similar(&self, word: &str) -> String;
     /// `message` with the command that shows more help.
     fn see_help(&self, message: &str, help: &str) -> String;
@@ -83,7 +83,7 @@ pub enum Notice<'a> {
     Begun { name: &'a RelativeName, from: SocketAddr },
     /// A download continues with `held` of `size` bytes.
     Resumed { name: &'a RelativeName, from: SocketAddr, held: u64, size: u64 },
-    /// A download is complete, and no root confirms its bytes.
+    /// A download is complete, and no root confirms the bytes.
     Unverified { name: &'a RelativeName, folder: &'a str },
     /// QUIC does not reach a source.
     TcpTakesOver { udp: SocketAddr, why: &'a str },
