@@ -49,3 +49,33 @@ impl<R> NextStep<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::account::{AccountOp, Operation};
+
+    #[test]
+    fn a_request_is_sent_once_a_connection_and_an_operation_after_the_login() {
+        let mut peers = Exchange::new(Request::Peers { cursor: None, speaks: None });
+        assert!(peers.send(false).is_some() && peers.send(true).is_none());
+        peers.forget_sent();
+        assert!(peers.send(false).is_some());
+
+        let operation = Operation::native(None, AccountOp::Unregister);
+        let mut unregister = Exchange::new(Request::Operation(operation));
+        assert!(unregister.send(false).is_none());
+        assert!(unregister.send(true).is_some() && unregister.send(true).is_none());
+    }
+
+    #[test]
+    fn a_step_keeps_its_kind_in_a_larger_state() {
+        let kinds = [NextStep::Send(1), NextStep::Wait(2), NextStep::Done(3)];
+        let mapped = kinds.map(|step| match step.map(|state| state * 10) {
+            NextStep::Send(state) => (state, 's'),
+            NextStep::Wait(state) => (state, 'w'),
+            NextStep::Done(code) => (code, 'd'),
+        });
+        assert_eq!(mapped, [(10, 's'), (20, 'w'), (3, 'd')]);
+    }
+}
