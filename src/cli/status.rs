@@ -12,11 +12,11 @@ use crate::cli::build_node;
 /// Asks the peer of `--peer`, or else the servers.
 pub fn status(args: &StatusArgs) -> Result<Client, Exit> {
     let task = Task::Once(Command::Status { memory: args.memory });
-    let servers = match args.peer {
-        Some(peer) => vec![peer],
-        None => build_node::addresses(&args.ask.server)?,
+    let server = match args.peer {
+        Some(peer) => vec![peer].into(),
+        None => build_node::server_target(&args.ask.server)?,
     };
     // STATUS opens no folder.
     let defaults = ClientConfig::new(task, Box::new(|_| Err(FsError::NoFolder)));
-    Ok(Client::new(ClientConfig { servers, ..defaults }))
+    Ok(Client::new(ClientConfig { server, ..defaults }))
 }
