@@ -328,6 +328,10 @@ pub const QUIC_HANDSHAKES: usize = 256;
 /// QUIC handshakes per address: each costs a signature and a key exchange, a third of a
 /// millisecond.
 pub const QUIC_HANDSHAKES_OF_ONE: usize = QUIC_HANDSHAKES / 4;
+/// Accepted TLS handshakes in progress: each holds up to a hello of 16 KiB and the keys.
+pub const TLS_HANDSHAKES: usize = 512;
+/// Of these, handshakes of one address: a crowd behind one router.
+pub const TLS_HANDSHAKES_OF_ONE: usize = 32;
 /// QUIC connections per address.
 pub const QUIC_CONNECTIONS_OF_ONE: usize = QUIC_CONNECTIONS / 4;
 /// Pieces that a player waits for: the current and the next piece, so that playback never reaches

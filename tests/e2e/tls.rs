@@ -1,9 +1,10 @@
 //! TLS by the real program: a pinned server, encrypted transfers, and what a wrong key gets.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -204,4 +205,25 @@ fn a_wrong_url_is_one_clear_line() {
     }
     let missing = Dir::new();
     run(["server", "url", "--data", missing.at("none").to_str().expect("text")]).failed_with(7);
+}
+
+#[test]
+fn handshakes_in_progress_are_bounded_and_plain_clients_are_still_answered() {
+    let (_data, server, url) = server();
+    // As many as the program allows, and one more.
+    let begin = || {
+        let mut stream = TcpStream::connect(server.at).expect("a connection");
+        stream.write_all(b"\x16\x03\x01").expect("room");
+        stream
+    };
+    let held: Vec<TcpStream> = (0..512).map(|_| begin()).collect();
+    let mut refused = begin();
+    refused.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+    let end = refused.read(&mut [0; 10]).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+    run(["search", "a", "--server", &url]).failed_with(5);
+    let mut plain = Native::open(server.at);
+    assert_eq!(plain.request(json!({"method": "PING"}))["status"], "PONG");
+    drop(held);
+    wait_until("a handshake", || (run(["search", "a", "--server", &url]).code == 3).then_some(()));
 }

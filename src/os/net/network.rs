@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
 use crate::node::io::{Security, Transport};
 #[cfg(feature = "quic")]
@@ -202,7 +203,12 @@ impl Net for Network {
         }
         let (socket, from) = self.sockets.accept(port)?;
         let takes_tls = self.tls.is_some() && self.tls_ports.contains(&port);
-        Ok((Carrier::Tcp(TcpConnection::new(socket, takes_tls)), from))
+        let tcp = if takes_tls {
+            TcpConnection::undetected(socket, Block::of(from.ip()))
+        } else {
+            TcpConnection::plain(socket)
+        };
+        Ok((Carrier::Tcp(tcp), from))
     }
 
     fn is_short(&self) -> bool {
@@ -213,7 +219,7 @@ impl Net for Network {
         match way {
             Transport::Tcp(bind) => {
                 let socket = self.sockets.connect(to, bind)?;
-                Ok(Carrier::Tcp(TcpConnection::new(socket, false)))
+                Ok(Carrier::Tcp(TcpConnection::plain(socket)))
             }
             Transport::Tls(bind, key) => {
                 if self.tls.is_none() {
@@ -262,7 +268,12 @@ impl Net for Network {
 
     fn close(&mut self, stream: Carrier) {
         match stream {
-            Carrier::Tcp(tcp) => self.sockets.close(tcp.socket),
+            Carrier::Tcp(mut tcp) => {
+                if let Some(tls) = &mut self.tls {
+                    tcp.release(tls);
+                }
+                self.sockets.close(tcp.socket);
+            }
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.close(&stream),
         }

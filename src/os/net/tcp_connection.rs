@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
 use crate::node::io::Security;
 use crate::os::net::tcp::Tcp;
@@ -16,6 +17,10 @@ pub struct TcpConnection {
     layer: Layer,
     /// The number that it is registered under.
     link: usize,
+    /// The address of an accepted connection.
+    from: Option<Block>,
+    /// A handshake is in progress, and counted.
+    is_counted: bool,
 }
 
 /// What is between the socket and the loop.
@@ -34,11 +39,23 @@ pub struct TcpEnds<'a> {
 }
 
 impl TcpConnection {
-    /// A plain connection, or one whose first byte decides.
+    /// A plain connection.
     #[must_use]
-    pub fn new(socket: Tcp, takes_tls: bool) -> TcpConnection {
-        let layer = if takes_tls { Layer::Undetected } else { Layer::Plain };
-        TcpConnection { socket, layer, link: usize::MAX }
+    pub fn plain(socket: Tcp) -> TcpConnection {
+        TcpConnection {
+            socket,
+            layer: Layer::Plain,
+            link: usize::MAX,
+            from: None,
+            is_counted: false,
+        }
+    }
+
+    /// An accepted connection, whose first byte decides.
+    #[must_use]
+    pub fn undetected(socket: Tcp, from: Block) -> TcpConnection {
+        let from = Some(from);
+        TcpConnection { layer: Layer::Undetected, from, ..TcpConnection::plain(socket) }
     }
 
     /// A connection to the process with this key.
@@ -47,7 +64,7 @@ impl TcpConnection {
     /// When the cryptography does not work.
     pub fn by_tls(socket: Tcp, tls: &Tls, key: Key) -> io::Result<TcpConnection> {
         let layer = Layer::Tls(Box::new(Session::connect(tls, key)?));
-        Ok(TcpConnection { socket, layer, link: usize::MAX })
+        Ok(TcpConnection { layer, ..TcpConnection::plain(socket) })
     }
 
     /// Notes the number that the connection is registered under.
@@ -69,6 +86,15 @@ impl TcpConnection {
         }
     }
 
+    /// A handshake that ended, or whose connection is closed, counts no more.
+    pub fn release(&mut self, tls: &mut Tls) {
+        if let Some(from) = self.from
+            && std::mem::take(&mut self.is_counted)
+        {
+            tls.give_back_handshake(from);
+        }
+    }
+
     /// Gives access to the bytes.
     pub fn ends<'a>(&'a mut self, tls: Option<&'a mut Tls>) -> TcpEnds<'a> {
         TcpEnds { conn: self, tls }
@@ -81,6 +107,12 @@ impl TcpEnds<'_> {
         let count = self.conn.socket.read(into)?;
         match self.tls.as_deref_mut() {
             Some(tls) if into[..count].first() == Some(&FIRST_BYTE) => {
+                if let Some(from) = self.conn.from {
+                    if !tls.take_handshake(from) {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                    self.conn.is_counted = true;
+                }
                 let mut session = Box::new(Session::accept(self.conn.link));
                 session.hello_began(&into[..count], tls)?;
                 self.conn.layer = Layer::Tls(session);
@@ -97,7 +129,13 @@ impl TcpEnds<'_> {
 impl Read for TcpEnds<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match (&mut self.conn.layer, self.tls.as_deref_mut()) {
-            (Layer::Tls(session), Some(tls)) => session.read(&mut self.conn.socket, tls, into),
+            (Layer::Tls(session), Some(tls)) => {
+                let result = session.read(&mut self.conn.socket, tls, into);
+                if self.conn.is_counted && session.is_open() {
+                    self.conn.release(tls);
+                }
+                result
+            }
             (Layer::Undetected, Some(_)) => self.detect(into),
             _ => self.conn.socket.read(into),
         }

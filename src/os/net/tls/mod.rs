@@ -20,6 +20,8 @@ use std::sync::Arc;
 use rustls::server::{CertificateType, ClientHello};
 use rustls::{ClientConfig, ServerConfig};
 
+use crate::io::budget::{Block, Budget};
+use crate::limits;
 use crate::os::net::tls::identity::TlsIdentity;
 use crate::protocol::types::account::Key;
 
@@ -35,6 +37,8 @@ pub struct Tls {
     handshakes_left: u32,
     /// Connections whose handshake waits for the next iteration.
     deferred: Vec<usize>,
+    /// Accepted handshakes in progress.
+    handshakes: Budget,
 }
 
 /// The configurations for accepted connections.
@@ -69,8 +73,14 @@ impl Tls {
             raw_server: keys::server(&identity, true, false)?,
             certificates: keys::server(&identity, false, true)?,
         };
-        let (handshakes_left, deferred) = (HANDSHAKES, Vec::new());
-        Ok(Tls { accepting, identity, scratch: Scratch::default(), handshakes_left, deferred })
+        Ok(Tls {
+            accepting,
+            identity,
+            scratch: Scratch::default(),
+            handshakes_left: HANDSHAKES,
+            deferred: Vec::new(),
+            handshakes: Budget::of_units(limits::TLS_HANDSHAKES, limits::TLS_HANDSHAKES_OF_ONE),
+        })
     }
 
     /// The key that this process shows.
@@ -87,6 +97,16 @@ impl Tls {
     /// The configuration of a connection to the process with this key.
     fn connecting(&self, key: Key) -> Result<Arc<ClientConfig>, String> {
         keys::client(&self.identity, key)
+    }
+
+    /// An accepted connection begins a handshake. False when too many are in progress.
+    pub fn take_handshake(&mut self, block: Block) -> bool {
+        self.handshakes.take(block, 1).is_ok()
+    }
+
+    /// A handshake is finished, or its connection closed.
+    pub fn give_back_handshake(&mut self, block: Block) {
+        self.handshakes.give_back(block, 1);
     }
 
     /// True when another handshake may begin in this iteration.
