@@ -347,9 +347,7 @@ impl Session {
         scratch: &mut Scratch,
         plain: &[u8],
     ) -> io::Result<usize> {
-        if !self.flush_held(socket)? || !self.is_open() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        self.may_write(socket)?;
         let chunk = &plain[..plain.len().min(CHUNK_BYTES)];
         scratch.sealed.clear();
         self.seal(chunk, &mut scratch.sealed)?;
@@ -372,15 +370,33 @@ impl Session {
         length: usize,
         read: &mut ReadAt<'_>,
     ) -> io::Result<usize> {
-        if !self.flush_held(socket)? || !self.is_open() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         let mut plain = std::mem::take(&mut scratch.plain);
         plain.resize(CHUNK_BYTES, 0);
-        let chunk = &mut plain[..length.min(CHUNK_BYTES)];
-        let result = read(0, chunk).and_then(|()| self.write(socket, scratch, chunk));
+        let (mut written, mut result) = (0, Ok(()));
+        // Until the socket is full: the file is checked once a call.
+        while written < length && result.is_ok() {
+            let chunk = &mut plain[..(length - written).min(CHUNK_BYTES)];
+            result = self.may_write(socket).and_then(|()| read(written, chunk));
+            result = result.and_then(|()| self.write(socket, scratch, chunk).map(drop));
+            if result.is_ok() {
+                written += chunk.len();
+            }
+        }
         scratch.plain = plain;
-        result
+        // An error comes again with the next call.
+        if written > 0 { Ok(written) } else { result.map(|()| 0) }
+    }
+
+    /// Sends what is held, so that more may be written.
+    ///
+    /// # Errors
+    /// `WouldBlock` while the socket is full, or during the handshake.
+    fn may_write(&mut self, socket: &mut impl RawWrite) -> io::Result<()> {
+        if self.flush_held(socket)? && self.is_open() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
     }
 
     fn seal(&mut self, plain: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
