@@ -42,7 +42,6 @@ lint: ## format, clippy and documentation, without a single warning, and the pro
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	cargo build --locked --no-default-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 clean: ## remove all build output
