@@ -24,30 +24,6 @@ pub enum Transport {
     Quic(Key),
 }
 
-/// Whether a connection is encrypted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Security {
-    /// Every byte is readable on the way.
-    #[default]
-    Plain,
-    /// Encrypted, with the key that the other side has proven, and the protocol agreed on.
-    Encrypted {
-        /// The key; `None` for a client without a key.
-        key: Option<Key>,
-        /// The protocol.
-        alpn: Option<Alpn>,
-    },
-}
-
-/// A protocol agreed on in a TLS handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alpn {
-    /// `cardume/1`.
-    Native,
-    /// `http/1.1`.
-    Http,
-}
-
 /// A connection, as a node sees it.
 pub struct ConnHandle {
     /// Bytes that were received.
@@ -56,8 +32,6 @@ pub struct ConnHandle {
     pub send_queue: SendQueue,
     /// The other side's address.
     pub from: SocketAddr,
-    /// Known once bytes were received, or the connection was made.
-    pub security: Security,
     /// The connection is closed at this time.
     pub deadline: Option<Instant>,
     /// The connection is closed when no byte has moved for so long.
@@ -96,7 +70,6 @@ impl ConnHandle {
             recv_buffer: RecvBuffer::default(),
             send_queue: SendQueue::default(),
             from,
-            security: Security::Plain,
             deadline: None,
             idle_timeout: None,
             max_header,

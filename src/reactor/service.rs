@@ -6,7 +6,7 @@ use crate::io::budget::Full;
 use crate::io::send_queue::WriteOutcome;
 use crate::io::transfer::{self, ReadOutcome, TransferError};
 use crate::limits;
-use crate::node::io::{CloseMode, Security};
+use crate::node::io::CloseMode;
 use crate::node::{CloseReason, ConnId, Event, Node, WrongKey};
 use crate::reactor::connection_table::{Connection, ConnectionState, Origin};
 use crate::reactor::event_loop::{EventLoop, plain};
@@ -67,9 +67,6 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         // An error that was reported before the connection was made is void.
         slot.ready.failed = false;
         slot.output_moved(self.now);
-        if let ConnectionState::Established(stream) = &mut slot.state {
-            slot.handle.security = self.net.io(stream).security();
-        }
         self.dispatch(Event::Connected(id));
         self.connections.queue(id);
     }
@@ -124,17 +121,13 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
         let result = {
             let mut stream = self.net.io(stream);
-            let result = transfer::fill(
+            transfer::fill(
                 &mut stream,
                 &mut conn.recv_buffer,
                 &mut self.scratch,
                 (budget, most),
                 !ready.ending,
-            );
-            if conn.security == Security::Plain {
-                conn.security = stream.security();
-            }
-            result
+            )
         };
         let (received, outcome) = match result {
             Ok(result) => result,

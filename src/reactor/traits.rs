@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::io::traits::{RawRead, RawWrite};
-use crate::node::io::{Security, Transport};
+use crate::node::io::Transport;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::ui::event::UiEvent;
 
@@ -32,11 +32,6 @@ pub trait Stream: RawRead + RawWrite {
     fn flush_held(&mut self) -> io::Result<bool> {
         Ok(true)
     }
-
-    /// Whether the bytes are encrypted, as known so far.
-    fn security(&self) -> Security {
-        Security::Plain
-    }
 }
 
 impl<S: Stream> Stream for &mut S {
@@ -54,10 +49,6 @@ impl<S: Stream> Stream for &mut S {
 
     fn flush_held(&mut self) -> io::Result<bool> {
         (**self).flush_held()
-    }
-
-    fn security(&self) -> Security {
-        (**self).security()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
-use crate::node::io::{Security, Transport};
+use crate::node::io::Transport;
 #[cfg(feature = "quic")]
 use crate::os::net::quic::stream::QuicStreamIo;
 #[cfg(feature = "quic")]
@@ -361,14 +361,6 @@ impl Stream for Ends<'_> {
             Ends::Tcp(tcp) => tcp.flush_held(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Ok(true),
-        }
-    }
-
-    fn security(&self) -> Security {
-        match self {
-            Ends::Tcp(tcp) => tcp.security(),
-            #[cfg(feature = "quic")]
-            Ends::Quic(stream) => stream.security(),
         }
     }
 }

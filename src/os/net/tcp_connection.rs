@@ -4,7 +4,6 @@ use std::io::{self, Read};
 
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
-use crate::node::io::Security;
 use crate::os::net::tcp::Tcp;
 use crate::os::net::tls::Tls;
 use crate::os::net::tls::session::{FIRST_BYTE, Session};
@@ -114,7 +113,7 @@ impl TcpEnds<'_> {
                     self.conn.is_counted = true;
                 }
                 let mut session = Box::new(Session::accept(self.conn.link));
-                session.hello_began(&into[..count], tls)?;
+                session.hello_received(&into[..count], tls)?;
                 self.conn.layer = Layer::Tls(session);
                 self.read(into)
             }
@@ -203,13 +202,6 @@ impl Stream for TcpEnds<'_> {
         match &mut self.conn.layer {
             Layer::Tls(session) => session.flush_held(&mut self.conn.socket),
             Layer::Undetected | Layer::Plain => Ok(true),
-        }
-    }
-
-    fn security(&self) -> Security {
-        match &self.conn.layer {
-            Layer::Tls(session) => session.security(),
-            Layer::Undetected | Layer::Plain => Security::Plain,
         }
     }
 }

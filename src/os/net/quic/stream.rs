@@ -6,7 +6,6 @@ use bytes::Bytes;
 use quinn_proto::StreamId;
 
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
-use crate::node::io::{Alpn, Security};
 use crate::os::net::quic::connection::Conn;
 use crate::os::net::quic::limits;
 use crate::os::net::quic::{Quic, QuicStream};
@@ -82,10 +81,6 @@ impl Stream for QuicStreamIo<'_> {
     fn unsent(&self) -> usize {
         let conn = self.quic.conns.get(self.stream.conn);
         conn.zip(self.stream.id).map_or(0, |(conn, id)| conn.staged(id))
-    }
-
-    fn security(&self) -> Security {
-        Security::Encrypted { key: None, alpn: Some(Alpn::Native) }
     }
 
     fn end_writing(&mut self) {

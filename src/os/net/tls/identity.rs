@@ -53,10 +53,7 @@ impl TlsIdentity {
     /// # Errors
     /// When the cryptography does not work.
     pub fn random() -> Result<TlsIdentity, String> {
-        let mut secret = [0; 32];
-        secret[..16].copy_from_slice(&system::random());
-        secret[16..].copy_from_slice(&system::random());
-        TlsIdentity::new(&secret)
+        TlsIdentity::new(&system::random())
     }
 
     /// The public key.

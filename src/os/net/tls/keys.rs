@@ -9,7 +9,6 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, Error, ServerConfig};
 
-use crate::node::io::Alpn;
 use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::net::tls::verifier::{AnyKey, Pinned};
 use crate::protocol::types::account::Key;
@@ -18,15 +17,6 @@ use crate::protocol::types::account::Key;
 const NATIVE: &[u8] = b"cardume/1";
 /// The ALPN of HTTP.
 const HTTP: &[u8] = b"http/1.1";
-
-/// The protocol of this name.
-pub(super) fn alpn(name: &[u8]) -> Option<Alpn> {
-    match name {
-        NATIVE => Some(Alpn::Native),
-        HTTP => Some(Alpn::Http),
-        _ => None,
-    }
-}
 
 /// The configuration that shows a raw key or the certificate, and takes a key of the client where
 /// it has one.

@@ -83,12 +83,6 @@ impl Tls {
         })
     }
 
-    /// The key that this process shows.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        self.identity.key()
-    }
-
     /// The memory that sessions share.
     pub fn scratch(&mut self) -> &mut Scratch {
         &mut self.scratch

@@ -15,9 +15,8 @@ use rustls::{CertificateError, CommonState, Error, ServerConfig};
 use crate::io::traits::{RawWrite, ReadAt};
 use crate::limits;
 use crate::node::WrongKey;
-use crate::node::io::Security;
 use crate::os::net::tls::leftover::Leftover;
-use crate::os::net::tls::{Scratch, Tls, keys, verifier};
+use crate::os::net::tls::{Scratch, Tls};
 use crate::protocol::types::account::Key;
 
 /// The first byte of a TLS handshake, and of no plain protocol on the same port.
@@ -78,14 +77,6 @@ impl Session {
         Session { link, ..Session::new(State::Hello(Box::default())) }
     }
 
-    /// Takes the first bytes of the hello.
-    ///
-    /// # Errors
-    /// When the hello is too long.
-    pub fn hello_began(&mut self, bytes: &[u8], tls: &mut Tls) -> io::Result<()> {
-        self.hello_received(bytes, tls)
-    }
-
     /// A session with the process that has this key.
     ///
     /// # Errors
@@ -115,15 +106,6 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.common().is_some_and(|common| !common.is_handshaking())
-    }
-
-    /// The key that the other side has proven, and the protocol, once the handshake is finished.
-    #[must_use]
-    pub fn security(&self) -> Security {
-        let Some(common) = self.common().filter(|_| self.is_open()) else { return Security::Plain };
-        let shown = common.peer_certificates().and_then(|shown| shown.first());
-        let alpn = common.alpn_protocol().and_then(keys::alpn);
-        Security::Encrypted { key: shown.and_then(verifier::key_of), alpn }
     }
 
     fn common(&self) -> Option<&CommonState> {
@@ -169,11 +151,7 @@ impl Session {
                 Ok(_) if self.ended => return Err(io::ErrorKind::ConnectionReset.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    // The alert tells the other side why.
-                    let _ = self.flush_held(socket);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
             self.flush_held(socket)?;
         }
@@ -198,16 +176,9 @@ impl Session {
             if self.ended {
                 return Ok(0);
             }
-            match self.receive(socket, tls, into) {
-                Ok(0) => {}
-                Ok(count) => return Ok(count),
-                Err(error) => {
-                    if error.kind() == io::ErrorKind::InvalidData {
-                        // The alert tells the other side why.
-                        let _ = self.flush_held(socket);
-                    }
-                    return Err(error);
-                }
+            let count = self.receive(socket, tls, into)?;
+            if count > 0 {
+                return Ok(count);
             }
         }
     }
@@ -215,16 +186,15 @@ impl Session {
     /// Receives once, and decrypts all whole records. Returns the plain bytes in `into`.
     fn receive(
         &mut self,
-        socket: &mut impl Read,
+        socket: &mut (impl Read + RawWrite),
         tls: &mut Tls,
         into: &mut [u8],
     ) -> io::Result<usize> {
         match &self.state {
-            State::Failed(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            )) => return Err(io::Error::new(io::ErrorKind::InvalidData, WrongKey)),
             State::Failed(why) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why.clone()));
+                // The alert tells the other side why.
+                let _ = self.held.write_to(socket);
+                return Err(failure(why));
             }
             State::Deferred(_) if !tls.may_handshake() => {
                 tls.deferred.push(self.link);
@@ -274,7 +244,10 @@ impl Session {
     }
 
     /// Takes bytes of the hello. Once it is complete, the configuration is chosen.
-    fn hello_received(&mut self, bytes: &[u8], tls: &mut Tls) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the hello is too long.
+    pub fn hello_received(&mut self, bytes: &[u8], tls: &mut Tls) -> io::Result<()> {
         let State::Hello(acceptor) = &mut self.state else { return Ok(()) };
         self.incoming.extend_from_slice(bytes);
         if self.incoming.len() > HELLO_BYTES {
@@ -349,6 +322,17 @@ impl Session {
     ) -> io::Result<usize> {
         self.may_write(socket)?;
         let chunk = &plain[..plain.len().min(CHUNK_BYTES)];
+        self.send(socket, scratch, chunk)?;
+        Ok(chunk.len())
+    }
+
+    /// Encrypts one chunk, and holds what the socket does not take.
+    fn send(
+        &mut self,
+        socket: &mut impl RawWrite,
+        scratch: &mut Scratch,
+        chunk: &[u8],
+    ) -> io::Result<()> {
         scratch.sealed.clear();
         self.seal(chunk, &mut scratch.sealed)?;
         let sent = match socket.write_bytes(&scratch.sealed) {
@@ -356,7 +340,7 @@ impl Session {
             other => other?,
         };
         self.held.push(&scratch.sealed[sent..]);
-        Ok(chunk.len())
+        Ok(())
     }
 
     /// Encrypts and sends bytes that `read` copies from a file; see [`Session::write`].
@@ -377,7 +361,9 @@ impl Session {
         while written < length && result.is_ok() {
             let chunk = &mut plain[..(length - written).min(CHUNK_BYTES)];
             result = self.may_write(socket).and_then(|()| read(written, chunk));
-            result = result.and_then(|()| self.write(socket, scratch, chunk).map(drop));
+            if result.is_ok() {
+                result = self.send(socket, scratch, chunk);
+            }
             if result.is_ok() {
                 written += chunk.len();
             }
@@ -419,6 +405,17 @@ impl Session {
             State::Hello(_) | State::Deferred(_) | State::Failed(_) => {}
         }
         let _ = self.flush_held(socket);
+    }
+}
+
+/// The error of a session that has failed.
+fn failure(why: &Error) -> io::Error {
+    let kind = io::ErrorKind::InvalidData;
+    match why {
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            io::Error::new(kind, WrongKey)
+        }
+        why => io::Error::new(kind, why.clone()),
     }
 }
 
@@ -598,9 +595,8 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::node::io::Alpn;
-    use crate::os::net::tls::HANDSHAKES;
     use crate::os::net::tls::identity::TlsIdentity;
+    use crate::os::net::tls::{HANDSHAKES, verifier};
 
     /// Bytes on their way in one direction, at most so many.
     #[derive(Clone)]
@@ -658,7 +654,8 @@ mod tests {
         fn new(room: usize) -> Pair {
             let (near, far) = sockets(room);
             let (client_tls, server_tls) = (tls(1), tls(2));
-            let client = Session::connect(&client_tls, server_tls.key()).expect("a session");
+            let client =
+                Session::connect(&client_tls, server_tls.identity.key()).expect("a session");
             Pair {
                 client: (client, near, client_tls),
                 server: (Session::accept(0), far, server_tls),
@@ -682,20 +679,21 @@ mod tests {
         }
     }
 
+    /// The key of the other side and the protocol, once the session is open.
+    fn agreed(session: &Session) -> Option<(Option<Key>, Option<Vec<u8>>)> {
+        let common = session.common().filter(|_| session.is_open())?;
+        let shown = common.peer_certificates().and_then(|shown| shown.first());
+        Some((shown.and_then(verifier::key_of), common.alpn_protocol().map(<[u8]>::to_vec)))
+    }
+
     #[test]
     fn both_sides_learn_the_key_of_the_other() {
         for room in [1, 100, 100_000] {
             let pair = Pair::established(room);
-            let native = Some(Alpn::Native);
-            let (client, server) = (pair.client.2.key(), pair.server.2.key());
-            assert_eq!(
-                pair.client.0.security(),
-                Security::Encrypted { key: Some(server), alpn: native }
-            );
-            assert_eq!(
-                pair.server.0.security(),
-                Security::Encrypted { key: Some(client), alpn: native }
-            );
+            let native = Some(b"cardume/1".to_vec());
+            let (client, server) = (pair.client.2.identity.key(), pair.server.2.identity.key());
+            assert_eq!(agreed(&pair.client.0), Some((Some(server), native.clone())));
+            assert_eq!(agreed(&pair.server.0), Some((Some(client), native)));
         }
     }
 
@@ -755,7 +753,7 @@ mod tests {
         // The alert ends the other side as well.
         let error = server.read(far, far_tls, &mut [0; 10]).expect_err("an alert");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(!server.is_open() && server.security() == Security::Plain);
+        assert!(!server.is_open() && agreed(server).is_none());
     }
 
     #[test]

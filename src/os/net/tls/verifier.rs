@@ -56,7 +56,7 @@ impl ServerCertVerifier for Pinned {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(
@@ -65,8 +65,7 @@ impl ServerCertVerifier for Pinned {
         shown: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let info = SubjectPublicKeyInfoDer::from(shown.as_ref());
-        verify_tls13_signature_with_raw_key(message, &info, signature, &self.algorithms)
+        verify_by_raw_key(message, shown, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -89,6 +88,20 @@ impl AnyKey {
     pub(super) fn new(is_raw: bool, provider: &CryptoProvider) -> AnyKey {
         AnyKey { is_raw, algorithms: provider.signature_verification_algorithms }
     }
+}
+
+fn verify_by_raw_key(
+    message: &[u8],
+    shown: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let info = SubjectPublicKeyInfoDer::from(shown.as_ref());
+    verify_tls13_signature_with_raw_key(message, &info, signature, algorithms)
+}
+
+fn no_tls12() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
 }
 
 /// The key of a raw public key or of a certificate; `None` unless it is a sound key of Ed25519.
@@ -125,7 +138,7 @@ impl ClientCertVerifier for AnyKey {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(
@@ -135,8 +148,7 @@ impl ClientCertVerifier for AnyKey {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         if self.is_raw {
-            let info = SubjectPublicKeyInfoDer::from(shown.as_ref());
-            verify_tls13_signature_with_raw_key(message, &info, signature, &self.algorithms)
+            verify_by_raw_key(message, shown, signature, &self.algorithms)
         } else {
             verify_tls13_signature(message, shown, signature, &self.algorithms)
         }
