@@ -6,15 +6,16 @@ use std::time::Instant;
 use crate::connection::outbound::Outbound;
 use crate::download::types::TransferSecurity;
 use crate::limits;
-use crate::node::ConnId;
 use crate::node::io::{ConnHandle, Io};
 use crate::node::reconnect::{ReconnectState, Reconnecting, Retry, ServiceTarget};
+use crate::node::{CloseReason, ConnId};
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::Request;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::ui::event::Failure;
 
 /// The state of this peer at the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +186,15 @@ impl ServerConnection {
     /// True the first time after a loss was shown.
     pub fn is_found_again(&mut self) -> bool {
         std::mem::take(&mut self.told_lost)
+    }
+
+    /// The failure of a command whose server can't be reached.
+    #[must_use]
+    pub fn unreachable(server: Option<SocketAddr>, reason: &CloseReason) -> Failure {
+        match (reason, server) {
+            (CloseReason::WrongKey, Some(server)) => Failure::WrongKey(server),
+            _ => Failure::NoServer(server),
+        }
     }
 
     /// The connection is lost. True when the loss was not shown yet; `None` while the next address

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::client::config::Task;
 use crate::client::effect::Effect;
 use crate::client::runner::Running;
-use crate::client::server_connection::Joining;
+use crate::client::server_connection::{Joining, ServerConnection};
 use crate::client::server_requests::PendingRequest;
 use crate::node::io::Io;
 use crate::node::{CloseReason, WrongKey};
@@ -210,8 +210,7 @@ impl Client {
         self.announce_completed(io);
         let failure = failure.unwrap_or_else(|| match reason {
             CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
-            CloseReason::WrongKey => server.map_or(Failure::NoServer(None), Failure::WrongKey),
-            _ => Failure::NoServer(server),
+            reason => ServerConnection::unreachable(server, reason),
         });
         let running = self.commands.running.as_ref();
         let needs_server = running.is_some_and(Running::needs_server);

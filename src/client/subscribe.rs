@@ -48,10 +48,7 @@ impl SubscribeClient {
         let server = self.server.server();
         let Some(is_news) = self.server.lost(io) else { return };
         if !self.was_subscribed {
-            return io.fail(&match (reason, server) {
-                (CloseReason::WrongKey, Some(server)) => Failure::WrongKey(server),
-                _ => Failure::NoServer(server),
-            });
+            return io.fail(&ServerConnection::unreachable(server, reason));
         }
         if let Some(server) = server.filter(|_| is_news) {
             io.tell(UiEvent::ServerLost { server, why: "the link is gone".into() });
