@@ -141,14 +141,14 @@ pub fn accounts(
 
 #[cfg(feature = "store")]
 fn export(args: &FolderArgs) -> Result<ImportCounts, Exit> {
-    let data = data(args)?;
+    let data = data(args.data.as_ref(), args.listen)?;
     let store = SqliteStore::open_read_only(&data).map_err(|error| not_open(&data, &error))?;
     csv_export::export(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
 #[cfg(feature = "store")]
 fn import(args: &FolderArgs) -> Result<ImportCounts, Exit> {
-    let data = data(args)?;
+    let data = data(args.data.as_ref(), args.listen)?;
     let store = SqliteStore::open(&data).map_err(|error| not_open(&data, &error))?;
     csv_export::import(&store, &args.folder).map_err(|error| failed(args, &error))
 }
@@ -156,10 +156,7 @@ fn import(args: &FolderArgs) -> Result<ImportCounts, Exit> {
 /// The URL of a server, with the key in its folder. A missing key is created.
 #[cfg(feature = "store")]
 fn url(args: &UrlArgs) -> Result<InviteUrl, Exit> {
-    let data = match &args.data {
-        Some(data) => data.clone(),
-        None => Usual::of_user().map_err(|_| no_home())?.folder,
-    };
+    let data = data(args.data.as_ref(), None)?;
     if !data.is_dir() {
         return Err(Exit::Failure(Failure::NoFolder(shown(&data))));
     }
@@ -169,19 +166,16 @@ fn url(args: &UrlArgs) -> Result<InviteUrl, Exit> {
         .map_err(|why| Exit::new(exit::USAGE, why.to_string()))
 }
 
-#[cfg(feature = "store")]
-fn no_home() -> Exit {
-    Exit::new(exit::USAGE, "without a home folder, --data must name the folder of the accounts")
-}
-
 /// The folder of the accounts.
 #[cfg(feature = "store")]
-fn data(args: &FolderArgs) -> Result<PathBuf, Exit> {
-    if let Some(data) = &args.data {
+fn data(named: Option<&PathBuf>, listen: Option<SocketAddr>) -> Result<PathBuf, Exit> {
+    if let Some(data) = named {
         return Ok(data.clone());
     }
-    let usual = Usual::of_user().map_err(|_| no_home())?;
-    Ok(args.listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
+    let usual = Usual::of_user().map_err(|_| {
+        Exit::new(exit::USAGE, "without a home folder, --data must name the folder of the accounts")
+    })?;
+    Ok(listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
 }
 
 #[cfg(feature = "store")]

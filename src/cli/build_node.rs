@@ -87,7 +87,6 @@ pub fn server(
         .map(|at| (at, ListenerProtocol::Sniffed { ufabc_json }));
     let uc3m = args.uc3m.into_iter().map(|(at, profile)| (at, ListenerProtocol::Legacy(profile)));
     let rede = args.rede.into_iter().map(|at| (at, ListenerProtocol::Legacy(LegacyProfile::Rede)));
-    let [a, b, c, d, e, f, g, h, ..] = system::random();
     let options = ServerOptions {
         listen: usual.chain(uc3m).chain(rede).collect(),
         heartbeat: Duration::from_secs(args.heartbeat),
@@ -101,7 +100,7 @@ pub fn server(
         memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / MEMORY_SHARE))
             .unwrap_or(usize::MAX),
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
-        ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+        ..ServerOptions::new(first, u64::from_le_bytes(system::random()))
     };
     // A server that forgets its accounts has a new key each time.
     let identity = match folder {

@@ -137,7 +137,7 @@ fn write<T>(
     mut row: impl FnMut(&T, &mut String),
 ) -> Result<u64, CsvError> {
     let failed = |error: io::Error| CsvError::File(name.to_owned(), error);
-    let fresh = format!(".{}", to_hex(&system::random()));
+    let fresh = format!(".{}", to_hex(&system::random::<16>()));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(folder, &fresh, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|error| failed(error.into()))?;

@@ -16,10 +16,10 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// The error number for a closed file descriptor.
 pub const NOT_OPEN: i32 = libc::EBADF;
 
-/// Sixteen random bytes that cannot be guessed.
+/// Random bytes that cannot be guessed.
 #[must_use]
-pub fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     let mut have = 0;
     while have < bytes.len() {
         // The call blocks once, at boot, until the kernel's pool is filled; later it never fails.

@@ -286,7 +286,7 @@ impl HashCache {
     /// Replaces a file, all or nothing. Without a sync: a torn file is detected when it is read.
     fn replace(&self, folder: &OwnedFd, name: &str, content: &[&[u8]]) -> io::Result<()> {
         // Temporary files are among the lists, where the sweep finds them after a crash.
-        let fresh = format!(".{}", to_hex(&system::random()));
+        let fresh = format!(".{}", to_hex(&system::random::<16>()));
         let (mut file, _) =
             open(&self.lists, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         let written = content.iter().try_for_each(|bytes| file.write_all(bytes));

@@ -74,12 +74,10 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut secret = [0; 32];
-    secret[..16].copy_from_slice(&system::random());
-    secret[16..].copy_from_slice(&system::random());
+    let secret = system::random();
     // Another process may create the file at the same moment: the file is complete before it gets
     // its name, and the first one wins.
-    let draft = file.with_extension(to_hex(&system::random()));
+    let draft = file.with_extension(to_hex(&system::random::<16>()));
     let result =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(
             |mut to| {

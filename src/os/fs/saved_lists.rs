@@ -45,7 +45,7 @@ impl SavedLists for SavedListsDir {
             return Err("too long".into());
         }
         // Hidden until complete, because the folder may be shared.
-        let draft = self.folder.join(format!(".{}", to_hex(&system::random())));
+        let draft = self.folder.join(format!(".{}", to_hex(&system::random::<16>())));
         let result =
             OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
                 file.write_all(content)?;
