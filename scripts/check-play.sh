@@ -21,12 +21,7 @@ mkdir "$place"/{home,films,output,mpv}
 export MPV_HOME=$place/mpv
 printf 'vo=null\nao=null\nstart=20\nlength=2\n' >"$place/mpv/mpv.conf"
 pids=()
-clean_up() {
-    kill "${pids[@]}" 2>/dev/null || true
-    wait
-    rm -rf "$place"
-}
-trap clean_up EXIT
+trap end_programs EXIT
 failed=0
 
 share() { # NAME RATE

@@ -9,41 +9,19 @@ cardume=$(realpath "$(scripts/program.sh)")
 for program in gnutls-cli curl openssl python3; do
     command -v "$program" >/dev/null || { echo "check-tls needs $program" >&2; exit 2; }
 done
-export CARDUME_LANG=en
-
 place=$(mktemp -d)
-export CARDUME_CACHE=$place/.cache XDG_STATE_HOME=$place/.state
+mkdir "$place"/{home,output}
+. scripts/checking.sh
 pids=()
-clean_up() {
-    ((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null && wait "${pids[@]}" 2>/dev/null
-    rm -rf "$place"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap end_programs EXIT
 
 mkdir "$place/files"
 head -c 3M /dev/urandom > "$place/files/middle.bin"
 
-# Reads the output of a program from a file descriptor and prints the listen address.
-address_in() {
-    local line
-    while read -r -t 20 -u "$1" line; do
-        if [[ $line =~ listening\ on\ ([0-9.:]+) ]]; then
-            echo "${BASH_REMATCH[1]}"
-            return
-        fi
-    done
-    echo "no listen address was printed" >&2
-    return 1
-}
-
-exec {from_server}< <(exec "$cardume" server --listen 127.0.0.1:0 --data "$place/data" 2>&1 >/dev/null)
-pids+=("$!")
-server=$(address_in "$from_server")
-exec {from_peer}< <(exec "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/files" 2>&1 >/dev/null </dev/null)
-pids+=("$!")
-peer=$(address_in "$from_peer")
+listening server "$cardume" server --listen 127.0.0.1:0 --data "$place/data"
+server=$at
+listening peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/files"
+peer=$at
 
 failed=0
 check() { # NAME EXPECTED ACTUAL
@@ -113,9 +91,8 @@ check "Python with a client certificate" "TLSv1.3 cardume/1 {'id': 7, 'status': 
 
 before=$(openssl s_client -connect "$server" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256)
 kill "${pids[0]}" && wait "${pids[0]}" 2>/dev/null || true
-exec {again}< <(exec "$cardume" server --listen "$server" --data "$place/data" 2>&1 >/dev/null)
-pids[0]=$!
-server=$(address_in "$again")
+listening again "$cardume" server --listen "$server" --data "$place/data"
+server=$at
 after=$(openssl s_client -connect "$server" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256)
 check "a restarted server has the same key" "$before" "$after"
 

@@ -22,3 +22,19 @@ wait_for() { # FILE PATTERN
     cat "$1" >&2
     return 1
 }
+
+# Starts a program in the background, waits for its listen address, and puts the address into $at.
+listening() { # NAME COMMAND...
+    local output=$place/output/$1
+    shift
+    "$@" </dev/null >/dev/null 2>"$output" &
+    pids+=("$!")
+    at=$(wait_for "$output" 'listening on ([0-9.:]+)')
+}
+
+# Ends all programs, and removes the folder.
+end_programs() {
+    kill "${pids[@]}" 2>/dev/null || true
+    wait
+    rm -rf "$place"
+}

@@ -8,9 +8,10 @@ import shutil
 import socket
 import statistics
 import subprocess
+import threading
 import time
 
-from tools import MIB, Trouble, random_file
+from tools import MIB, Trouble, random_file, status
 
 NGINX = """
 {user}worker_processes 1;
@@ -27,8 +28,8 @@ http {{
     uwsgi_temp_path {place}/nginx-uwsgi;
     scgi_temp_path {place}/nginx-scgi;
     server {{
-        listen 127.0.0.1:{port};
-        root {files};
+        listen 127.0.0.1:{port}{listen};
+{settings}        root {files};
     }}
 }}
 """
@@ -37,6 +38,7 @@ TURNS = re.compile(r"(\d+) iterations, p50 (\S+), p99 (\S+), longest (\S+)")
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 
+CROWD = 64  # downloads at once
 ROWS = []  # printed rows, for --json
 FIGURE = re.compile(r"([\d.,]+) (MiB/s|MB/s|GiB/s|/s|MiB|KiB|KB|GiB|MB|ns|us|ms|s)")
 
@@ -92,6 +94,47 @@ def milliseconds(text):
     return float(number) * UNITS[unit]
 
 
+def crowd(command, count):
+    """Runs a command `count` times at once and returns the times from the common start."""
+    began = time.monotonic()
+    running = {p.pid: p for p in (subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(count))}
+    finished = []
+    try:
+        # Record processes in order of exit: waitid with WNOWAIT leaves the exit code to the owner.
+        while running:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            if ended.si_pid not in running:
+                raise Trouble("a server ended in the middle of the run")
+            finished.append(time.monotonic() - began)
+            if running.pop(ended.si_pid).wait():
+                raise Trouble(f"{shlex.join(command)} failed with 64 at once")
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    return finished
+
+
+class Memory:
+    """The peak private memory of a process within the block, in KiB."""
+
+    def __init__(self, pid):
+        self.pid, self.peak, self.over = pid, 0, threading.Event()
+        self.thread = threading.Thread(target=self._sample, daemon=True)
+
+    def _sample(self):
+        while not self.over.wait(0.02):
+            self.peak = max(self.peak, status(self.pid).get("RssAnon", 0))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
 class Base:
     def __init__(self, cardume, place, quick):
         self.cardume, self.place, self.quick = cardume, place, quick
@@ -125,32 +168,34 @@ class Base:
     def theirs(self, name):
         """The URL of a file at nginx, which is started on the first call."""
         if not self.nginx:
-            self.start_nginx()
+            self.nginx = self.start_nginx(self.place.path)
         return f"http://127.0.0.1:{self.nginx.port}/{name}"
 
-    def start_nginx(self):
+    def start_nginx(self, folder, listen="", settings=""):
+        """nginx with its state below `folder`. `listen` and `settings` go into its configuration."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        config = os.path.join(self.place.path, "nginx.conf")
+        config = os.path.join(folder, "nginx.conf")
         # Run by root, nginx would switch to a user without access to the folder.
         user = "user root;\n" if os.geteuid() == 0 else ""
         with open(config, "w") as file:
-            file.write(NGINX.format(user=user, place=self.place.path, files=self.files, port=port))
-        self.nginx = self.place.start(["nginx", "-p", self.place.path, "-c", config])
-        self.nginx.port = port
+            file.write(NGINX.format(user=user, place=folder, files=self.files, port=port, listen=listen, settings=settings))
+        nginx = self.place.start(["nginx", "-p", folder, "-c", config])
+        nginx.port = port
         for _ in range(500):
-            if self.nginx.process.poll() is not None:
-                raise Trouble(f"nginx did not start: {self.nginx.lines}")
+            if nginx.process.poll() is not None:
+                raise Trouble(f"nginx did not start: {nginx.lines}")
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
-                return
+                return nginx
             except ConnectionRefusedError:
                 time.sleep(0.01)  # nginx prints nothing when ready
         raise Trouble("nginx did not start")
 
-    def nginx_worker(self):
-        with open(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children") as file:
+    @staticmethod
+    def worker_of(nginx):
+        with open(f"/proc/{nginx.pid}/task/{nginx.pid}/children") as file:
             return int(file.read().split()[0])
 
     def peer(self, folder=None, *options, **how):

@@ -11,11 +11,10 @@ import shlex
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
 from accounts import Accounts
-from base import ROWS, Base, emptied, judged, row, show, timed
+from base import CROWD, ROWS, Base, Memory, crowd, emptied, judged, row, show, timed
 from far import Far
 from index import Index
 from page import Page
@@ -24,7 +23,7 @@ from quic import Quic
 from swarm import Swarm
 from throttle import SlowDisk, forget
 from tls import Tls
-from tools import MIB, Client, Place, Trouble, quantile, random_file, status
+from tools import MIB, Client, Place, Trouble, quantile, random_file
 from trust import Trust
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
@@ -32,49 +31,7 @@ NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified",
          "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls"}
 
 SLOW_RATE = 80 * MIB
-CROWD = 64
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
-
-
-def crowd(command, count):
-    """Runs a command `count` times at once and returns the times from the common start."""
-    began = time.monotonic()
-    running = {p.pid: p for p in (subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(count))}
-    finished = []
-    try:
-        # Record processes in order of exit: waitid with WNOWAIT leaves the exit code to the owner.
-        while running:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            if ended.si_pid not in running:
-                raise Trouble("a server ended in the middle of the run")
-            finished.append(time.monotonic() - began)
-            if running.pop(ended.si_pid).wait():
-                raise Trouble(f"{shlex.join(command)} failed with 64 at once")
-    finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
-    return finished
-
-
-class Memory:
-    """The peak private memory of a process within the block, in KiB."""
-
-    def __init__(self, pid):
-        self.pid, self.peak, self.over = pid, 0, threading.Event()
-        self.thread = threading.Thread(target=self._sample, daemon=True)
-
-    def _sample(self):
-        while not self.over.wait(0.02):
-            self.peak = max(self.peak, status(self.pid).get("RssAnon", 0))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
 
 
 class Plain(Base):
@@ -104,7 +61,7 @@ class Plain(Base):
         pairs, spreads, memories = [], [], []
         for _ in range(self.runs):
             results = []
-            for one, pid in ((ours, peer.pid), (theirs, self.nginx_worker())):
+            for one, pid in ((ours, peer.pid), (theirs, self.worker_of(self.nginx))):
                 with Memory(pid) as memory:
                     results.append((crowd(one, CROWD), memory.peak))
             pairs.append(tuple(max(times) for times, _ in results))

@@ -7,76 +7,29 @@ import subprocess
 import threading
 import time
 
-from base import Base, emptied, judged, medians, row, show, timed
-from tools import MIB, Trouble
+from base import CROWD, Base, Memory, crowd, emptied, judged, medians, row, show, timed
+from swarm import used
+from tools import MIB, Trouble, status
 
-NGINX_TLS = """
-{user}worker_processes 1;
-daemon off;
-pid {place}/nginx-tls.pid;
-error_log {place}/nginx-tls.log;
-events {{ worker_connections 1024; }}
-http {{
-    sendfile on;
-    access_log off;
-    client_body_temp_path {place}/nginx-tls-body;
-    proxy_temp_path {place}/nginx-tls-proxy;
-    fastcgi_temp_path {place}/nginx-tls-fastcgi;
-    uwsgi_temp_path {place}/nginx-tls-uwsgi;
-    scgi_temp_path {place}/nginx-tls-scgi;
-    server {{
-        listen 127.0.0.1:{port} ssl;
+SETTINGS = """
         ssl_certificate {place}/tls.pem;
         ssl_certificate_key {place}/tls.key;
         ssl_protocols TLSv1.3;
         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
-        root {files};
-    }}
-}}
 """
-TICKS = os.sysconf("SC_CLK_TCK")
 CPU_BOUND = 0.75
 GET_BOUND = 0.8
 QUIET = 10_000
 QUIET_KIB = 14
-CROWD = 64
 CROWD_MIB = 8
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def private_kib(pid):
-    """Memory that this process has written: maps of files are not counted."""
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith("Private_Dirty"))
 
 
 class Tls(Base):
     def nginx_by_tls(self):
-        place = self.place.path
+        place = self.place.folder("nginx-tls")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=nginx",
                         "-keyout", f"{place}/tls.key", "-out", f"{place}/tls.pem"], check=True, stderr=subprocess.DEVNULL)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        user = "user root;\n" if os.geteuid() == 0 else ""
-        with open(f"{place}/nginx-tls.conf", "w") as file:
-            file.write(NGINX_TLS.format(user=user, place=place, files=self.files, port=port))
-        nginx = self.place.start(["nginx", "-p", place, "-c", f"{place}/nginx-tls.conf"])
-        for _ in range(500):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.01)
-        else:
-            raise Trouble("nginx did not start")
-        with open(f"/proc/{nginx.pid}/task/{nginx.pid}/children") as file:
-            return port, int(file.read().split()[0])
+        return self.start_nginx(place, " ssl", SETTINGS.format(place=place))
 
     def y(self):
         source = self.file("big.bin", self.big)
@@ -95,9 +48,10 @@ class Tls(Base):
 
     def upload(self, peer):
         """One file to curl: processor seconds of the giver beside nginx."""
-        port, worker = self.nginx_by_tls()
+        nginx = self.nginx_by_tls()
+        worker = self.worker_of(nginx)
         curl = ["curl", "-sSk", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256", "-o", "/dev/null"]
-        ours, theirs = [*curl, f"https://{peer.address}/files/big.bin"], [*curl, f"https://127.0.0.1:{port}/big.bin"]
+        ours, theirs = [*curl, f"https://{peer.address}/files/big.bin"], [*curl, f"https://127.0.0.1:{nginx.port}/big.bin"]
         show(ours)
         show(theirs)
         timed(ours)
@@ -106,8 +60,8 @@ class Tls(Base):
             took = {}
             for which in (0, 1) if run % 2 == 0 else (1, 0):
                 pid = (peer.pid, worker)[which]
-                before = cpu_seconds(pid)
-                took[which] = (timed((ours, theirs)[which]), cpu_seconds(pid) - before)
+                before = used(pid)
+                took[which] = (timed((ours, theirs)[which]), used(pid) - before)
             times.append((*took[0], *took[1]))
         our_time, our_cpu, their_time, their_cpu = medians(times)
         name = f"y. {self.big // MIB} MiB to curl by TLS"
@@ -139,15 +93,10 @@ class Tls(Base):
 
     def crowd(self, peer):
         """64 downloads by TLS at once: the peak of private memory."""
-        before, peak = private_kib(peer.pid), 0
-        curls = [subprocess.Popen(["curl", "-sSk", "-o", "/dev/null", f"https://{peer.address}/files/big.bin", "-r", f"0-{self.each - 1}"])
-                 for _ in range(CROWD)]
-        while any(curl.poll() is None for curl in curls):
-            peak = max(peak, private_kib(peer.pid))
-            time.sleep(0.02)
-        if any(curl.returncode for curl in curls):
-            raise Trouble("a download by TLS failed")
-        grown = (peak - before) / 1024
+        before = status(peer.pid)["RssAnon"]
+        with Memory(peer.pid) as memory:
+            crowd(["curl", "-sSk", "-o", "/dev/null", f"https://{peer.address}/files/big.bin", "-r", f"0-{self.each - 1}"], CROWD)
+        grown = max(0, memory.peak - before) / 1024
         row(f"y. {CROWD} downloads by TLS, private memory", f"{grown:.1f} MiB", "-", "-", f"<= {CROWD_MIB} MiB", judged(grown <= CROWD_MIB))
 
     def quiet(self, server, address):
@@ -156,7 +105,7 @@ class Tls(Base):
         count = 1_000 if self.quick else QUIET
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        held, before, began = [], private_kib(server.pid), time.monotonic()
+        held, before, began = [], status(server.pid)["RssAnon"], time.monotonic()
 
         def connect(number):
             # Different loopback addresses, as a single one has a bound on its connections.
@@ -175,7 +124,7 @@ class Tls(Base):
         if len(held) != count:
             raise Trouble(f"{len(held)} of {count} connections by TLS were made")
         time.sleep(1)
-        each = (private_kib(server.pid) - before) / count
+        each = (status(server.pid)["RssAnon"] - before) / count
         row(f"y. {count} quiet connections by TLS, each", f"{each:.1f} KiB", "-", "-", f"<= {QUIET_KIB} KiB", judged(each <= QUIET_KIB))
         row("   handshakes, with Python's share", f"{count / took:.0f} /s")
         for link in held:
