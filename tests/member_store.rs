@@ -2,13 +2,15 @@
 
 use cardume::accounts::store::StoreError;
 use cardume::members::audit::{AUDIT_ROWS, AuditEntry, AuditProgress, SUPPRESSED};
-use cardume::members::invite::{Invite, InviteTerms};
+use cardume::members::invite::Invite;
 use cardume::members::memory::MemoryMembers;
-use cardume::members::store::{Applicant, Member, MemberRow, MemberStore};
+use cardume::members::store::{MemberRow, MemberStore};
 use cardume::members::{
-    APPLICANT_SECONDS, ApplicantId, Application, FORGET_SCAN, MAX_APPLICANTS, MAX_INVITES,
-    MemberError, Members, SEEN_SECONDS,
+    APPLICANT_SECONDS, Application, FORGET_SCAN, MAX_APPLICANTS, MAX_INVITES, MemberError, Members,
+    SEEN_SECONDS,
 };
+use cardume::protocol::member::{Applicant, Member};
+use cardume::protocol::member::{ApplicantId, InviteTerms};
 use cardume::protocol::types::account::{Key, Line, UserName};
 use cardume::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
 

@@ -143,7 +143,8 @@ impl ServerConnection {
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(conn) = io.connection(id) else { return };
-        let hello = Hello { peer: None, quic: self.security.by_quic, tls: self.security.by_tls };
+        let TransferSecurity { by_quic, by_tls } = self.security;
+        let hello = Hello { quic: by_quic, tls: by_tls, member: true, ..Hello::default() };
         let outbound = Outbound::new(self.role, &hello, &nonce, &mut conn.send_queue, now);
         conn.max_header = limits::HEADER_BYTES + 1;
         conn.deadline = outbound.deadline();

@@ -74,7 +74,9 @@ impl Client {
                 self.refused(purpose, error, io);
             }
             Ok(Some(Message::Event(..))) => self.provider_appeared(io),
-            Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Unknown)) => {}
+            Ok(Some(
+                Message::Waiting(..) | Message::Have(_) | Message::Revoked(_) | Message::Unknown,
+            )) => {}
             Err(text) => {
                 self.server.close(io);
                 let failure = Failure::Protocol(text.clone());

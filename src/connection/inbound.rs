@@ -26,6 +26,7 @@ use crate::protocol::native::{Hello, Welcome};
 use crate::protocol::request::Request;
 use crate::protocol::response::{Have, Provider, ProviderRef, Response, WaitingReason};
 use crate::protocol::subscription::SubscriptionEvent;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::relative_path::RelativeName;
@@ -41,6 +42,8 @@ pub struct HandshakeParams {
     pub heartbeat: Duration,
     /// The host names that HTTP requests may use.
     pub hosts: HostNames,
+    /// The key of a closed server.
+    pub closed: Option<Key>,
 }
 
 /// A connection on which this side responds.
@@ -58,8 +61,10 @@ pub struct Inbound {
     quiet: Option<(Instant, usize)>,
     /// The other side sends no more.
     no_more: bool,
-    /// Too many connections: the first request is answered with `busy`.
-    turns_away: bool,
+    /// The answer to the first request, which is also the last.
+    turned_away: Option<ErrorReply>,
+    /// The client has chosen the native protocol in the TLS handshake.
+    native_only: bool,
     /// Backpressure: no request is read until the client reads the responses.
     is_held_back: bool,
 }
@@ -112,14 +117,40 @@ impl Inbound {
             sends: VecDeque::new(),
             quiet: None,
             no_more: false,
-            turns_away: false,
+            turned_away: None,
+            native_only: false,
             is_held_back: false,
         }
     }
 
     /// Answer the first request with `busy`, in any protocol, and end.
     pub fn turn_away(&mut self) {
-        self.turns_away = true;
+        self.turned_away =
+            Some(ErrorReply::new(ErrorCode::Busy, "too many links here, try again later"));
+    }
+
+    /// Answer the opening, or else the first request, with `encrypted_only`, and end.
+    pub fn refuse_plain(&mut self) {
+        let text = "this side is closed: connect by TLS, as a member";
+        self.turned_away = Some(ErrorReply::new(ErrorCode::EncryptedOnly, text));
+    }
+
+    /// Accept no other protocol than the native one.
+    pub fn accept_native_only(&mut self) {
+        self.native_only = true;
+    }
+
+    /// True for a connection of a legacy port.
+    #[must_use]
+    pub fn is_legacy(&self) -> bool {
+        match &self.state {
+            InboundState::Open { dialect, .. } => {
+                !matches!(dialect, Codec::Native(_) | Codec::Http(_))
+            }
+            InboundState::Sniffing | InboundState::Over => {
+                matches!(self.speech, ListenerProtocol::Legacy(_))
+            }
+        }
     }
 
     /// The requester as a user's consent names it: with the port of HELLO.
@@ -223,19 +254,29 @@ impl Inbound {
                         self.head_since = None;
                         match item {
                             Incoming::Nothing => InboundStep::Again,
+                            Incoming::Hello(_)
+                                if let Some(refusal) = self
+                                    .turned_away
+                                    .as_ref()
+                                    .filter(|refusal| refusal.code == ErrorCode::EncryptedOnly) =>
+                            {
+                                let mut last = Vec::new();
+                                dialect.refuse_opening(refusal, &mut last);
+                                *final_error = Some(last);
+                                InboundStep::Wait
+                            }
                             Incoming::Hello(said) => {
                                 (*greeted, *hello) = (true, said);
-                                let welcome =
+                                let mut welcome =
                                     welcome(&self.handshake, self.from, self.nonce.clone());
+                                welcome.closed = welcome.closed.filter(|_| hello.member);
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 InboundStep::Again
                             }
-                            Incoming::Request { id, .. } if self.turns_away => {
-                                let busy = ErrorReply::new(
-                                    ErrorCode::Busy,
-                                    "too many links here, try again later",
-                                );
-                                outbox.memory().with(|out| dialect.refuse(id, &busy, out));
+                            Incoming::Request { id, .. }
+                                if let Some(refusal) = &self.turned_away =>
+                            {
+                                outbox.memory().with(|out| dialect.refuse(id, refusal, out));
                                 *final_error = Some(Vec::new());
                                 InboundStep::Wait
                             }
@@ -257,6 +298,10 @@ impl Inbound {
     fn detect(&mut self, inbox: &RecvBuffer) -> InboundStep {
         let dialect = match detect::sniff(inbox.header()) {
             Dialect::Unclear => return InboundStep::Wait,
+            Dialect::Http | Dialect::Json if self.native_only => {
+                self.state = InboundState::Over;
+                return InboundStep::Again;
+            }
             Dialect::Native => Codec::native(self.handshake.role),
             Dialect::Http => Codec::http(
                 self.handshake.role,
@@ -436,6 +481,15 @@ impl Inbound {
         }
     }
 
+    /// Report revoked keys to a client that has requested that.
+    pub fn revoked(&mut self, keys: &[Key], outbox: &mut SendQueue) {
+        if let InboundState::Open { dialect, hello: Hello { member: true, .. }, .. } =
+            &mut self.state
+        {
+            outbox.memory().with(|out| dialect.revoked(keys, out));
+        }
+    }
+
     /// Fill the send queue. Returns the tickets of the uploads that are over.
     pub fn feed(&mut self, outbox: &mut SendQueue) -> Vec<u64> {
         let InboundState::Open { dialect, .. } = &mut self.state else { return self.drop_sends() };
@@ -584,5 +638,6 @@ fn welcome(handshake: &HandshakeParams, from: SocketAddr, nonce: String) -> Welc
     };
     let heartbeat_ms =
         u64::try_from(handshake.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
-    Welcome { role: handshake.role, you: Some(from), heartbeat_ms, max_head, nonce }
+    let HandshakeParams { role, closed, .. } = *handshake;
+    Welcome { role, you: Some(from), heartbeat_ms, max_head, nonce, closed }
 }

@@ -360,7 +360,7 @@ impl Source {
                     }
                     _ => continue,
                 },
-                Message::Event(..) | Message::Unknown => continue,
+                Message::Event(..) | Message::Revoked(_) | Message::Unknown => continue,
             }));
         }
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::limits;
 use crate::protocol::types::file_name::printable;
+use crate::protocol::types::ids::{hex, to_hex};
 
 /// Rows written in one second. A flood of refused requests must not fill the disk.
 pub const AUDIT_ROWS: u32 = 10;
@@ -126,6 +127,24 @@ pub enum AuditProgress {
 }
 
 impl AuditCheck {
+    /// A check that goes on at a [`AuditCheck::cursor`].
+    #[must_use]
+    pub fn at(cursor: &str) -> Option<AuditCheck> {
+        let (seq, chain) = cursor.split_once('.')?;
+        Some(AuditCheck { at: AuditHead { seq: seq.parse().ok()?, chain: hex(chain)? } })
+    }
+
+    /// The end of the check so far.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        format!("{}.{}", self.at.seq, to_hex(&self.at.chain))
+    }
+
+    /// Go on behind a row that is not as it was.
+    pub(crate) fn skip_to(&mut self, row: &AuditRow) {
+        self.at = row.head();
+    }
+
     /// The number behind which the next slice begins. `base` is the last row that the store has
     /// dropped by itself.
     pub(crate) fn resume(&mut self, base: AuditHead) -> u64 {

@@ -1,26 +1,9 @@
 //! Invites: the terms of an admission, and the hash of the secret that admits.
 
 use crate::limits;
+use crate::protocol::member::InviteTerms;
 use crate::protocol::types::account::{Line, UserName};
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
-
-/// The terms of a new invite.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InviteTerms {
-    /// Role of the new members.
-    pub role: MemberRole,
-    /// Groups of the new members; none may be reserved.
-    pub groups: Groups,
-    /// Number of members that the invite admits; at least 1.
-    pub uses: u32,
-    /// Seconds until the invite expires.
-    pub lasts: u64,
-    /// Forget the new members after so many seconds without a connection.
-    pub ephemeral: Option<u64>,
-    /// Give this name to the new member, and take the name from a revoked one. Such an invite
-    /// admits one member.
-    pub as_name: Option<UserName>,
-}
 
 /// An invite as the server keeps it. The secret itself is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::ops::Bound;
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditHead, AuditRow};
 use crate::members::invite::Invite;
-use crate::members::store::{Applicant, MemberRow, MemberStore};
+use crate::members::store::{MemberRow, MemberStore};
 use crate::members::tables::MemberTables;
+use crate::protocol::member::Applicant;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::member::InviteId;
 

@@ -21,9 +21,11 @@ use std::ops::Bound;
 
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditCheck, AuditEntry, AuditLog, AuditProgress, AuditRow};
-use crate::members::invite::{Invite, InviteTerms};
-use crate::members::store::{Applicant, Member, MemberRow, MemberStore};
+use crate::members::invite::Invite;
+use crate::members::memory::MemoryMembers;
+use crate::members::store::{MemberRow, MemberStore};
 use crate::members::tables::MemberTables;
+use crate::protocol::member::{Applicant, ApplicantId, InviteTerms, Member};
 use crate::protocol::types::account::{Key, Line, UserName};
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
 
@@ -100,14 +102,6 @@ pub enum Application {
     Admitted(Member),
 }
 
-/// An applicant as an administrator names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum ApplicantId {
-    Name(UserName),
-    Key(Key),
-}
-
 /// All members of a server.
 pub struct Members {
     store: Box<dyn MemberStore>,
@@ -134,6 +128,22 @@ enum Undone {
 }
 
 impl Members {
+    /// No members yet, and none of them lasts.
+    #[must_use]
+    pub fn in_memory() -> Members {
+        Members {
+            store: Box::new(MemoryMembers::default()),
+            tables: MemberTables::default(),
+            clock: 0,
+            log: AuditLog::default(),
+            unwritten: BTreeSet::new(),
+            scanned: None,
+            undo: Vec::new(),
+            open: false,
+            broken: None,
+        }
+    }
+
     /// Read all members of a store into the cache. Call before the loop begins.
     ///
     /// # Errors
@@ -597,6 +607,25 @@ impl Members {
         self.store.audit(after, most.min(PAGE_ROWS))
     }
 
+    /// Rows of the log from the end of an earlier check on, with the check of them.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn audit_page(
+        &self,
+        check: &mut AuditCheck,
+        most: usize,
+    ) -> Result<(Vec<AuditRow>, AuditProgress), StoreError> {
+        let most = most.clamp(1, PAGE_ROWS);
+        let after = check.resume(self.store.audit_base()?);
+        let rows = self.store.audit(after, most)?;
+        let progress = check.check(&rows, rows.len() < most, self.log.head);
+        if let (AuditProgress::Bad(_), Some(last)) = (progress, rows.last()) {
+            check.skip_to(last);
+        }
+        Ok((rows, progress))
+    }
+
     /// Verify the next rows of the log, at most `most` and a page.
     ///
     /// # Errors
@@ -799,7 +828,6 @@ fn name_of_key(key: &Key) -> Result<UserName, MemberError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::members::memory::MemoryMembers;
 
     fn name(text: &str) -> UserName {
         UserName::new(text).unwrap()

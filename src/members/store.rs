@@ -4,34 +4,12 @@
 //! before [`MemberStore::commit`]. The store may share its transaction with other tables of one
 //! database.
 
-use std::net::SocketAddr;
-
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditHead, AuditRow};
 use crate::members::invite::Invite;
-use crate::protocol::types::account::{Key, UserName};
-use crate::protocol::types::member::{Groups, InviteId, MemberRole};
-
-/// A member of a closed server. All times are index seconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Name; of one member only.
-    pub name: UserName,
-    /// Key, which is the identity of the member.
-    pub key: Key,
-    /// Rights.
-    pub role: MemberRole,
-    /// Groups of the member; none is reserved.
-    pub groups: Groups,
-    /// The invite that admitted the member; `None`: an administrator did.
-    pub via: Option<InviteId>,
-    /// Time of the admission.
-    pub since: u64,
-    /// Time of the last connection, up to an hour old.
-    pub seen: u64,
-    /// Forget the member after so many seconds without a connection.
-    pub ephemeral: Option<u64>,
-}
+use crate::protocol::member::{Applicant, Member};
+use crate::protocol::types::account::Key;
+use crate::protocol::types::member::InviteId;
 
 /// A stored member. The row of a revoked member stays, so that the key is never admitted again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,19 +18,6 @@ pub struct MemberRow {
     pub member: Member,
     /// Time of the revocation.
     pub revoked: Option<u64>,
-}
-
-/// A key that waits for an administrator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applicant {
-    /// The requested name; several applicants may request one name.
-    pub name: UserName,
-    /// Key.
-    pub key: Key,
-    /// Address of the connection.
-    pub from: SocketAddr,
-    /// Time of the request.
-    pub since: u64,
 }
 
 /// A durable store of members, invites, applicants and the audit log.

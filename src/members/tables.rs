@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::members::invite::Invite;
-use crate::members::store::{Applicant, MemberRow};
+use crate::members::store::MemberRow;
+use crate::protocol::member::Applicant;
 use crate::protocol::types::account::{Key, UserName};
 use crate::protocol::types::member::InviteId;
 

@@ -24,6 +24,19 @@ pub enum Transport {
     Quic(Key),
 }
 
+/// What protects a connection, and what the other side has proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Security {
+    /// TLS or QUIC protects the connection.
+    pub is_encrypted: bool,
+    /// The other side belongs to the same user of this machine.
+    pub same_user: bool,
+    /// The other side has chosen the native protocol in the TLS handshake.
+    pub native_only: bool,
+    /// The key that the other side has proven.
+    pub key: Option<Key>,
+}
+
 /// A connection, as a node sees it.
 pub struct ConnHandle {
     /// Bytes that were received.
@@ -32,6 +45,8 @@ pub struct ConnHandle {
     pub send_queue: SendQueue,
     /// The other side's address.
     pub from: SocketAddr,
+    /// Valid from the first received byte on.
+    pub security: Security,
     /// The connection is closed at this time.
     pub deadline: Option<Instant>,
     /// The connection is closed when no byte has moved for so long.
@@ -70,6 +85,7 @@ impl ConnHandle {
             recv_buffer: RecvBuffer::default(),
             send_queue: SendQueue::default(),
             from,
+            security: Security::default(),
             deadline: None,
             idle_timeout: None,
             max_header,

@@ -71,6 +71,7 @@ impl Peer {
             role: Role::Peer,
             heartbeat: network.heartbeat,
             hosts: network.hosts.clone(),
+            closed: None,
         };
         Ok(Peer {
             downloader: Downloader::new(client, downloads)?,

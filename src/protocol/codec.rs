@@ -16,6 +16,7 @@ use crate::protocol::native::{self, Hello, Welcome};
 use crate::protocol::request::Request;
 use crate::protocol::response::{Have, ProviderRef, Response, WaitingReason};
 use crate::protocol::subscription::SubscriptionEvent;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -151,6 +152,13 @@ impl Codec {
         }
     }
 
+    /// Write the error that takes the place of our side of the handshake, if the dialect has one.
+    pub fn refuse_opening(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
+        if let Codec::Native(_) = self {
+            encode::write_error(None, refusal, true, out);
+        }
+    }
+
     /// Write a response other than a file.
     pub fn reply(&mut self, id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         match self {
@@ -239,6 +247,13 @@ impl Codec {
     pub fn event(&mut self, of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
         if let Codec::Native(_) = self {
             encode::write_event(of, what, out);
+        }
+    }
+
+    /// Write the event that reports revoked keys, if the dialect has events.
+    pub fn revoked(&mut self, keys: &[Key], out: &mut Vec<u8>) {
+        if let Codec::Native(_) = self {
+            encode::write_revoked(keys, out);
         }
     }
 

@@ -55,10 +55,20 @@ pub enum ErrorCode {
     BadProof,
     /// This server requires an account.
     AccountRequired,
+    /// The key of this connection is no member of this closed server.
+    NotMember,
+    /// The invite is unknown, used up or expired.
+    BadToken,
+    /// The role or the groups of the member do not permit that.
+    Forbidden,
+    /// The pass has expired.
+    Expired,
+    /// A closed server or peer takes no plain connection.
+    EncryptedOnly,
 }
 
 /// All codes and their names on the wire.
-pub const CODES: [(ErrorCode, &str); 25] = [
+pub const CODES: [(ErrorCode, &str); 30] = [
     (ErrorCode::BadRequest, "bad_request"),
     (ErrorCode::BadName, "bad_name"),
     (ErrorCode::Unsupported, "unsupported"),
@@ -84,6 +94,11 @@ pub const CODES: [(ErrorCode, &str); 25] = [
     (ErrorCode::NotPublished, "not_published"),
     (ErrorCode::BadProof, "bad_proof"),
     (ErrorCode::AccountRequired, "account_required"),
+    (ErrorCode::NotMember, "not_member"),
+    (ErrorCode::BadToken, "bad_token"),
+    (ErrorCode::Forbidden, "forbidden"),
+    (ErrorCode::Expired, "expired"),
+    (ErrorCode::EncryptedOnly, "encrypted_only"),
 ];
 
 /// An error response, with a text for a person.
@@ -114,7 +129,14 @@ impl ErrorCode {
     /// True when the same request may succeed later.
     #[must_use]
     pub fn retry(self) -> bool {
-        matches!(self, ErrorCode::InUse | ErrorCode::Busy | ErrorCode::Io | ErrorCode::Internal)
+        matches!(
+            self,
+            ErrorCode::InUse
+                | ErrorCode::Busy
+                | ErrorCode::Io
+                | ErrorCode::Internal
+                | ErrorCode::Expired
+        )
     }
 }
 

@@ -10,6 +10,7 @@ pub mod error;
 pub mod http;
 pub mod legacy;
 pub mod live_stats;
+pub mod member;
 pub mod metric;
 pub mod native;
 pub mod request;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::protocol::live_stats::TransferReport;
+use crate::protocol::member::MemberRequest;
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::{Description, Key, Operation};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
@@ -156,6 +157,8 @@ pub enum Request {
     },
     /// An operation on accounts.
     Operation(Operation),
+    /// A request about members.
+    Member(Box<MemberRequest>),
     /// The date and time of this side.
     Date,
     /// List the files of a peer; `None`: of the peer that receives the request.

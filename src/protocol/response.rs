@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::protocol::live_stats::{LiveStats, Transfers};
+use crate::protocol::member::MemberResponse;
 use crate::protocol::metric::Metric;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::account::{Description, Key, Method, Online, Publication, UserName};
@@ -193,6 +194,8 @@ pub enum Response {
     },
     /// An operation on accounts succeeded.
     Done(Method),
+    /// The answer to a request about members.
+    Member(Box<MemberResponse>),
     /// Users that are online.
     Users {
         /// The users, in no particular order.

@@ -121,13 +121,15 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
         let result = {
             let mut stream = self.net.io(stream);
-            transfer::fill(
+            let result = transfer::fill(
                 &mut stream,
                 &mut conn.recv_buffer,
                 &mut self.scratch,
                 (budget, most),
                 !ready.ending,
-            )
+            );
+            conn.security = stream.security();
+            result
         };
         let (received, outcome) = match result {
             Ok(result) => result,

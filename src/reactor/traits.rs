@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::io::traits::{RawRead, RawWrite};
-use crate::node::io::Transport;
+use crate::node::io::{Security, Transport};
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::ui::event::UiEvent;
 
@@ -18,6 +18,11 @@ pub trait Stream: RawRead + RawWrite {
     /// The bytes written but not yet acknowledged; 0 where the system does not report that.
     fn unsent(&self) -> usize {
         0
+    }
+
+    /// What protects the connection. Constant from the first byte on that was read.
+    fn security(&self) -> Security {
+        Security::default()
     }
 
     /// True while bytes that were written wait within this process.
@@ -41,6 +46,10 @@ impl<S: Stream> Stream for &mut S {
 
     fn unsent(&self) -> usize {
         (**self).unsent()
+    }
+
+    fn security(&self) -> Security {
+        (**self).security()
     }
 
     fn holds_output(&self) -> bool {

@@ -6,12 +6,14 @@
 //! to an entry that stays hidden until the last part. Leaving hides the entry at once and removes
 //! its files over the next iterations.
 
+mod access;
 mod accounts;
 mod address_budget;
 mod ingest;
 mod join;
 mod live;
 pub mod log_receiver;
+pub mod members;
 mod metrics;
 pub mod op_log;
 mod search;
@@ -39,11 +41,14 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::response::{Provider, Response};
+use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::server::access::Access;
 use crate::server::accounts::{Loading, OperationQueue};
 use crate::server::address_budget::ServerBudgets;
 use crate::server::ingest::IngestQueue;
+use crate::server::members::{AccessOptions, MemberService};
 use crate::server::op_log::{LogTarget, OperationLog};
 use crate::server::search::SearchQueue;
 use crate::server::subscribe::Subscription;
@@ -78,6 +83,8 @@ pub struct ServerOptions {
     pub memory: usize,
     /// The log server for the operations of users.
     pub rpc_log: Option<LogTarget>,
+    /// The members, and whether only they may use the server.
+    pub access: AccessOptions,
     /// The key of the index's hash function, so that clients can't choose names that collide.
     pub seed: u64,
 }
@@ -98,12 +105,14 @@ impl ServerOptions {
             folders: None,
             memory: usize::MAX,
             rpc_log: None,
+            access: AccessOptions::default(),
             seed,
         }
     }
 
-    fn handshake(&self) -> HandshakeParams {
-        HandshakeParams { role: Role::Server, heartbeat: self.heartbeat, hosts: self.hosts.clone() }
+    fn handshake(&self, closed: Option<Key>) -> HandshakeParams {
+        let ServerOptions { heartbeat, ref hosts, .. } = *self;
+        HandshakeParams { role: Role::Server, heartbeat, hosts: hosts.clone(), closed }
     }
 }
 
@@ -140,6 +149,7 @@ pub struct Server {
     options: ServerOptions,
     index: Index,
     accounts: Accounts,
+    members: MemberService,
     op_log: OperationLog,
     operations: OperationQueue,
     /// The transfer of stored publications into the index.
@@ -160,6 +170,8 @@ pub struct Server {
 /// One accepted connection.
 struct ClientConnection {
     inbound: Inbound,
+    /// `None` before its first byte.
+    access: Option<Access>,
     membership: Membership,
     /// Requests whose answers wait for the end of an iteration.
     unanswered: usize,
@@ -208,12 +220,14 @@ impl Server {
     #[must_use]
     pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
         let op_log = OperationLog::new(options.rpc_log.take());
+        let members = MemberService::new(std::mem::take(&mut options.access));
         let mut index = Index::new(options.seed);
         index.set_budget(options.memory);
         Server {
             options,
             index,
             accounts: Accounts::new(store),
+            members,
             op_log,
             operations: OperationQueue::default(),
             loading: Loading::NotStarted,
@@ -231,6 +245,7 @@ impl Server {
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
+        self.note_access(id, io);
         if let Some(conn) = io.connection(id)
             && conn.recv_buffer.header().len() >= limits::MANY_REQUESTS
             && conn.send_queue.memory_waiting() == 0
@@ -257,6 +272,10 @@ impl Server {
                 InboundStep::Again => {}
                 InboundStep::Asked(request_id, request) => {
                     self.requests.note(&request);
+                    if let Err(refusal) = self.permit(id, &request) {
+                        self.respond(id, request_id, Err(refusal), io);
+                        continue;
+                    }
                     match request {
                         Request::Search {
                             wanted: Selector::Name(name),
@@ -269,6 +288,9 @@ impl Server {
                         Request::Subscribe(what) => {
                             let answer = self.subscribe(id, request_id, &what);
                             self.respond(id, request_id, answer, io);
+                        }
+                        Request::Member(request) => {
+                            self.member_request(id, request_id, *request, io)
                         }
                         Request::Find(query) => self.find(id, request_id, &query, io),
                         Request::Join(join) => self.join(id, request_id, *join, io),
@@ -419,6 +441,7 @@ impl Server {
             | Request::Update { .. }
             | Request::Replace { .. }
             | Request::Operation(_)
+            | Request::Member(_)
             | Request::Subscribe(_)
             | Request::Find(_)
             | Request::Fetch(_)
@@ -479,6 +502,7 @@ impl Server {
     fn is_busy(&self) -> bool {
         self.index.is_purging()
             || self.operations.has_decided()
+            || self.members.has_uncommitted()
             || self.searches.is_busy()
             || self.ingest.is_busy()
             || self.index.has_events()
@@ -492,6 +516,7 @@ impl Server {
         self.accounts.link_gone(id.0);
         if client.unanswered > 0 {
             self.drop_operations(id);
+            self.members.forget(id);
             self.searches.remove(id);
             self.ingest.remove(id);
         }
@@ -529,6 +554,7 @@ impl Node for Server {
         self.advance_activity(io);
         match event {
             Event::Start => {
+                self.members.start(io.now);
                 self.load_connections(io);
                 for (number, (at, protocol)) in self.options.listen.iter().enumerate() {
                     match protocol {
@@ -553,7 +579,7 @@ impl Node for Server {
                 let (nonce, listener) = (io.nonce(), self.listener(port));
                 let now = io.now;
                 let Some(conn) = io.connection(id) else { return };
-                let handshake = self.options.handshake();
+                let handshake = self.options.handshake(self.members.closed_key());
                 let mut inbound = Inbound::new(handshake, listener, conn.from, nonce, now);
                 if conn.turned_away {
                     inbound.turn_away();
@@ -565,6 +591,7 @@ impl Node for Server {
                     id,
                     ClientConnection {
                         inbound,
+                        access: None,
                         membership: Membership::Guest,
                         unanswered: 0,
                         undecided: 0,
@@ -600,6 +627,7 @@ impl Node for Server {
             Event::Deadline => {
                 // The operations of this iteration are committed before the other queues go on.
                 self.flush(io);
+                self.commit_members(io);
                 self.continue_searches(io);
                 self.continue_ingest(io);
                 self.index.purge(limits::PURGE_FILES);
@@ -613,10 +641,13 @@ impl Node for Server {
         self.wake_at = if self.is_busy() {
             Some(io.now)
         } else {
-            [self.operations.tidy_at, self.op_log.deadline(), self.activity.deadline()]
-                .into_iter()
-                .flatten()
-                .min()
+            let timers = [
+                self.operations.tidy_at,
+                self.op_log.deadline(),
+                self.activity.deadline(),
+                self.members.deadline(),
+            ];
+            timers.into_iter().flatten().min()
         };
     }
 

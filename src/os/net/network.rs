@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
-use crate::node::io::Transport;
+use crate::node::io::{Security, Transport};
 #[cfg(feature = "quic")]
 use crate::os::net::quic::stream::QuicStreamIo;
 #[cfg(feature = "quic")]
@@ -349,6 +349,14 @@ impl Stream for Ends<'_> {
             Ends::Tcp(tcp) => tcp.unsent(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.unsent(),
+        }
+    }
+
+    fn security(&self) -> Security {
+        match self {
+            Ends::Tcp(tcp) => tcp.security(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(_) => Security { is_encrypted: true, ..Security::default() },
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
+use crate::node::io::Security;
 use crate::os::net::tcp::Tcp;
 use crate::os::net::tls::Tls;
 use crate::os::net::tls::session::{FIRST_BYTE, Session};
@@ -20,6 +21,8 @@ pub struct TcpConnection {
     from: Option<Block>,
     /// A handshake is in progress, and counted.
     is_counted: bool,
+    /// The other side belongs to the same user of this machine.
+    same_user: bool,
 }
 
 /// What is between the socket and the loop.
@@ -47,6 +50,7 @@ impl TcpConnection {
             link: usize::MAX,
             from: None,
             is_counted: false,
+            same_user: false,
         }
     }
 
@@ -64,6 +68,11 @@ impl TcpConnection {
     pub fn by_tls(socket: Tcp, tls: &Tls, key: Key) -> io::Result<TcpConnection> {
         let layer = Layer::Tls(Box::new(Session::connect(tls, key)?));
         Ok(TcpConnection { layer, ..TcpConnection::plain(socket) })
+    }
+
+    /// Notes that the other side belongs to the same user of this machine.
+    pub fn set_same_user(&mut self) {
+        self.same_user = true;
     }
 
     /// Notes the number that the connection is registered under.
@@ -192,6 +201,14 @@ impl Stream for TcpEnds<'_> {
 
     fn unsent(&self) -> usize {
         self.conn.socket.unsent()
+    }
+
+    fn security(&self) -> Security {
+        let security = match &self.conn.layer {
+            Layer::Tls(session) => session.security(),
+            Layer::Undetected | Layer::Plain => Security::default(),
+        };
+        Security { same_user: self.conn.same_user, ..security }
     }
 
     fn holds_output(&self) -> bool {

@@ -7,9 +7,10 @@ use rusqlite::{Row, params};
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditHead, AuditRow};
 use crate::members::invite::Invite;
-use crate::members::store::{Applicant, Member, MemberRow, MemberStore};
+use crate::members::store::{MemberRow, MemberStore};
 use crate::os::sqlite::database::{SharedDatabase, TableUser};
 use crate::os::sqlite::{line, most_of, signed, spoilt, text, user_name};
+use crate::protocol::member::{Applicant, Member};
 use crate::protocol::types::account::{Key, UserName};
 use crate::protocol::types::member::{Groups, InviteId, MemberRole};
 
@@ -324,9 +325,9 @@ mod tests {
     use crate::accounts::store::{Account, Store as _};
     use crate::members::Members;
     use crate::members::audit::{AuditCheck, AuditEntry, AuditProgress};
-    use crate::members::invite::InviteTerms;
     use crate::os::data_folder::FILE;
     use crate::os::sqlite::SqliteStore;
+    use crate::protocol::member::InviteTerms;
     use crate::protocol::types::account::Line;
 
     fn folder() -> tempfile::TempDir {

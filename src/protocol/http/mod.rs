@@ -508,7 +508,11 @@ impl Http {
             );
         }
         let (status, fields) = match refusal.code {
-            ErrorCode::Refused => ("403 Forbidden", ""),
+            ErrorCode::Refused
+            | ErrorCode::NotMember
+            | ErrorCode::Forbidden
+            | ErrorCode::Expired
+            | ErrorCode::EncryptedOnly => ("403 Forbidden", ""),
             ErrorCode::Busy => ("503 Service Unavailable", "Retry-After: 10\r\n"),
             ErrorCode::BadRequest | ErrorCode::BadName | ErrorCode::TooLarge => {
                 ("400 Bad Request", "")

@@ -10,13 +10,13 @@ use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::live_stats::TransferReport;
-use crate::protocol::native::fast_path;
 use crate::protocol::native::quic_address::quic;
 use crate::protocol::native::strict_json::{self, Integer, NotAnObject};
 use crate::protocol::native::{
     FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, content_hash,
     missing, not_a_head, small, too_large,
 };
+use crate::protocol::native::{fast_path, member};
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::{
@@ -69,7 +69,7 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
             Err(NativeError(ErrorReply::bad_request(format!("{field} is neither true nor false"))))
         }
     };
-    Ok(Hello { peer, quic: wish("quic")?, tls: wish("tls")? })
+    Ok(Hello { peer, quic: wish("quic")?, tls: wish("tls")?, member: wish("member")? })
 }
 
 /// Decode one request to a process of this role.
@@ -96,7 +96,9 @@ fn decode_fast(line: &[u8], role: Role) -> Option<NumberedRequest> {
         return None;
     }
     let shape: Shape<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
-    Some(shape.numbered(role))
+    // Unknown methods may have fields of their own.
+    let is_known = shape.method.as_deref().is_none_or(|method| fields(method, role).is_some());
+    is_known.then(|| shape.numbered(role))
 }
 
 /// Decode a request member by member: fields unknown to its method are dropped, the others must be
@@ -119,6 +121,13 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
             ErrorReply::bad_request("method is no string")
         });
     };
+    let about_members = member::fields(&method).filter(|_| role == Role::Server);
+    if let Some(known) = about_members {
+        let is_known = |key: &str| ["id", "method"].contains(&key) || known.contains(&key);
+        let text = strict_json::reduced(&head, is_known, is_inner);
+        let request = member::request(&text).map(|request| Request::Member(Box::new(request)));
+        return Ok(NumberedRequest { id, request });
+    }
     let Some(known) = fields(&method, role) else { return refused(ErrorReply::unsupported()) };
     // Later parts of a JOIN carry no address.
     let is_later = method == "JOIN"
@@ -946,7 +955,7 @@ mod tests {
         }
         assert_eq!(
             read("{\"cardume\":1 ,\r\"peer\" : 4000, \"quic\":true } "),
-            Ok(Hello { peer: Some(4000), quic: true, tls: false })
+            Ok(Hello { peer: Some(4000), quic: true, ..Hello::default() })
         );
         for version in ["0", "2", "10", "9007199254740992", "18446744073709551616"] {
             assert_eq!(

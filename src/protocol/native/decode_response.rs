@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::native::member;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicShape;
 use crate::protocol::native::strict_json::{self, Head, NotAnObject};
@@ -37,11 +38,30 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
         return Err(format!("not an answer: {}", fault.refusal().text));
     }
     match serde_json::from_slice::<ResponseShape<'_>>(line) {
-        Ok(shape) => shape.message(),
+        Ok(shape) => match about_members(&shape, line)? {
+            Some(message) => Ok(message),
+            None => shape.message(),
+        },
         // A later version may give the same keys other meanings.
         Err(_) if is_novel(&head) => Ok(Message::Unknown),
         Err(error) => Err(format!("not an answer: {}", printable(&error.to_string()))),
     }
+}
+
+/// A response or event about members, whose fields are not part of [`ResponseShape`].
+fn about_members(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Message>, String> {
+    if shape.error.is_some() || shape.cardume.is_some() {
+        return Ok(None);
+    }
+    if shape.event.as_deref() == Some(member::REVOKED) {
+        return Ok(Some(Message::Revoked(member::revoked(line)?)));
+    }
+    let Some(status) = shape.status.as_deref().filter(|status| !STATUSES.contains(status)) else {
+        return Ok(None);
+    };
+    let Some(response) = member::response(status, line)? else { return Ok(None) };
+    let id = shape.id.ok_or("an answer without an id")?;
+    Ok(Some(Message::Reply(id, Response::Member(Box::new(response)))))
 }
 
 /// True for an event or response that this version does not know.
@@ -135,6 +155,9 @@ struct ResponseShape<'a> {
     place: Option<u64>,
     #[serde(borrow)]
     nonce: Option<Cow<'a, str>>,
+    closed: Option<bool>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     users: Option<Vec<Object<OnlineIn<'a>>>>,
     #[serde(borrow)]
@@ -318,7 +341,14 @@ impl ResponseShape<'_> {
             nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit())
         };
         let nonce = self.nonce.filter(digits).map(Cow::into_owned).unwrap_or_default();
-        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce }))
+        let closed = match self.closed {
+            Some(true) => {
+                let key = self.key.as_deref().and_then(Key::parse);
+                Some(key.ok_or("a closed server without a good key")?)
+            }
+            _ => None,
+        };
+        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce, closed }))
     }
 
     fn reply(self) -> Result<Option<Response>, String> {

@@ -9,14 +9,14 @@ use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::live_stats::TransferReport;
-use crate::protocol::native::fast_path;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicOut;
-use crate::protocol::native::{FileOut, Hello, VERSION, Welcome};
+use crate::protocol::native::{AnswerShape, FileOut, Hello, NoFields, VERSION, Welcome, put};
+use crate::protocol::native::{fast_path, member};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{HashListPart, Have, Piece, Provider, Response, WaitingReason};
 use crate::protocol::subscription::{SubscriptionEvent, SubscriptionFilter};
-use crate::protocol::types::account::{AccountOp, Authority, Online, Operation};
+use crate::protocol::types::account::{AccountOp, Authority, Key, Online, Operation};
 use crate::protocol::types::ids::{SessionId, to_hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
@@ -35,10 +35,13 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
         quic: Option<bool>,
         #[serde(skip_serializing_if = "Option::is_none")]
         tls: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member: Option<bool>,
     }
-    let Hello { peer, quic, tls } = *hello;
-    let (quic, tls) = (quic.then_some(true), tls.then_some(true));
-    put(out, &Shape { cardume: VERSION, max_head: limits::HEADER_BYTES, nonce, peer, quic, tls });
+    let Hello { peer, quic, tls, member } = *hello;
+    let [quic, tls, member] = [quic, tls, member].map(|wish| wish.then_some(true));
+    let max_head = limits::HEADER_BYTES;
+    put(out, &Shape { cardume: VERSION, max_head, nonce, peer, quic, tls, member });
 }
 
 /// Write the handshake of the accepting side.
@@ -52,13 +55,19 @@ pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
         max_head: usize,
         caps: [&'a str; 0],
         nonce: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        closed: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     }
     let role = match welcome.role {
         Role::Server => "server",
         Role::Peer => "peer",
     };
-    let Welcome { you, heartbeat_ms, max_head, ref nonce, .. } = *welcome;
-    put(out, &Shape { cardume: VERSION, role, you, heartbeat_ms, max_head, caps: [], nonce });
+    let Welcome { you, heartbeat_ms, max_head, ref nonce, closed, .. } = *welcome;
+    let (closed, key) = (closed.map(|_| true), closed.map(|key| key.to_string()));
+    let cardume = VERSION;
+    put(out, &Shape { cardume, role, you, heartbeat_ms, max_head, caps: [], nonce, closed, key });
 }
 
 /// The transfer report of a PING.
@@ -75,6 +84,11 @@ impl MovedOut {
         let TransferReport { uploads, downloads, sent, received } = moved;
         MovedOut { uploads, downloads, sent, received }
     }
+}
+
+/// Write the event that reports revoked keys.
+pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
+    member::write_revoked(keys, out);
 }
 
 /// Write one request.
@@ -219,6 +233,9 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         }
     }
 
+    if let Request::Member(request) = request {
+        return member::write_request(id, request, out);
+    }
     let blank = AskShape { id, ..AskShape::default() };
     let ask = match request {
         Request::Ping => AskShape { method: "PING", ..blank },
@@ -280,8 +297,9 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             AskShape { method: "HAVE", root: Some(root.to_string()), ..blank }
         }
         Request::Operation(operation) => operating(operation, blank),
-        // Requests of other dialects only.
-        Request::Enter(_)
+        // Written above, or requests of other dialects only.
+        Request::Member(_)
+        | Request::Enter(_)
         | Request::Replace { .. }
         | Request::Date
         | Request::Live
@@ -341,20 +359,11 @@ impl HaveOut {
     }
 }
 
-/// The frame of a response around the fields of its method.
-#[derive(Serialize)]
-struct AnswerShape<'a, T: Serialize> {
-    id: Option<u64>,
-    status: &'a str,
-    #[serde(flatten)]
-    fields: T,
-}
-
-#[derive(Serialize)]
-struct Nothing {}
-
 /// Write the response to request `id`. The body of a piece follows separately.
 pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
+    if let Response::Member(response) = reply {
+        return member::write_response(id, response, out);
+    }
     #[derive(Serialize)]
     struct JoinOk {
         you: SocketAddr,
@@ -415,14 +424,14 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
     }
     match reply {
         Response::JoinMore => {
-            put(out, &AnswerShape { id, status: "JOIN_MORE", fields: Nothing {} })
+            put(out, &AnswerShape { id, status: "JOIN_MORE", fields: NoFields {} })
         }
-        Response::LeaveOk => put(out, &AnswerShape { id, status: "LEAVE_OK", fields: Nothing {} }),
-        Response::Pong => put(out, &AnswerShape { id, status: "PONG", fields: Nothing {} }),
+        Response::LeaveOk => put(out, &AnswerShape { id, status: "LEAVE_OK", fields: NoFields {} }),
+        Response::Pong => put(out, &AnswerShape { id, status: "PONG", fields: NoFields {} }),
         Response::CancelOk => {
-            put(out, &AnswerShape { id, status: "CANCEL_OK", fields: Nothing {} })
+            put(out, &AnswerShape { id, status: "CANCEL_OK", fields: NoFields {} })
         }
-        Response::WrongOk => put(out, &AnswerShape { id, status: "WRONG_OK", fields: Nothing {} }),
+        Response::WrongOk => put(out, &AnswerShape { id, status: "WRONG_OK", fields: NoFields {} }),
         Response::UpdateOk { files } => {
             put(out, &AnswerShape { id, status: "UPDATE_OK", fields: Count { files: *files } })
         }
@@ -499,7 +508,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         }
         Response::Done(method) => put(
             out,
-            &AnswerShape { id, status: &format!("{}_OK", method.as_str()), fields: Nothing {} },
+            &AnswerShape { id, status: &format!("{}_OK", method.as_str()), fields: NoFields {} },
         ),
         Response::Users { users, cursor } => {
             let users = users.iter().map(OnlineOut::of).collect();
@@ -530,17 +539,18 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
             put(out, &AnswerShape { id, status: "FIND_USER_OK", fields: OnlineOut::of(online) })
         }
         Response::Subscribed => {
-            put(out, &AnswerShape { id, status: "SUBSCRIBE_OK", fields: Nothing {} })
+            put(out, &AnswerShape { id, status: "SUBSCRIBE_OK", fields: NoFields {} })
         }
         Response::Unsubscribed => {
-            put(out, &AnswerShape { id, status: "UNSUBSCRIBE_OK", fields: Nothing {} })
+            put(out, &AnswerShape { id, status: "UNSUBSCRIBE_OK", fields: NoFields {} })
         }
         Response::Status(figures) => {
             let figures = figures.iter().map(MetricShape::of).collect();
             put(out, &AnswerShape { id, status: "STATUS_OK", fields: StatusShape { figures } });
         }
-        // Responses of other dialects only.
-        Response::Entered { .. }
+        // Written above, or responses of other dialects only.
+        Response::Member(_)
+        | Response::Entered { .. }
         | Response::Date(_)
         | Response::Live(_)
         | Response::Transfers(_) => {}
@@ -623,13 +633,4 @@ pub fn write_waiting(id: Option<u64>, waiting: WaitingReason, out: &mut Vec<u8>)
         WaitingReason::Hashing => ("hashing", None),
     };
     put(out, &Event { event: "WAITING", id, reason, place });
-}
-
-fn put<T: Serialize>(out: &mut Vec<u8>, value: &T) {
-    // Structs of strings, integers and lists always serialise into memory.
-    let before = out.len();
-    if serde_json::to_writer(&mut *out, value).is_err() {
-        out.truncate(before);
-    }
-    out.push(b'\n');
 }

@@ -49,9 +49,11 @@ impl ResponseScanner {
             Message::Welcome(welcome) => QuickResponse::Welcome(welcome),
             Message::Error(id, refusal) => QuickResponse::Refused(id, refusal.text),
             Message::Reply(id, _) => QuickResponse::Done(id),
-            Message::Waiting(..) | Message::Have(_) | Message::Event(..) | Message::Unknown => {
-                QuickResponse::Unknown
-            }
+            Message::Waiting(..)
+            | Message::Have(_)
+            | Message::Event(..)
+            | Message::Revoked(_)
+            | Message::Unknown => QuickResponse::Unknown,
         })
     }
 

@@ -11,6 +11,7 @@ pub mod encode;
 pub mod fast_path;
 #[cfg(feature = "loadgen")]
 pub mod loadgen;
+mod member;
 mod metrics;
 mod quic_address;
 mod strict_json;
@@ -29,7 +30,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{FileEntry, Request};
 use crate::protocol::response::{Have, Response, WaitingReason};
 use crate::protocol::subscription::SubscriptionEvent;
-use crate::protocol::types::account::Line;
+use crate::protocol::types::account::{Key, Line};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, Role};
@@ -48,6 +49,8 @@ pub struct Hello {
     pub quic: bool,
     /// Send the keys of providers, for TLS.
     pub tls: bool,
+    /// Report whether the server is closed, and revoked keys.
+    pub member: bool,
 }
 
 /// The handshake of the accepting side.
@@ -63,6 +66,8 @@ pub struct Welcome {
     pub max_head: usize,
     /// A fresh nonce, signed in proofs on this connection.
     pub nonce: String,
+    /// The key of a closed server, for clients that know closed servers.
+    pub closed: Option<Key>,
 }
 
 /// A request and its id.
@@ -89,6 +94,8 @@ pub enum Message {
     Have(Have),
     /// An event of the subscription with this id.
     Event(u64, SubscriptionEvent),
+    /// These keys are revoked.
+    Revoked(Vec<Key>),
     /// An event or response of a later version; ignored.
     Unknown,
 }
@@ -202,6 +209,28 @@ fn address(field: &str, text: &str) -> Result<SocketAddr, ErrorReply> {
         return Err(ErrorReply::bad_request(format!("{field} has port 0")));
     }
     Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// The frame of a response around the fields of its method.
+#[derive(Serialize)]
+struct AnswerShape<'a, T: Serialize> {
+    id: Option<u64>,
+    status: &'a str,
+    #[serde(flatten)]
+    fields: T,
+}
+
+#[derive(Serialize)]
+struct NoFields {}
+
+/// Write one line.
+fn put<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    // Structs of strings, integers and lists always serialise into memory.
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(before);
+    }
+    out.push(b'\n');
 }
 
 #[derive(Serialize)]
@@ -691,7 +720,7 @@ mod tests {
         );
         assert_eq!(
             hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"),
-            Ok(Hello { peer: Some(4000), quic: false, tls: false })
+            Ok(Hello { peer: Some(4000), ..Hello::default() })
         );
     }
 }

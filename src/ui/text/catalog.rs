@@ -250,6 +250,10 @@ pub fn reason(reply: &ErrorReply) -> Option<&str> {
             | ErrorCode::NotPublished
             | ErrorCode::BadProof
             | ErrorCode::AccountRequired
+            | ErrorCode::NotMember
+            | ErrorCode::BadToken
+            | ErrorCode::Expired
+            | ErrorCode::EncryptedOnly
     );
     Some(&*reply.text).filter(|text| !code_is_reason && !text.is_empty())
 }

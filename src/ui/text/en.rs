@@ -212,6 +212,13 @@ impl Catalog for English {
             ErrorCode::AccountRequired => {
                 "this server takes only those who have an account: say --user"
             }
+            ErrorCode::NotMember => "this server is closed: join it by an invite (cardume join)",
+            ErrorCode::BadToken => "the invite is unknown, used up or expired",
+            ErrorCode::Forbidden => "your role on this server does not allow that",
+            ErrorCode::Expired => "the pass has expired",
+            ErrorCode::EncryptedOnly => {
+                "it is closed and takes encrypted connections only: use cardume join"
+            }
         }
     }
 

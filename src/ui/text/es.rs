@@ -222,6 +222,15 @@ impl Catalog for Spanish {
             ErrorCode::AccountRequired => {
                 "este servidor solo acepta a quien tiene cuenta: use --user"
             }
+            ErrorCode::NotMember => {
+                "el servidor es cerrado: entre con una invitación (cardume join)"
+            }
+            ErrorCode::BadToken => "la invitación no existe, ya se usó o ha vencido",
+            ErrorCode::Forbidden => "su papel en este servidor no permite eso",
+            ErrorCode::Expired => "el pase ha vencido",
+            ErrorCode::EncryptedOnly => {
+                "es cerrado y solo acepta conexiones cifradas: use cardume join"
+            }
         }
     }
 

@@ -212,6 +212,11 @@ impl Catalog for Portuguese {
             ErrorCode::NotPublished => "esse arquivo não está publicado",
             ErrorCode::BadProof => "o nome não pertence a esta chave",
             ErrorCode::AccountRequired => "este servidor só aceita quem tem conta: use --user",
+            ErrorCode::NotMember => "o servidor é fechado: entre com um convite (cardume join)",
+            ErrorCode::BadToken => "o convite não existe, já foi usado ou venceu",
+            ErrorCode::Forbidden => "seu papel neste servidor não permite isso",
+            ErrorCode::Expired => "o passe venceu",
+            ErrorCode::EncryptedOnly => "é fechado e só aceita conexões cifradas: use cardume join",
         }
     }
 

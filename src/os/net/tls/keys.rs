@@ -14,7 +14,7 @@ use crate::os::net::tls::verifier::{AnyKey, Pinned};
 use crate::protocol::types::account::Key;
 
 /// The ALPN of the native protocol, version 1.
-const NATIVE: &[u8] = b"cardume/1";
+pub(super) const NATIVE: &[u8] = b"cardume/1";
 /// The ALPN of HTTP.
 const HTTP: &[u8] = b"http/1.1";
 

@@ -15,8 +15,9 @@ use rustls::{CertificateError, CommonState, Error, ServerConfig};
 use crate::io::traits::{RawWrite, ReadAt};
 use crate::limits;
 use crate::node::WrongKey;
+use crate::node::io::Security;
 use crate::os::net::tls::leftover::Leftover;
-use crate::os::net::tls::{Scratch, Tls};
+use crate::os::net::tls::{Scratch, Tls, keys, verifier};
 use crate::protocol::types::account::Key;
 
 /// The first byte of a TLS handshake, and of no plain protocol on the same port.
@@ -49,6 +50,8 @@ pub struct Session {
     is_dry: bool,
     /// The number of the connection.
     link: usize,
+    /// Known once the handshake is finished.
+    security: Option<Security>,
 }
 
 enum State {
@@ -99,6 +102,7 @@ impl Session {
             ended: false,
             is_dry: false,
             link: usize::MAX,
+            security: None,
         }
     }
 
@@ -106,6 +110,28 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.common().is_some_and(|common| !common.is_handshaking())
+    }
+
+    /// What the handshake has proven.
+    #[must_use]
+    pub fn security(&self) -> Security {
+        self.security.unwrap_or(Security { is_encrypted: true, ..Security::default() })
+    }
+
+    /// Notes the key of the other side once the handshake is finished.
+    fn note_security(&mut self) {
+        if self.security.is_some() || !self.is_open() {
+            return;
+        }
+        self.security = self.common().map(|common| Security {
+            is_encrypted: true,
+            same_user: false,
+            native_only: common.alpn_protocol() == Some(keys::NATIVE),
+            key: common
+                .peer_certificates()
+                .and_then(|shown| shown.first())
+                .and_then(verifier::key_of),
+        });
     }
 
     fn common(&self) -> Option<&CommonState> {
@@ -305,7 +331,9 @@ impl Session {
             self.state = State::Failed(error);
             return (received.len(), count);
         }
-        (processed.used, count)
+        let used = processed.used;
+        self.note_security();
+        (used, count)
     }
 
     /// Encrypts and sends plain bytes. Returns how many were taken: what the socket did not take

@@ -1,0 +1,128 @@
+//! The rights of a client. In a closed server a client is a member by the key that it has proven,
+//! or a program of the user that runs the server, on the same machine.
+
+use std::rc::Rc;
+
+use crate::connection::inbound::Inbound;
+use crate::node::ConnId;
+use crate::node::io::{Io, Security};
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::Request;
+use crate::protocol::types::account::{AccountOp, Key};
+use crate::protocol::types::member::{Groups, MemberRole};
+use crate::server::Server;
+
+/// What a client has proven. Roles are looked up for each request: a revocation holds at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Access {
+    /// Nobody else reads or changes the bytes.
+    pub is_private: bool,
+    /// The user that runs the server.
+    pub is_local: bool,
+    /// The key, by TLS or by IDENTIFY.
+    pub key: Option<Key>,
+}
+
+impl Access {
+    fn of(security: Security) -> Access {
+        Access {
+            is_private: security.is_encrypted || security.same_user,
+            is_local: security.same_user,
+            key: security.key,
+        }
+    }
+}
+
+/// The right that a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Everyone may ask, or the request checks its rights itself.
+    Nothing,
+    Role(MemberRole),
+}
+
+fn need(request: &Request) -> Need {
+    match request {
+        // Metrics have readers of their own, by --metrics.
+        Request::Ping | Request::Date | Request::Member(_) | Request::Status { .. } => {
+            Need::Nothing
+        }
+        Request::Join(_)
+        | Request::Update { .. }
+        | Request::Leave
+        | Request::Moved(_)
+        | Request::Enter(_)
+        | Request::Replace { .. } => Need::Role(MemberRole::Share),
+        Request::Operation(operation) => Need::Role(match operation.op {
+            AccountOp::ListUsers { .. }
+            | AccountOp::ListContent { .. }
+            | AccountOp::FindUser { .. } => MemberRole::Read,
+            _ => MemberRole::Share,
+        }),
+        _ => Need::Role(MemberRole::Read),
+    }
+}
+
+impl Server {
+    /// Note what a client has proven, before its first request.
+    pub(super) fn note_access(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let Some(conn) = io.connection(id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if client.access.is_some() || conn.recv_buffer.header().is_empty() {
+            return;
+        }
+        let access = Access::of(conn.security);
+        client.access = Some(access);
+        if conn.security.native_only {
+            client.inbound.accept_native_only();
+        }
+        if self.members.is_closed() && !access.is_private {
+            client.inbound.refuse_plain();
+        }
+        if let Some(key) = access.key {
+            self.members.note_seen(&key, io.now);
+        }
+    }
+
+    /// The role of a client; `None` for a stranger.
+    pub(super) fn role(&self, id: ConnId) -> Option<MemberRole> {
+        let client = self.clients.get(&id)?;
+        let access = client.access?;
+        if access.is_local {
+            return Some(MemberRole::Admin);
+        }
+        let member = access.key.and_then(|key| self.members.role(&key));
+        // The operator has opened the legacy ports; their protocols know no keys.
+        member.or_else(|| {
+            (!access.is_private && client.inbound.is_legacy()).then_some(MemberRole::Share)
+        })
+    }
+
+    /// Check the rights of a client to a request.
+    pub(super) fn permit(&self, id: ConnId, request: &Request) -> Result<(), ErrorReply> {
+        if !self.members.is_closed() {
+            return Ok(());
+        }
+        let Need::Role(need) = need(request) else { return Ok(()) };
+        match self.role(id) {
+            Some(role) if role >= need => Ok(()),
+            Some(_) => Err(ErrorReply::new(ErrorCode::Forbidden, "the role does not permit that")),
+            None => Err(not_a_member()),
+        }
+    }
+
+    /// The groups whose files a client may see; `None`: all files.
+    pub(super) fn groups(&self, id: ConnId) -> Option<Rc<Groups>> {
+        let _ = id;
+        None
+    }
+}
+
+pub(super) fn not_a_member() -> ErrorReply {
+    ErrorReply::new(ErrorCode::NotMember, "this server is closed: join by an invite")
+}
+
+/// True for a client of a legacy protocol that has proven nothing.
+pub(super) fn sees_public_only(access: Option<Access>, inbound: &Inbound) -> bool {
+    inbound.is_legacy() && !access.is_some_and(|access| access.is_local)
+}

@@ -1,0 +1,592 @@
+//! Requests about members: admission, invites, roles, revocation, and the audit log.
+//!
+//! A request is decided at once, and its changes are committed together with the others of the
+//! iteration; the answer waits for the commit.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::accounts::identity::{self, Identity};
+use crate::io::budget::Block;
+use crate::limits;
+use crate::members::audit::{AuditCheck, AuditEntry, AuditProgress, AuditRow};
+use crate::members::invite::Invite;
+use crate::members::{Application, MemberError, Members};
+use crate::node::ConnId;
+use crate::node::io::Io;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::member::{
+    ApplicantId, AuditLine, AuditState, InviteEntry, InviteTerms, Member, MemberRequest,
+    MemberResponse, NewInvite, RevokeTarget, ServerInfo, identify_challenge,
+};
+use crate::protocol::response::Response;
+use crate::protocol::types::account::{Key, Line, Proof, UserName};
+use crate::protocol::types::ids::to_hex;
+use crate::protocol::types::member::{Groups, InviteToken, MemberRole};
+use crate::server::Server;
+use crate::server::access::{Access, not_a_member};
+
+/// The clock is stored so often. A server that was killed adds as much at its start.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
+/// ENROLs of one address at once, and the time after which it may send another.
+const ENROL_BURST: u32 = 5;
+const ENROL_PAUSE: Duration = Duration::from_secs(10);
+/// ENROLs of all addresses in a second: each may write to the disk.
+const ENROLS: u32 = 20;
+/// Addresses whose ENROLs are counted.
+const ENROL_ADDRESSES: usize = 10_000;
+/// Members in an answer: some 300 bytes each.
+const PAGE: usize = 150;
+/// The name of the user that runs the server, as a member.
+const OPERATOR: &str = "operator";
+
+/// Who may use a server, and its identity.
+#[derive(Default)]
+pub struct AccessOptions {
+    /// Only members may search and share.
+    pub is_closed: bool,
+    /// The members; `None`: in memory.
+    pub members: Option<Members>,
+    /// The key of the server. Without one there are no members.
+    pub identity: Option<Identity>,
+    /// The name of the server, for people.
+    pub name: String,
+    /// The addresses for invites, `HOST:PORT`.
+    pub addresses: Vec<String>,
+}
+
+/// The members of a server.
+pub(super) struct MemberService {
+    members: Members,
+    is_closed: bool,
+    identity: Option<Identity>,
+    name: String,
+    addresses: Vec<String>,
+    clock: IndexClock,
+    enrolments: EnrolLimit,
+    uncommitted: Vec<Uncommitted>,
+    /// Revoked in this iteration, reported after the commit.
+    revoked: Vec<Key>,
+}
+
+/// An answer that waits for the commit.
+struct Uncommitted {
+    conn: ConnId,
+    request_id: Option<u64>,
+    answer: Result<MemberResponse, ErrorReply>,
+}
+
+/// The index seconds, which only this server counts.
+struct IndexClock {
+    /// The seconds at the start.
+    base: u64,
+    since: Option<Instant>,
+    save_at: Option<Instant>,
+}
+
+impl IndexClock {
+    fn now(&self, now: Instant) -> u64 {
+        let passed = self.since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
+        self.base.saturating_add(passed)
+    }
+}
+
+/// Limits of ENROL, against guesses.
+#[derive(Default)]
+struct EnrolLimit {
+    /// The time at which an address has its whole burst again.
+    addresses: BTreeMap<Block, Instant>,
+    second: Option<Instant>,
+    in_second: u32,
+}
+
+impl EnrolLimit {
+    fn admits(&mut self, from: Block, now: Instant) -> bool {
+        if self.second.is_none_or(|since| since + Duration::from_secs(1) <= now) {
+            (self.second, self.in_second) = (Some(now), 0);
+            self.addresses.retain(|_, full_at| *full_at > now);
+        }
+        let is_known = self.addresses.contains_key(&from);
+        if self.in_second >= ENROLS || !is_known && self.addresses.len() >= ENROL_ADDRESSES {
+            return false;
+        }
+        if !from.is_loopback() {
+            let full_at = self.addresses.entry(from).or_insert(now);
+            if *full_at > now + ENROL_PAUSE * (ENROL_BURST - 1) {
+                return false;
+            }
+            *full_at = (*full_at).max(now) + ENROL_PAUSE;
+        }
+        self.in_second += 1;
+        true
+    }
+}
+
+impl MemberService {
+    pub(super) fn new(options: AccessOptions) -> MemberService {
+        let AccessOptions { is_closed, members, identity, name, addresses } = options;
+        let members = members.unwrap_or_else(Members::in_memory);
+        MemberService {
+            clock: IndexClock {
+                base: members.clock().saturating_add(CLOCK_STEP.as_secs()),
+                since: None,
+                save_at: None,
+            },
+            members,
+            is_closed,
+            identity,
+            name,
+            addresses,
+            enrolments: EnrolLimit::default(),
+            uncommitted: Vec::new(),
+            revoked: Vec::new(),
+        }
+    }
+
+    pub(super) fn start(&mut self, now: Instant) {
+        self.clock.since = Some(now);
+        self.clock.save_at = self.identity.is_some().then_some(now);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The key of the server, if closed.
+    pub(super) fn closed_key(&self) -> Option<Key> {
+        self.identity.as_ref().filter(|_| self.is_closed).map(Identity::key)
+    }
+
+    pub(super) fn role(&self, key: &Key) -> Option<MemberRole> {
+        self.members.by_key(key).map(|member| member.role)
+    }
+
+    pub(super) fn groups(&self, key: &Key) -> Option<&Groups> {
+        self.members.by_key(key).map(|member| &member.groups)
+    }
+
+    pub(super) fn note_seen(&mut self, key: &Key, now: Instant) {
+        let now = self.clock.now(now);
+        self.members.note_seen(key, now);
+    }
+
+    /// Keys whose passes may still be valid although they are revoked.
+    pub(super) fn recently_revoked(&self, now: Instant) -> Vec<Key> {
+        let since = self.clock.now(now).saturating_sub(limits::PASS_SECONDS);
+        self.members.revoked_since(since)
+    }
+
+    pub(super) fn has_uncommitted(&self) -> bool {
+        !self.uncommitted.is_empty() || self.members.is_open()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.clock.save_at
+    }
+
+    /// A connection is closed: its requests get no answer.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.uncommitted.retain(|one| one.conn != conn);
+    }
+
+    /// Store the clock, and remove what has expired.
+    fn tidy(&mut self, now: Instant) {
+        if self.clock.save_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.clock.save_at = Some(now + CLOCK_STEP);
+        let seconds = self.clock.now(now);
+        let result = self
+            .members
+            .set_clock(seconds)
+            .and_then(|()| self.members.upkeep(seconds))
+            .and_then(|()| self.members.forget_unseen(seconds));
+        match result {
+            Ok(forgotten) => self.revoked.extend(forgotten),
+            Err(error) => log::error!("members: {error}"),
+        }
+    }
+
+    /// Record a request in the audit log. Secrets are never part of it.
+    fn note(&mut self, access: Access, from: SocketAddr, noted: (&str, &str), ok: bool, now: u64) {
+        let who = self.name_of(access);
+        let (what, object) = noted;
+        let entry = AuditEntry { who: &who, from: Some(from), what, object, ok };
+        if let Err(error) = self.members.note(&entry, now) {
+            log::error!("audit: {error}");
+        }
+    }
+
+    /// The member, key or kind of a client, for the log.
+    fn name_of(&self, access: Access) -> String {
+        let member = access.key.and_then(|key| self.members.by_key(&key));
+        match (member, access) {
+            (Some(member), _) => member.name.to_string(),
+            (None, Access { is_local: true, .. }) => "local".to_owned(),
+            (None, Access { key: Some(key), .. }) => key.to_string(),
+            (None, _) => String::new(),
+        }
+    }
+
+    fn enrol(
+        &mut self,
+        access: Access,
+        from: SocketAddr,
+        (token, name): (Option<InviteToken>, &UserName),
+        now: (Instant, u64),
+    ) -> Result<MemberResponse, ErrorReply> {
+        if !self.enrolments.admits(Block::of(from.ip()), now.0) {
+            return Err(ErrorReply::new(ErrorCode::Busy, "too many ENROLs: try again later"));
+        }
+        let Some(key) = access.key else { return Err(no_key()) };
+        match token {
+            Some(token) => {
+                let member = self.members.enrol(&token, name, &key, now.1).map_err(refusal)?;
+                Ok(MemberResponse::Enrolled(member))
+            }
+            None => match self.members.apply(name, &key, from, now.1).map_err(refusal)? {
+                Application::Pending => Ok(MemberResponse::Pending),
+                Application::Admitted(member) => Ok(MemberResponse::Enrolled(member)),
+            },
+        }
+    }
+
+    /// The user that runs the server becomes a member with this key, so that other members serve
+    /// its downloads.
+    fn add_operator(&mut self, key: &Key, now: u64) -> Result<(), ErrorReply> {
+        if self.members.by_key(key).is_some() || self.members.is_revoked(key) {
+            return Ok(());
+        }
+        for name in [OPERATOR.to_owned(), format!("{OPERATOR}-{}", to_hex(&key.bytes()[..4]))] {
+            let Ok(name) = UserName::new(&name) else { continue };
+            match self.members.add(&name, key, MemberRole::Admin, Groups::default(), now) {
+                Ok(_) => return Ok(()),
+                Err(MemberError::Taken) => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn invite(
+        &mut self,
+        terms: InviteTerms,
+        by: &str,
+        random: &mut dyn FnMut() -> [u8; 16],
+        now: u64,
+    ) -> Result<MemberResponse, ErrorReply> {
+        let server = self.identity.as_ref().map(Identity::key).ok_or_else(no_members)?;
+        let by = Line::new(by).ok_or_else(|| ErrorReply::bad_request("the name is too long"))?;
+        loop {
+            let mut bytes = [0; 20];
+            bytes[..16].copy_from_slice(&random());
+            bytes[16..].copy_from_slice(&random()[..4]);
+            match self.members.invite(terms.clone(), by.clone(), bytes, now) {
+                Ok(token) => {
+                    let addresses = self.addresses.clone();
+                    return Ok(MemberResponse::Invited(NewInvite { token, server, addresses }));
+                }
+                Err(MemberError::Taken) => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+    }
+
+    fn revoke(&mut self, target: &RevokeTarget, now: u64) -> Result<MemberResponse, ErrorReply> {
+        let keys = match target {
+            RevokeTarget::Name(name) => self.members.revoke(name, now),
+            RevokeTarget::Invite(id) => self.members.revoke_invite(*id, now),
+        }
+        .map_err(refusal)?;
+        self.revoked.extend_from_slice(&keys);
+        Ok(MemberResponse::Revoked(keys))
+    }
+
+    fn audit(&self, cursor: Option<&str>, now: u64) -> Result<MemberResponse, ErrorReply> {
+        let mut check = match cursor {
+            None => AuditCheck::default(),
+            Some(text) => AuditCheck::at(text).ok_or_else(ErrorReply::bad_cursor)?,
+        };
+        let (rows, progress) =
+            self.members.audit_page(&mut check, PAGE).map_err(|error| refusal(error.into()))?;
+        let state = match progress {
+            AuditProgress::More => AuditState::More,
+            AuditProgress::Intact(_) => AuditState::Intact,
+            AuditProgress::Bad(row) => AuditState::Bad(row),
+        };
+        let rows = rows.into_iter().map(line).collect();
+        Ok(MemberResponse::Audit { rows, state, now, cursor: check.cursor() })
+    }
+
+    fn pass(&self, access: Access, now: u64) -> Result<MemberResponse, ErrorReply> {
+        let member = access.key.and_then(|key| self.members.by_key(&key));
+        let member = member.ok_or_else(not_a_member)?;
+        let identity = self.identity.as_ref().ok_or_else(no_members)?;
+        Ok(sign_pass(identity, member, now))
+    }
+
+    /// List members, a page at a time.
+    fn list(&self, cursor: Option<&UserName>, now: u64) -> MemberResponse {
+        let members = self.members.list(cursor, PAGE);
+        let last = members.last().filter(|_| members.len() == PAGE);
+        let cursor = last.map(|member| member.name.clone());
+        MemberResponse::Members { members, now, cursor }
+    }
+
+    /// Decide a request of an administrator.
+    fn administer(
+        &mut self,
+        request: MemberRequest,
+        by: &str,
+        random: &mut dyn FnMut() -> [u8; 16],
+        now: u64,
+    ) -> Result<MemberResponse, ErrorReply> {
+        match request {
+            MemberRequest::Invite(terms) => self.invite(terms, by, random, now),
+            MemberRequest::Invites => {
+                let invites = self.members.invites(now);
+                Ok(MemberResponse::Invites(invites.iter().map(|one| entry(one, now)).collect()))
+            }
+            MemberRequest::Uninvite(id) => {
+                self.members.withdraw_invite(id).map_err(refusal)?;
+                Ok(MemberResponse::Uninvited)
+            }
+            MemberRequest::Members { cursor } => Ok(self.list(cursor.as_ref(), now)),
+            MemberRequest::Applicants => {
+                let mut applicants = self.members.pending(now);
+                applicants.truncate(PAGE);
+                Ok(MemberResponse::Applicants { applicants, now })
+            }
+            MemberRequest::Admit { id, role, groups } => {
+                let member = self.members.admit(&id, role, groups, now).map_err(refusal)?;
+                Ok(MemberResponse::Admitted(member))
+            }
+            MemberRequest::Set { name, role, groups } => {
+                let member = self.members.set(&name, role, groups).map_err(refusal)?;
+                Ok(MemberResponse::Set(member))
+            }
+            MemberRequest::Revoke(target) => self.revoke(&target, now),
+            MemberRequest::Audit { cursor } => self.audit(cursor.as_deref(), now),
+            MemberRequest::Enrol { .. }
+            | MemberRequest::Identify { .. }
+            | MemberRequest::WhoAmI
+            | MemberRequest::Pass => Err(ErrorReply::unsupported()),
+        }
+    }
+}
+
+impl Server {
+    /// Decide a request about members. Its answer waits for the commit if it changes anything.
+    pub(super) fn member_request(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        request: MemberRequest,
+        io: &mut Io<'_>,
+    ) {
+        let answer = self.decide_member(id, request, io);
+        if !self.members.members.is_open() {
+            let answer = answer.map(|answer| Response::Member(Box::new(answer)));
+            return self.respond(id, request_id, answer, io);
+        }
+        if self.queued(id) {
+            self.members.uncommitted.push(Uncommitted { conn: id, request_id, answer });
+        }
+    }
+
+    fn decide_member(
+        &mut self,
+        id: ConnId,
+        request: MemberRequest,
+        io: &mut Io<'_>,
+    ) -> Result<MemberResponse, ErrorReply> {
+        let now = self.members.clock.now(io.now);
+        let from = io.connection(id).map(|conn| conn.from).ok_or_else(ErrorReply::unsupported)?;
+        let client = self.clients.get(&id).ok_or_else(ErrorReply::unsupported)?;
+        let access = client.access.unwrap_or_default();
+        if !access.is_private {
+            let text = "only by TLS, or from a program of the same user";
+            return Err(ErrorReply::new(ErrorCode::EncryptedOnly, text));
+        }
+        let (method, object) = (request.method(), object_of(&request));
+        let answer = match request {
+            MemberRequest::WhoAmI => return self.who_am_i(id, access, now),
+            MemberRequest::Pass => return self.members.pass(access, now),
+            MemberRequest::Identify { key, proof } => self.identify(id, key, &proof, now),
+            MemberRequest::Enrol { token, name } => {
+                self.members.enrol(access, from, (token, &name), (io.now, now))
+            }
+            request => match self.role(id) {
+                Some(MemberRole::Admin) => {
+                    let by = self.members.name_of(access);
+                    self.members.administer(request, &by, io.random, now)
+                }
+                Some(_) => {
+                    Err(ErrorReply::new(ErrorCode::Forbidden, "only administrators may do that"))
+                }
+                None => Err(not_a_member()),
+            },
+        };
+        if !matches!(method, "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT") || answer.is_err() {
+            let access = self.clients.get(&id).and_then(|client| client.access).unwrap_or(access);
+            self.members.note(access, from, (method, &object), answer.is_ok(), now);
+        }
+        answer
+    }
+
+    fn who_am_i(&self, id: ConnId, access: Access, now: u64) -> Result<MemberResponse, ErrorReply> {
+        let service = &self.members;
+        let key = service.identity.as_ref().map(Identity::key).ok_or_else(no_members)?;
+        Ok(MemberResponse::WhoAmI(ServerInfo {
+            key,
+            name: service.name.clone(),
+            is_closed: service.is_closed,
+            now,
+            member: access.key.and_then(|key| service.members.by_key(&key)).cloned(),
+            role: self.role(id),
+        }))
+    }
+
+    fn identify(
+        &mut self,
+        id: ConnId,
+        key: Key,
+        proof: &Proof,
+        now: u64,
+    ) -> Result<MemberResponse, ErrorReply> {
+        let server = self.members.identity.as_ref().map(Identity::key).ok_or_else(no_members)?;
+        let client = self.clients.get_mut(&id).ok_or_else(ErrorReply::unsupported)?;
+        let access = client.access.get_or_insert_default();
+        if access.key.is_some_and(|known| known != key) {
+            let text = "this connection has proven another key";
+            return Err(ErrorReply::new(ErrorCode::BadProof, text));
+        }
+        let text = identify_challenge(&server, client.inbound.nonce());
+        if !identity::proves(&key, text.as_bytes(), proof) {
+            return Err(ErrorReply::new(ErrorCode::BadProof, "that does not prove the key"));
+        }
+        access.key = Some(key);
+        let access = *access;
+        if access.is_local {
+            self.members.add_operator(&key, now)?;
+        }
+        self.members.members.note_seen(&key, now);
+        self.who_am_i(id, access, now)
+    }
+
+    /// Commit the changes of this iteration, and answer their requests.
+    pub(super) fn commit_members(&mut self, io: &mut Io<'_>) {
+        self.members.tidy(io.now);
+        if !self.members.has_uncommitted() {
+            return;
+        }
+        let committed = self.members.members.commit();
+        for Uncommitted { conn, request_id, answer } in
+            std::mem::take(&mut self.members.uncommitted)
+        {
+            let answer = match &committed {
+                Ok(()) => answer.map(|answer| Response::Member(Box::new(answer))),
+                Err(error) => Err(refusal(error.clone().into())),
+            };
+            self.decided(conn);
+            self.respond_queued(conn, request_id, answer, io);
+        }
+        let revoked = std::mem::take(&mut self.members.revoked);
+        if committed.is_ok() && !revoked.is_empty() {
+            self.report_revoked(&revoked, io);
+        }
+    }
+
+    /// Remove the peers of revoked members from the index, and tell the other peers.
+    fn report_revoked(&mut self, keys: &[Key], io: &mut Io<'_>) {
+        let conns: Vec<ConnId> = self.clients.keys().collect();
+        for id in conns {
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            let key = client.access.and_then(|access| access.key);
+            if key.is_some_and(|key| keys.contains(&key)) {
+                self.leave(id);
+                // The next request is refused; a subscription or a dashboard must end as well.
+                if let Some(conn) = io.connection(id) {
+                    conn.finish();
+                }
+            } else if client.membership.peer().is_some()
+                && let Some(conn) = io.connection(id)
+            {
+                client.inbound.revoked(keys, &mut conn.send_queue);
+            }
+        }
+    }
+}
+
+fn sign_pass(identity: &Identity, member: &Member, now: u64) -> MemberResponse {
+    let _ = (identity, member);
+    MemberResponse::Pass { pass: String::new(), left: limits::PASS_SECONDS, now }
+}
+
+/// The subject of a request, for the audit log.
+fn object_of(request: &MemberRequest) -> String {
+    match request {
+        MemberRequest::Enrol { token: Some(token), name } => format!("{name} by {}", token.id()),
+        MemberRequest::Enrol { token: None, name } | MemberRequest::Set { name, .. } => {
+            name.to_string()
+        }
+        MemberRequest::Identify { key, .. } => key.to_string(),
+        MemberRequest::Uninvite(id) | MemberRequest::Revoke(RevokeTarget::Invite(id)) => {
+            id.to_string()
+        }
+        MemberRequest::Admit { id, .. } => match id {
+            ApplicantId::Name(name) => name.to_string(),
+            ApplicantId::Key(key) => key.to_string(),
+        },
+        MemberRequest::Revoke(RevokeTarget::Name(name)) => name.to_string(),
+        MemberRequest::Invite(terms) => {
+            format!("{} uses, role {}, groups {}", terms.uses, terms.role, terms.groups)
+        }
+        _ => String::new(),
+    }
+}
+
+fn entry(invite: &Invite, now: u64) -> InviteEntry {
+    InviteEntry {
+        id: invite.id,
+        terms: InviteTerms {
+            role: invite.role,
+            groups: invite.groups.clone(),
+            uses: invite.uses_left,
+            lasts: invite.until.saturating_sub(now),
+            ephemeral: invite.ephemeral,
+            as_name: invite.as_name.clone(),
+        },
+        by: invite.by.to_string(),
+    }
+}
+
+fn line(row: AuditRow) -> AuditLine {
+    let AuditRow { seq, at, who, from, what, object, ok, .. } = row;
+    AuditLine { seq, at, who, from, what, object, ok }
+}
+
+/// The answer to an operation that has failed.
+fn refusal(error: MemberError) -> ErrorReply {
+    let code = match &error {
+        MemberError::BadToken => ErrorCode::BadToken,
+        MemberError::Taken => ErrorCode::Taken,
+        MemberError::Full => ErrorCode::Busy,
+        MemberError::Revoked => ErrorCode::Forbidden,
+        MemberError::Unknown => ErrorCode::NotFound,
+        MemberError::Ambiguous | MemberError::BadGroup => ErrorCode::BadRequest,
+        MemberError::BadName => ErrorCode::BadName,
+        MemberError::Store(_) => ErrorCode::Io,
+    };
+    ErrorReply::new(code, error.to_string())
+}
+
+fn no_key() -> ErrorReply {
+    let text = "this connection shows no key: use TLS with a key, or IDENTIFY";
+    ErrorReply::new(ErrorCode::NotMember, text)
+}
+
+fn no_members() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Unsupported, "this server has no members")
+}
