@@ -2,11 +2,13 @@
 
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
+use cardume::protocol::member::{Applicant, AuditLine, InviteEntry, Member, ServerInfo};
 use cardume::protocol::metric::Metric;
 use cardume::protocol::request::FileEntry;
 use cardume::protocol::response::{Away, PeerEntry, Provider};
 use cardume::protocol::types::legacy_profile::LegacyProfile;
-use cardume::ui::event::{Failure, UiEvent, Verdict, Version, WaitReason};
+use cardume::protocol::types::member::Groups;
+use cardume::ui::event::{Failure, MemberEvent, UiEvent, Verdict, Version, WaitReason};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
 use serde_json::{Value, json};
@@ -46,6 +48,66 @@ fn bench(news: &News) -> Value {
     }
 }
 
+fn member(member: &Member) -> Value {
+    let Member { name, key, role, groups, via, since, seen, ephemeral } = member;
+    json!({
+        "name": &**name, "key": key.to_string(), "role": role.as_str(), "groups": groups_of(groups),
+        "via": via.map(|id| id.to_string()), "since": since, "seen": seen, "ephemeral": ephemeral,
+    })
+}
+
+fn groups_of(groups: &Groups) -> Vec<String> {
+    groups.iter().map(|group| group.to_string()).collect()
+}
+
+fn server(event: &str, info: &ServerInfo) -> Value {
+    json!({
+        "event": event, "key": info.key.to_string(), "server": info.name, "closed": info.is_closed, "now": info.now,
+        "role": info.role.map(|role| role.as_str()), "member": info.member.as_ref().map(member),
+    })
+}
+
+/// The objects of an event about members.
+fn about_members(event: &MemberEvent) -> Vec<Value> {
+    match event {
+        MemberEvent::Enrolled(info) => vec![server("enrolled", info)],
+        MemberEvent::Server(info) => vec![server("server", info)],
+        MemberEvent::Pending { server, key } => {
+            vec![
+                json!({"event": "pending", "server": server.to_string(), "key": key.map(|key| key.to_string())}),
+            ]
+        }
+        MemberEvent::Invite { url, terms, .. } => {
+            vec![json!({"event": "invite", "url": url, "uses": terms.uses, "seconds": terms.lasts})]
+        }
+        MemberEvent::Members { members, .. } => members.iter().map(member).collect(),
+        MemberEvent::Changed(one) => vec![member(one)],
+        MemberEvent::Applicants { applicants, .. } => {
+            let object = |a: &Applicant| json!({"name": &*a.name, "key": a.key.to_string(), "from": a.from, "since": a.since});
+            applicants.iter().map(object).collect()
+        }
+        MemberEvent::Invites(invites) => {
+            let object = |i: &InviteEntry| {
+                json!({
+                    "invite": i.id.to_string(), "role": i.terms.role.as_str(), "groups": groups_of(&i.terms.groups), "uses": i.terms.uses,
+                    "seconds": i.terms.lasts, "by": i.by,
+                })
+            };
+            invites.iter().map(object).collect()
+        }
+        MemberEvent::Uninvited => vec![json!({"event": "done", "method": "UNINVITE"})],
+        MemberEvent::Revoked(keys) => {
+            vec![
+                json!({"event": "revoked", "keys": keys.iter().map(ToString::to_string).collect::<Vec<_>>()}),
+            ]
+        }
+        MemberEvent::Rows { rows, .. } => {
+            let object = |r: &AuditLine| json!({"seq": r.seq, "at": r.at, "who": r.who, "from": r.from, "what": r.what, "object": r.object, "ok": r.ok});
+            rows.iter().map(object).collect()
+        }
+    }
+}
+
 /// The objects of an event. A page of a list has an object per entry.
 pub fn objects(report: &UiEvent) -> Vec<Value> {
     match report {
@@ -74,6 +136,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         UiEvent::Content { of, files } => {
             files.iter().map(|file| json!({"user": &**of, "name": &*file.file, "description": &*file.description})).collect()
         }
+        UiEvent::Member(event) => about_members(event),
         UiEvent::Done(method) => vec![json!({"event": "done", "method": method.as_str()})],
         UiEvent::Files { peer, files } => {
             let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": text::state(f), "description": f.description.as_deref()});
@@ -135,6 +198,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::WrongKey(_) => "wrong_key",
+                Failure::AuditRow(_) => "audit",
                 Failure::Ambiguous(_) => "ambiguous",
                 Failure::OtherContent { .. } => "other_content",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::NoReader | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => {

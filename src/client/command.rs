@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::client::members::MemberCommand;
 use crate::protocol::request::Selector;
 use crate::protocol::types::account::{AccountOp, Method, UserName};
 use crate::protocol::types::file_name::{self, FileName};
@@ -208,6 +209,8 @@ pub enum Command {
         /// The memory of the index by part, in place of all other metrics.
         memory: bool,
     },
+    /// A command about members.
+    Member(Box<MemberCommand>),
     /// Leave the network.
     Leave,
     /// End, after the downloads under way.

@@ -7,6 +7,7 @@ use crate::accounts::identity::Identity;
 use crate::client::command::Command;
 use crate::client::console::ConsoleProfile;
 use crate::client::console::saved_lists::{NoSavedLists, SavedLists};
+use crate::client::members::{KnownServers, NoKnownServers};
 use crate::download::types::TransferSecurity;
 use crate::node::reconnect::ServiceTarget;
 use crate::protocol::types::account::UserName;
@@ -60,6 +61,8 @@ pub struct ClientConfig {
     pub console: ConsoleProfile,
     /// Where the console keeps lists between runs.
     pub saved_lists: Box<dyn SavedLists>,
+    /// Where joined servers are kept.
+    pub known_servers: Box<dyn KnownServers>,
     /// The account.
     pub user: UserConfig,
     /// Opens a folder: for VERIFY, downloads and the share.
@@ -83,11 +86,11 @@ impl ClientConfig {
             server: ServiceTarget::default(),
             needs_server: false,
             by_quic: false,
-
             typed: false,
             chooses: false,
             console: ConsoleProfile::Napster,
             saved_lists: Box::new(NoSavedLists),
+            known_servers: Box::new(NoKnownServers),
             user: UserConfig {
                 name: None,
                 registers: true,

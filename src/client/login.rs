@@ -22,7 +22,7 @@ use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
-use crate::protocol::types::account::{AccountOp, Method, Online, Operation, UserName};
+use crate::protocol::types::account::{AccountOp, Key, Method, Online, Operation, UserName};
 use crate::ui::event::{Failure, UiEvent, exit};
 
 /// The user of this client.
@@ -62,6 +62,11 @@ impl Login {
         if self.user.as_ref() != Some(user) {
             self.registers = false;
         }
+    }
+
+    /// The key of this user.
+    pub(super) fn key(&mut self) -> Option<Key> {
+        self.identity().ok().map(|identity| identity.key())
     }
 
     fn identity(&mut self) -> Result<Rc<Identity>, Failure> {

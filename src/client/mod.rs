@@ -15,6 +15,7 @@ pub mod console;
 pub mod downloader;
 pub(crate) mod effect;
 mod login;
+pub mod members;
 mod multi_step;
 mod next_step;
 pub mod paging;

@@ -7,6 +7,7 @@ use crate::client::command::{Command, DownloadTarget, MAX_PROVIDERS, MultiStep, 
 use crate::client::config::Task;
 use crate::client::console::ConsoleProfile;
 use crate::client::effect::Effect;
+use crate::client::members::MemberRun;
 use crate::client::multi_step::MultiStepRun;
 use crate::client::next_step::{Exchange, NextStep};
 use crate::client::parser::{CommandParser, ParsedLine};
@@ -48,6 +49,8 @@ pub(super) enum Running {
     Steps(Box<MultiStepRun>),
     /// VERIFY: hash files, and request the content hashes of their names.
     Verify(Box<Verification>),
+    /// A command about members.
+    Member(Box<MemberRun>),
     /// Until the index lists the last download.
     Announce,
     /// LEAVE, until LEAVE_OK.
@@ -86,6 +89,7 @@ impl Running {
             | Running::Status { .. }
             | Running::Seek { .. }
             | Running::Leave
+            | Running::Member(_)
             | Running::Announce => true,
             Running::Steps(run) => run.is_under_way(),
             Running::Verify(verifying) => verifying.is_asking(),
@@ -139,6 +143,7 @@ impl Running {
         match self {
             Running::Seek { retry_at, sent: false, .. } => *retry_at,
             Running::Verify(verifying) => verifying.deadline(now),
+            Running::Member(run) => run.deadline(),
             _ => None,
         }
     }
@@ -149,6 +154,7 @@ impl Running {
             Running::Ask(exchange) => exchange.send(has_settled_login),
             Running::Steps(run) => run.send(has_settled_login),
             Running::Verify(verifying) => verifying.next_request(),
+            Running::Member(run) => run.send(now),
             Running::Status { sent, .. } if !*sent => {
                 *sent = true;
                 Some(Request::Status { local: true })
@@ -172,6 +178,7 @@ impl Running {
             Running::Ask(exchange) => exchange.forget_sent(),
             Running::Steps(run) => run.forget_sent(),
             Running::Verify(verifying) => verifying.forget_sent(),
+            Running::Member(run) => run.forget_sent(),
             Running::Status { sent, .. } | Running::Seek { sent, .. } => *sent = false,
             _ => {}
         }
@@ -266,6 +273,7 @@ impl Client {
                 self.commands.running =
                     Some(Running::Verify(Box::new(Verification::new(targets, root))))
             }
+            Command::Member(command) => self.begin(Running::Member(MemberRun::new(*command)), io),
             Command::Status { memory } => self.begin(Running::Status { memory, sent: false }, io),
             Command::GetFrom(target, from) => {
                 self.effects.push_back(Effect::DownloadFrom(target, from))
@@ -391,6 +399,9 @@ impl Client {
         match (running, response) {
             (Running::Steps(run), response) => {
                 self.step_answered(run, &response, io).map(Running::Steps)
+            }
+            (Running::Member(run), Response::Member(response)) => {
+                self.member_answered(run, *response, io).map(Running::Member)
             }
             (Running::Ask(Exchange { request: Request::Operation(operation), .. }), response) => {
                 self.after_operation(&operation, response, io)
@@ -531,6 +542,11 @@ impl Client {
 
     /// Searches again for a file without a provider, when it is time.
     pub(super) fn retry_search(&mut self, io: &mut Io<'_>) {
+        if matches!(&self.commands.running, Some(Running::Member(run)) if run.deadline().is_some_and(|at| at <= io.now))
+        {
+            self.server.want(io);
+            return self.send_request(io);
+        }
         if !matches!(&self.commands.running, Some(Running::Seek { retry_at: Some(at), .. }) if *at <= io.now)
         {
             return;

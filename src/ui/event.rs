@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use crate::loadgen::report::News;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::legacy::onc_rpc::Logged;
+use crate::protocol::member::{Applicant, AuditLine, InviteEntry, InviteTerms, Member, ServerInfo};
 use crate::protocol::metric::Metric;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, PeerEntry, Provider};
-use crate::protocol::types::account::{Line, Method, Online, Publication, UserName};
+use crate::protocol::types::account::{Key, Line, Method, Online, Publication, UserName};
 use crate::protocol::types::file_name::BadName;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -91,6 +92,10 @@ pub enum Failure {
     WrongKey(SocketAddr),
     /// The host name does not resolve; the reason as the system gives it.
     NoHost(String, String),
+    /// A row of the audit log was changed, removed or added by another program.
+    AuditRow(u64),
+    /// The text is no invite; the reason is in English.
+    Invite(String),
     /// No file can have this name.
     Name(String, BadName),
     /// The other side refuses.
@@ -159,7 +164,8 @@ impl Failure {
         match self {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
-            Failure::BadBytes(..) | Failure::WrongKey(_) => exit::VERIFY,
+            Failure::BadBytes(..) | Failure::WrongKey(_) | Failure::AuditRow(_) => exit::VERIFY,
+            Failure::Invite(_) => exit::USAGE,
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
@@ -254,6 +260,47 @@ pub enum Verdict {
     Unknown,
 }
 
+/// The outcome of a command about members. Times are index seconds; `now` is the time of the list.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// This user is a member.
+    Enrolled(ServerInfo),
+    /// This key waits for an administrator.
+    Pending {
+        server: Key,
+        key: Option<Key>,
+    },
+    /// A new invite; its URL is a secret.
+    Invite {
+        url: String,
+        terms: InviteTerms,
+        qr: bool,
+    },
+    /// The server, and the rights of this user.
+    Server(ServerInfo),
+    Members {
+        members: Vec<Member>,
+        now: u64,
+    },
+    Applicants {
+        applicants: Vec<Applicant>,
+        now: u64,
+    },
+    Invites(Vec<InviteEntry>),
+    /// The invite is withdrawn.
+    Uninvited,
+    /// A member was admitted or changed.
+    Changed(Member),
+    /// Members were revoked.
+    Revoked(Vec<Key>),
+    /// Rows of the audit log.
+    Rows {
+        rows: Vec<AuditLine>,
+        now: u64,
+    },
+}
+
 /// An event for the user.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
@@ -288,6 +335,8 @@ pub enum UiEvent {
     Content { of: UserName, files: Vec<Publication> },
     /// An operation on accounts has succeeded.
     Done(Method),
+    /// A command about members.
+    Member(Box<MemberEvent>),
     /// A page of the results of FIND.
     Holders(Vec<Provider>),
     /// Results of FIND whose users are not connected.

@@ -8,6 +8,7 @@ use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::account::Line;
 use crate::protocol::types::file_name::BadName;
+use crate::protocol::types::member::MemberRole;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
@@ -25,6 +26,8 @@ pub trait Catalog {
     /// Why a command failed. The detail of a protocol error is English: other languages leave it to
     /// the log.
     fn failure(&self, failure: &Failure) -> String;
+    /// The outcome of a command about members, where it is a note.
+    fn member(&self, note: &MemberNotice) -> String;
     /// Why a text is no file name.
     fn bad_name(&self, why: BadName) -> &'static str;
     /// An error reply: the meaning and code, and the [`reason`] that the other side gives.
@@ -109,6 +112,19 @@ pub enum Notice<'a> {
     Consent { who: SocketAddr, name: &'a RelativeName },
     /// The question for consent has expired.
     ConsentExpired(&'a RelativeName),
+}
+
+/// Notes about members.
+#[allow(missing_docs)]
+pub enum MemberNotice<'a> {
+    /// This user is a member of the server.
+    Enrolled { server: &'a str, name: &'a str, role: MemberRole },
+    /// The key waits for an administrator.
+    Pending { key: &'a str },
+    /// An invite admits so many, for so long.
+    Invite { uses: u32, lasts: &'a str },
+    /// So many members were revoked.
+    Revoked(usize),
 }
 
 /// Notes for the owner of a shared folder.

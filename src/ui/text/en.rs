@@ -7,7 +7,7 @@ use crate::protocol::types::file_name::{BadName, printable};
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
-    Catalog, Cause, FolderNote, ListenQuestion, Notice, SetupNote, UsageError, reason,
+    Catalog, Cause, FolderNote, ListenQuestion, MemberNotice, Notice, SetupNote, UsageError, reason,
 };
 
 /// The catalog of messages in English.
@@ -113,6 +113,10 @@ impl Catalog for English {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("no server answers at {at}")
             }
+            Failure::AuditRow(row) => {
+                format!("row {row} of the audit log was changed by another program")
+            }
+            Failure::Invite(why) => why.clone(),
             Failure::WrongKey(at) => {
                 format!("{at} has another key than expected: nothing was sent")
             }
@@ -158,6 +162,21 @@ impl Catalog for English {
             Failure::SearchFirst => "SEARCH comes before DOWNLOAD".into(),
             Failure::NoQuestion => "nobody is asking".into(),
             Failure::NotJoined => "JOIN comes first".into(),
+        }
+    }
+
+    fn member(&self, note: &MemberNotice) -> String {
+        match note {
+            MemberNotice::Enrolled { server, name, role } => {
+                format!("joined {server}; here you are {name} ({role})")
+            }
+            MemberNotice::Pending { key } => {
+                format!("waiting for an administrator to admit the key {key}")
+            }
+            MemberNotice::Invite { uses, lasts } => {
+                format!("the invite is a secret: it admits {uses} for {lasts}")
+            }
+            MemberNotice::Revoked(count) => format!("revoked: {count}"),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::protocol::types::file_name::{BadName, printable};
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
-    Catalog, Cause, FolderNote, ListenQuestion, Notice, SetupNote, UsageError, reason,
+    Catalog, Cause, FolderNote, ListenQuestion, MemberNotice, Notice, SetupNote, UsageError, reason,
 };
 
 /// The catalog of messages in Spanish.
@@ -117,6 +117,10 @@ impl Catalog for Spanish {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("ningún servidor responde en {at}")
             }
+            Failure::AuditRow(row) => {
+                format!("otro programa ha cambiado la línea {row} del registro de auditoría")
+            }
+            Failure::Invite(why) => why.clone(),
             Failure::WrongKey(at) => {
                 format!("{at} tiene otra clave, no la esperada: no se envió nada")
             }
@@ -164,6 +168,21 @@ impl Catalog for Spanish {
             Failure::SearchFirst => "SEARCH va antes de DOWNLOAD".into(),
             Failure::NoQuestion => "nadie pregunta nada".into(),
             Failure::NotJoined => "JOIN va antes".into(),
+        }
+    }
+
+    fn member(&self, note: &MemberNotice) -> String {
+        match note {
+            MemberNotice::Enrolled { server, name, role } => {
+                format!("ha entrado en {server}; aquí es {name} ({role})")
+            }
+            MemberNotice::Pending { key } => {
+                format!("esperando a que un administrador admita la clave {key}")
+            }
+            MemberNotice::Invite { uses, lasts } => {
+                format!("la invitación es secreta: vale para {uses}, durante {lasts}")
+            }
+            MemberNotice::Revoked(count) => format!("revocados: {count}"),
         }
     }
 

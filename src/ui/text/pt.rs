@@ -7,7 +7,7 @@ use crate::protocol::types::file_name::{BadName, printable};
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
-    Catalog, Cause, FolderNote, ListenQuestion, Notice, SetupNote, UsageError, reason,
+    Catalog, Cause, FolderNote, ListenQuestion, MemberNotice, Notice, SetupNote, UsageError, reason,
 };
 
 /// The catalog of messages in Portuguese.
@@ -113,6 +113,10 @@ impl Catalog for Portuguese {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("nenhum servidor responde em {at}")
             }
+            Failure::AuditRow(row) => {
+                format!("a linha {row} do registro de auditoria foi mudada por outro programa")
+            }
+            Failure::Invite(why) => why.clone(),
             Failure::WrongKey(at) => {
                 format!("{at} tem outra chave, não a esperada: nada foi enviado")
             }
@@ -160,6 +164,21 @@ impl Catalog for Portuguese {
             Failure::SearchFirst => "SEARCH vem antes de DOWNLOAD".into(),
             Failure::NoQuestion => "ninguém pergunta nada".into(),
             Failure::NotJoined => "JOIN vem antes".into(),
+        }
+    }
+
+    fn member(&self, note: &MemberNotice) -> String {
+        match note {
+            MemberNotice::Enrolled { server, name, role } => {
+                format!("entrou em {server}; aqui você é {name} ({role})")
+            }
+            MemberNotice::Pending { key } => {
+                format!("esperando um administrador admitir a chave {key}")
+            }
+            MemberNotice::Invite { uses, lasts } => {
+                format!("o convite é secreto: vale para {uses}, por {lasts}")
+            }
+            MemberNotice::Revoked(count) => format!("revogados: {count}"),
         }
     }
 

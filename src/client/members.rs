@@ -1,0 +1,252 @@
+//! Commands about members: become one, invites, roles, revocation, and the audit log.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::client::next_step::{Exchange, NextStep};
+use crate::node::io::Io;
+use crate::protocol::member::{
+    AuditState, InviteTerms, MemberRequest, MemberResponse, NewInvite, ServerInfo,
+};
+use crate::protocol::request::Request;
+use crate::protocol::types::account::{Key, UserName};
+use crate::protocol::types::member::InviteUrl;
+use crate::ui::event::{Failure, MemberEvent, UiEvent, exit};
+
+/// An applicant asks again after this long whether an administrator has decided.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A command about members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberCommand {
+    /// Become a member of the server of this invite.
+    Enrol {
+        /// The server, with a token or without.
+        invite: InviteUrl,
+        /// The requested name.
+        name: UserName,
+    },
+    /// Make an invite.
+    Invite {
+        /// Its terms.
+        terms: InviteTerms,
+        /// The addresses of the server; empty: as the server knows them.
+        at: Vec<String>,
+        /// Show a QR code too.
+        qr: bool,
+    },
+    /// A request, and its pages.
+    Ask(MemberRequest),
+    /// Show the audit log, and its new rows until the end of the process.
+    FollowAudit,
+}
+
+/// A server that this user has joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Its addresses, `HOST:PORT`.
+    pub addresses: Vec<String>,
+    /// Its key.
+    pub key: Key,
+    /// Its name, for people; may be empty.
+    pub name: String,
+}
+
+/// Where the joined servers are kept.
+pub trait KnownServers {
+    /// Keep a server as the one joined last.
+    ///
+    /// # Errors
+    /// The reason, for the user.
+    fn keep(&self, server: &KnownServer) -> Result<(), String>;
+}
+
+/// Keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoKnownServers;
+
+impl KnownServers for NoKnownServers {
+    fn keep(&self, _: &KnownServer) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A command about members that runs.
+pub(super) struct MemberRun {
+    command: MemberCommand,
+    exchange: Exchange,
+    /// The exchange waits for this time.
+    again_at: Option<Instant>,
+}
+
+impl MemberRun {
+    pub(super) fn new(command: MemberCommand) -> Box<MemberRun> {
+        let first = match &command {
+            MemberCommand::Enrol { invite, name } => {
+                MemberRequest::Enrol { token: invite.token(), name: name.clone() }
+            }
+            MemberCommand::Invite { terms, .. } => MemberRequest::Invite(terms.clone()),
+            MemberCommand::Ask(request) => request.clone(),
+            MemberCommand::FollowAudit => MemberRequest::Audit { cursor: None },
+        };
+        Box::new(MemberRun { command, exchange: exchange(first), again_at: None })
+    }
+
+    /// The request to send now, which counts as sent from now on.
+    pub(super) fn send(&mut self, now: Instant) -> Option<Request> {
+        if self.again_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.again_at = None;
+        self.exchange.send(true)
+    }
+
+    pub(super) fn forget_sent(&mut self) {
+        self.exchange.forget_sent();
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    /// Ask this next.
+    fn next(mut self: Box<Self>, request: MemberRequest) -> NextStep<Box<MemberRun>> {
+        self.exchange = exchange(request);
+        NextStep::Send(self)
+    }
+
+    /// Ask this after a pause.
+    fn later(
+        mut self: Box<Self>,
+        request: MemberRequest,
+        now: Instant,
+    ) -> NextStep<Box<MemberRun>> {
+        self.exchange = exchange(request);
+        self.again_at = Some(now + ASK_AGAIN);
+        NextStep::Wait(self)
+    }
+}
+
+fn exchange(request: MemberRequest) -> Exchange {
+    Exchange::new(Request::Member(Box::new(request)))
+}
+
+fn tell(event: MemberEvent, io: &mut Io<'_>) {
+    io.tell(UiEvent::Member(Box::new(event)));
+}
+
+impl Client {
+    /// Handles the response to a command about members.
+    pub(super) fn member_answered(
+        &mut self,
+        run: Box<MemberRun>,
+        response: MemberResponse,
+        io: &mut Io<'_>,
+    ) -> NextStep<Box<MemberRun>> {
+        match (&run.command, response) {
+            (MemberCommand::Enrol { .. }, MemberResponse::Enrolled(_)) => {
+                run.next(MemberRequest::WhoAmI)
+            }
+            (MemberCommand::Enrol { invite, .. }, MemberResponse::Pending) => {
+                let key = self.login.key();
+                tell(MemberEvent::Pending { server: invite.key(), key }, io);
+                run.later(MemberRequest::WhoAmI, io.now)
+            }
+            (MemberCommand::Enrol { invite, .. }, MemberResponse::WhoAmI(info)) => {
+                match info.member.is_some() {
+                    true => self.enrolled(&invite.clone(), info, io),
+                    false => run.later(MemberRequest::WhoAmI, io.now),
+                }
+            }
+            (MemberCommand::Invite { terms, at, qr }, MemberResponse::Invited(new)) => {
+                match invite_url(at, &new, self.server.server()) {
+                    Ok(url) => {
+                        tell(MemberEvent::Invite { url, terms: terms.clone(), qr: *qr }, io);
+                        NextStep::Done(exit::DONE)
+                    }
+                    Err(failure) => {
+                        io.tell(UiEvent::Failed(failure));
+                        NextStep::Done(exit::USAGE)
+                    }
+                }
+            }
+            (_, MemberResponse::Audit { rows, state, now, cursor }) => {
+                tell(MemberEvent::Rows { rows, now }, io);
+                if let AuditState::Bad(row) = state {
+                    io.tell(UiEvent::Failed(Failure::AuditRow(row)));
+                }
+                let next = MemberRequest::Audit { cursor: Some(cursor) };
+                match (&run.command, state) {
+                    (_, AuditState::More) => run.next(next),
+                    (MemberCommand::FollowAudit, _) => run.later(next, io.now),
+                    (_, AuditState::Bad(_)) => NextStep::Done(exit::VERIFY),
+                    (_, AuditState::Intact) => NextStep::Done(exit::DONE),
+                }
+            }
+            (_, MemberResponse::Members { members, now, cursor }) => {
+                tell(MemberEvent::Members { members, now }, io);
+                match cursor {
+                    Some(cursor) => run.next(MemberRequest::Members { cursor: Some(cursor) }),
+                    None => NextStep::Done(exit::DONE),
+                }
+            }
+            (_, response) => {
+                let event = match response {
+                    MemberResponse::Applicants { applicants, now } => {
+                        MemberEvent::Applicants { applicants, now }
+                    }
+                    MemberResponse::Invites(invites) => MemberEvent::Invites(invites),
+                    MemberResponse::Uninvited => MemberEvent::Uninvited,
+                    MemberResponse::Admitted(member) | MemberResponse::Set(member) => {
+                        MemberEvent::Changed(member)
+                    }
+                    MemberResponse::Revoked(keys) => MemberEvent::Revoked(keys),
+                    MemberResponse::WhoAmI(info) => MemberEvent::Server(info),
+                    _ => return NextStep::Done(exit::PROTOCOL),
+                };
+                tell(event, io);
+                NextStep::Done(exit::DONE)
+            }
+        }
+    }
+
+    /// This key is a member: keep the server.
+    fn enrolled(
+        &mut self,
+        invite: &InviteUrl,
+        info: ServerInfo,
+        io: &mut Io<'_>,
+    ) -> NextStep<Box<MemberRun>> {
+        let server = KnownServer {
+            addresses: invite.addresses().to_vec(),
+            key: invite.key(),
+            name: info.name.clone(),
+        };
+        if let Err(why) = self.config.known_servers.keep(&server) {
+            io.tell(UiEvent::Failed(Failure::Disk(why)));
+            return NextStep::Done(exit::LOCAL);
+        }
+        tell(MemberEvent::Enrolled(info), io);
+        NextStep::Done(exit::DONE)
+    }
+}
+
+/// The text of an invite.
+fn invite_url(
+    at: &[String],
+    new: &NewInvite,
+    server: Option<SocketAddr>,
+) -> Result<String, Failure> {
+    let connected = server.map(|server| server.to_string());
+    let addresses: Vec<&str> = if !at.is_empty() {
+        at.iter().map(String::as_str).collect()
+    } else if !new.addresses.is_empty() {
+        new.addresses.iter().map(String::as_str).collect()
+    } else {
+        connected.iter().map(String::as_str).collect()
+    };
+    InviteUrl::new(addresses, new.server, Some(new.token))
+        .map(|url| url.reveal())
+        .map_err(|why| Failure::Invite(why.to_string()))
+}
