@@ -28,12 +28,28 @@ const fn length(bytes: usize) -> usize {
 /// alphabet, and for unused bits that are not zero.
 #[must_use]
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != length(N) {
+    let mut bytes = [0; N];
+    decode_into(text, &mut bytes)?;
+    Some(bytes)
+}
+
+/// Decode any number of bytes up to `most`, by the rules of [`decode`].
+#[must_use]
+pub fn decode_up_to(text: &str, most: usize) -> Option<Vec<u8>> {
+    if text.len() > length(most) {
         return None;
     }
-    let mut bytes = [0; N];
-    for (out, digits) in bytes.chunks_mut(3).zip(digits.chunks(4)) {
+    let mut bytes = vec![0; text.len() * 3 / 4];
+    decode_into(text, &mut bytes)?;
+    Some(bytes)
+}
+
+/// Fill `bytes`, which must be of the length that `text` encodes.
+fn decode_into(text: &str, bytes: &mut [u8]) -> Option<()> {
+    if text.len() != length(bytes.len()) {
+        return None;
+    }
+    for (out, digits) in bytes.chunks_mut(3).zip(text.as_bytes().chunks(4)) {
         let mut bits = 0;
         for (place, digit) in digits.iter().enumerate() {
             bits |= value(*digit)? << (18 - 6 * place);
@@ -45,7 +61,7 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
         }
         out.copy_from_slice(used);
     }
-    Some(bytes)
+    Some(())
 }
 
 fn value(digit: u8) -> Option<u32> {
@@ -69,6 +85,9 @@ mod tests {
         fn both<const N: usize>(bytes: &[u8; N], text: &str) {
             assert_eq!(encode(bytes), text);
             assert_eq!(decode(text), Some(*bytes), "{text}");
+            assert_eq!(decode_up_to(text, N), Some(bytes.to_vec()), "{text}");
+            // `N - 1` bytes may have as many digits as the text of a shorter value.
+            assert!(N == 0 || decode_up_to(text, N - 1).is_none(), "{text}");
         }
         both(b"", "");
         both(b"f", "Zg");
@@ -86,6 +105,21 @@ mod tests {
     fn every_byte_survives() {
         let all: [u8; 256] = std::array::from_fn(|place| place as u8);
         assert_eq!(decode(&encode(&all)), Some(all));
+    }
+
+    #[test]
+    fn every_length_up_to_the_bound_is_decoded_and_no_other() {
+        let all: [u8; 256] = std::array::from_fn(|place| place as u8);
+        for count in 0..=256 {
+            let text = encode(&all[..count]);
+            assert_eq!(decode_up_to(&text, 200).is_some(), count <= 200);
+            assert_eq!(decode_up_to(&text, 256).as_deref(), Some(&all[..count]));
+            // A digit more or less is another value, or none; never the same.
+            assert_ne!(decode_up_to(&format!("{text}A"), 300).as_deref(), Some(&all[..count]));
+        }
+        for text in ["A", "AAAAA", "Zg==", "Zh", "Zm9=", "Zm8=", "Zm9v\n", "Zm 9", "Z\u{17f}"] {
+            assert_eq!(decode_up_to(text, 16), None, "{text:?}");
+        }
     }
 
     #[test]
