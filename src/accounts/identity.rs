@@ -1,10 +1,8 @@
 //! Ed25519: the key pair of this process, and verification of proofs.
 
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::protocol::types::account::{
-    Authority, Key, Method, Proof, UserName, challenge, is_strong_point,
-};
+use crate::protocol::types::account::{Authority, Key, Method, Proof, UserName, challenge};
 
 /// A key pair. Has no `Debug`, and never reveals the secret key.
 pub struct Identity {
@@ -36,13 +34,10 @@ impl Identity {
     }
 }
 
-/// True if `proof` is a signature of `text` by `key`, strictly. [`Key`] admits no point of small
-/// order and no second encoding of a point; `R` is held to the same rule here. ring rejects an `S`
-/// that is not below the order of the group, and an `R` that differs from the computed encoding.
+/// True if `proof` is a signature of `text` by `key`, by the rules of [`Key::verifies`].
 #[must_use]
 pub fn proves(key: &Key, text: &[u8], proof: &Proof) -> bool {
-    let commitment = proof.0.first_chunk().is_some_and(is_strong_point);
-    commitment && UnparsedPublicKey::new(&ED25519, key.bytes()).verify(text, &proof.0).is_ok()
+    key.verifies(text, &proof.0)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use ring::signature::{ED25519, UnparsedPublicKey};
+
 use crate::limits;
 use crate::protocol::types::file_name::{self, BadName};
 use crate::protocol::types::ids::{hex, to_hex};
@@ -135,6 +137,16 @@ impl Key {
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// True if `signature` is an Ed25519 signature of `text` by this key, strictly. [`Key`] admits
+    /// no point of small order and no second encoding of a point; `R` is held to the same rule
+    /// here. ring rejects an `S` that is not below the order of the group, and an `R` that differs
+    /// from the computed encoding.
+    #[must_use]
+    pub fn verifies(&self, text: &[u8], signature: &[u8; 64]) -> bool {
+        let commitment = signature.first_chunk().is_some_and(is_strong_point);
+        commitment && UnparsedPublicKey::new(&ED25519, &self.0).verify(text, signature).is_ok()
+    }
 }
 
 /// The `y` coordinates of the eight points of small order, least significant byte first. Each
@@ -166,8 +178,7 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
 /// True for a canonical encoding of a point that is not of small order. Signatures by a point of
 /// small order, or with such an `R`, hold for many messages. Two encodings of one point would be
 /// two names of one key.
-#[must_use]
-pub fn is_strong_point(encoded: &[u8; 32]) -> bool {
+fn is_strong_point(encoded: &[u8; 32]) -> bool {
     let mut y = *encoded;
     y[31] &= 0x7f;
     // The prime is 2^255 - 19.
