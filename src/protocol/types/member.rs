@@ -425,6 +425,7 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::mutations::Mutations;
 
     const TOKEN: [u8; 20] =
         [0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
@@ -561,5 +562,22 @@ mod tests {
             assert_eq!(InviteUrl::parse(&text), Err(error), "{text}");
             assert!(!error.to_string().is_empty());
         }
+    }
+
+    #[test]
+    fn a_mutated_invite_keeps_no_secret_in_another_spelling() {
+        let text = "cardume://192.168.1.7:1099,[::1]/#11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo.3q2-7wECAwQFBgcICQoLDA0ODxA";
+        let genuine = InviteUrl::parse(text).unwrap();
+        let behind = |text: &str| text.split_once("/#").unwrap().1.to_owned();
+        let (mut same, mut other) = (0, 0);
+        for changed in Mutations::new(text, 20_263).take(200_000) {
+            let Ok(url) = InviteUrl::parse(&changed) else { continue };
+            assert_eq!(behind(&url.reveal()), behind(&changed));
+            assert_eq!(InviteUrl::parse(&url.reveal()).as_ref(), Ok(&url), "{changed}");
+            let is_genuine = (url.key(), url.token()) == (genuine.key(), genuine.token());
+            assert_eq!(is_genuine, behind(&changed) == behind(text), "{changed}");
+            if is_genuine { same += 1 } else { other += 1 }
+        }
+        assert!(same > 1_000 && other > 1_000, "{same} {other}");
     }
 }

@@ -11,6 +11,8 @@ pub mod file_name;
 pub mod ids;
 pub mod legacy_profile;
 pub mod member;
+#[cfg(test)]
+mod mutations;
 pub mod peer_protocol;
 pub mod query;
 pub mod quic_address;
