@@ -32,6 +32,11 @@ pub const INVITE_SECONDS: u64 = 24 * 3_600;
 pub const INVITE_ADDRESS_BYTES: usize = 255;
 /// The text of an invite: fits into a QR code, a chat message and a line of a terminal.
 pub const INVITE_BYTES: usize = 2_048;
+/// Life of a pass in seconds: a provider that can't reach the server serves a revoked member for no
+/// longer.
+pub const PASS_SECONDS: u64 = 900;
+/// The text of a pass: the longest name and 16 groups take 1,716; the rest is for later claims.
+pub const PASS_BYTES: usize = 2_048;
 
 /// A header before the handshake, to a peer, or in any response: some hundred files of a list.
 pub const HEADER_BYTES: usize = 64 << 10;

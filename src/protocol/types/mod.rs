@@ -1,7 +1,7 @@
 //! Checked values, independent of the dialect: names, addresses, ranges, identities.
 //!
-//! Nothing here knows JSON, sockets or files. A value is checked once, on entry, and trusted ever
-//! after.
+//! Nothing here knows sockets or files, nor JSON except for the claims inside a [`pass`]. A value is
+//! checked once, on entry, and trusted ever after.
 
 pub mod account;
 pub mod address;
@@ -13,6 +13,7 @@ pub mod legacy_profile;
 pub mod member;
 #[cfg(test)]
 mod mutations;
+pub mod pass;
 pub mod peer_protocol;
 pub mod query;
 pub mod quic_address;
