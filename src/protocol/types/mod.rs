@@ -10,6 +10,7 @@ pub mod byte_range;
 pub mod file_name;
 pub mod ids;
 pub mod legacy_profile;
+pub mod link_ticket;
 pub mod member;
 #[cfg(test)]
 mod mutations;
