@@ -24,10 +24,10 @@ pub const GROUP_BYTES: usize = 32;
 pub const MEMBER_GROUPS: usize = 16;
 /// Addresses in an invite: a machine has few, and a client tries them in turn.
 pub const INVITE_ADDRESSES: usize = 8;
-/// A pass expires after so long: a revoked key is cut off at the latest then.
-pub const PASS_SECONDS: u64 = 900;
 /// An invite expires after a day, unless its maker says otherwise.
 pub const INVITE_SECONDS: u64 = 24 * 3_600;
+/// The name of a server: fits into a line of a terminal beside its address.
+pub const SERVER_NAME_BYTES: usize = 64;
 /// An address in an invite: the longest host name of DNS.
 pub const INVITE_ADDRESS_BYTES: usize = 255;
 /// The text of an invite: fits into a QR code, a chat message and a line of a terminal.

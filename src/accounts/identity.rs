@@ -28,9 +28,16 @@ impl Identity {
     /// Prove to a server with this nonce that this process owns the key.
     #[must_use]
     pub fn proves(&self, method: Method, user: &UserName, nonce: &str) -> Authority {
-        let mut proof = [0; 64];
-        proof.copy_from_slice(self.pair.sign(challenge(method, user, nonce).as_bytes()).as_ref());
+        let proof = self.sign(challenge(method, user, nonce).as_bytes());
         Authority::Proof { key: self.key(), proof: Proof(proof) }
+    }
+
+    /// The signature of a text.
+    #[must_use]
+    pub fn sign(&self, text: &[u8]) -> [u8; 64] {
+        let mut signature = [0; 64];
+        signature.copy_from_slice(self.pair.sign(text).as_ref());
+        signature
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use cardume::accounts::memory::MemoryStore;
 use cardume::accounts::store::Store;
+use cardume::members::Members;
 #[cfg(feature = "store")]
 use cardume::os::csv_export::{self, CsvError, ImportCounts};
 #[cfg(feature = "store")]
@@ -39,22 +40,34 @@ pub const SERVER_KEY: &str = "server.key";
 /// The value of `--data` for a server without persistent accounts.
 const NONE: &str = "none";
 
-/// The accounts of a server, and their folder if they are persistent. The folder is reported on `err`: a server with an
+/// Reports a note at the start of a server.
+pub fn say_setup(note: SetupNote, lang: Lang, err: &StdStreams) {
+    err.put(format!("cardume: {}\n", catalog(lang).setup(&note)).as_bytes());
+}
+
+/// The state of a server that outlives it.
+pub struct ServerStore {
+    pub accounts: Box<dyn Store>,
+    pub members: Members,
+    /// `None`: everything is in memory only.
+    pub folder: Option<PathBuf>,
+}
+
+/// The accounts and members of a server. The folder is reported on `err`: a server with an
 /// empty store must not look like a store with accounts.
 pub fn store(
     data: Option<&str>,
     listen: &[SocketAddr],
     lang: Lang,
     err: &StdStreams,
-) -> Result<(Box<dyn Store>, Option<PathBuf>), Exit> {
-    let say = |note: SetupNote| {
-        err.put(format!("cardume: {}\n", catalog(lang).setup(&note)).as_bytes());
-    };
+) -> Result<ServerStore, Exit> {
+    let say = |note: SetupNote| say_setup(note, lang, err);
     // A server with a free port each time is a test or a trial.
     let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
     if is_trial || data == Some(NONE) {
         say(SetupNote::AccountsInMemory);
-        return Ok((Box::new(MemoryStore::default()), None));
+        let accounts = Box::new(MemoryStore::default());
+        return Ok(ServerStore { accounts, members: Members::in_memory(), folder: None });
     }
     #[cfg(not(feature = "store"))]
     return match data {
@@ -89,8 +102,11 @@ pub fn store(
         let store = SqliteStore::open(&folder).map_err(|error| {
             Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
         })?;
+        let members = Members::open(Box::new(store.members())).map_err(|error| {
+            Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
+        })?;
         say(SetupNote::AccountsIn(&shown(&folder)));
-        Ok((Box::new(store), Some(folder)))
+        Ok(ServerStore { accounts: Box::new(store), members, folder: Some(folder) })
     }
 }
 

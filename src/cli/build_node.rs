@@ -12,7 +12,6 @@ use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, User
 use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::download::types::RetryPolicy;
 use cardume::limits;
-use cardume::node::reconnect::ServiceTarget;
 use cardume::os::fs::allowed_dir::AllowedDir;
 use cardume::os::fs::folder::Folder;
 use cardume::os::fs::guard::Guard;
@@ -20,8 +19,8 @@ use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
-use cardume::os::net::address;
 use cardume::os::net::tls::identity::TlsIdentity;
+use cardume::os::net::{address, interfaces};
 use cardume::os::stdio::StdStreams;
 use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
@@ -34,8 +33,8 @@ use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use cardume::protocol::types::file_name::{BadName, printable};
 use cardume::protocol::types::ids::ContentHash;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
-use cardume::protocol::types::member::{InviteUrl, URL_SCHEME};
 use cardume::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
+use cardume::server::members::AccessOptions;
 use cardume::server::op_log::LogTarget;
 use cardume::server::{ListFolder, Server, ServerOptions};
 use cardume::storage::DownloadPlace;
@@ -44,9 +43,10 @@ use cardume::storage::fs_trait::{Filesystem, FsError};
 use cardume::storage::hash_cache::{HashStore, Remembered};
 use cardume::ui::event::{Failure, exit};
 use cardume::ui::lang::Lang;
+use cardume::ui::text::catalog::SetupNote;
 
 use crate::cli::Exit;
-use crate::cli::accounts;
+use crate::cli::accounts::{self, ServerStore, say_setup};
 use crate::cli::args::ls::LsArgs;
 use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{Metrics, Policy, ServerArgs};
@@ -55,6 +55,7 @@ use crate::cli::args::{
     AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs,
     NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
+use crate::cli::known_servers;
 use crate::cli::questions;
 
 /// The default share of the machine's memory for an index, as a divisor. The rest serves
@@ -78,7 +79,29 @@ pub fn server(
         });
     }
     let first = listen[0];
-    let (store, folder) = accounts::store(args.data.as_deref(), &listen, lang, err)?;
+    let ServerStore { accounts, members, folder } =
+        accounts::store(args.data.as_deref(), &listen, lang, err)?;
+    // A server that forgets its accounts has a new key each time.
+    let file = folder.as_ref().map(|folder| folder.join(accounts::SERVER_KEY));
+    let (identity, tls_identity) = key_file::open_for_server(file.as_deref())
+        .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
+    let is_local = listen.iter().all(|at| at.ip().is_loopback());
+    if args.open && !is_local {
+        say_setup(SetupNote::Open, lang, err);
+    }
+    let addresses = match args.public.is_empty() {
+        true => listen.iter().flat_map(|at| interfaces::reachable_at(*at)).collect(),
+        false => args.public,
+    };
+    let access = AccessOptions {
+        is_closed: !args.open,
+        // A secret is for the eyes of a person, and for no log.
+        first_invite: !args.open && !is_local && std::io::stdout().is_terminal(),
+        members: Some(members),
+        identity: Some(identity),
+        name: args.name,
+        addresses,
+    };
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
     let usual = listen
@@ -100,15 +123,10 @@ pub fn server(
         memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / MEMORY_SHARE))
             .unwrap_or(usize::MAX),
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
+        access,
         ..ServerOptions::new(first, u64::from_le_bytes(system::random()))
     };
-    // A server that forgets its accounts has a new key each time.
-    let identity = match folder {
-        Some(folder) => key_file::open_for_tls(Some(&folder.join(accounts::SERVER_KEY))),
-        None => TlsIdentity::random(),
-    };
-    let identity = identity.map_err(|why| Exit::Failure(Failure::Disk(why)))?;
-    Ok((Server::new(options, store), identity))
+    Ok((Server::new(options, accounts), tls_identity))
 }
 
 /// Lists folders of this machine, below `root` alone.
@@ -171,7 +189,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         .map_err(|why| Exit::new(exit::FAULT, why))?;
     let config = PeerConfig {
         client: ClientConfig {
-            server: server_target(&args.server)?,
+            server: known_servers::target(args.server.as_deref())?,
             needs_server: args.once,
             typed,
             chooses: typed,
@@ -197,6 +215,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             ..defaults.network
         },
         uploads: UploadConfig {
+            is_open: args.open,
             accept,
             slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
             metrics_open: args.http.metrics == Metrics::Open,
@@ -290,7 +309,8 @@ fn published(text: &str) -> Result<Line, Exit> {
     Line::new(&file).ok_or_else(|| Exit::Failure(Failure::Name(text.to_owned(), BadName::Long)))
 }
 
-fn identity(args: &KeyArgs) -> OpenIdentity {
+/// Opens the key of the user.
+pub fn identity(args: &KeyArgs) -> OpenIdentity {
     let file = args.key.clone();
     Box::new(move || key_file::open(file.as_deref().map(Path::new)))
 }
@@ -325,13 +345,14 @@ pub fn ls_target(args: &LsArgs) -> Result<PeerTarget, Exit> {
     args.peer.ok_or_else(|| Exit::new(exit::USAGE, "ls: a peer is missing, such as 127.0.0.1:4000"))
 }
 
-fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
+/// One command at a server.
+pub fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
     Ok(Client::new(client(command, ask)?))
 }
 
 /// The configuration of a command at a server.
 pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
-    let server = server_target(&ask.server)?;
+    let server = known_servers::target(ask.server.as_deref())?;
     let defaults = ClientConfig::new(Task::Once(command), opener(AllocateArg::Full));
     Ok(ClientConfig { server, ..defaults })
 }
@@ -431,19 +452,6 @@ fn output(file: &str) -> Result<(String, DownloadPlace), Exit> {
 /// The name of a file.
 pub fn name(text: &str) -> Result<RelativeName, Exit> {
     RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
-}
-
-/// A server: its address, or `cardume://HOST:PORT/#KEY` with the key that it must prove.
-pub fn server_target(server: &str) -> Result<ServiceTarget, Exit> {
-    if !server.starts_with(URL_SCHEME) {
-        return Ok(addresses(server)?.into());
-    }
-    let url = InviteUrl::parse(server).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
-    let mut found = Vec::new();
-    for address in url.addresses() {
-        found.extend(addresses(address)?);
-    }
-    Ok(ServiceTarget { addresses: found, key: Some(url.key()) })
 }
 
 /// The addresses of a server, with or without a port.

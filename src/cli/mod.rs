@@ -8,6 +8,8 @@ mod build_node;
 mod generate;
 mod hash;
 mod json_output;
+mod known_servers;
+mod members;
 mod questions;
 mod skipped;
 mod status;
@@ -254,6 +256,33 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::Delete(args) => {
             one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows)
         }
+        Verb::Join(args) => {
+            let identity = build_node::tls_identity(members::key_file(&args.key.key))
+                .map_err(|why| Exit::new(exit::FAULT, why))?;
+            let style = if args.json { Style::Json } else { Style::OneShot };
+            plug_into(
+                transport::network_of(identity)?,
+                members::join(&args)?,
+                Console::new(style, lang, outputs),
+                RateLimits::default(),
+                false,
+            )
+        }
+        Verb::Invite(args) => {
+            one_shot(members::invite(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Uninvite(args) => {
+            one_shot(members::uninvite(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Members(args) => {
+            one_shot(members::members(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Admit(args) => one_shot(members::admit(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Role(args) => one_shot(members::role(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Revoke(args) => {
+            one_shot(members::revoke(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Audit(args) => one_shot(members::audit(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Users(args) => one_shot(build_node::users(&args)?, args.json, lang, outputs, shows),

@@ -10,11 +10,11 @@ use cardume::ui::event::exit;
 
 use crate::cli::Exit;
 use crate::cli::args::watch::WatchArgs;
-use crate::cli::build_node;
+use crate::cli::{build_node, known_servers};
 
 /// Subscribes to the files that the pattern means.
 pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
-    let server = build_node::server_target(&args.ask.server)?;
+    let server = known_servers::target(args.ask.server.as_deref())?;
     let text = args.pattern.trim();
     let search = |wanted| Request::Search { wanted, cursor: None, speaks: None };
     let (what, first) = if text.starts_with(ROOT_PREFIX) {

@@ -75,7 +75,7 @@ impl ClientConfig {
     /// How connections to sources are made.
     #[must_use]
     pub fn security(&self) -> TransferSecurity {
-        TransferSecurity { by_quic: self.by_quic, by_tls: self.server.key.is_some() }
+        TransferSecurity { by_quic: self.by_quic, by_tls: self.server.key.is_some(), pass: None }
     }
 
     /// The defaults: no server, no account, no saved lists.

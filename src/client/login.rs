@@ -20,9 +20,10 @@ use crate::client::server_requests::PendingRequest;
 use crate::limits;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::member::identify_challenge;
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
-use crate::protocol::types::account::{AccountOp, Key, Method, Online, Operation, UserName};
+use crate::protocol::types::account::{AccountOp, Key, Method, Online, Operation, Proof, UserName};
 use crate::ui::event::{Failure, UiEvent, exit};
 
 /// The user of this client.
@@ -62,6 +63,17 @@ impl Login {
         if self.user.as_ref() != Some(user) {
             self.registers = false;
         }
+    }
+
+    /// The key of this user, with its proof for a server with this key and nonce.
+    pub(super) fn identifies(
+        &mut self,
+        server: &Key,
+        nonce: &str,
+    ) -> Result<(Key, Proof), Failure> {
+        let identity = self.identity()?;
+        let proof = identity.sign(identify_challenge(server, nonce).as_bytes());
+        Ok((identity.key(), Proof(proof)))
     }
 
     /// The key of this user.

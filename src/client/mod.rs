@@ -20,6 +20,7 @@ mod multi_step;
 mod next_step;
 pub mod paging;
 pub mod parser;
+mod pass;
 mod runner;
 mod search_results;
 pub mod server_connection;
@@ -39,6 +40,7 @@ use crate::client::config::{ClientConfig, Task};
 use crate::client::effect::Effect;
 use crate::client::login::Login;
 use crate::client::multi_step::ConsoleHistory;
+use crate::client::pass::PassHolder;
 use crate::client::runner::Running;
 use crate::client::search_results::SearchResults;
 use crate::client::server_connection::{Joining, ServerConnection};
@@ -59,6 +61,7 @@ pub struct Client {
     commands: CommandState,
     history: ConsoleHistory,
     search: SearchResults,
+    pass: PassHolder,
     /// The address of the native port of this process, once open.
     listening: Option<SocketAddr>,
     shutdown: Option<Shutdown>,
@@ -94,6 +97,7 @@ impl Client {
             commands: CommandState::default(),
             history: ConsoleHistory::default(),
             search: SearchResults::default(),
+            pass: PassHolder::default(),
             listening: None,
             shutdown: None,
             effects: VecDeque::new(),
@@ -209,6 +213,7 @@ impl Client {
             return false;
         }
         self.server.due(io);
+        self.renew_pass(io);
         self.retry_search(io);
         self.verify_slice(io);
         true
@@ -219,6 +224,7 @@ impl Client {
         let timers = [
             self.shutdown.map(|shutdown| shutdown.at),
             self.server.deadline(),
+            self.pass.deadline(),
             self.commands
                 .running
                 .as_ref()
@@ -263,7 +269,10 @@ impl Node for Client {
             match effect {
                 Effect::Finished(code) => self.end(code, io),
                 Effect::ServerReady => self.send_request(io),
-                Effect::ShutDown | Effect::SessionLost => {}
+                Effect::ShutDown
+                | Effect::SessionLost
+                | Effect::ServerOpened { .. }
+                | Effect::Revoked(_) => {}
                 _ => debug_assert!(false, "this command needs downloads or a share"),
             }
         }

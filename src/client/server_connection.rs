@@ -13,6 +13,7 @@ use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::Request;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::Failure;
@@ -63,6 +64,23 @@ impl ServerConnection {
             security,
             role: Some(Role::Server),
         }
+    }
+
+    /// Request the keys of providers.
+    pub fn want_keys(&mut self) {
+        self.security.by_tls = true;
+    }
+
+    /// True when the server is known by its key.
+    #[must_use]
+    pub fn is_by_tls(&self) -> bool {
+        self.conn.key().is_some()
+    }
+
+    /// The key of the server, once it has said that it is closed.
+    #[must_use]
+    pub fn closed_key(&self) -> Option<Key> {
+        self.conn.session()?.welcome()?.closed
     }
 
     /// Accept a peer in place of a server from now on.
@@ -143,7 +161,7 @@ impl ServerConnection {
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(conn) = io.connection(id) else { return };
-        let TransferSecurity { by_quic, by_tls } = self.security;
+        let TransferSecurity { by_quic, by_tls, .. } = self.security;
         let hello = Hello { quic: by_quic, tls: by_tls, member: true, ..Hello::default() };
         let outbound = Outbound::new(self.role, &hello, &nonce, &mut conn.send_queue, now);
         conn.max_header = limits::HEADER_BYTES + 1;

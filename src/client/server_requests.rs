@@ -8,6 +8,10 @@ pub(crate) enum PendingRequest {
     Join,
     Update,
     Leave,
+    /// The proof of the key, on a connection without TLS.
+    Identify,
+    /// The pass.
+    Pass,
     /// The login.
     Connect,
     /// The registration of an unknown user before the login.

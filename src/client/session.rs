@@ -61,6 +61,7 @@ impl Client {
                 {
                     io.tell(UiEvent::ServerFound(server));
                 }
+                self.begin_pass(io);
                 self.log_in(io);
                 self.effects.push_back(Effect::ServerReady);
             }
@@ -74,9 +75,8 @@ impl Client {
                 self.refused(purpose, error, io);
             }
             Ok(Some(Message::Event(..))) => self.provider_appeared(io),
-            Ok(Some(
-                Message::Waiting(..) | Message::Have(_) | Message::Revoked(_) | Message::Unknown,
-            )) => {}
+            Ok(Some(Message::Revoked(keys))) => self.effects.push_back(Effect::Revoked(keys)),
+            Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Unknown)) => {}
             Err(text) => {
                 self.server.close(io);
                 let failure = Failure::Protocol(text.clone());
@@ -92,6 +92,8 @@ impl Client {
             PendingRequest::Join => self.effects.push_back(Effect::JoinAnswered(response)),
             PendingRequest::Update => self.effects.push_back(Effect::UpdateAnswered),
             PendingRequest::Leave => self.left(io),
+            PendingRequest::Identify => {}
+            PendingRequest::Pass => self.pass_received(response, io),
             PendingRequest::Connect => self.logged_in(),
             PendingRequest::Register => self.registered(io),
             PendingRequest::Command => self.command_answered(response, io),
@@ -109,6 +111,10 @@ impl Client {
     fn refused(&mut self, purpose: Option<PendingRequest>, error: ErrorReply, io: &mut Io<'_>) {
         match purpose {
             Some(PendingRequest::Join) => self.join_refused(error, io),
+            // Without a pass the other members refuse, and say so.
+            Some(PendingRequest::Identify | PendingRequest::Pass) => {
+                log::info!("no pass: {}", error.text)
+            }
             Some(PendingRequest::Connect) => self.login_refused(error, io),
             Some(PendingRequest::Register) => {
                 self.login_failed(&Failure::Operation(Method::Register, error), io)

@@ -1,7 +1,9 @@
 //! All downloads of a process, by number.
 
+use crate::protocol::types::pass::PassText;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::download::deadlines::Deadlines;
@@ -69,6 +71,16 @@ impl DownloadManager {
     pub fn listens_on(&mut self, at: SocketAddr) {
         self.listen_port = Some(at.port());
         self.bind = (!at.ip().is_unspecified()).then(|| at.ip());
+    }
+
+    /// The index is closed: encrypt the connections that leave this machine.
+    pub fn require_tls(&mut self) {
+        self.security.by_tls = true;
+    }
+
+    /// Shows this pass to sources.
+    pub fn use_pass(&mut self, pass: Rc<PassText>) {
+        self.security.pass = Some(pass);
     }
 
     /// Begins a download, or joins the running one of this name. A running one without sources is
@@ -178,7 +190,7 @@ impl DownloadManager {
     }
 
     fn ctx<'a, 'b>(&self, storage: &'a Storage, io: &'a mut Io<'b>) -> Ctx<'a, 'b> {
-        Ctx { storage, bind: self.bind, security: self.security, io }
+        Ctx { storage, bind: self.bind, security: self.security.clone(), io }
     }
 
     /// True while this source of this download uses this connection. The source of a legacy
@@ -255,6 +267,7 @@ impl DownloadManager {
         let download = self.downloads.get_mut(&id);
         if let Some(source) = download.and_then(|download| download.source_mut(source)) {
             source.open(&hello, io);
+            source.present(self.security.pass.as_ref(), io);
             if source.by_quic {
                 io.tell(UiEvent::ByQuic(source.peer()));
             }

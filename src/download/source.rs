@@ -20,10 +20,12 @@ use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
+use crate::protocol::member::MemberRequest;
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{HashListPart, Have, Piece, Response, WaitingReason};
 use crate::protocol::types::ids::{ContentHash, FileVersion};
+use crate::protocol::types::pass::PassText;
 use crate::storage::piece_buffer::{HashListBuffer, PieceBuffer};
 use crate::storage::piece_picker::SourceId;
 
@@ -48,6 +50,10 @@ pub(super) struct Source {
     arriving: Option<u64>,
     /// Memory for the next piece.
     spare: Vec<u8>,
+    /// TLS protects the connection.
+    pub by_tls: bool,
+    /// The pass that was shown last.
+    presented: Option<Rc<PassText>>,
 }
 
 /// Signs of life of a source.
@@ -111,6 +117,8 @@ impl Source {
             pending: BTreeMap::new(),
             arriving: None,
             spare: Vec::new(),
+            by_tls: false,
+            presented: None,
         }
     }
 
@@ -217,6 +225,17 @@ impl Source {
         let outbound = Outbound::new(Some(Role::Peer), hello, &nonce, &mut conn.send_queue, now);
         conn.deadline = outbound.deadline();
         self.outbound = Some(Box::new(outbound));
+    }
+
+    /// Shows the pass, unless the source knows it. Never on a plain connection.
+    pub fn present(&mut self, pass: Option<&Rc<PassText>>, io: &mut Io<'_>) {
+        let is_new = |pass: &&Rc<PassText>| self.presented.as_ref() != Some(*pass);
+        let Some(pass) = pass.filter(is_new) else { return };
+        if self.by_tls && self.outbound.is_some() {
+            self.presented = Some(Rc::clone(pass));
+            let request = MemberRequest::Present { pass: pass.as_ref().clone() };
+            self.send(&Request::Member(Box::new(request)), PendingFetch::Ignored, io);
+        }
     }
 
     fn send(&mut self, request: &Request, pending: PendingFetch, io: &mut Io<'_>) {

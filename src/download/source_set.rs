@@ -179,6 +179,8 @@ impl SourceSet {
         let (peer, now) = (candidate.peer, ctx.io.now);
         let quic =
             candidate.quic.filter(|quic| ctx.security.by_quic && self.may_use_quic(peer, quic));
+        // A QUIC port learns no key, so that it takes no pass.
+        let quic = quic.filter(|_| ctx.security.pass.is_none());
         let conn = match quic {
             Some(quic) => ctx.io.connect_by_quic(quic.of(peer), quic.key),
             None => ctx.connect(peer, candidate.key),
@@ -188,6 +190,7 @@ impl SourceSet {
         }
         let mut source = Source::new(candidate, conn, selector, now);
         source.by_quic = quic.is_some();
+        source.by_tls = quic.is_none() && source.candidate.key.is_some() && ctx.security.by_tls;
         let number = self.next_number;
         self.next_number += 1;
         self.open.entry(number).or_insert(source)

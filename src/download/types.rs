@@ -1,5 +1,6 @@
 //! Requests, candidate sources and outcomes of downloads.
 
+use crate::protocol::types::pass::PassText;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -133,18 +134,20 @@ pub struct LegacySource {
 }
 
 /// How the connections to sources are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransferSecurity {
     /// Prefer QUIC where a source offers it.
     pub by_quic: bool,
     /// Encrypt every connection that leaves this machine: the index is known by its key, and tells
     /// the keys of the sources.
     pub by_tls: bool,
+    /// The pass that sources of a closed server need.
+    pub pass: Option<Rc<PassText>>,
 }
 
 impl TransferSecurity {
     /// False for a source that would be connected in plain text beyond this machine.
-    pub(super) fn admits(self, source: &Candidate) -> bool {
+    pub(super) fn admits(&self, source: &Candidate) -> bool {
         !self.by_tls || source.key.is_some() || source.peer.ip().is_loopback()
     }
 }

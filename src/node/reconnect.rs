@@ -74,6 +74,12 @@ impl<S> Reconnecting<S> {
 
     /// All addresses.
     #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.target.key
+    }
+
+    /// All addresses of the service.
+    #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.target.addresses
     }

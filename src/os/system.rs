@@ -45,6 +45,15 @@ pub fn own_names() -> Vec<String> {
     }
 }
 
+/// The name of the user's account, in the list of accounts.
+#[must_use]
+pub fn account_name() -> Option<String> {
+    let user = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let account = accounts.lines().find(|line| line.split(':').nth(2) == Some(&user))?;
+    account.split(':').next().map(str::to_owned)
+}
+
 /// The local date and time, as `dd/mm/yyyy hh:mm:ss`.
 #[must_use]
 pub fn date() -> String {

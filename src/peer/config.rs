@@ -47,6 +47,8 @@ pub struct NetworkConfig {
 
 /// Uploads of a peer.
 pub struct UploadConfig {
+    /// Serve everyone, whatever the server is.
+    pub is_open: bool,
     /// Whether requesters may download.
     pub accept: Accept,
     /// Uploads at once; `None`: no limit.
@@ -75,6 +77,7 @@ impl PeerConfig {
                 heartbeat: limits::HEARTBEAT,
             },
             uploads: UploadConfig {
+                is_open: false,
                 accept: Accept::Always,
                 slots: None,
                 metrics_open: false,

@@ -10,6 +10,7 @@
 pub mod config;
 mod have_subscribers;
 mod listen_ports;
+mod pass_check;
 mod pending_hash_lists;
 mod piece_service;
 mod registration;
@@ -496,6 +497,15 @@ impl Peer {
                 Effect::UpdateAnswered => {
                     self.registration.update_answered(&mut self.downloader.client, io)
                 }
+                Effect::ServerOpened { closed } => {
+                    self.service.passes.server_opened(closed);
+                    self.downloader.server_opened(closed);
+                }
+                Effect::PassReceived { pass, now } => {
+                    self.service.passes.set_clock(now, io.now);
+                    self.downloader.downloads.use_pass(pass);
+                }
+                Effect::Revoked(keys) => self.service.revoke(&keys, io),
                 Effect::SessionLost => self.service.traffic.session_lost(),
                 Effect::Verdict(yes) => self.answer_consent(yes, io),
                 Effect::ConsentAsked => {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
+use crate::protocol::types::pass::PassText;
 
 /// A member of a closed server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ pub enum RevokeTarget {
     Invite(InviteId),
 }
 
-/// A request about members. The first four are for everyone, the others for administrators.
+/// A request about members. Those up to PRESENT are for everyone, the others for administrators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberRequest {
     /// Admit the key of this connection, by an invite or after an administrator's consent.
@@ -147,6 +148,11 @@ pub enum MemberRequest {
     WhoAmI,
     /// A pass, which other members check without the server.
     Pass,
+    /// To a peer: show a pass.
+    Present {
+        /// The pass.
+        pass: PassText,
+    },
     /// Make an invite.
     Invite(InviteTerms),
     /// List live invites.
@@ -198,13 +204,15 @@ pub enum MemberResponse {
     WhoAmI(ServerInfo),
     /// A pass.
     Pass {
-        /// The text of the pass.
-        pass: String,
+        /// The pass.
+        pass: PassText,
         /// Seconds until it expires.
         left: u64,
         /// The time.
         now: u64,
     },
+    /// PRESENT succeeded; the seconds until the pass expires.
+    Presented(u64),
     /// A new invite.
     Invited(NewInvite),
     /// Live invites.
@@ -279,6 +287,7 @@ impl MemberRequest {
             MemberRequest::Identify { .. } => "IDENTIFY",
             MemberRequest::WhoAmI => "WHOAMI",
             MemberRequest::Pass => "PASS",
+            MemberRequest::Present { .. } => "PRESENT",
             MemberRequest::Invite(_) => "INVITE",
             MemberRequest::Invites => "INVITES",
             MemberRequest::Uninvite(_) => "UNINVITE",

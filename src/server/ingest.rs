@@ -201,7 +201,11 @@ impl Server {
             };
             self.ingest.budget += slice;
             self.decided(pending.conn);
+            let has_joined = matches!(answer, Ok(Response::JoinOk { .. }));
             self.respond_queued(pending.conn, pending.request_id, answer, io);
+            if has_joined {
+                self.report_recently_revoked(pending.conn, io);
+            }
         }
     }
 

@@ -23,9 +23,11 @@ use crate::protocol::member::{
 use crate::protocol::response::Response;
 use crate::protocol::types::account::{Key, Line, Proof, UserName};
 use crate::protocol::types::ids::to_hex;
-use crate::protocol::types::member::{Groups, InviteToken, MemberRole};
+use crate::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole};
+use crate::protocol::types::pass::Pass;
 use crate::server::Server;
 use crate::server::access::{Access, not_a_member};
+use crate::ui::event::{MemberEvent, UiEvent};
 
 /// The clock is stored so often. A server that was killed adds as much at its start.
 const CLOCK_STEP: Duration = Duration::from_secs(60);
@@ -46,6 +48,8 @@ const OPERATOR: &str = "operator";
 pub struct AccessOptions {
     /// Only members may search and share.
     pub is_closed: bool,
+    /// Show an invite at the start, as long as there is no member.
+    pub first_invite: bool,
     /// The members; `None`: in memory.
     pub members: Option<Members>,
     /// The key of the server. Without one there are no members.
@@ -60,6 +64,7 @@ pub struct AccessOptions {
 pub(super) struct MemberService {
     members: Members,
     is_closed: bool,
+    first_invite: bool,
     identity: Option<Identity>,
     name: String,
     addresses: Vec<String>,
@@ -125,7 +130,7 @@ impl EnrolLimit {
 
 impl MemberService {
     pub(super) fn new(options: AccessOptions) -> MemberService {
-        let AccessOptions { is_closed, members, identity, name, addresses } = options;
+        let AccessOptions { is_closed, first_invite, members, identity, name, addresses } = options;
         let members = members.unwrap_or_else(Members::in_memory);
         MemberService {
             clock: IndexClock {
@@ -135,6 +140,7 @@ impl MemberService {
             },
             members,
             is_closed,
+            first_invite,
             identity,
             name,
             addresses,
@@ -144,9 +150,37 @@ impl MemberService {
         }
     }
 
-    pub(super) fn start(&mut self, now: Instant) {
-        self.clock.since = Some(now);
-        self.clock.save_at = self.identity.is_some().then_some(now);
+    pub(super) fn start(&mut self, io: &mut Io<'_>) {
+        self.clock.since = Some(io.now);
+        self.clock.save_at = self.identity.is_some().then_some(io.now);
+        if self.first_invite && self.members.count() == 0 {
+            self.show_invite(io);
+        }
+    }
+
+    /// Show an invite for the first member, whose friend the operator is.
+    fn show_invite(&mut self, io: &mut Io<'_>) {
+        let terms = InviteTerms {
+            role: MemberRole::Share,
+            groups: Groups::default(),
+            uses: 1,
+            lasts: limits::INVITE_SECONDS,
+            ephemeral: None,
+            as_name: None,
+        };
+        let now = self.clock.now(io.now);
+        let invited = self.invite(terms.clone(), OPERATOR, io.random, now);
+        let committed = self.members.commit();
+        if let (Ok(MemberResponse::Invited(new)), Ok(())) = (invited, committed)
+            && let Ok(url) = InviteUrl::new(
+                new.addresses.iter().map(String::as_str),
+                new.server,
+                Some(new.token),
+            )
+        {
+            let url = url.reveal();
+            io.tell(UiEvent::Member(Box::new(MemberEvent::Invite { url, terms, qr: false })));
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -371,6 +405,7 @@ impl MemberService {
             MemberRequest::Enrol { .. }
             | MemberRequest::Identify { .. }
             | MemberRequest::WhoAmI
+            | MemberRequest::Present { .. }
             | MemberRequest::Pass => Err(ErrorReply::unsupported()),
         }
     }
@@ -498,6 +533,16 @@ impl Server {
         }
     }
 
+    /// Tell a peer that has just joined which passes are void.
+    pub(super) fn report_recently_revoked(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let keys = self.members.recently_revoked(io.now);
+        if let (Some(client), Some(conn), false) =
+            (self.clients.get_mut(&id), io.connection(id), keys.is_empty())
+        {
+            client.inbound.revoked(&keys, &mut conn.send_queue);
+        }
+    }
+
     /// Remove the peers of revoked members from the index, and tell the other peers.
     fn report_revoked(&mut self, keys: &[Key], io: &mut Io<'_>) {
         let conns: Vec<ConnId> = self.clients.keys().collect();
@@ -520,8 +565,16 @@ impl Server {
 }
 
 fn sign_pass(identity: &Identity, member: &Member, now: u64) -> MemberResponse {
-    let _ = (identity, member);
-    MemberResponse::Pass { pass: String::new(), left: limits::PASS_SECONDS, now }
+    let left = limits::PASS_SECONDS;
+    let pass = Pass {
+        key: member.key,
+        name: member.name.clone(),
+        role: member.role,
+        groups: member.groups.clone(),
+        issued: now,
+        expires: now.saturating_add(left),
+    };
+    MemberResponse::Pass { pass: pass.sign(|text| identity.sign(text)), left, now }
 }
 
 /// The subject of a request, for the audit log.

@@ -554,7 +554,7 @@ impl Node for Server {
         self.advance_activity(io);
         match event {
             Event::Start => {
-                self.members.start(io.now);
+                self.members.start(io);
                 self.load_connections(io);
                 for (number, (at, protocol)) in self.options.listen.iter().enumerate() {
                     match protocol {

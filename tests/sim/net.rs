@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use cardume::io::traits::{RawRead, RawWrite};
 use cardume::limits;
-use cardume::node::io::Transport;
+use cardume::node::io::{Security, Transport};
 use cardume::reactor::traits::{Net, Ready, Stream};
 
 use crate::clock::Clock;
@@ -704,6 +704,11 @@ impl Stream for SimStream {
         if !std::mem::replace(&mut inner.conns[self.conn].sides[self.side].shut, true) {
             inner.send(self.conn, self.side, Parcel::End);
         }
+    }
+
+    /// All processes of a world are of one user, as on one machine.
+    fn security(&self) -> Security {
+        Security { same_user: true, ..Security::default() }
     }
 }
 

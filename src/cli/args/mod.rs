@@ -6,6 +6,7 @@ pub mod bench;
 pub mod host;
 pub mod legacy;
 pub mod ls;
+pub mod members;
 pub mod play;
 pub mod search;
 pub mod server;
@@ -29,6 +30,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cli::args::bench::BenchArgs;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::ls::LsArgs;
+use crate::cli::args::members::{
+    AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
+};
 use crate::cli::args::play::PlayArgs;
 use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{Metrics, RpcLogArgs, ServerArgs};
@@ -241,6 +245,55 @@ Examples:
     /// List the publications of a user
     #[command(after_long_help = "Example:\n  cardume content ana")]
     Content(ContentArgs),
+    /// Become a member of a closed server by an invite
+    #[command(after_long_help = "\
+Examples:
+  cardume join 'cardume://192.168.1.7:1099/#…'    the quotes keep the shell from reading the #
+  CARDUME_INVITE_FILE=/etc/cardume/invite cardume join
+  cardume join - < invite
+
+The key of the server is checked before anything is sent. Afterwards the server is
+the default of --server. Repeating the command changes nothing. Without a token in
+the invite, the command waits until an administrator admits the key.")]
+    Join(JoinArgs),
+    /// Make an invite to a closed server: a secret that admits its bearer
+    #[command(after_long_help = "\
+Examples:
+  cardume invite                              one person, 24 hours
+  cardume invite --uses 60 --for 2h --group turma-a --qr
+  cardume invite --uses 5000 --for 30d --role read --ephemeral 30d > /etc/cardume/invite
+  cardume invite --at video.example.org       with this address of the server
+  cardume invite --list                       the invites that are still valid")]
+    Invite(Box<InviteArgs>),
+    /// Withdraw an invite; its members stay
+    #[command(after_long_help = "Example:\n  cardume uninvite 3f9a01c2")]
+    Uninvite(UninviteArgs),
+    /// List the members of a closed server
+    #[command(after_long_help = "\
+Examples:
+  cardume members                             name, role, groups, key, last seen
+  cardume members --pending                   keys that wait for admission
+  cardume members --me                        the server, and your name and role there")]
+    Members(MembersArgs),
+    /// Admit a key that waits for admission
+    #[command(after_long_help = "Example:\n  cardume admit ana --group turma-a")]
+    Admit(AdmitArgs),
+    /// Change the role and the groups of a member
+    #[command(after_long_help = "Example:\n  cardume role ana admin")]
+    Role(RoleArgs),
+    /// Revoke a member for ever, or all members of an invite
+    #[command(
+        after_long_help = "Examples:\n  cardume revoke ana\n  cardume revoke --invite 3f9a01c2"
+    )]
+    Revoke(RevokeArgs),
+    /// Show the audit log of a server: admissions, changes and refusals
+    #[command(after_long_help = "\
+Examples:
+  cardume audit
+  cardume audit --follow --json
+
+Exit code 6 if another program has changed a row.")]
+    Audit(AuditArgs),
     /// Print the BLAKE3 roots of files, as b3sum does
     #[command(after_long_help = "\
 Examples:
@@ -305,16 +358,20 @@ impl Verb {
     /// True for commands that only print, and end with the reader of stdout. A download, or a change
     /// at a server, continues.
     pub fn is_for_its_output(&self) -> bool {
-        use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Users, Verify, Watch};
+        use Verb::{
+            Audit, Content, Hash, Ls, Members, Peers, RpcLog, Search, Status, Users, Verify, Watch,
+        };
         #[cfg(feature = "loadgen")]
         if matches!(self, Verb::Bench(_)) {
             return true;
         }
         matches!(
             self,
-            Content(_)
+            Audit(_)
+                | Content(_)
                 | Hash(_)
                 | Ls(_)
+                | Members(_)
                 | Peers(_)
                 | RpcLog(_)
                 | Search(_)
@@ -329,9 +386,10 @@ impl Verb {
 /// The server of a query, and the output format.
 #[derive(Args)]
 pub struct AskArgs {
-    /// The index server, or its URL with a key, as `cardume server url` prints
-    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
-    pub server: String,
+    /// The index server, or its URL with a key, as `cardume server url` prints [default: the
+    /// server joined last, else 127.0.0.1:1099]
+    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER")]
+    pub server: Option<String>,
 
     /// Print a JSON object per line
     #[arg(long)]
@@ -398,9 +456,10 @@ pub struct ContentArgs {
 
 #[derive(Args)]
 pub struct PeerArgs {
-    /// The index server, or its URL with a key, as `cardume server url` prints
-    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
-    pub server: String,
+    /// The index server, or its URL with a key, as `cardume server url` prints [default: the
+    /// server joined last, else 127.0.0.1:1099]
+    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER")]
+    pub server: Option<String>,
 
     /// Listen for other peers on this address; port 0 selects a free port
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
@@ -423,6 +482,9 @@ pub struct PeerArgs {
     pub user: Option<String>,
     #[command(flatten)]
     pub key: KeyArgs,
+    /// Serve everyone without encryption, whatever the server is
+    #[arg(long)]
+    pub open: bool,
     /// Whether other peers may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use cardume::limits;
+use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
+use cardume::protocol::types::member::with_port;
 use cardume::server::Range;
 #[cfg(feature = "store")]
 use clap::Subcommand;
@@ -29,6 +32,15 @@ pub struct ServerArgs {
     /// cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
+    /// Let everyone who reaches the server search, share and fetch without encryption
+    #[arg(long)]
+    pub open: bool,
+    /// The name of the server, for people
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = server_name)]
+    pub name: String,
+    /// An address of the server in invites [default: those of --listen]; repeat for more
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = public_address)]
+    pub public: Vec<String>,
     /// Whether peers may join without an account
     #[arg(long, value_enum, default_value = "optional")]
     pub accounts: Policy,
@@ -159,6 +171,21 @@ pub enum Policy {
     Optional,
     /// Every peer needs an account
     Required,
+}
+
+/// The name of a server.
+fn server_name(text: &str) -> Result<String, String> {
+    if text.len() <= limits::SERVER_NAME_BYTES && printable(text) == text && text.trim() == text {
+        Ok(text.to_owned())
+    } else {
+        Err("a name is a line of at most 64 bytes".to_owned())
+    }
+}
+
+/// An address, with the default port if it has none.
+fn public_address(text: &str) -> Result<String, String> {
+    with_port(text)
+        .ok_or_else(|| "an address is like video.example.org or 192.168.1.9:1099".to_owned())
 }
 
 /// The memory of an index.

@@ -1,6 +1,7 @@
 //! The transport on the command line: TCP or QUIC.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use cardume::os::net::address;
 use cardume::os::net::network::{HAS_QUIC, Network};
@@ -72,7 +73,8 @@ pub fn network() -> Result<Network, Exit> {
         limit @ FsError::Descriptors => Exit::Failure(Failure::Disk(limit.to_string())),
         error => Exit::new(exit::FAULT, format!("cannot create the system's poll: {error}")),
     })?;
-    net.use_identity_later(Box::new(|| build_node::tls_identity(None)));
+    let file = std::env::var_os("CARDUME_KEY").map(PathBuf::from);
+    net.use_identity_later(Box::new(move || build_node::tls_identity(file.as_deref())));
     Ok(net)
 }
 

@@ -3,6 +3,7 @@
 mod discovery;
 pub mod player_server;
 
+use crate::protocol::types::account::Key;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -94,15 +95,25 @@ impl Downloader {
         let place = std::mem::replace(&mut config.place, DownloadPlace::Folder);
         let storage = Storage::new(fs, place, Rc::clone(&config.hashes), client.recursive)
             .keeping_folders(client.is_one_shot());
+        let downloads = DownloadManager::new(client.security());
+        let mut client = Client::new(client);
+        client.want_pass();
         Ok(Downloader {
-            downloads: DownloadManager::new(client.security()),
-            client: Client::new(client),
+            downloads,
+            client,
             storage,
             conns: ConnMap::default(),
             player: PlayerServer::new(config.player.take()),
             config,
             wake: None,
         })
+    }
+
+    /// The server has opened; `closed`: its key, if it is closed.
+    pub(crate) fn server_opened(&mut self, closed: Option<Key>) {
+        if closed.is_some() {
+            self.downloads.require_tls();
+        }
     }
 
     /// The path of the folder, as given.

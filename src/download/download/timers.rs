@@ -32,6 +32,7 @@ impl Download {
     fn fetch_due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let now = ctx.io.now;
         for source in self.sources.values_mut() {
+            source.present(ctx.security.pass.as_ref(), ctx.io);
             source.keep_alive(ctx.io);
         }
         self.recheck(now);

@@ -28,6 +28,20 @@ pub fn open_for_tls(file: Option<&Path>) -> Result<TlsIdentity, String> {
     TlsIdentity::new(&secret_in(&file)?).map_err(|_| no_key(&file))
 }
 
+/// The key of a server in both of its forms. Without a file it is a new one.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_server(file: Option<&Path>) -> Result<(Identity, TlsIdentity), String> {
+    let secret = match file {
+        Some(file) => secret_in(file)?,
+        None => system::random(),
+    };
+    let tls = TlsIdentity::new(&secret)?;
+    let identity = Identity::new(&secret).ok_or("the key is not of Ed25519")?;
+    Ok((identity, tls))
+}
+
 fn place(file: Option<&Path>) -> Result<PathBuf, String> {
     file.map(Path::to_owned).or_else(usual).ok_or_else(|| {
         "there is no place for a key: neither HOME nor XDG_STATE_HOME is set".to_owned()

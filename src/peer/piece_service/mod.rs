@@ -20,6 +20,7 @@ use crate::node::io::Io;
 use crate::node::stats::requests::{self, RequestStats};
 use crate::peer::config::UploadConfig;
 use crate::peer::have_subscribers::HaveSubscribers;
+use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
 use crate::peer::piece_service::transfer_stats::TransferStats;
@@ -27,9 +28,11 @@ use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::live_stats::{LiveStats, Transfer, TransferStage, Transfers};
+use crate::protocol::member::{MemberRequest, MemberResponse};
 use crate::protocol::metric::Metric;
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{Response, WaitingReason};
+use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::{Opened, Storage};
@@ -56,6 +59,8 @@ struct OpenedFile {
 /// The connection of a requester.
 struct InboundPeer {
     inbound: Inbound,
+    /// `None` before its first byte.
+    requester: Option<Requester>,
     /// The file of the last request: a download piece by piece opens the file once.
     opened: Option<OpenedFile>,
     /// The requester sends no more, and may still read.
@@ -91,6 +96,7 @@ pub(super) struct PieceService {
     pub(super) traffic: TransferStats,
     requests: RequestStats,
     page_ends: PageEnds,
+    pub(super) passes: PassCheck,
 }
 
 impl PieceService {
@@ -98,6 +104,7 @@ impl PieceService {
         PieceService {
             params,
             uploads: UploadQueue::new(config.accept, config.slots),
+            passes: PassCheck::new(config.is_open),
             config,
             peers: ConnMap::default(),
             have_subscribers: HaveSubscribers::default(),
@@ -134,13 +141,15 @@ impl PieceService {
         }
         conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
         conn.max_header = limits::HEADER_BYTES + 1;
-        self.peers.insert(id, InboundPeer { inbound, opened: None, has_ended: false });
+        let peer = InboundPeer { inbound, requester: None, opened: None, has_ended: false };
+        self.peers.insert(id, peer);
         true
     }
 
     /// Bytes have come or gone: reads requests, and fills the send queue.
     pub(super) fn serve(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
         let now = ctx.io.now;
+        self.note_requester(id, ctx.io);
         let most = ctx
             .io
             .connection(id)
@@ -165,6 +174,52 @@ impl PieceService {
         if let Some(conn) = ctx.io.connection(id) {
             conn.reschedule = true;
         }
+    }
+
+    /// Notes what a requester has proven, before its first request.
+    fn note_requester(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), io.connection(id)) else {
+            return;
+        };
+        if peer.requester.is_some() || conn.recv_buffer.header().is_empty() {
+            return;
+        }
+        peer.requester = Some(Requester::new(conn.security));
+        if conn.security.native_only {
+            peer.inbound.accept_native_only();
+        }
+        if self.passes.refuses(conn.security) {
+            peer.inbound.refuse_plain();
+        }
+    }
+
+    /// Closes the connections of revoked members.
+    pub(super) fn revoke(&mut self, keys: &[Key], io: &mut Io<'_>) {
+        self.passes.revoke(keys, io.now);
+        for (id, peer) in self.peers.iter() {
+            let key = peer.requester.as_ref().and_then(Requester::key);
+            if key.is_some_and(|key| keys.contains(&key))
+                && let Some(conn) = io.connection(id)
+            {
+                conn.drop_now();
+            }
+        }
+    }
+
+    /// PRESENT.
+    fn present(
+        &mut self,
+        id: ConnId,
+        request: &MemberRequest,
+        now: Instant,
+    ) -> Result<Response, ErrorReply> {
+        let MemberRequest::Present { pass } = request else {
+            return Err(ErrorReply::unsupported());
+        };
+        let peer = self.peers.get_mut(&id).ok_or_else(ErrorReply::unsupported)?;
+        let requester = peer.requester.get_or_insert_default();
+        let left = self.passes.present(requester, pass, now)?;
+        Ok(Response::Member(Box::new(MemberResponse::Presented(left))))
     }
 
     /// No complete request is left: sets the timers, or closes the connection.
@@ -227,7 +282,13 @@ impl PieceService {
         request: Request,
         ctx: &mut ServiceCtx<'_, '_>,
     ) {
+        let requester = self.peers.get(&id).and_then(|peer| peer.requester.clone());
+        let requester = requester.unwrap_or_default();
+        if let Err(error) = self.passes.permit(&requester, &request, ctx.io.now) {
+            return self.refuse(id, request_id, &error, ctx.io);
+        }
         let answer = match request {
+            Request::Member(request) => self.present(id, &request, ctx.io.now),
             Request::Status { local } => self.status(id, local, ctx),
             Request::Ping | Request::Moved(_) => Ok(Response::Pong),
             Request::Live => self.listen_live(id, ctx),

@@ -121,7 +121,7 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
             ErrorReply::bad_request("method is no string")
         });
     };
-    let about_members = member::fields(&method).filter(|_| role == Role::Server);
+    let about_members = member::fields(&method, role);
     if let Some(known) = about_members {
         let is_known = |key: &str| ["id", "method"].contains(&key) || known.contains(&key);
         let text = strict_json::reduced(&head, is_known, is_inner);

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::member::{
     Applicant, ApplicantId, AuditLine, AuditState, InviteEntry, InviteTerms, Member, MemberRequest,
@@ -16,6 +17,7 @@ use crate::protocol::native::{AnswerShape, NoFields, missing, put, small};
 use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
+use crate::protocol::types::pass::{BadPass, PassText};
 
 /// The methods and their fields.
 const METHODS: [(&str, &[&str]); 13] = [
@@ -34,8 +36,11 @@ const METHODS: [(&str, &[&str]); 13] = [
     ("AUDIT", &["cursor"]),
 ];
 
-/// The fields of a method about members.
-pub fn fields(method: &str) -> Option<&'static [&'static str]> {
+/// The fields of a method about members that this role supports.
+pub fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
+    if role == Role::Peer {
+        return (method == "PRESENT").then_some(&["pass"]);
+    }
     METHODS.iter().find(|(known, _)| *known == method).map(|(_, fields)| *fields)
 }
 
@@ -70,6 +75,8 @@ struct AskShape {
     invite: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pass: Option<String>,
 }
 
 /// Decode a request that has only fields of its method.
@@ -97,6 +104,11 @@ impl AskShape {
             }
             "WHOAMI" => MemberRequest::WhoAmI,
             "PASS" => MemberRequest::Pass,
+            "PRESENT" => {
+                let pass = self.pass.as_deref().ok_or_else(|| missing("pass"))?;
+                let wrong = |why: BadPass| ErrorReply::new(ErrorCode::NotMember, why.to_string());
+                MemberRequest::Present { pass: PassText::parse(pass).map_err(wrong)? }
+            }
             "INVITE" => MemberRequest::Invite(InviteTerms {
                 role: self.role()?.unwrap_or(MemberRole::Share),
                 groups: self.groups()?,
@@ -227,6 +239,7 @@ pub fn write_request(id: u64, request: &MemberRequest, out: &mut Vec<u8>) {
         MemberRequest::Revoke(RevokeTarget::Invite(id)) => {
             AskShape { invite: Some(id.to_string()), ..blank }
         }
+        MemberRequest::Present { pass } => AskShape { pass: Some(pass.reveal()), ..blank },
         MemberRequest::Audit { cursor } => AskShape { cursor: cursor.clone(), ..blank },
         MemberRequest::WhoAmI
         | MemberRequest::Pass
@@ -397,6 +410,11 @@ struct PassShape {
 }
 
 #[derive(Deserialize, Serialize)]
+struct PresentedShape {
+    left: u64,
+}
+
+#[derive(Deserialize, Serialize)]
 struct InvitedShape {
     token: String,
     key: String,
@@ -446,8 +464,11 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
         MemberResponse::Uninvited => answer(id, "UNINVITE_OK", NoFields {}, out),
         MemberResponse::WhoAmI(info) => answer(id, "WHOAMI_OK", whoami_shape(info), out),
         MemberResponse::Pass { pass, left, now } => {
-            let fields = PassShape { pass: pass.clone(), left: *left, now: *now };
+            let fields = PassShape { pass: pass.reveal(), left: *left, now: *now };
             answer(id, "PASS_OK", fields, out);
+        }
+        MemberResponse::Presented(left) => {
+            answer(id, "PRESENT_OK", PresentedShape { left: *left }, out);
         }
         MemberResponse::Invited(NewInvite { token, server, addresses }) => {
             let (token, key) = (token.reveal(), server.to_string());
@@ -534,8 +555,10 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
         "WHOAMI_OK" => MemberResponse::WhoAmI(whoami(parse(line)?)?),
         "PASS_OK" => {
             let PassShape { pass, left, now } = parse(line)?;
+            let pass = PassText::parse(&pass).map_err(|why| format!("PASS_OK: {why}"))?;
             MemberResponse::Pass { pass, left, now }
         }
+        "PRESENT_OK" => MemberResponse::Presented(parse::<PresentedShape>(line)?.left),
         "INVITE_OK" => {
             let InvitedShape { token, key, addresses } = parse(line)?;
             MemberResponse::Invited(NewInvite {

@@ -183,6 +183,8 @@ pub enum SetupNote<'a> {
     SeveralFolders(&'a str),
     /// The question for the listen address was cancelled.
     NotStarted,
+    /// The server is open on other addresses than loopback.
+    Open,
 }
 
 /// The question for a listen address.

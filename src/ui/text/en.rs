@@ -439,6 +439,10 @@ impl Catalog for English {
             SetupNote::SeveralFolders(all) => format!(
                 "an earlier version has left accounts in several folders; choose one with --data: {all}"
             ),
+            SetupNote::Open => {
+                "open: everyone who reaches this server sees all names, and nothing is encrypted"
+                    .into()
+            }
             SetupNote::NotStarted => "nothing was started".into(),
         }
     }

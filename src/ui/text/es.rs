@@ -443,6 +443,9 @@ impl Catalog for Spanish {
             SetupNote::SeveralFolders(all) => format!(
                 "una versión anterior ha dejado cuentas en varias carpetas; elija una con --data: {all}"
             ),
+            SetupNote::Open => {
+                "abierto: quien alcanza este servidor ve todos los nombres, y nada se cifra".into()
+            }
             SetupNote::NotStarted => "no se ha iniciado nada".into(),
         }
     }

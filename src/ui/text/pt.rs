@@ -429,6 +429,9 @@ impl Catalog for Portuguese {
             SetupNote::SeveralFolders(all) => format!(
                 "uma versão anterior deixou contas em várias pastas; escolha uma com --data: {all}"
             ),
+            SetupNote::Open => {
+                "aberto: quem alcança este servidor vê todos os nomes, e nada é cifrado".into()
+            }
             SetupNote::NotStarted => "nada foi iniciado".into(),
         }
     }

@@ -1,0 +1,156 @@
+//! The commands about members of a closed server.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use cardume::client::Client;
+use cardume::client::command::Command;
+use cardume::client::config::{ClientConfig, Task};
+use cardume::client::members::MemberCommand;
+use cardume::limits;
+use cardume::os::system;
+use cardume::protocol::member::{ApplicantId, MemberRequest, RevokeTarget};
+use cardume::protocol::types::account::{Key, UserName};
+use cardume::protocol::types::file_name::printable;
+use cardume::protocol::types::member::{Group, Groups, InviteUrl};
+use cardume::ui::event::{Failure, exit};
+
+use crate::cli::Exit;
+use crate::cli::args::AllocateArg;
+use crate::cli::args::members::{
+    AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
+};
+use crate::cli::build_node::{identity, once, opener};
+use crate::cli::known_servers::{self, PinFile};
+
+/// ENROL, with the invite of the command line, the environment, a file or stdin.
+pub fn join(args: &JoinArgs) -> Result<Client, Exit> {
+    let text = match (&args.invite, &args.invite_file) {
+        (Some(text), _) if text == "-" => read_invite(&mut std::io::stdin())
+            .map_err(|error| Exit::Failure(Failure::Disk(format!("stdin: {error}"))))?,
+        (Some(text), _) => text.clone(),
+        (None, Some(file)) => {
+            std::fs::File::open(file).and_then(|mut file| read_invite(&mut file)).map_err(
+                |error| Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file)))),
+            )?
+        }
+        (None, None) => return Err(Exit::new(exit::USAGE, "join: an invite is missing")),
+    };
+    // The printed command may have been copied as a whole.
+    let text = text.trim();
+    let text = text.strip_prefix("cardume join ").unwrap_or(text).trim_matches(['\'', '"', ' ']);
+    let invite = InviteUrl::parse(text).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => own_name()?,
+    };
+    let known = PinFile { replace: args.replace };
+    known.check(&invite)?;
+    let server = known_servers::of_url(&invite)?;
+    let task = Task::Once(Command::Member(Box::new(MemberCommand::Enrol { invite, name })));
+    let defaults = ClientConfig::new(task, opener(AllocateArg::Full));
+    let mut config = ClientConfig { server, known_servers: Box::new(known), ..defaults };
+    config.user.identity = identity(&args.key);
+    Ok(Client::new(config))
+}
+
+fn read_invite(from: &mut impl std::io::Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    // A longer text is no invite.
+    from.take(2 * limits::INVITE_BYTES as u64).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The name of the account on this machine.
+fn own_name() -> Result<UserName, Exit> {
+    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    name.or_else(system::account_name)
+        .and_then(|name| UserName::new(&name).ok())
+        .ok_or_else(|| Exit::new(exit::USAGE, "join: say --name, as your account has no name"))
+}
+
+/// INVITE or INVITES.
+pub fn invite(args: &InviteArgs) -> Result<Client, Exit> {
+    if args.list {
+        return ask(MemberRequest::Invites, &args.ask);
+    }
+    let terms = args.terms().ok_or_else(too_many_groups)?;
+    // The key does not matter to the check of the addresses.
+    let probe = Key::parse("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    if let (Some(key), false) = (probe, args.at.is_empty()) {
+        InviteUrl::new(args.at.iter().map(String::as_str), key, None)
+            .map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
+    }
+    let command = MemberCommand::Invite { terms, at: args.at.clone(), qr: args.qr };
+    once(Command::Member(Box::new(command)), &args.ask)
+}
+
+/// UNINVITE.
+pub fn uninvite(args: &UninviteArgs) -> Result<Client, Exit> {
+    ask(MemberRequest::Uninvite(args.invite), &args.ask)
+}
+
+/// MEMBERS, APPLICANTS or WHOAMI.
+pub fn members(args: &MembersArgs) -> Result<Client, Exit> {
+    let request = match (args.pending, args.me) {
+        (true, _) => MemberRequest::Applicants,
+        (_, true) => MemberRequest::WhoAmI,
+        _ => MemberRequest::Members { cursor: None },
+    };
+    ask(request, &args.ask)
+}
+
+/// ADMIT.
+pub fn admit(args: &AdmitArgs) -> Result<Client, Exit> {
+    let id = match Key::parse(&args.who) {
+        Some(key) => ApplicantId::Key(key),
+        None => ApplicantId::Name(
+            UserName::new(&args.who)
+                .map_err(|why| Exit::Failure(Failure::Name(args.who.clone(), why)))?,
+        ),
+    };
+    let groups = groups(&args.group)?;
+    ask(MemberRequest::Admit { id, role: args.role, groups }, &args.ask)
+}
+
+/// SET.
+pub fn role(args: &RoleArgs) -> Result<Client, Exit> {
+    let groups = groups(&args.group)?;
+    ask(MemberRequest::Set { name: args.name.clone(), role: args.role, groups }, &args.ask)
+}
+
+/// REVOKE.
+pub fn revoke(args: &RevokeArgs) -> Result<Client, Exit> {
+    let target = match (&args.name, args.invite) {
+        (Some(name), _) => RevokeTarget::Name(name.clone()),
+        (None, Some(invite)) => RevokeTarget::Invite(invite),
+        (None, None) => return Err(Exit::new(exit::USAGE, "revoke: a name is missing")),
+    };
+    ask(MemberRequest::Revoke(target), &args.ask)
+}
+
+/// AUDIT.
+pub fn audit(args: &AuditArgs) -> Result<Client, Exit> {
+    let command = match args.follow {
+        true => MemberCommand::FollowAudit,
+        false => MemberCommand::Ask(MemberRequest::Audit { cursor: None }),
+    };
+    once(Command::Member(Box::new(command)), &args.ask)
+}
+
+fn ask(request: MemberRequest, args: &crate::cli::args::AskArgs) -> Result<Client, Exit> {
+    once(Command::Member(Box::new(MemberCommand::Ask(request))), args)
+}
+
+fn groups(groups: &[Group]) -> Result<Groups, Exit> {
+    Groups::new(groups.iter().cloned()).ok_or_else(too_many_groups)
+}
+
+fn too_many_groups() -> Exit {
+    Exit::new(exit::USAGE, "a member is in at most 16 groups")
+}
+
+/// The key file of a command line.
+pub fn key_file(file: &Option<String>) -> Option<&Path> {
+    file.as_deref().map(Path::new)
+}

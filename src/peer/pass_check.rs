@@ -1,0 +1,156 @@
+//! Which requesters a peer serves: of a closed server the members, by their passes.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::node::io::Security;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::Request;
+use crate::protocol::types::account::Key;
+use crate::protocol::types::pass::{BadPass, Pass, PassText};
+
+/// Revoked keys that are kept: more are a flood of the server, and the passes expire anyway.
+const MAX_REVOKED: usize = 100_000;
+
+/// Whom a peer serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policy {
+    /// Everyone.
+    Open,
+    /// No server has said: only this user.
+    Unknown,
+    /// The members of the server with this key.
+    Members(Key),
+}
+
+/// Checks requesters.
+pub(super) struct PassCheck {
+    policy: Policy,
+    /// The user has opened this peer, whatever the server is.
+    is_opened: bool,
+    /// A time in index seconds, and when it was that time.
+    clock: Option<(u64, Instant)>,
+    /// Revoked keys whose passes may still be valid, and until when.
+    revoked: BTreeMap<Key, Instant>,
+}
+
+/// What a requester has proven.
+#[derive(Clone, Default)]
+pub(super) struct Requester {
+    security: Security,
+    /// The groups and the role of the requester until its pass expires.
+    pass: Option<Rc<Pass>>,
+}
+
+impl PassCheck {
+    pub(super) fn new(is_opened: bool) -> PassCheck {
+        let policy = if is_opened { Policy::Open } else { Policy::Unknown };
+        PassCheck { policy, is_opened, clock: None, revoked: BTreeMap::new() }
+    }
+
+    /// The server has opened; `closed`: its key, if it is closed.
+    pub(super) fn server_opened(&mut self, closed: Option<Key>) {
+        self.policy = match closed {
+            _ if self.is_opened => Policy::Open,
+            Some(key) => Policy::Members(key),
+            None => Policy::Open,
+        };
+    }
+
+    /// The server has told the time.
+    pub(super) fn set_clock(&mut self, seconds: u64, now: Instant) {
+        self.clock = Some((seconds, now));
+    }
+
+    fn seconds(&self, now: Instant) -> Option<u64> {
+        let (seconds, at) = self.clock?;
+        Some(seconds.saturating_add(now.saturating_duration_since(at).as_secs()))
+    }
+
+    /// The server has revoked these keys.
+    pub(super) fn revoke(&mut self, keys: &[Key], now: Instant) {
+        self.revoked.retain(|_, until| *until > now);
+        let until = now + Duration::from_secs(limits::PASS_SECONDS);
+        let room = MAX_REVOKED.saturating_sub(self.revoked.len());
+        self.revoked.extend(keys.iter().take(room).map(|key| (*key, until)));
+    }
+
+    /// True for a connection that is refused whatever it asks.
+    pub(super) fn refuses(&self, security: Security) -> bool {
+        self.policy != Policy::Open && !security.is_encrypted && !security.same_user
+    }
+
+    /// Accept the pass of a requester. Returns the seconds until it expires.
+    pub(super) fn present(
+        &self,
+        requester: &mut Requester,
+        text: &PassText,
+        now: Instant,
+    ) -> Result<u64, ErrorReply> {
+        let Policy::Members(server) = self.policy else {
+            return Err(ErrorReply::unsupported());
+        };
+        let seconds = self.seconds(now).ok_or_else(not_ready)?;
+        let key = requester.security.key.ok_or_else(no_member)?;
+        let pass = text.verify(&[server]).map_err(refusal)?;
+        pass.permits(&key, seconds).map_err(refusal)?;
+        if self.revoked.contains_key(&key) {
+            return Err(no_member());
+        }
+        let left = pass.expires.saturating_sub(seconds);
+        requester.pass = Some(Rc::new(pass));
+        Ok(left)
+    }
+
+    /// Check the rights of a requester to a request.
+    pub(super) fn permit(
+        &self,
+        requester: &Requester,
+        request: &Request,
+        now: Instant,
+    ) -> Result<(), ErrorReply> {
+        let is_free =
+            matches!(request, Request::Ping | Request::Member(_) | Request::Status { .. });
+        if self.policy == Policy::Open || requester.security.same_user || is_free {
+            return Ok(());
+        }
+        let (Some(pass), Some(key)) = (&requester.pass, requester.security.key) else {
+            return Err(no_member());
+        };
+        if self.revoked.contains_key(&key) {
+            return Err(no_member());
+        }
+        let seconds = self.seconds(now).ok_or_else(not_ready)?;
+        pass.permits(&key, seconds).map_err(refusal)
+    }
+}
+
+impl Requester {
+    pub(super) fn new(security: Security) -> Requester {
+        Requester { security, pass: None }
+    }
+
+    /// The key that the requester has proven.
+    pub(super) fn key(&self) -> Option<Key> {
+        self.security.key
+    }
+}
+
+fn no_member() -> ErrorReply {
+    ErrorReply::new(ErrorCode::NotMember, "this peer serves the members of its server: show a pass")
+}
+
+/// The server has not told the time yet.
+fn not_ready() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Busy, "this peer has not reached its server yet")
+}
+
+fn refusal(why: BadPass) -> ErrorReply {
+    let code = match why {
+        BadPass::Expired => ErrorCode::Expired,
+        _ => ErrorCode::NotMember,
+    };
+    ErrorReply::new(code, why.to_string())
+}
