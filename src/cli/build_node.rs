@@ -300,7 +300,8 @@ fn as_user(
     Ok(Client::new(config))
 }
 
-fn user(text: &str) -> Result<UserName, Exit> {
+/// The name of a user.
+pub fn user(text: &str) -> Result<UserName, Exit> {
     UserName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
 }
 

@@ -9,18 +9,18 @@ use cardume::client::config::{ClientConfig, Task};
 use cardume::client::members::MemberCommand;
 use cardume::limits;
 use cardume::os::system;
-use cardume::protocol::member::{ApplicantId, MemberRequest, RevokeTarget};
+use cardume::protocol::member::{ApplicantId, InviteTerms, MemberRequest, RevokeTarget};
 use cardume::protocol::types::account::{Key, UserName};
 use cardume::protocol::types::file_name::printable;
-use cardume::protocol::types::member::{Group, Groups, InviteUrl};
+use cardume::protocol::types::member::{Groups, InviteUrl};
 use cardume::ui::event::{Failure, exit};
 
 use crate::cli::Exit;
-use crate::cli::args::AllocateArg;
 use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
 };
-use crate::cli::build_node::{identity, once, opener};
+use crate::cli::args::{AllocateArg, AskArgs};
+use crate::cli::build_node::{identity, once, opener, user};
 use crate::cli::known_servers::{self, PinFile};
 
 /// ENROL, with the invite of the command line, the environment, a file or stdin.
@@ -41,7 +41,7 @@ pub fn join(args: &JoinArgs) -> Result<Client, Exit> {
     let text = text.strip_prefix("cardume join ").unwrap_or(text).trim_matches(['\'', '"', ' ']);
     let invite = InviteUrl::parse(text).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
     let name = match &args.name {
-        Some(name) => name.clone(),
+        Some(name) => user(name)?,
         None => own_name()?,
     };
     let known = PinFile { replace: args.replace };
@@ -74,7 +74,14 @@ pub fn invite(args: &InviteArgs) -> Result<Client, Exit> {
     if args.list {
         return ask(MemberRequest::Invites, &args.ask);
     }
-    let terms = args.terms().ok_or_else(too_many_groups)?;
+    let terms = InviteTerms {
+        role: args.role,
+        groups: groups(&args.group)?,
+        uses: args.uses,
+        lasts: args.lasts,
+        ephemeral: args.ephemeral,
+        as_name: args.as_name.as_deref().map(user).transpose()?,
+    };
     // The key does not matter to the check of the addresses.
     let probe = Key::parse("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
     if let (Some(key), false) = (probe, args.at.is_empty()) {
@@ -104,10 +111,7 @@ pub fn members(args: &MembersArgs) -> Result<Client, Exit> {
 pub fn admit(args: &AdmitArgs) -> Result<Client, Exit> {
     let id = match Key::parse(&args.who) {
         Some(key) => ApplicantId::Key(key),
-        None => ApplicantId::Name(
-            UserName::new(&args.who)
-                .map_err(|why| Exit::Failure(Failure::Name(args.who.clone(), why)))?,
-        ),
+        None => ApplicantId::Name(user(&args.who)?),
     };
     let groups = groups(&args.group)?;
     ask(MemberRequest::Admit { id, role: args.role, groups }, &args.ask)
@@ -116,13 +120,13 @@ pub fn admit(args: &AdmitArgs) -> Result<Client, Exit> {
 /// SET.
 pub fn role(args: &RoleArgs) -> Result<Client, Exit> {
     let groups = groups(&args.group)?;
-    ask(MemberRequest::Set { name: args.name.clone(), role: args.role, groups }, &args.ask)
+    ask(MemberRequest::Set { name: user(&args.name)?, role: args.role, groups }, &args.ask)
 }
 
 /// REVOKE.
 pub fn revoke(args: &RevokeArgs) -> Result<Client, Exit> {
     let target = match (&args.name, args.invite) {
-        (Some(name), _) => RevokeTarget::Name(name.clone()),
+        (Some(name), _) => RevokeTarget::Name(user(name)?),
         (None, Some(invite)) => RevokeTarget::Invite(invite),
         (None, None) => return Err(Exit::new(exit::USAGE, "revoke: a name is missing")),
     };
@@ -138,16 +142,13 @@ pub fn audit(args: &AuditArgs) -> Result<Client, Exit> {
     once(Command::Member(Box::new(command)), &args.ask)
 }
 
-fn ask(request: MemberRequest, args: &crate::cli::args::AskArgs) -> Result<Client, Exit> {
+fn ask(request: MemberRequest, args: &AskArgs) -> Result<Client, Exit> {
     once(Command::Member(Box::new(MemberCommand::Ask(request))), args)
 }
 
-fn groups(groups: &[Group]) -> Result<Groups, Exit> {
-    Groups::new(groups.iter().cloned()).ok_or_else(too_many_groups)
-}
-
-fn too_many_groups() -> Exit {
-    Exit::new(exit::USAGE, "a member is in at most 16 groups")
+fn groups(groups: &[String]) -> Result<Groups, Exit> {
+    Groups::parse(groups.iter().map(String::as_str))
+        .ok_or_else(|| Exit::new(exit::USAGE, "a member is in at most 16 groups"))
 }
 
 /// The key file of a command line.

@@ -190,9 +190,10 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             accounts::accounts(&verb, lang, &outputs.out, &outputs.err)
         }
         Verb::Server(args) => {
+            let knows_own = !args.no_local;
             let (node, identity) = build_node::server(args, lang, &outputs.err)?;
             plug_into(
-                transport::network_of(identity)?,
+                transport::network_of(identity, knows_own)?,
                 node,
                 Console::new(Style::Plain, lang, outputs),
                 RateLimits::default(),
@@ -208,7 +209,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             let speed = args.speed();
             let (node, identity) = build_node::peer(&args, typed)?;
             plug_into(
-                transport::network_of(identity)?,
+                transport::network_of(identity, !args.no_local)?,
                 node,
                 Console::of(args.console, style, lang, outputs),
                 speed,
@@ -261,7 +262,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
                 .map_err(|why| Exit::new(exit::FAULT, why))?;
             let style = if args.json { Style::Json } else { Style::OneShot };
             plug_into(
-                transport::network_of(identity)?,
+                transport::network_of(identity, false)?,
                 members::join(&args)?,
                 Console::new(style, lang, outputs),
                 RateLimits::default(),

@@ -497,14 +497,8 @@ impl Peer {
                 Effect::UpdateAnswered => {
                     self.registration.update_answered(&mut self.downloader.client, io)
                 }
-                Effect::ServerOpened { closed } => {
-                    self.service.passes.server_opened(closed);
-                    self.downloader.server_opened(closed);
-                }
-                Effect::PassReceived { pass, now } => {
-                    self.service.passes.set_clock(now, io.now);
-                    self.downloader.downloads.use_pass(pass);
-                }
+                Effect::ServerOpened { closed } => self.service.passes.server_opened(closed),
+                Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
                 Effect::Revoked(keys) => self.service.revoke(&keys, io),
                 Effect::SessionLost => self.service.traffic.session_lost(),
                 Effect::Verdict(yes) => self.answer_consent(yes, io),

@@ -80,7 +80,9 @@ impl Server {
         let from = io.connection(id).map(|conn| conn.from).ok_or_else(not_joined)?;
         let port = join.port.ok_or_else(|| ErrorReply::bad_request("port is missing"))?;
         let address = join.advertise.unwrap_or_else(|| SocketAddr::new(from.ip(), port));
-        if !self.may_advertise(from.ip(), address.ip()) {
+        let is_local =
+            self.clients.get(&id).and_then(|client| client.access).is_some_and(|a| a.is_local);
+        if !self.may_advertise(from.ip(), address.ip(), is_local) {
             return Err(ErrorReply::new(
                 ErrorCode::Address,
                 "this server does not allow that address",
@@ -183,11 +185,13 @@ impl Server {
         self.clients.get(&id).and_then(|client| client.membership.peer()) == Some(member)
     }
 
-    fn may_advertise(&self, from: IpAddr, wanted: IpAddr) -> bool {
+    /// `is_local`: the peer of the operator knows by which address of this machine others reach it.
+    fn may_advertise(&self, from: IpAddr, wanted: IpAddr, is_local: bool) -> bool {
         if wanted.is_unspecified() || wanted.is_multicast() {
             return false;
         }
-        from == wanted
+        is_local && self.members.is_own_address(wanted)
+            || from == wanted
             || (from.is_loopback() && wanted.is_loopback())
             || self.options.allowed.iter().any(|range| range.holds(wanted))
     }

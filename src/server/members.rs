@@ -4,7 +4,7 @@
 //! iteration; the answer waits for the commit.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::accounts::identity::{self, Identity};
@@ -185,6 +185,12 @@ impl MemberService {
 
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
+    }
+
+    /// True for an address of this machine, by which clients reach the server.
+    pub(super) fn is_own_address(&self, ip: IpAddr) -> bool {
+        let ips = self.addresses.iter().filter_map(|at| at.parse::<SocketAddr>().ok());
+        ips.map(|at| at.ip()).any(|own| own == ip)
     }
 
     /// The key of the server, if closed.

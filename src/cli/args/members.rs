@@ -1,9 +1,8 @@
 //! The command lines about members of a closed server.
 
 use cardume::limits;
-use cardume::protocol::member::InviteTerms;
 use cardume::protocol::types::account::UserName;
-use cardume::protocol::types::member::{Group, Groups, InviteId, MemberRole};
+use cardume::protocol::types::member::{Group, InviteId, MemberRole};
 use clap::Args;
 
 use crate::cli::args::{AskArgs, KeyArgs};
@@ -30,7 +29,7 @@ pub struct JoinArgs {
 
     /// Your name on the server [default: the name of your account on this machine]
     #[arg(long, value_name = "NAME", value_parser = user)]
-    pub name: Option<UserName>,
+    pub name: Option<String>,
 
     /// Accept that a server of the same address has a new key
     #[arg(long)]
@@ -60,7 +59,7 @@ pub struct InviteArgs {
 
     /// A group of the new members; repeat for more
     #[arg(long, value_name = "GROUP", value_parser = group)]
-    pub group: Vec<Group>,
+    pub group: Vec<String>,
 
     /// Forget a new member that has not been seen for this time
     #[arg(long, value_name = "TIME", value_parser = seconds)]
@@ -68,7 +67,7 @@ pub struct InviteArgs {
 
     /// Give this name to the new member, also if a revoked member had the name
     #[arg(long = "as", value_name = "NAME", value_parser = user, conflicts_with = "uses")]
-    pub as_name: Option<UserName>,
+    pub as_name: Option<String>,
 
     /// An address of the server in the invite [default: as the server knows them]; repeat for more
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -84,20 +83,6 @@ pub struct InviteArgs {
 
     #[command(flatten)]
     pub ask: AskArgs,
-}
-
-impl InviteArgs {
-    /// The terms of the invite; `None` for too many groups.
-    pub fn terms(&self) -> Option<InviteTerms> {
-        Some(InviteTerms {
-            role: self.role,
-            groups: Groups::new(self.group.iter().cloned())?,
-            uses: self.uses,
-            lasts: self.lasts,
-            ephemeral: self.ephemeral,
-            as_name: self.as_name.clone(),
-        })
-    }
 }
 
 #[derive(Args)]
@@ -131,7 +116,7 @@ pub struct AdmitArgs {
     pub role: MemberRole,
     /// A group of the new member; repeat for more
     #[arg(long, value_name = "GROUP", value_parser = group)]
-    pub group: Vec<Group>,
+    pub group: Vec<String>,
     #[command(flatten)]
     pub ask: AskArgs,
 }
@@ -140,13 +125,13 @@ pub struct AdmitArgs {
 pub struct RoleArgs {
     /// The member
     #[arg(value_name = "NAME", value_parser = user)]
-    pub name: UserName,
+    pub name: String,
     /// The new role: read, share or admin
     #[arg(value_name = "ROLE", value_parser = role)]
     pub role: MemberRole,
     /// A group of the member, in place of the earlier groups; repeat for more
     #[arg(long, value_name = "GROUP", value_parser = group)]
-    pub group: Vec<Group>,
+    pub group: Vec<String>,
     #[command(flatten)]
     pub ask: AskArgs,
 }
@@ -155,7 +140,7 @@ pub struct RoleArgs {
 pub struct RevokeArgs {
     /// The member
     #[arg(value_name = "NAME", value_parser = user, required_unless_present = "invite")]
-    pub name: Option<UserName>,
+    pub name: Option<String>,
     /// All members of this invite, and the invite
     #[arg(long, value_name = "INVITE", value_parser = invite, conflicts_with = "name")]
     pub invite: Option<InviteId>,
@@ -172,8 +157,12 @@ pub struct AuditArgs {
     pub ask: AskArgs,
 }
 
-fn user(text: &str) -> Result<UserName, String> {
-    UserName::new(text).map_err(|why| format!("a name must not {why}"))
+/// A checked name; the types of names are of one thread, and clap's values of any.
+fn user(text: &str) -> Result<String, String> {
+    match UserName::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("a name must not {why}")),
+    }
 }
 
 fn role(text: &str) -> Result<MemberRole, String> {
@@ -181,8 +170,11 @@ fn role(text: &str) -> Result<MemberRole, String> {
 }
 
 /// A group, as a member or a file has it.
-pub fn group(text: &str) -> Result<Group, String> {
-    Group::new(text).ok_or_else(|| "a group is a word of a-z, 0-9 and -".to_owned())
+pub fn group(text: &str) -> Result<String, String> {
+    match Group::new(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("a group is a word of a-z, 0-9 and -".to_owned()),
+    }
 }
 
 fn invite(text: &str) -> Result<InviteId, String> {

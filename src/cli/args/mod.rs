@@ -485,6 +485,9 @@ pub struct PeerArgs {
     /// Serve everyone without encryption, whatever the server is
     #[arg(long)]
     pub open: bool,
+    /// Treat programs of the same user on this machine as strangers
+    #[arg(long)]
+    pub no_local: bool,
     /// Whether other peers may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,

@@ -35,6 +35,10 @@ pub struct ServerArgs {
     /// Let everyone who reaches the server search, share and fetch without encryption
     #[arg(long)]
     pub open: bool,
+    /// Treat programs of the same user on this machine as strangers; by default they are
+    /// administrators and need no encryption
+    #[arg(long)]
+    pub no_local: bool,
     /// The name of the server, for people
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = server_name)]
     pub name: String,

@@ -78,9 +78,12 @@ pub fn network() -> Result<Network, Exit> {
     Ok(net)
 }
 
-/// The network of a process with this key.
-pub fn network_of(identity: TlsIdentity) -> Result<Network, Exit> {
+/// The network of a process with this key. `knows_own`: it tells connections of the same user.
+pub fn network_of(identity: TlsIdentity, knows_own: bool) -> Result<Network, Exit> {
     let mut net = network()?;
+    if knows_own {
+        net.detect_same_user();
+    }
     net.use_identity(identity).map_err(|why| Exit::new(exit::FAULT, why))?;
     Ok(net)
 }

@@ -3,7 +3,6 @@
 mod discovery;
 pub mod player_server;
 
-use crate::protocol::types::account::Key;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -107,13 +106,6 @@ impl Downloader {
             config,
             wake: None,
         })
-    }
-
-    /// The server has opened; `closed`: its key, if it is closed.
-    pub(crate) fn server_opened(&mut self, closed: Option<Key>) {
-        if closed.is_some() {
-            self.downloads.require_tls();
-        }
     }
 
     /// The path of the folder, as given.
@@ -361,9 +353,22 @@ impl Downloader {
             Effect::MoreSources(id, providers) => self.add_sources(id, providers, io),
             Effect::Finished(code) => self.command_finished(code, io),
             Effect::ShutDown => self.downloads.pause(io),
-            effect => return Some(effect),
+            effect => {
+                self.heed(&effect);
+                return Some(effect);
+            }
         }
         None
+    }
+
+    /// A closed server has opened, or has sent a pass: sources are connected by TLS, and are shown
+    /// the pass.
+    fn heed(&mut self, effect: &Effect) {
+        match effect {
+            Effect::ServerOpened { closed: Some(_) } => self.downloads.require_tls(),
+            Effect::PassReceived { pass, .. } => self.downloads.use_pass(Rc::clone(pass)),
+            _ => {}
+        }
     }
 
     fn command_finished(&mut self, code: i32, io: &mut Io<'_>) {
@@ -457,7 +462,14 @@ impl Downloader {
     fn drain_effects(&mut self, io: &mut Io<'_>) {
         while let Some(effect) = self.client.next_effect() {
             match self.perform(effect, io) {
-                None | Some(Effect::SessionLost | Effect::DownloadMoved(_)) => {}
+                None
+                | Some(
+                    Effect::SessionLost
+                    | Effect::DownloadMoved(_)
+                    | Effect::ServerOpened { .. }
+                    | Effect::PassReceived { .. }
+                    | Effect::Revoked(_),
+                ) => {}
                 Some(Effect::ServerReady) => self.client.send_request(io),
                 Some(Effect::DownloadEnded(EndedDownload { id, failure, .. })) => {
                     self.client.download_ended(id, failure.as_ref(), true, io)

@@ -12,7 +12,8 @@ use crate::node::io::{Security, Transport};
 use crate::os::net::quic::stream::QuicStreamIo;
 #[cfg(feature = "quic")]
 use crate::os::net::quic::{Quic, QuicStream};
-use crate::os::net::tcp::TcpStack;
+use crate::os::net::same_user::SocketOwners;
+use crate::os::net::tcp::{Tcp, TcpStack};
 use crate::os::net::tcp_connection::{TcpConnection, TcpEnds};
 use crate::os::net::tls::Tls;
 use crate::os::net::tls::identity::TlsIdentity;
@@ -32,6 +33,8 @@ pub struct Network {
     open_identity: OpenTlsIdentity,
     /// The ports that take TLS.
     tls_ports: BTreeSet<usize>,
+    /// Tells connections of the same user; `None`: all users are strangers.
+    owners: Option<SocketOwners>,
     #[cfg(feature = "quic")]
     quic: Quic,
 }
@@ -69,6 +72,7 @@ impl Network {
             tls: None,
             open_identity: Box::new(TlsIdentity::random),
             tls_ports: BTreeSet::new(),
+            owners: None,
         })
     }
 
@@ -97,6 +101,22 @@ impl Network {
     /// Shows the key that `open` gives on connections by TLS. It is called for the first of them.
     pub fn use_identity_later(&mut self, open: OpenTlsIdentity) {
         self.open_identity = open;
+    }
+
+    /// Tells nodes which loopback connections are of the same user.
+    pub fn detect_same_user(&mut self) {
+        self.owners = Some(SocketOwners::new());
+    }
+
+    /// True for a connection of the same user, on this machine.
+    fn is_same_user(&mut self, socket: &Tcp, from: SocketAddr) -> bool {
+        let Some(owners) = self.owners.as_mut().filter(|_| from.ip().to_canonical().is_loopback())
+        else {
+            return false;
+        };
+        // The addresses of a connection that was reset may belong to another one by now.
+        let ends = socket.ends();
+        ends.is_some_and(|(local, remote)| owners.is_own(local, remote)) && socket.ends() == ends
     }
 
     /// Sends QUIC requests from this UDP port.
@@ -203,11 +223,15 @@ impl Net for Network {
         }
         let (socket, from) = self.sockets.accept(port)?;
         let takes_tls = self.tls.is_some() && self.tls_ports.contains(&port);
-        let tcp = if takes_tls {
+        let same_user = self.is_same_user(&socket, from);
+        let mut tcp = if takes_tls {
             TcpConnection::undetected(socket, Block::of(from.ip()))
         } else {
             TcpConnection::plain(socket)
         };
+        if same_user {
+            tcp.set_same_user();
+        }
         Ok((Carrier::Tcp(tcp), from))
     }
 

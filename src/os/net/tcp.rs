@@ -296,6 +296,12 @@ fn keepalive() -> TcpKeepalive {
 }
 
 impl Tcp {
+    /// The addresses of both ends; `None` once the connection is gone.
+    #[must_use]
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.0.local_addr().ok()?, self.0.peer_addr().ok()?))
+    }
+
     /// Whether the connection is established; `Ok(false)`: not yet.
     ///
     /// # Errors
