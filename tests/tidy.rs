@@ -548,6 +548,8 @@ const KNOWN: &[&str] = &[
     "quinn-udp",
     "rustls",
     "bytes",
+    // Encodes QR codes, without dependencies of its own.
+    "qrcodegen",
 ];
 
 #[test]

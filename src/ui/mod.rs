@@ -2,4 +2,5 @@
 
 pub mod event;
 pub mod lang;
+pub mod qr;
 pub mod text;
