@@ -5,6 +5,7 @@ pub mod interfaces;
 pub mod network;
 #[cfg(feature = "quic")]
 pub mod quic;
+pub mod same_user;
 pub mod tcp;
 mod tcp_connection;
 pub mod tls;
