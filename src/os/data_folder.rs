@@ -8,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, statat};
 use rustix::io::Errno;
 
+use crate::os::fs::own_folder::open_own;
 use crate::os::system;
 
 /// The database of accounts.
@@ -48,12 +49,7 @@ impl Usual {
     /// # Errors
     /// `NoHome`.
     pub fn of_user() -> Result<Usual, NoPlace> {
-        let states = system::folder_of_user(
-            std::env::var_os("XDG_STATE_HOME"),
-            std::env::var_os("HOME"),
-            ".local/state",
-        )
-        .ok_or(NoPlace::NoHome)?;
+        let states = system::state_folder().ok_or(NoPlace::NoHome)?;
         Ok(Usual::below(&states))
     }
 
@@ -124,28 +120,6 @@ fn has_store(folder: &Path) -> bool {
 fn earlier_name(listen: SocketAddr) -> OsString {
     // A colon would separate paths in a list of them.
     format!("server-{}-{}", listen.ip().to_string().replace(':', "_"), listen.port()).into()
-}
-
-/// Opens the folder of a store. The folder must not be a link, and only this user may write to it.
-///
-/// # Errors
-/// When another user may write to the folder, or the folder is a link or missing.
-pub fn open_own(dir: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // A trailing slash would follow a link.
-    let name = dir.components().as_path();
-    let folder = match rustix::fs::open(name, flags, Mode::empty()) {
-        Err(Errno::NOTDIR | Errno::LOOP) if name.is_symlink() => return Err(link()),
-        other => other?,
-    };
-    let stat = fstat(&folder)?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the folder is not ours alone to write",
-        ));
-    }
-    Ok(folder)
 }
 
 /// Checks the files of a store: none may be a link, or writable for other users.

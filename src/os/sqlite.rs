@@ -31,6 +31,7 @@ use rustix::io::Errno;
 use crate::accounts::memory::PURGE_ROWS;
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
 use crate::os::data_folder::{self, FILE, LOCK};
+use crate::os::fs::own_folder;
 use crate::os::sqlite::database::{SharedDatabase, TableUser, words};
 use crate::os::sqlite::members::SqliteMembers;
 use crate::protocol::types::account::{Key, Line, Publication, Published, UserName};
@@ -139,7 +140,7 @@ impl SqliteStore {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
-        let folder = data_folder::open_own(dir)?;
+        let folder = own_folder::open_own(dir)?;
         let how =
             OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |name| openat(&folder, name, how, Mode::RUSR | Mode::WUSR);

@@ -87,6 +87,12 @@ pub fn folder_of_user(
         .map(|folder| folder.join("cardume"))
 }
 
+/// The folder of this user's state: `$XDG_STATE_HOME/cardume` or `$HOME/.local/state/cardume`.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
+    folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state")
+}
+
 /// Raises the limit of open files as far as allowed, and returns the number of connections it
 /// allows.
 #[must_use]

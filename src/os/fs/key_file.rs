@@ -61,12 +61,7 @@ fn no_key(file: &Path) -> String {
 
 /// `cardume/key` below the user's state folder.
 fn usual() -> Option<PathBuf> {
-    system::folder_of_user(
-        std::env::var_os("XDG_STATE_HOME"),
-        std::env::var_os("HOME"),
-        ".local/state",
-    )
-    .map(|folder| folder.join("key"))
+    system::state_folder().map(|folder| folder.join("key"))
 }
 
 fn read(file: &Path) -> io::Result<[u8; 32]> {

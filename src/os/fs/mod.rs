@@ -13,6 +13,7 @@ mod mapped_window;
 pub mod missing_calls;
 pub mod mmap_source;
 pub mod mounts;
+pub mod own_folder;
 pub mod part_file;
 pub mod saved_lists;
 pub mod secret;
