@@ -15,6 +15,7 @@ pub mod mmap_source;
 pub mod mounts;
 pub mod own_folder;
 pub mod part_file;
+pub mod pins;
 pub mod saved_lists;
 pub mod secret;
 pub mod top;

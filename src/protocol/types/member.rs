@@ -382,7 +382,8 @@ impl InviteUrl {
 }
 
 /// `HOST:PORT` in one spelling; `None` if `text` is no address.
-fn with_port(text: &str) -> Option<String> {
+#[must_use]
+pub fn with_port(text: &str) -> Option<String> {
     if text.len() > limits::INVITE_ADDRESS_BYTES {
         return None;
     }
