@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -355,7 +355,14 @@ pub fn once(command: Command, ask: &AskArgs) -> Result<Client, Exit> {
 pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
     let server = known_servers::target(ask.server.as_deref())?;
     let defaults = ClientConfig::new(Task::Once(command), opener(AllocateArg::Full));
-    Ok(ClientConfig { server, ..defaults })
+    let user = UserConfig { identity: own_identity(), ..defaults.user };
+    Ok(ClientConfig { server, user, ..defaults })
+}
+
+/// Opens the key of a command without an option for it.
+fn own_identity() -> OpenIdentity {
+    let file = std::env::var_os("CARDUME_KEY").map(PathBuf::from);
+    Box::new(move || key_file::open(file.as_deref()))
 }
 
 /// GET, once.

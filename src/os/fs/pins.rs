@@ -35,8 +35,6 @@ use crate::protocol::types::member::with_port;
 const PIN_FILE_BYTES: u64 = 64 << 10;
 /// The most servers in the file.
 const MOST_PINS: usize = 256;
-/// The longest name of a server: fits into a line of a terminal beside its address.
-const SERVER_NAME_BYTES: usize = 64;
 /// The name of a server without a name.
 const NO_NAME: &str = "-";
 
@@ -105,7 +103,8 @@ impl Pin {
         if checked.is_empty() {
             return Err("the server has no address");
         }
-        if name.len() > SERVER_NAME_BYTES || printable(name) != name || name.trim() != name {
+        if name.len() > limits::SERVER_NAME_BYTES || printable(name) != name || name.trim() != name
+        {
             return Err("the name of the server is wrong");
         }
         let name = if name == NO_NAME { "" } else { name };
