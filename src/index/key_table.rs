@@ -109,6 +109,8 @@ pub struct KeyTable<K: KeyStore> {
     vacant: u32,
     count: usize,
     by_hash: Vec<HashTable<Hashed>>,
+    /// Bytes that the shards allocated.
+    shard_bytes: usize,
     postings: Postings,
     seed: u64,
 }
@@ -161,6 +163,7 @@ impl<K: KeyStore> KeyTable<K> {
             vacant: VACANT,
             count: 0,
             by_hash,
+            shard_bytes: 0,
             postings: Postings::new(),
             seed,
         }
@@ -215,8 +218,10 @@ impl<K: KeyStore> KeyTable<K> {
         };
         self.count += 1;
         let (shard, hash) = parts(whole);
-        self.by_hash[shard]
-            .insert_unique(spread(hash), Hashed { hash, slot }, |place| spread(place.hash));
+        let shard = &mut self.by_hash[shard];
+        self.shard_bytes -= shard.allocation_size();
+        shard.insert_unique(spread(hash), Hashed { hash, slot }, |place| spread(place.hash));
+        self.shard_bytes += shard.allocation_size();
         KeyId::of(slot)
     }
 
@@ -370,11 +375,10 @@ impl<K: KeyStore> KeyTable<K> {
 
     /// Bytes taken by keys with their table, and by postings with the first of each key.
     pub fn memory(&self) -> (usize, usize) {
-        let table: usize = self.by_hash.iter().map(HashTable::allocation_size).sum();
         let first = self.count * 2 * size_of::<u32>();
         let keys = self.keys.memory()
             + self.entries.memory()
-            + table
+            + self.shard_bytes
             + SHARDS * size_of::<HashTable<Hashed>>();
         (keys - first, self.postings.memory() + first)
     }
@@ -459,6 +463,25 @@ mod tests {
         // The slot is used again.
         assert_eq!(table.add(&ContentHash([3; 32]), posting(5, false, 0)), id);
         assert_eq!(round_from(&table, id, 0, 0), [(5, 5)]);
+    }
+
+    #[test]
+    fn the_bytes_of_the_shards_are_counted_as_they_grow() {
+        let mut table = KeyTable::new(StringArena::new(), 1);
+        let measured = |table: &KeyTable<StringArena>| {
+            table.by_hash.iter().map(HashTable::allocation_size).sum::<usize>()
+        };
+        for number in 0..50_000 {
+            table.add(&number.to_string(), posting(number, false, 0));
+        }
+        assert_eq!(table.shard_bytes, measured(&table));
+        assert!(table.shard_bytes > 50_000 * size_of::<Hashed>());
+        for number in 0..50_000 {
+            let id = table.find(&number.to_string()).unwrap();
+            table.remove(id, posting(number, false, 0));
+            table.add(&(number + 1_000_000).to_string(), posting(number, false, 0));
+        }
+        assert_eq!(table.shard_bytes, measured(&table));
     }
 
     #[test]

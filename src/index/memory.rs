@@ -12,7 +12,7 @@ const PEER: usize = 160;
 /// Bytes of a file besides the name: a record, postings, a root. The trigrams of a name take up
 /// to four bytes for each byte.
 const FILE: usize = 128;
-/// Added bytes after which memory is measured again, which takes some microseconds.
+/// Added bytes after which memory is measured again, which takes about a microsecond.
 const REMEASURE: usize = 1 << 20;
 
 /// Most bytes of a file with a name of this length, with all trigrams.
