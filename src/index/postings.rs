@@ -76,7 +76,8 @@ impl Postings {
 
     /// Store the first two postings of a key.
     pub(super) fn begin(&mut self, a: Posting, b: Posting) -> PostingPlace {
-        self.list(&[a.min(b), a.max(b)])
+        let both = [a.min(b).bytes(), a.max(b).bytes()];
+        PostingPlace::Few(self.lists.insert_bytes(both.as_flattened()))
     }
 
     /// Add a posting, unless there already.
