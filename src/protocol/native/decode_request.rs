@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::limits;
@@ -13,8 +13,8 @@ use crate::protocol::live_stats::TransferReport;
 use crate::protocol::native::quic_address::quic;
 use crate::protocol::native::strict_json::{self, Integer, NotAnObject};
 use crate::protocol::native::{
-    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, content_hash,
-    missing, not_a_head, small, too_large,
+    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, TextShape, VERSION, address,
+    content_hash, missing, not_a_head, small, too_large,
 };
 use crate::protocol::native::{fast_path, member};
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
@@ -234,62 +234,61 @@ fn is_inner(field: &str, key: &str) -> bool {
 struct Shape<'a> {
     id: Option<u64>,
     #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
+    method: Option<TextShape<'a>>,
     port: Option<u64>,
     #[serde(borrow)]
-    advertise: Option<Cow<'a, str>>,
+    advertise: Option<TextShape<'a>>,
     #[serde(borrow)]
-    session: Option<Cow<'a, str>>,
+    session: Option<TextShape<'a>>,
     part: Option<u64>,
     more: Option<bool>,
-    #[serde(borrow)]
-    files: Option<Vec<Object<FileIn<'a>>>>,
+    files: Option<Files>,
     #[serde(borrow)]
     remove: Option<Vec<TextShape<'a>>>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<TextShape<'a>>,
     #[serde(borrow)]
-    root: Option<Cow<'a, str>>,
+    root: Option<TextShape<'a>>,
     #[serde(borrow)]
-    cursor: Option<Cow<'a, str>>,
+    cursor: Option<TextShape<'a>>,
     #[serde(borrow)]
-    peer: Option<Cow<'a, str>>,
+    peer: Option<TextShape<'a>>,
     from: Option<u64>,
     length: Option<u64>,
     #[serde(borrow)]
-    tag: Option<Cow<'a, str>>,
+    tag: Option<TextShape<'a>>,
     fetch: Option<u64>,
     piece: Option<u64>,
     prove: Option<bool>,
     of: Option<u64>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<TextShape<'a>>,
     ports: Option<Ports>,
     #[serde(borrow)]
     quic: Option<Object<QuicIn<'a>>>,
     #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
+    user: Option<TextShape<'a>>,
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
+    key: Option<TextShape<'a>>,
     #[serde(borrow)]
-    proof: Option<Cow<'a, str>>,
+    proof: Option<TextShape<'a>>,
     #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
+    description: Option<TextShape<'a>>,
     moved: Option<Object<MovedShape>>,
     #[serde(borrow)]
-    contains: Option<Cow<'a, str>>,
+    contains: Option<TextShape<'a>>,
     #[serde(borrow)]
-    like: Option<Cow<'a, str>>,
+    like: Option<TextShape<'a>>,
     #[serde(borrow)]
     ext: Option<Vec<TextShape<'a>>>,
     min_size: Option<u64>,
     max_size: Option<u64>,
     #[serde(borrow)]
-    owner: Option<Cow<'a, str>>,
+    owner: Option<TextShape<'a>>,
     hashed: Option<bool>,
     complete: Option<bool>,
     #[serde(borrow)]
-    sort: Option<Cow<'a, str>>,
+    sort: Option<TextShape<'a>>,
     limit: Option<u64>,
 }
 
@@ -320,19 +319,56 @@ impl MovedShape {
 #[serde(deny_unknown_fields)]
 struct FileIn<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<TextShape<'a>>,
     size: Option<u64>,
     #[serde(borrow)]
-    root: Option<Cow<'a, str>>,
+    root: Option<TextShape<'a>>,
     partial: Option<bool>,
 }
 
 impl FileIn<'_> {
     fn entry(self) -> Result<FileEntry, ErrorReply> {
         let FileIn { name, size, root, partial } = self;
-        let (name, size) =
-            (name.ok_or_else(|| missing("name"))?, size.ok_or_else(|| missing("size"))?);
+        let TextShape(name) = name.ok_or_else(|| missing("name"))?;
+        let size = size.ok_or_else(|| missing("size"))?;
         FileShape { name, size: Some(size), root, partial, description: None }.entry()
+    }
+}
+
+/// The files of a JOIN or UPDATE, each checked as it is decoded: a JOIN has too many files for a
+/// second list of them.
+struct Files(Result<Vec<FileEntry>, ErrorReply>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Files, D::Error> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Files, A::Error> {
+                let (mut files, mut count) = (Ok(Vec::new()), 0);
+                while let Some(Object(file)) = list.next_element::<Object<FileIn<'de>>>()? {
+                    count += 1;
+                    if count == limits::PART_FILES + 1 {
+                        files = Err(ErrorReply::new(
+                            ErrorCode::TooLarge,
+                            format!("a part holds at most {} files", limits::PART_FILES),
+                        ));
+                    } else if let Ok(entries) = &mut files {
+                        match file.entry() {
+                            Ok(entry) => entries.push(entry),
+                            Err(refusal) => files = Err(refusal),
+                        }
+                    }
+                }
+                Ok(Files(files))
+            }
+        }
+        from.deserialize_seq(Elements)
     }
 }
 
@@ -376,10 +412,6 @@ impl<'de> Deserialize<'de> for Ports {
         from.deserialize_map(Members)
     }
 }
-
-/// A string in a list, which serde borrows only with this attribute.
-#[derive(Deserialize)]
-struct TextShape<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Shape<'_> {
     fn numbered(self, role: Role) -> NumberedRequest {
@@ -668,14 +700,7 @@ impl Shape<'_> {
     }
 
     fn files(self) -> Result<Vec<FileEntry>, ErrorReply> {
-        let files = self.files.unwrap_or_default();
-        if files.len() > limits::PART_FILES {
-            return Err(ErrorReply::new(
-                ErrorCode::TooLarge,
-                format!("a part holds at most {} files", limits::PART_FILES),
-            ));
-        }
-        files.into_iter().map(|Object(file)| file.entry()).collect()
+        self.files.map_or_else(|| Ok(Vec::new()), |Files(files)| files)
     }
 
     fn removed(&self) -> Result<Vec<RelativeName>, ErrorReply> {
@@ -762,6 +787,36 @@ mod tests {
     const BAD: Outcome = Outcome::Refused(Some(1), ErrorCode::BadRequest);
     const LARGE: Outcome = Outcome::Refused(Some(1), ErrorCode::TooLarge);
     const GOOD: Outcome = Outcome::Good(Some(1));
+
+    #[test]
+    fn texts_borrow_from_the_line() {
+        let file: FileIn<'_> = serde_json::from_str(r#"{"name":"a.mp4","root":"0"}"#).unwrap();
+        let shape: Shape<'_> = serde_json::from_str(r#"{"method":"LS","remove":["a"]}"#).unwrap();
+        let removed = shape.remove.and_then(|names| names.into_iter().next());
+        for text in [file.name, file.root, shape.method, removed] {
+            assert!(matches!(text, Some(TextShape(Cow::Borrowed(_)))));
+        }
+    }
+
+    #[test]
+    fn the_first_wrong_file_refuses_a_part() {
+        let join = |files: String| {
+            let line = format!(r#"{{"id":1,"method":"JOIN","port":4000,"files":[{files}]}}"#);
+            let refused = decode_both(line.as_bytes(), Role::Server).unwrap().request.unwrap_err();
+            (refused.code, refused.text)
+        };
+        let good = r#"{"name":"a.mp4","size":1}"#;
+        let (code, text) = join(format!(r#"{good},{{"size":1}},{{"name":"b/","size":1}},{good}"#));
+        assert_eq!((code, text.as_str()), (ErrorCode::BadRequest, "name is missing"));
+        let (code, _) = join(format!(r#"{good},{{"name":"b/","size":1}},{{"size":1}}"#));
+        assert_eq!(code, ErrorCode::BadName);
+        // A part with too many files is refused for that, wherever its first wrong file is.
+        for files in
+            [format!("{good},").repeat(limits::PART_FILES), "{},".repeat(2 * limits::PART_FILES)]
+        {
+            assert_eq!(join(files + good).0, ErrorCode::TooLarge);
+        }
+    }
 
     #[test]
     fn every_oddity_of_json_has_one_meaning() {

@@ -14,7 +14,7 @@ use crate::protocol::native::member;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicShape;
 use crate::protocol::native::strict_json::{self, Head, NotAnObject};
-use crate::protocol::native::{FileShape, Message, Object, VERSION, Welcome, address};
+use crate::protocol::native::{FileShape, Message, Object, TextShape, VERSION, Welcome, address};
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{
     Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason,
@@ -108,19 +108,19 @@ struct ResponseShape<'a> {
     cardume: Option<u64>,
     id: Option<u64>,
     #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
+    status: Option<TextShape<'a>>,
     #[serde(borrow)]
-    event: Option<Cow<'a, str>>,
+    event: Option<TextShape<'a>>,
     #[serde(borrow)]
     error: Option<Object<ErrorIn<'a>>>,
     #[serde(borrow)]
-    role: Option<Cow<'a, str>>,
+    role: Option<TextShape<'a>>,
     #[serde(borrow)]
-    you: Option<Cow<'a, str>>,
+    you: Option<TextShape<'a>>,
     heartbeat_ms: Option<u64>,
     max_head: Option<u64>,
     #[serde(borrow)]
-    session: Option<Cow<'a, str>>,
+    session: Option<TextShape<'a>>,
     #[serde(default)]
     files: FilesIn<'a>,
     #[serde(borrow)]
@@ -133,39 +133,39 @@ struct ResponseShape<'a> {
     #[serde(borrow)]
     peers: Option<Vec<Object<PeerIn<'a>>>>,
     #[serde(borrow)]
-    peer: Option<Cow<'a, str>>,
+    peer: Option<TextShape<'a>>,
     #[serde(borrow)]
-    cursor: Option<Cow<'a, str>>,
+    cursor: Option<TextShape<'a>>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<TextShape<'a>>,
     size: Option<u64>,
     #[serde(borrow)]
-    tag: Option<Cow<'a, str>>,
+    tag: Option<TextShape<'a>>,
     from: Option<u64>,
     length: Option<u64>,
     more: Option<bool>,
     #[serde(borrow)]
-    root: Option<Cow<'a, str>>,
+    root: Option<TextShape<'a>>,
     whole: Option<bool>,
     pieces: Option<Vec<[u64; 2]>>,
     #[serde(borrow)]
-    value: Option<Cow<'a, str>>,
+    value: Option<TextShape<'a>>,
     #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<TextShape<'a>>,
     place: Option<u64>,
     #[serde(borrow)]
-    nonce: Option<Cow<'a, str>>,
+    nonce: Option<TextShape<'a>>,
     closed: Option<bool>,
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
+    key: Option<TextShape<'a>>,
     #[serde(borrow)]
     users: Option<Vec<Object<OnlineIn<'a>>>>,
     #[serde(borrow)]
     figures: Option<Vec<Object<MetricShape<'a>>>>,
     #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
+    user: Option<TextShape<'a>>,
     #[serde(borrow)]
-    speaks: Option<Cow<'a, str>>,
+    speaks: Option<TextShape<'a>>,
 }
 
 /// A publication of an offline user.
@@ -176,7 +176,7 @@ struct AwayIn<'a> {
     #[serde(borrow)]
     user: Cow<'a, str>,
     #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
+    description: Option<TextShape<'a>>,
 }
 
 impl AwayIn<'_> {
@@ -197,7 +197,7 @@ struct ErrorIn<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<TextShape<'a>>,
 }
 
 /// `files` is a number in some responses and a list in others.
@@ -219,18 +219,18 @@ struct ProviderIn<'a> {
     name: Cow<'a, str>,
     size: Option<u64>,
     #[serde(borrow)]
-    root: Option<Cow<'a, str>>,
+    root: Option<TextShape<'a>>,
     partial: Option<bool>,
     #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
+    description: Option<TextShape<'a>>,
     #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
+    user: Option<TextShape<'a>>,
     #[serde(borrow)]
-    speaks: Option<Cow<'a, str>>,
+    speaks: Option<TextShape<'a>>,
     #[serde(borrow)]
     quic: Option<Object<QuicShape<'a>>>,
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
+    key: Option<TextShape<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -239,9 +239,9 @@ struct PeerIn<'a> {
     peer: Cow<'a, str>,
     files: u64,
     #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
+    user: Option<TextShape<'a>>,
     #[serde(borrow)]
-    speaks: Option<Cow<'a, str>>,
+    speaks: Option<TextShape<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -249,9 +249,9 @@ struct OnlineIn<'a> {
     #[serde(borrow)]
     user: Cow<'a, str>,
     #[serde(borrow)]
-    peer: Option<Cow<'a, str>>,
+    peer: Option<TextShape<'a>>,
     #[serde(borrow)]
-    speaks: Option<Cow<'a, str>>,
+    speaks: Option<TextShape<'a>>,
 }
 
 impl ResponseShape<'_> {
@@ -337,10 +337,14 @@ impl ResponseShape<'_> {
         let you = self.you.as_deref().and_then(|text| text.parse().ok());
         let heartbeat_ms = self.heartbeat();
         // Proofs sign the nonce with other text; never sign anything but 32 hex digits.
-        let digits = |nonce: &Cow<'_, str>| {
+        let digits = |nonce: &TextShape<'_>| {
             nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit())
         };
-        let nonce = self.nonce.filter(digits).map(Cow::into_owned).unwrap_or_default();
+        let nonce = self
+            .nonce
+            .filter(digits)
+            .map(|TextShape(nonce)| nonce.into_owned())
+            .unwrap_or_default();
         let closed = match self.closed {
             Some(true) => {
                 let key = self.key.as_deref().and_then(Key::parse);
@@ -434,7 +438,7 @@ impl ResponseShape<'_> {
                     return Err("an answer without a user".into());
                 };
                 Response::User(
-                    OnlineIn { user, peer, speaks }
+                    OnlineIn { user: user.0, peer, speaks }
                         .online()
                         .ok_or("an answer without a good user")?,
                 )

@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::ops::Deref;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -166,16 +167,28 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// A string that borrows from the line. serde's attribute works on a [`Cow`] itself; within an
+/// `Option` or a list, a bare `Cow` is always a copy.
+#[derive(Deserialize)]
+struct TextShape<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for TextShape<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 #[derive(Deserialize)]
 struct FileShape<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     size: Option<u64>,
     #[serde(borrow)]
-    root: Option<Cow<'a, str>>,
+    root: Option<TextShape<'a>>,
     partial: Option<bool>,
     #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
+    description: Option<TextShape<'a>>,
 }
 
 impl FileShape<'_> {
