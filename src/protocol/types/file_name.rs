@@ -83,13 +83,12 @@ pub fn check(text: &str) -> Result<(), BadName> {
     if text == "." || text == ".." {
         return Err(BadName::Dots);
     }
-    // Nearly all names are ASCII: one pass over the bytes suffices.
-    for byte in text.bytes() {
-        match byte {
-            b'/' | b'\\' => return Err(BadName::Separator),
-            0..=0x1f | 0x7f => return Err(BadName::Control),
-            _ => {}
-        }
+    // Nearly no name has such a byte: a test without a branch for each.
+    if text.bytes().fold(false, |found, byte| found | is_forbidden(byte)) {
+        return Err(match text.bytes().find(|byte| is_forbidden(*byte)) {
+            Some(b'/' | b'\\') => BadName::Separator,
+            _ => BadName::Control,
+        });
     }
     if !text.is_ascii() {
         for c in text.chars() {
@@ -105,6 +104,11 @@ pub fn check(text: &str) -> Result<(), BadName> {
         return Err(BadName::Reserved);
     }
     Ok(())
+}
+
+/// A separator, or an ASCII control character.
+fn is_forbidden(byte: u8) -> bool {
+    (byte < 0x20) | (byte == 0x7f) | (byte == b'/') | (byte == b'\\')
 }
 
 /// Replace control and bidirectional characters of a text that is no name, such as the text of
@@ -215,6 +219,23 @@ mod tests {
             assert_eq!(FileName::new(text), Err(why), "{text:?}");
         }
         assert!(FileName::new(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn forbidden_bytes_are_found_wherever_they_are() {
+        for (at, byte) in (0..40).flat_map(|at| (0..0x80_u8).map(move |byte| (at, byte))) {
+            let mut text = [b'x'; 40];
+            text[at] = byte;
+            let rule = match char::from(byte) {
+                '/' | '\\' => Err(BadName::Separator),
+                c if c.is_control() => Err(BadName::Control),
+                _ => Ok(()),
+            };
+            assert_eq!(check(std::str::from_utf8(&text).unwrap()), rule, "{byte} at {at}");
+        }
+        // The first one decides.
+        assert_eq!(check("a/\n"), Err(BadName::Separator));
+        assert_eq!(check("a\n/"), Err(BadName::Control));
     }
 
     #[test]

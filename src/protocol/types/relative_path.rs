@@ -24,9 +24,11 @@ impl RelativeName {
     /// # Errors
     /// The first rule that `text` breaks.
     pub fn new(text: &str) -> Result<RelativeName, BadName> {
-        if !text.contains('/') {
-            file_name::check(text)?;
-            return Ok(RelativeName(Rc::from(text)));
+        // Nearly all names have a single part: those need no search for a separator.
+        match file_name::check(text) {
+            Ok(()) => return Ok(RelativeName(Rc::from(text))),
+            Err(why) if !text.contains('/') => return Err(why),
+            Err(_) => {}
         }
         if text.len() > limits::RELATIVE_BYTES || text.split('/').count() > limits::RELATIVE_PARTS {
             return Err(BadName::Deep);
