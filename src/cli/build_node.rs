@@ -86,20 +86,20 @@ pub fn server(
     let (identity, tls_identity) = key_file::open_for_server(file.as_deref())
         .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
     let is_local = listen.iter().all(|at| at.ip().is_loopback());
-    if args.open && !is_local {
+    if args.access.open && !is_local {
         say_setup(SetupNote::Open, lang, err);
     }
-    let addresses = match args.public.is_empty() {
+    let addresses = match args.access.public.is_empty() {
         true => listen.iter().flat_map(|at| interfaces::reachable_at(*at)).collect(),
-        false => args.public,
+        false => args.access.public,
     };
     let access = AccessOptions {
-        is_closed: !args.open,
+        is_closed: !args.access.open,
         // A secret is for the eyes of a person, and for no log.
-        first_invite: !args.open && !is_local && std::io::stdout().is_terminal(),
+        first_invite: !args.access.open && !is_local && std::io::stdout().is_terminal(),
         members: Some(members),
         identity: Some(identity),
-        name: args.name,
+        name: args.access.name,
         addresses,
     };
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
@@ -215,7 +215,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             ..defaults.network
         },
         uploads: UploadConfig {
-            is_open: args.open,
+            is_open: args.http.open,
             accept,
             slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
             metrics_open: args.http.metrics == Metrics::Open,

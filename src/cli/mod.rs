@@ -190,7 +190,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             accounts::accounts(&verb, lang, &outputs.out, &outputs.err)
         }
         Verb::Server(args) => {
-            let knows_own = !args.no_local;
+            let knows_own = !args.access.no_local;
             let (node, identity) = build_node::server(args, lang, &outputs.err)?;
             plug_into(
                 transport::network_of(identity, knows_own)?,
@@ -209,7 +209,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             let speed = args.speed();
             let (node, identity) = build_node::peer(&args, typed)?;
             plug_into(
-                transport::network_of(identity, !args.no_local)?,
+                transport::network_of(identity, !args.http.no_local)?,
                 node,
                 Console::of(args.console, style, lang, outputs),
                 speed,

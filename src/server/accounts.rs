@@ -33,6 +33,8 @@ pub(super) struct OperationQueue {
     cost: u32,
     /// When the store may be tidied up: the accounts will have rested for a while.
     pub tidy_at: Option<Instant>,
+    /// The transfer of stored publications into the index.
+    pub loading: Loading,
 }
 
 impl OperationQueue {
@@ -76,7 +78,9 @@ fn cost_of(operation: &Operation) -> u32 {
 }
 
 /// The transfer of stored publications into the index.
+#[derive(Default)]
 pub(super) enum Loading {
+    #[default]
     NotStarted,
     /// All up to this row of the store are in the index.
     After(u64),
@@ -418,7 +422,7 @@ impl Server {
                 }
             }
         }
-        self.loading = Loading::After(0);
+        self.operations.loading = Loading::After(0);
         // The last server may have stopped before the store was tidy.
         self.operations.tidy_at = Some(io.now);
     }
@@ -427,32 +431,32 @@ impl Server {
     pub(super) fn load_slice(&mut self, io: &Io<'_>) {
         // Tidy up first: rows of removed users would be read in vain.
         let tidies = self.operations.tidy_at.is_some_and(|at| at <= io.now);
-        let Loading::After(after) = self.loading else { return };
+        let Loading::After(after) = self.operations.loading else { return };
         if tidies {
             return;
         }
         match self.accounts.publications(after, LOAD) {
             Ok(rows) => {
                 let last = rows.last().map(|(row, _)| *row).filter(|_| rows.len() >= LOAD);
-                self.loading = last.map_or(Loading::Done, Loading::After);
+                self.operations.loading = last.map_or(Loading::Done, Loading::After);
                 for (_, (user, what)) in rows {
                     self.publish(&user, &what);
                 }
             }
             Err(error) => {
                 log::error!("accounts: {error}");
-                self.loading = Loading::Done;
+                self.operations.loading = Loading::Done;
             }
         }
     }
 
     /// Load the publishers of a name early.
     pub(super) fn load_name(&mut self, name: &RelativeName, io: &mut Io<'_>) {
-        if self.loading.is_under_way() && self.accounts.is_open() {
+        if self.operations.loading.is_under_way() && self.accounts.is_open() {
             // An uncommitted publication must not be found.
             self.flush(io);
         }
-        if !self.loading.is_under_way() {
+        if !self.operations.loading.is_under_way() {
             return;
         }
         let Some(file) = Line::new(name) else { return };

@@ -31,8 +31,9 @@ use crate::ui::event::{MemberEvent, UiEvent};
 
 /// The clock is stored so often. A server that was killed adds as much at its start.
 const CLOCK_STEP: Duration = Duration::from_secs(60);
-/// ENROLs of one address at once, and the time after which it may send another.
+/// ENROLs of one address at once: a family behind one router joins in a minute.
 const ENROL_BURST: u32 = 5;
+/// The time after which an address may send another ENROL: no use for guesses.
 const ENROL_PAUSE: Duration = Duration::from_secs(10);
 /// ENROLs of all addresses in a second: each may write to the disk.
 const ENROLS: u32 = 20;

@@ -45,7 +45,7 @@ use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::server::access::Access;
-use crate::server::accounts::{Loading, OperationQueue};
+use crate::server::accounts::OperationQueue;
 use crate::server::address_budget::ServerBudgets;
 use crate::server::ingest::IngestQueue;
 use crate::server::members::{AccessOptions, MemberService};
@@ -152,8 +152,6 @@ pub struct Server {
     members: MemberService,
     op_log: OperationLog,
     operations: OperationQueue,
-    /// The transfer of stored publications into the index.
-    loading: Loading,
     ingest: IngestQueue,
     searches: SearchQueue,
     clients: ConnMap<ClientConnection>,
@@ -230,7 +228,6 @@ impl Server {
             members,
             op_log,
             operations: OperationQueue::default(),
-            loading: Loading::NotStarted,
             ingest: IngestQueue::default(),
             searches: SearchQueue::default(),
             clients: ConnMap::default(),
@@ -506,7 +503,7 @@ impl Server {
             || self.searches.is_busy()
             || self.ingest.is_busy()
             || self.index.has_events()
-            || self.loading.is_under_way()
+            || self.operations.loading.is_under_way()
             || !self.index.is_built()
     }
 

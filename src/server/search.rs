@@ -61,7 +61,7 @@ impl Server {
     ) {
         if let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id))
             && client.inbound.has_fast_path()
-            && !self.loading.is_under_way()
+            && !self.operations.loading.is_under_way()
             && let Some(page) =
                 self.index.first_page(&name, &Viewer { ip: conn.from.ip(), reach: Reach::NATIVE })
         {

@@ -482,12 +482,6 @@ pub struct PeerArgs {
     pub user: Option<String>,
     #[command(flatten)]
     pub key: KeyArgs,
-    /// Serve everyone without encryption, whatever the server is
-    #[arg(long)]
-    pub open: bool,
-    /// Treat programs of the same user on this machine as strangers
-    #[arg(long)]
-    pub no_local: bool,
     /// Whether other peers may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,
@@ -560,9 +554,16 @@ pub struct TransferArgs {
     pub uploads: Option<u32>,
 }
 
-// Access to metrics and by HTTP.
+// Access of requesters, to metrics, and by HTTP.
 #[derive(Args)]
 pub struct HttpArgs {
+    /// Serve everyone without encryption, whatever the server is
+    #[arg(long)]
+    pub open: bool,
+    /// Treat programs of the same user on this machine as strangers
+    #[arg(long)]
+    pub no_local: bool,
+
     /// Which hosts may read the metrics, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,

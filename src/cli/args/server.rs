@@ -32,19 +32,8 @@ pub struct ServerArgs {
     /// cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
-    /// Let everyone who reaches the server search, share and fetch without encryption
-    #[arg(long)]
-    pub open: bool,
-    /// Treat programs of the same user on this machine as strangers; by default they are
-    /// administrators and need no encryption
-    #[arg(long)]
-    pub no_local: bool,
-    /// The name of the server, for people
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = server_name)]
-    pub name: String,
-    /// An address of the server in invites [default: those of --listen]; repeat for more
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = public_address)]
-    pub public: Vec<String>,
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Whether peers may join without an account
     #[arg(long, value_enum, default_value = "optional")]
     pub accounts: Policy,
@@ -87,6 +76,24 @@ pub struct ServerArgs {
     /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
+}
+
+// Who may use a server, and what invites say of it.
+#[derive(Args)]
+pub struct AccessArgs {
+    /// Let everyone who reaches the server search, share and fetch without encryption
+    #[arg(long)]
+    pub open: bool,
+    /// Treat programs of the same user on this machine as strangers; by default they are
+    /// administrators and need no encryption
+    #[arg(long)]
+    pub no_local: bool,
+    /// The name of the server, for people
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = server_name)]
+    pub name: String,
+    /// An address of the server in invites [default: those of --listen]; repeat for more
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = public_address)]
+    pub public: Vec<String>,
 }
 
 /// The readers of a process's metrics.

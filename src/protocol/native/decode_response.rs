@@ -40,7 +40,13 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
     match serde_json::from_slice::<ResponseShape<'_>>(line) {
         Ok(shape) => match about_members(&shape, line)? {
             Some(message) => Ok(message),
-            None => shape.message(),
+            None => match shape.message()? {
+                Message::Welcome(welcome) => {
+                    let closed = member::closed_key(line)?;
+                    Ok(Message::Welcome(Welcome { closed, ..welcome }))
+                }
+                message => Ok(message),
+            },
         },
         // A later version may give the same keys other meanings.
         Err(_) if is_novel(&head) => Ok(Message::Unknown),
@@ -155,9 +161,6 @@ struct ResponseShape<'a> {
     place: Option<u64>,
     #[serde(borrow)]
     nonce: Option<TextShape<'a>>,
-    closed: Option<bool>,
-    #[serde(borrow)]
-    key: Option<TextShape<'a>>,
     #[serde(borrow)]
     users: Option<Vec<Object<OnlineIn<'a>>>>,
     #[serde(borrow)]
@@ -345,14 +348,7 @@ impl ResponseShape<'_> {
             .filter(digits)
             .map(|TextShape(nonce)| nonce.into_owned())
             .unwrap_or_default();
-        let closed = match self.closed {
-            Some(true) => {
-                let key = self.key.as_deref().and_then(Key::parse);
-                Some(key.ok_or("a closed server without a good key")?)
-            }
-            _ => None,
-        };
-        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce, closed }))
+        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce, closed: None }))
     }
 
     fn reply(self) -> Result<Option<Response>, String> {

@@ -535,6 +535,22 @@ pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
 /// The event that reports revoked keys.
 pub const REVOKED: &str = "REVOKED";
 
+/// The key of a closed server in its handshake.
+pub fn closed_key(line: &[u8]) -> Result<Option<Key>, String> {
+    #[derive(Deserialize)]
+    struct ClosedShape {
+        #[serde(default)]
+        closed: bool,
+        key: Option<String>,
+    }
+    let ClosedShape { closed, key } = parse(line)?;
+    if !closed {
+        return Ok(None);
+    }
+    let key = key.as_deref().and_then(Key::parse);
+    key.map(Some).ok_or_else(|| "a closed server without a good key".into())
+}
+
 /// The keys of a REVOKED event.
 pub fn revoked(line: &[u8]) -> Result<Vec<Key>, String> {
     Ok(parse::<RevokedShape>(line)?.keys.iter().filter_map(|text| Key::parse(text)).collect())
