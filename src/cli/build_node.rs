@@ -216,6 +216,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         },
         uploads: UploadConfig {
             is_open: args.http.open,
+            key: Some(tls_identity.key()),
             accept,
             slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
             metrics_open: args.http.metrics == Metrics::Open,

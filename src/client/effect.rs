@@ -3,14 +3,13 @@
 //! The client queues effects; the node that owns the client drains the queue once an iteration.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 use crate::client::command::{DownloadTarget, PeerTarget};
+use crate::download::types::Credential;
 use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::account::{Key, Publication};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
-use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::Failure;
 
@@ -65,7 +64,7 @@ pub(crate) enum Effect {
     /// The server has opened; `closed`: its key, if it is closed.
     ServerOpened { closed: Option<Key> },
     /// The server has sent a pass, and the time in index seconds.
-    PassReceived { pass: Rc<PassText>, now: u64 },
+    PassReceived { pass: Credential, now: u64 },
     /// The server has revoked these keys.
     Revoked(Vec<Key>),
     /// A part of JOIN was answered.

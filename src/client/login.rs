@@ -81,7 +81,7 @@ impl Login {
         self.identity().ok().map(|identity| identity.key())
     }
 
-    fn identity(&mut self) -> Result<Rc<Identity>, Failure> {
+    pub(super) fn identity(&mut self) -> Result<Rc<Identity>, Failure> {
         if let Some(identity) = &self.identity {
             return Ok(Rc::clone(identity));
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::client::effect::Effect;
 use crate::client::server_requests::PendingRequest;
+use crate::download::types::Credential;
 use crate::limits;
 use crate::node::io::Io;
 use crate::protocol::member::{MemberRequest, MemberResponse};
@@ -62,7 +63,13 @@ impl Client {
         let MemberResponse::Pass { pass, left, now } = *response else { return };
         let left = Duration::from_secs(left.clamp(1, limits::PASS_SECONDS));
         self.pass.renew_at = Some(io.now + left * 2 / 3);
-        self.effects.push_back(Effect::PassReceived { pass: Rc::new(pass), now });
+        match self.login.identity() {
+            Ok(identity) => {
+                let pass = Credential { pass: Rc::new(pass), identity };
+                self.effects.push_back(Effect::PassReceived { pass, now });
+            }
+            Err(failure) => log::warn!("no key for the pass: {failure:?}"),
+        }
     }
 
     /// Renew the pass when due.

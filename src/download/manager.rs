@@ -1,9 +1,7 @@
 //! All downloads of a process, by number.
 
-use crate::protocol::types::pass::PassText;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::download::deadlines::Deadlines;
@@ -11,7 +9,9 @@ use crate::download::download::Download;
 use crate::download::legacy_stream::{LegacyStream, StreamGoal};
 use crate::download::player_view::PlayerView;
 use crate::download::types::TransferSecurity;
-use crate::download::types::{Candidate, Ctx, DownloadRequest, LegacySource, Outcome, RetryPolicy};
+use crate::download::types::{
+    Candidate, Credential, Ctx, DownloadRequest, LegacySource, Outcome, RetryPolicy,
+};
 use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId};
@@ -79,7 +79,7 @@ impl DownloadManager {
     }
 
     /// Shows this pass to sources.
-    pub fn use_pass(&mut self, pass: Rc<PassText>) {
+    pub fn use_pass(&mut self, pass: Credential) {
         self.security.pass = Some(pass);
     }
 

@@ -14,16 +14,17 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::connection::outbound::Outbound;
-use crate::download::types::Candidate;
+use crate::download::types::{Candidate, Credential};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
-use crate::protocol::member::MemberRequest;
+use crate::protocol::member::{MemberRequest, present_challenge};
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{HashListPart, Have, Piece, Response, WaitingReason};
+use crate::protocol::types::account::Proof;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::pass::PassText;
 use crate::storage::piece_buffer::{HashListBuffer, PieceBuffer};
@@ -227,15 +228,25 @@ impl Source {
         self.outbound = Some(Box::new(outbound));
     }
 
-    /// Shows the pass, unless the source knows it. Never on a plain connection.
-    pub fn present(&mut self, pass: Option<&Rc<PassText>>, io: &mut Io<'_>) {
-        let is_new = |pass: &&Rc<PassText>| self.presented.as_ref() != Some(*pass);
-        let Some(pass) = pass.filter(is_new) else { return };
-        if self.by_tls && self.outbound.is_some() {
-            self.presented = Some(Rc::clone(pass));
-            let request = MemberRequest::Present { pass: pass.as_ref().clone() };
-            self.send(&Request::Member(Box::new(request)), PendingFetch::Ignored, io);
+    /// Shows the pass, unless the source knows it. Never on a plain connection. QUIC shows no key,
+    /// so that a proof of the key comes with the pass, once the nonce is known.
+    pub fn present(&mut self, credential: Option<&Credential>, io: &mut Io<'_>) {
+        let Some(Credential { pass, identity }) = credential else { return };
+        let Some(outbound) = self.outbound.as_ref() else { return };
+        if self.presented.as_ref() == Some(pass) {
+            return;
         }
+        let proof = match (outbound.welcome(), self.candidate.quic) {
+            _ if self.by_tls => None,
+            (Some(welcome), Some(quic)) if self.by_quic => {
+                let text = present_challenge(&quic.key, &welcome.nonce);
+                Some(Proof(identity.sign(text.as_bytes())))
+            }
+            _ => return,
+        };
+        let request = MemberRequest::Present { pass: pass.as_ref().clone(), proof };
+        self.presented = Some(Rc::clone(pass));
+        self.send(&Request::Member(Box::new(request)), PendingFetch::Ignored, io);
     }
 
     fn send(&mut self, request: &Request, pending: PendingFetch, io: &mut Io<'_>) {

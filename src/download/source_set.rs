@@ -179,8 +179,6 @@ impl SourceSet {
         let (peer, now) = (candidate.peer, ctx.io.now);
         let quic =
             candidate.quic.filter(|quic| ctx.security.by_quic && self.may_use_quic(peer, quic));
-        // A QUIC port learns no key, so that it takes no pass.
-        let quic = quic.filter(|_| ctx.security.pass.is_none());
         let conn = match quic {
             Some(quic) => ctx.io.connect_by_quic(quic.of(peer), quic.key),
             None => ctx.connect(peer, candidate.key),

@@ -1,6 +1,8 @@
 //! Requests, candidate sources and outcomes of downloads.
 
+use crate::accounts::identity::Identity;
 use crate::protocol::types::pass::PassText;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -134,7 +136,7 @@ pub struct LegacySource {
 }
 
 /// How the connections to sources are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct TransferSecurity {
     /// Prefer QUIC where a source offers it.
     pub by_quic: bool,
@@ -142,7 +144,22 @@ pub struct TransferSecurity {
     /// the keys of the sources.
     pub by_tls: bool,
     /// The pass that sources of a closed server need.
-    pub pass: Option<Rc<PassText>>,
+    pub pass: Option<Credential>,
+}
+
+/// A pass, and the key that it belongs to.
+#[derive(Clone)]
+pub struct Credential {
+    /// The pass.
+    pub pass: Rc<PassText>,
+    /// Signs where a transport shows no key.
+    pub identity: Rc<Identity>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.pass, f)
+    }
 }
 
 impl TransferSecurity {

@@ -49,6 +49,8 @@ pub struct NetworkConfig {
 pub struct UploadConfig {
     /// Serve everyone, whatever the server is.
     pub is_open: bool,
+    /// The key that this peer shows; proofs of requesters name it.
+    pub key: Option<Key>,
     /// Whether requesters may download.
     pub accept: Accept,
     /// Uploads at once; `None`: no limit.
@@ -78,6 +80,7 @@ impl PeerConfig {
             },
             uploads: UploadConfig {
                 is_open: false,
+                key: None,
                 accept: Accept::Always,
                 slots: None,
                 metrics_open: false,

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::node::io::Security;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
-use crate::protocol::types::account::Key;
+use crate::protocol::types::account::{Key, Proof};
 use crate::protocol::types::pass::{BadPass, Pass, PassText};
 
 /// Revoked keys that are kept: more are a flood of the server, and the passes expire anyway.
@@ -82,24 +82,34 @@ impl PassCheck {
         self.policy != Policy::Open && !security.is_encrypted && !security.same_user
     }
 
-    /// Accept the pass of a requester. Returns the seconds until it expires.
+    /// Accept the pass of a requester. `proven`: the text that a proof of its key signs, and the
+    /// proof. Returns the seconds until the pass expires.
     pub(super) fn present(
         &self,
         requester: &mut Requester,
         text: &PassText,
+        proven: Option<(String, Proof)>,
         now: Instant,
     ) -> Result<u64, ErrorReply> {
         let Policy::Members(server) = self.policy else {
             return Err(ErrorReply::unsupported());
         };
         let seconds = self.seconds(now).ok_or_else(not_ready)?;
-        let key = requester.security.key.ok_or_else(no_member)?;
+        if !requester.security.is_encrypted {
+            return Err(no_member());
+        }
         let pass = text.verify(&[server]).map_err(refusal)?;
+        let key = match (requester.security.key, proven) {
+            (Some(key), _) => key,
+            (None, Some((text, proof))) if pass.key.verifies(text.as_bytes(), &proof.0) => pass.key,
+            (None, _) => return Err(no_member()),
+        };
         pass.permits(&key, seconds).map_err(refusal)?;
         if self.revoked.contains_key(&key) {
             return Err(no_member());
         }
         let left = pass.expires.saturating_sub(seconds);
+        requester.security.key = Some(key);
         requester.pass = Some(Rc::new(pass));
         Ok(left)
     }

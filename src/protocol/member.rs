@@ -152,6 +152,9 @@ pub enum MemberRequest {
     Present {
         /// The pass.
         pass: PassText,
+        /// The signature of [`present_challenge`] by the key of the pass, on a connection that has
+        /// shown no key.
+        proof: Option<Proof>,
     },
     /// Make an invite.
     Invite(InviteTerms),
@@ -276,6 +279,13 @@ pub struct ServerInfo {
 #[must_use]
 pub fn identify_challenge(server: &Key, nonce: &str) -> String {
     format!("cardume 2\nIDENTIFY\n{server}\n{nonce}")
+}
+
+/// The text that a PRESENT signs where the connection has shown no key; `peer` is the key of the
+/// peer that checks the pass.
+#[must_use]
+pub fn present_challenge(peer: &Key, nonce: &str) -> String {
+    format!("cardume 2\nPRESENT\n{peer}\n{nonce}")
 }
 
 impl MemberRequest {

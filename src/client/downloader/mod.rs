@@ -366,7 +366,7 @@ impl Downloader {
     fn heed(&mut self, effect: &Effect) {
         match effect {
             Effect::ServerOpened { closed: Some(_) } => self.downloads.require_tls(),
-            Effect::PassReceived { pass, .. } => self.downloads.use_pass(Rc::clone(pass)),
+            Effect::PassReceived { pass, .. } => self.downloads.use_pass(pass.clone()),
             _ => {}
         }
     }

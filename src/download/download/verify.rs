@@ -75,7 +75,11 @@ impl Download {
         ctx: &mut Ctx<'_, '_>,
     ) -> Result<(), Failure> {
         match event {
-            SourceEvent::Opened => {}
+            SourceEvent::Opened => {
+                if let Some(source) = self.source_mut(id) {
+                    source.present(ctx.security.pass.as_ref(), ctx.io);
+                }
+            }
             SourceEvent::PieceHeader(request, piece) => {
                 return self.piece_header(id, request, &piece, ctx);
             }

@@ -28,7 +28,7 @@ use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::live_stats::{LiveStats, Transfer, TransferStage, Transfers};
-use crate::protocol::member::{MemberRequest, MemberResponse};
+use crate::protocol::member::{MemberRequest, MemberResponse, present_challenge};
 use crate::protocol::metric::Metric;
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{Response, WaitingReason};
@@ -213,12 +213,17 @@ impl PieceService {
         request: &MemberRequest,
         now: Instant,
     ) -> Result<Response, ErrorReply> {
-        let MemberRequest::Present { pass } = request else {
+        let MemberRequest::Present { pass, proof } = request else {
             return Err(ErrorReply::unsupported());
         };
         let peer = self.peers.get_mut(&id).ok_or_else(ErrorReply::unsupported)?;
+        let nonce = peer.inbound.nonce();
+        let proven = match (self.config.key, *proof) {
+            (Some(own), Some(proof)) => Some((present_challenge(&own, nonce), proof)),
+            _ => None,
+        };
         let requester = peer.requester.get_or_insert_default();
-        let left = self.passes.present(requester, pass, now)?;
+        let left = self.passes.present(requester, pass, proven, now)?;
         Ok(Response::Member(Box::new(MemberResponse::Presented(left))))
     }
 

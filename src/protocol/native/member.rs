@@ -39,7 +39,7 @@ const METHODS: [(&str, &[&str]); 13] = [
 /// The fields of a method about members that this role supports.
 pub fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
     if role == Role::Peer {
-        return (method == "PRESENT").then_some(&["pass"]);
+        return (method == "PRESENT").then_some(&["pass", "proof"]);
     }
     METHODS.iter().find(|(known, _)| *known == method).map(|(_, fields)| *fields)
 }
@@ -95,19 +95,16 @@ impl AskShape {
                 name: self.name()?.ok_or_else(|| missing("name"))?,
             },
             "IDENTIFY" => {
-                let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
-                MemberRequest::Identify {
-                    key: self.key()?.ok_or_else(|| missing("key"))?,
-                    proof: Proof::parse(proof)
-                        .ok_or_else(|| ErrorReply::bad_request("proof is not 128 hex digits"))?,
-                }
+                let proof = self.proof()?.ok_or_else(|| missing("proof"))?;
+                MemberRequest::Identify { key: self.key()?.ok_or_else(|| missing("key"))?, proof }
             }
             "WHOAMI" => MemberRequest::WhoAmI,
             "PASS" => MemberRequest::Pass,
             "PRESENT" => {
                 let pass = self.pass.as_deref().ok_or_else(|| missing("pass"))?;
                 let wrong = |why: BadPass| ErrorReply::new(ErrorCode::NotMember, why.to_string());
-                MemberRequest::Present { pass: PassText::parse(pass).map_err(wrong)? }
+                let pass = PassText::parse(pass).map_err(wrong)?;
+                MemberRequest::Present { pass, proof: self.proof()? }
             }
             "INVITE" => MemberRequest::Invite(InviteTerms {
                 role: self.role()?.unwrap_or(MemberRole::Share),
@@ -161,6 +158,11 @@ impl AskShape {
     fn key(&self) -> Result<Option<Key>, ErrorReply> {
         let wrong = || ErrorReply::bad_request("key is no key");
         self.key.as_deref().map(|text| Key::parse(text).ok_or_else(wrong)).transpose()
+    }
+
+    fn proof(&self) -> Result<Option<Proof>, ErrorReply> {
+        let wrong = || ErrorReply::bad_request("proof is not 128 hex digits");
+        self.proof.as_deref().map(|text| Proof::parse(text).ok_or_else(wrong)).transpose()
     }
 
     fn role(&self) -> Result<Option<MemberRole>, ErrorReply> {
@@ -239,7 +241,11 @@ pub fn write_request(id: u64, request: &MemberRequest, out: &mut Vec<u8>) {
         MemberRequest::Revoke(RevokeTarget::Invite(id)) => {
             AskShape { invite: Some(id.to_string()), ..blank }
         }
-        MemberRequest::Present { pass } => AskShape { pass: Some(pass.reveal()), ..blank },
+        MemberRequest::Present { pass, proof } => AskShape {
+            pass: Some(pass.reveal()),
+            proof: proof.map(|proof| proof.to_string()),
+            ..blank
+        },
         MemberRequest::Audit { cursor } => AskShape { cursor: cursor.clone(), ..blank },
         MemberRequest::WhoAmI
         | MemberRequest::Pass
