@@ -45,7 +45,7 @@ pub struct ConnHandle {
     pub send_queue: SendQueue,
     /// The other side's address.
     pub from: SocketAddr,
-    /// Valid from the first received byte on.
+    /// What protects it; final from the first received byte on.
     pub security: Security,
     /// The connection is closed at this time.
     pub deadline: Option<Instant>,

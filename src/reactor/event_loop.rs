@@ -430,6 +430,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         self.net.close(stream);
                         continue;
                     }
+                    let security = self.net.io(&mut stream).security();
                     let id = self.connections.add(from, ConnectionState::Closed);
                     if let Err(error) = self.net.watch(&mut stream, id.0) {
                         log::warn!("a connection from {from} could not be registered: {error}");
@@ -441,6 +442,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         slot.state = ConnectionState::Established(stream);
                         slot.ready.readable = true;
                         slot.ready.writable = true;
+                        slot.handle.security = security;
                         slot.handle.turned_away = turn_away;
                         slot.admission = if turn_away {
                             Origin::TurnedAway(self.now + limits::BUSY_TIMEOUT)

@@ -68,7 +68,9 @@ impl Server {
     pub(super) fn note_access(&mut self, id: ConnId, io: &mut Io<'_>) {
         let Some(conn) = io.connection(id) else { return };
         let Some(client) = self.clients.get_mut(&id) else { return };
-        if client.access.is_some() || conn.recv_buffer.header().is_empty() {
+        // In some legacy protocols the server speaks first.
+        let is_early = conn.recv_buffer.header().is_empty() && !client.inbound.is_legacy();
+        if client.access.is_some() || is_early {
             return;
         }
         let access = Access::of(conn.security);

@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Process, address_in, noise, peer, run, run_tool, server, through_shell};
+use crate::harness::{
+    Dir, Process, address_in, noise, peer, run, run_tool, server, server_with, through_shell,
+};
 
 /// Starts `cardume` from a shell that ignores these signals, as `nohup` and background jobs do.
 fn ignoring(signals: &str, args: &[&str]) -> Process {
@@ -53,7 +55,8 @@ fn a_signal_ignored_at_the_start_stays_ignored() {
 
 #[test]
 fn one_shot_requests_need_no_readable_folder() {
-    let server = server();
+    // Another user asks below.
+    let server = server_with(&["--listen", "127.0.0.1:0", "--open"]);
     let at = server.at.to_string();
     let here = Dir::with("a.mp4", &noise(1, 5_000));
     let source = peer(server.at, &here);

@@ -24,7 +24,8 @@ fn link_local() -> Option<(Ipv6Addr, String)> {
 #[test]
 fn a_link_local_address_works_and_its_interface_stays_local() {
     let Some((ip, interface)) = link_local() else { return };
-    let server = server_with(&["--listen", &format!("[{ip}%{interface}]:0"), "--metrics", "open"]);
+    let server =
+        server_with(&["--listen", &format!("[{ip}%{interface}]:0"), "--metrics", "open", "--open"]);
     let place = format!("[{ip}%{interface}]:{}", server.at.port());
     let (here, there) = (Dir::with("a.mp4", &noise(1, 3 << 20)), Dir::new());
     let words = [

@@ -347,10 +347,6 @@ const HELP: &[(&str, &str)] = &[
         "Dónde escuchar; el puerto 0 elige uno libre",
     ),
     (
-        "The index server, or its URL with a key, as `cardume server url` prints",
-        "El servidor de índice, o su URL con la clave, como la muestra `cardume server url`",
-    ),
-    (
         "Print the URL of the server with its public key, for --server; connections by this URL are encrypted",
         "Muestra la URL del servidor con la clave pública, para --server; las conexiones por esa URL van cifradas",
     ),
@@ -542,6 +538,144 @@ const HELP: &[(&str, &str)] = &[
         "The requests depend on --seed alone. Responses are checked: a number of providers other than --holders gives exit code 6. Load only servers that serve for benchmarks: the command takes their whole capacity.",
         "Las peticiones dependen solo de --seed. Las respuestas se comprueban: tantos dueños como dice --holders, o el código de salida es 6. Úselo solo con servidores destinados a ello: la orden toma todo lo que dan.",
     ),
+    (
+        "A file with the invite, so that the invite is not on a command line",
+        "Un archivo con la invitación, para que no quede en la línea de órdenes",
+    ),
+    (
+        "A group of the member, in place of the earlier groups; repeat for more",
+        "Un grupo del miembro, en lugar de los anteriores; repita para más",
+    ),
+    ("A group of the new member; repeat for more", "Un grupo del nuevo miembro; repita para más"),
+    (
+        "A group of the new members; repeat for more",
+        "Un grupo de los nuevos miembros; repita para más",
+    ),
+    (
+        "Accept that a server of the same address has a new key",
+        "Acepta que un servidor de la misma dirección tenga una clave nueva",
+    ),
+    ("Admit a key that waits for admission", "Admite una clave que espera"),
+    (
+        "All members of this invite, and the invite",
+        "Todos los miembros de esta invitación, y la invitación",
+    ),
+    (
+        "An address of the server in invites [default: those of --listen]; repeat for more",
+        "Una dirección del servidor en las invitaciones [por omisión: las de --listen]; repita para más",
+    ),
+    (
+        "An address of the server in the invite [default: as the server knows them]; repeat for more",
+        "Una dirección del servidor en la invitación [por omisión: las que el servidor conoce]; repita para más",
+    ),
+    (
+        "Become a member of a closed server by an invite",
+        "Entra en un servidor cerrado con una invitación",
+    ),
+    ("Change the role and the groups of a member", "Cambia el papel y los grupos de un miembro"),
+    (
+        "Exit code 6 if another program has changed a row.",
+        "Código de salida 6 si otro programa ha cambiado una línea.",
+    ),
+    (
+        "Forget a new member that has not been seen for this time",
+        "Olvida a un nuevo miembro que no aparece en este tiempo",
+    ),
+    (
+        "Give this name to the new member, also if a revoked member had the name",
+        "Da este nombre al nuevo miembro, aunque lo haya tenido un miembro revocado",
+    ),
+    (
+        "Let everyone who reaches the server search, share and fetch without encryption",
+        "Deja que todos los que alcanzan el servidor busquen, compartan y bajen sin cifrado",
+    ),
+    (
+        "List the invites that are still valid, instead of making one",
+        "Lista las invitaciones aún válidas, en vez de crear una",
+    ),
+    ("List the keys that wait for admission", "Lista las claves que esperan admisión"),
+    ("List the members of a closed server", "Lista los miembros de un servidor cerrado"),
+    (
+        "Make an invite to a closed server: a secret that admits its bearer",
+        "Crea una invitación a un servidor cerrado: un secreto que admite a quien lo tiene",
+    ),
+    (
+        "Revoke a member for ever, or all members of an invite",
+        "Revoca a un miembro para siempre, o a todos los miembros de una invitación",
+    ),
+    (
+        "Serve everyone without encryption, whatever the server is",
+        "Sirve a todos sin cifrado, sea cual sea el servidor",
+    ),
+    ("Show a QR code as well", "Muestra también un código QR"),
+    (
+        "Show new rows as they come, until Ctrl-C",
+        "Muestra las líneas nuevas a medida que llegan, hasta Ctrl-C",
+    ),
+    (
+        "Show the audit log of a server: admissions, changes and refusals",
+        "Muestra el registro de auditoría de un servidor: admisiones, cambios y rechazos",
+    ),
+    (
+        "Show the server, and your own name and role there",
+        "Muestra el servidor, y su nombre y papel en él",
+    ),
+    (
+        "The index server, or its URL with a key, as `cardume server url` prints [default: the server joined last, else 127.0.0.1:1099]",
+        "El servidor de índice, o su URL con la clave, como la muestra `cardume server url` [por omisión: el último en que entró, o 127.0.0.1:1099]",
+    ),
+    (
+        "The invite, as `cardume invite` prints it; `-` reads stdin",
+        "La invitación, como la muestra `cardume invite`; `-` lee de stdin",
+    ),
+    (
+        "The key of the server is checked before anything is sent. Afterwards the server is the default of --server. Repeating the command changes nothing. Without a token in the invite, the command waits until an administrator admits the key.",
+        "La clave del servidor se comprueba antes de enviar nada. Después, el servidor es el de --server por omisión. Repetir la orden no cambia nada. Sin contraseña en la invitación, la orden espera hasta que un administrador admita la clave.",
+    ),
+    ("The member", "El miembro"),
+    ("The name of the server, for people", "El nombre del servidor, para las personas"),
+    ("The name or the key that waits", "El nombre o la clave que espera"),
+    ("The new role: read, share or admin", "El nuevo papel: read, share o admin"),
+    (
+        "The number of members that the invite admits",
+        "El número de miembros que admite la invitación",
+    ),
+    (
+        "The number of the invite, as `cardume invite --list` shows it",
+        "El número de la invitación, como lo muestra `cardume invite --list`",
+    ),
+    (
+        "The role of the new member: read, share or admin",
+        "El papel del nuevo miembro: read, share o admin",
+    ),
+    (
+        "The role of the new members: read, share or admin",
+        "El papel de los nuevos miembros: read, share o admin",
+    ),
+    (
+        "The time until the invite expires: 90s, 15m, 24h or 30d",
+        "El tiempo hasta que vence la invitación: 90s, 15m, 24h o 30d",
+    ),
+    (
+        "Treat programs of the same user on this machine as strangers",
+        "Trata como extraños los programas del mismo usuario en esta máquina",
+    ),
+    (
+        "Treat programs of the same user on this machine as strangers; by default they are administrators and need no encryption",
+        "Trata como extraños los programas del mismo usuario en esta máquina; en general son administradores, y no necesitan cifrado",
+    ),
+    ("Withdraw an invite; its members stay", "Retira una invitación; los miembros se quedan"),
+    (
+        "Your name on the server [default: the name of your account on this machine]",
+        "Su nombre en el servidor [por omisión: el de su cuenta en esta máquina]",
+    ),
+    ("keys that wait for admission", "claves que esperan admisión"),
+    ("name, role, groups, key, last seen", "nombre, papel, grupos, clave, última vez"),
+    ("one person, 24 hours", "una persona, 24 horas"),
+    ("the invites that are still valid", "las invitaciones aún válidas"),
+    ("the quotes keep the shell from reading the #", "las comillas impiden que el shell lea el #"),
+    ("the server, and your name and role there", "el servidor, y su nombre y papel en él"),
+    ("with this address of the server", "con esta dirección del servidor"),
 ];
 
 /// Texts of clap and its generators; a longer text stands before its own prefix.
@@ -854,4 +988,39 @@ const MESSAGES: &[(&str, &str)] = &[
         "{}: {} piezas estaban mal y se descargan de nuevo",
     ),
     ("the first refusal: {}", "el primer rechazo: {}"),
+    ("no key for a pass: {}", "sin clave para un pase: {}"),
+    ("no key for the pass: {}", "sin clave para el pase: {}"),
+    ("audit: {}", "auditoría: {}"),
+    (
+        "others may read the servers of this user: chmod 600 the file",
+        "otros pueden leer los servidores de este usuario: chmod 600 al archivo",
+    ),
+    (
+        "cannot tell the user of a local connection: {}",
+        "no se puede saber de quién es una conexión local: {}",
+    ),
+    ("join: an invite is missing", "join: falta la invitación"),
+    (
+        "join: say --name, as your account has no name",
+        "join: diga --name, pues su cuenta no tiene nombre",
+    ),
+    ("revoke: a name is missing", "revoke: falta un nombre"),
+    ("a member is in at most 16 groups", "un miembro está en 16 grupos como máximo"),
+    (
+        "the address belongs to a server with the key {}, and the invite has {}: say --replace if that is right",
+        "la dirección es de un servidor con la clave {}, y la invitación trae {}: diga --replace si es correcto",
+    ),
+    ("a group is a word of a-z, 0-9 and -", "un grupo es una palabra de a-z, 0-9 y -"),
+    ("a name must not {}", "un nombre no puede {}"),
+    ("a role is read, share or admin", "un papel es read, share o admin"),
+    (
+        "an invite has a number of 8 hex digits",
+        "una invitación tiene un número de 8 dígitos hexadecimales",
+    ),
+    ("a time is like 90s, 15m, 24h or 30d", "un tiempo es como 90s, 15m, 24h o 30d"),
+    ("a name is a line of at most 64 bytes", "un nombre es una línea de 64 bytes como máximo"),
+    (
+        "an address is like video.example.org or 192.168.1.9:1099",
+        "una dirección es como video.example.org o 192.168.1.9:1099",
+    ),
 ];

@@ -344,10 +344,6 @@ const HELP: &[(&str, &str)] = &[
         "Onde escutar; a porta 0 escolhe uma livre",
     ),
     (
-        "The index server, or its URL with a key, as `cardume server url` prints",
-        "O servidor de índice, ou sua URL com a chave, como `cardume server url` mostra",
-    ),
-    (
         "Print the URL of the server with its public key, for --server; connections by this URL are encrypted",
         "Mostra a URL do servidor com a chave pública, para --server; as conexões por essa URL são cifradas",
     ),
@@ -533,6 +529,135 @@ const HELP: &[(&str, &str)] = &[
         "The requests depend on --seed alone. Responses are checked: a number of providers other than --holders gives exit code 6. Load only servers that serve for benchmarks: the command takes their whole capacity.",
         "Os pedidos dependem só de --seed. As respostas são conferidas: tantos donos quantos --holders diz, ou o código de saída é 6. Use só com servidores feitos para isso: o comando toma tudo o que eles dão.",
     ),
+    (
+        "A file with the invite, so that the invite is not on a command line",
+        "Um arquivo com o convite, para que ele não fique na linha de comando",
+    ),
+    (
+        "A group of the member, in place of the earlier groups; repeat for more",
+        "Um grupo do membro, no lugar dos anteriores; repita para mais",
+    ),
+    ("A group of the new member; repeat for more", "Um grupo do novo membro; repita para mais"),
+    ("A group of the new members; repeat for more", "Um grupo dos novos membros; repita para mais"),
+    (
+        "Accept that a server of the same address has a new key",
+        "Aceita que um servidor do mesmo endereço tenha uma chave nova",
+    ),
+    ("Admit a key that waits for admission", "Admite uma chave que espera"),
+    ("All members of this invite, and the invite", "Todos os membros deste convite, e o convite"),
+    (
+        "An address of the server in invites [default: those of --listen]; repeat for more",
+        "Um endereço do servidor nos convites [padrão: os de --listen]; repita para mais",
+    ),
+    (
+        "An address of the server in the invite [default: as the server knows them]; repeat for more",
+        "Um endereço do servidor no convite [padrão: os que o servidor conhece]; repita para mais",
+    ),
+    (
+        "Become a member of a closed server by an invite",
+        "Entra num servidor fechado com um convite",
+    ),
+    ("Change the role and the groups of a member", "Muda o papel e os grupos de um membro"),
+    (
+        "Exit code 6 if another program has changed a row.",
+        "Código de saída 6 se outro programa mudou uma linha.",
+    ),
+    (
+        "Forget a new member that has not been seen for this time",
+        "Esquece um novo membro que não aparece há este tempo",
+    ),
+    (
+        "Give this name to the new member, also if a revoked member had the name",
+        "Dá este nome ao novo membro, mesmo que um membro revogado o tenha tido",
+    ),
+    (
+        "Let everyone who reaches the server search, share and fetch without encryption",
+        "Deixa que todos os que alcançam o servidor busquem, compartilhem e baixem sem cifra",
+    ),
+    (
+        "List the invites that are still valid, instead of making one",
+        "Lista os convites ainda válidos, em vez de criar um",
+    ),
+    ("List the keys that wait for admission", "Lista as chaves que esperam admissão"),
+    ("List the members of a closed server", "Lista os membros de um servidor fechado"),
+    (
+        "Make an invite to a closed server: a secret that admits its bearer",
+        "Cria um convite para um servidor fechado: um segredo que admite quem o tem",
+    ),
+    (
+        "Revoke a member for ever, or all members of an invite",
+        "Revoga um membro para sempre, ou todos os membros de um convite",
+    ),
+    (
+        "Serve everyone without encryption, whatever the server is",
+        "Serve a todos sem cifra, qualquer que seja o servidor",
+    ),
+    ("Show a QR code as well", "Mostra também um código QR"),
+    (
+        "Show new rows as they come, until Ctrl-C",
+        "Mostra as linhas novas à medida que chegam, até Ctrl-C",
+    ),
+    (
+        "Show the audit log of a server: admissions, changes and refusals",
+        "Mostra o registro de auditoria de um servidor: admissões, mudanças e recusas",
+    ),
+    (
+        "Show the server, and your own name and role there",
+        "Mostra o servidor, e o seu nome e papel nele",
+    ),
+    (
+        "The index server, or its URL with a key, as `cardume server url` prints [default: the server joined last, else 127.0.0.1:1099]",
+        "O servidor de índice, ou sua URL com a chave, como `cardume server url` mostra [padrão: o último em que entrou, ou 127.0.0.1:1099]",
+    ),
+    (
+        "The invite, as `cardume invite` prints it; `-` reads stdin",
+        "O convite, como `cardume invite` o mostra; `-` lê de stdin",
+    ),
+    (
+        "The key of the server is checked before anything is sent. Afterwards the server is the default of --server. Repeating the command changes nothing. Without a token in the invite, the command waits until an administrator admits the key.",
+        "A chave do servidor é conferida antes de qualquer envio. Depois, o servidor passa a ser o padrão de --server. Repetir o comando não muda nada. Sem senha no convite, o comando espera até que um administrador admita a chave.",
+    ),
+    ("The member", "O membro"),
+    ("The name of the server, for people", "O nome do servidor, para as pessoas"),
+    ("The name or the key that waits", "O nome ou a chave que espera"),
+    ("The new role: read, share or admin", "O novo papel: read, share ou admin"),
+    ("The number of members that the invite admits", "O número de membros que o convite admite"),
+    (
+        "The number of the invite, as `cardume invite --list` shows it",
+        "O número do convite, como `cardume invite --list` o mostra",
+    ),
+    (
+        "The role of the new member: read, share or admin",
+        "O papel do novo membro: read, share ou admin",
+    ),
+    (
+        "The role of the new members: read, share or admin",
+        "O papel dos novos membros: read, share ou admin",
+    ),
+    (
+        "The time until the invite expires: 90s, 15m, 24h or 30d",
+        "O tempo até o convite vencer: 90s, 15m, 24h ou 30d",
+    ),
+    (
+        "Treat programs of the same user on this machine as strangers",
+        "Trata como estranhos os programas do mesmo usuário nesta máquina",
+    ),
+    (
+        "Treat programs of the same user on this machine as strangers; by default they are administrators and need no encryption",
+        "Trata como estranhos os programas do mesmo usuário nesta máquina; em geral são administradores, e não precisam de cifra",
+    ),
+    ("Withdraw an invite; its members stay", "Retira um convite; os membros ficam"),
+    (
+        "Your name on the server [default: the name of your account on this machine]",
+        "O seu nome no servidor [padrão: o da sua conta nesta máquina]",
+    ),
+    ("keys that wait for admission", "chaves que esperam admissão"),
+    ("name, role, groups, key, last seen", "nome, papel, grupos, chave, última vez"),
+    ("one person, 24 hours", "uma pessoa, 24 horas"),
+    ("the invites that are still valid", "os convites ainda válidos"),
+    ("the quotes keep the shell from reading the #", "as aspas impedem o shell de ler o #"),
+    ("the server, and your name and role there", "o servidor, e o seu nome e papel nele"),
+    ("with this address of the server", "com este endereço do servidor"),
 ];
 
 /// Texts of clap and its generators; a longer text stands before its own prefix.
@@ -836,4 +961,39 @@ const MESSAGES: &[(&str, &str)] = &[
         "{}: {} peças estavam erradas e são baixadas de novo",
     ),
     ("the first refusal: {}", "a primeira recusa: {}"),
+    ("no key for a pass: {}", "sem chave para um passe: {}"),
+    ("no key for the pass: {}", "sem chave para o passe: {}"),
+    ("audit: {}", "auditoria: {}"),
+    (
+        "others may read the servers of this user: chmod 600 the file",
+        "outros podem ler os servidores deste usuário: chmod 600 no arquivo",
+    ),
+    (
+        "cannot tell the user of a local connection: {}",
+        "não dá para saber de quem é uma conexão local: {}",
+    ),
+    ("join: an invite is missing", "join: falta o convite"),
+    (
+        "join: say --name, as your account has no name",
+        "join: diga --name, pois a sua conta não tem nome",
+    ),
+    ("revoke: a name is missing", "revoke: falta um nome"),
+    ("a member is in at most 16 groups", "um membro está em no máximo 16 grupos"),
+    (
+        "the address belongs to a server with the key {}, and the invite has {}: say --replace if that is right",
+        "o endereço é de um servidor com a chave {}, e o convite traz {}: diga --replace se está certo",
+    ),
+    ("a group is a word of a-z, 0-9 and -", "um grupo é uma palavra de a-z, 0-9 e -"),
+    ("a name must not {}", "um nome não pode {}"),
+    ("a role is read, share or admin", "um papel é read, share ou admin"),
+    (
+        "an invite has a number of 8 hex digits",
+        "um convite tem um número de 8 dígitos hexadecimais",
+    ),
+    ("a time is like 90s, 15m, 24h or 30d", "um tempo é como 90s, 15m, 24h ou 30d"),
+    ("a name is a line of at most 64 bytes", "um nome é uma linha de no máximo 64 bytes"),
+    (
+        "an address is like video.example.org or 192.168.1.9:1099",
+        "um endereço é como video.example.org ou 192.168.1.9:1099",
+    ),
 ];

@@ -15,7 +15,7 @@ use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -196,7 +196,14 @@ impl Pins {
             "there is no place for pinned servers: neither HOME nor XDG_STATE_HOME is set"
                 .to_owned()
         })?;
-        let pins = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let pins = match read(&path) {
+            Ok(pins) => pins,
+            // HOME belongs to another user: nothing there was pinned by this one.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_foreign(&path) => {
+                Vec::new()
+            }
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
         Ok(Pins { path, pins, added: Vec::new() })
     }
 
@@ -299,6 +306,12 @@ fn with(pins: &[Pin], new: &Pin, replace: bool) -> Result<Vec<Pin>, PinError> {
     let bytes: usize = all.iter().map(|pin| pin.line().len()).sum();
     let has_room = all.len() <= MOST_PINS && bytes as u64 <= PIN_FILE_BYTES;
     if has_room { Ok(all) } else { Err(PinError::Full) }
+}
+
+/// True below a folder of another user that this user can't enter.
+fn is_foreign(path: &Path) -> bool {
+    let seen = path.ancestors().skip(1).find_map(|folder| std::fs::metadata(folder).ok());
+    seen.is_some_and(|folder| folder.uid() != rustix::process::geteuid().as_raw())
 }
 
 /// The folder and the name of the file.

@@ -181,7 +181,9 @@ impl PieceService {
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), io.connection(id)) else {
             return;
         };
-        if peer.requester.is_some() || conn.recv_buffer.header().is_empty() {
+        // In some legacy protocols the peer speaks first.
+        let is_early = conn.recv_buffer.header().is_empty() && !peer.inbound.is_legacy();
+        if peer.requester.is_some() || is_early {
             return;
         }
         peer.requester = Some(Requester::new(conn.security));
