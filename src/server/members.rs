@@ -151,10 +151,23 @@ impl MemberService {
         }
     }
 
-    pub(super) fn start(&mut self, io: &mut Io<'_>) {
+    pub(super) fn start(&mut self, io: &Io<'_>) {
         self.clock.since = Some(io.now);
         self.clock.save_at = self.identity.is_some().then_some(io.now);
-        if self.first_invite && self.members.count() == 0 {
+    }
+
+    /// A port is open: the addresses with a port that the system chose are known now.
+    pub(super) fn listening(&mut self, at: SocketAddr, io: &mut Io<'_>) {
+        for address in &mut self.addresses {
+            let known = address.parse::<SocketAddr>().ok();
+            let of_port = |known: &SocketAddr| {
+                known.port() == 0 && (at.ip().is_unspecified() || at.ip() == known.ip())
+            };
+            if let Some(known) = known.filter(of_port) {
+                *address = SocketAddr::new(known.ip(), at.port()).to_string();
+            }
+        }
+        if std::mem::take(&mut self.first_invite) && self.members.count() == 0 {
             self.show_invite(io);
         }
     }

@@ -564,7 +564,10 @@ impl Node for Server {
                 log::info!("listening on {at}");
                 match self.listener(port) {
                     ListenerProtocol::Legacy(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
-                    ListenerProtocol::Sniffed { .. } => io.tell(UiEvent::Listening(at)),
+                    ListenerProtocol::Sniffed { .. } => {
+                        io.tell(UiEvent::Listening(at));
+                        self.members.listening(at, io);
+                    }
                 }
             }
             Event::Listening(port, Err(why)) => {

@@ -37,6 +37,7 @@ mod legacy_endings;
 mod legacy_sources;
 mod limits;
 mod manifest;
+mod members;
 mod messages;
 mod missing_syscalls;
 mod multi_source;
