@@ -46,6 +46,7 @@ use crate::protocol::response::{Away, PeerEntry, Provider};
 use crate::protocol::types::account::{Description, Key, Online, UserName};
 use crate::protocol::types::address::FormattedAddr;
 use crate::protocol::types::ids::{ContentHash, SessionId};
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
@@ -553,6 +554,7 @@ impl Index {
             root,
             partial: file.partial(),
             description: self.description(peer, file.name).cloned(),
+            groups: Groups::default(),
         }
     }
 

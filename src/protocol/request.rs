@@ -8,6 +8,7 @@ use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::{Description, Key, Operation};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
@@ -25,6 +26,8 @@ pub struct FileEntry {
     pub partial: bool,
     /// The owner's description.
     pub description: Option<Description>,
+    /// The groups that may see the file, in requests only; empty: all members.
+    pub groups: Groups,
 }
 
 impl FileEntry {
@@ -37,7 +40,14 @@ impl FileEntry {
     /// A file of which only the name is known.
     #[must_use]
     pub fn name_only(name: RelativeName) -> FileEntry {
-        FileEntry { name, size: None, root: None, partial: false, description: None }
+        FileEntry {
+            name,
+            size: None,
+            root: None,
+            partial: false,
+            description: None,
+            groups: Groups::default(),
+        }
     }
 }
 

@@ -78,7 +78,7 @@ impl Provider {
     /// Borrow this provider.
     #[must_use]
     pub fn by_ref(&self) -> ProviderRef<'_> {
-        let FileEntry { name, size, root, partial, description } = &self.file;
+        let FileEntry { name, size, root, partial, description, groups: _ } = &self.file;
         let file = FileRef {
             name,
             size: *size,

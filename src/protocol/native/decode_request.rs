@@ -25,6 +25,7 @@ use crate::protocol::types::account::{
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId, hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 use crate::protocol::types::relative_path::RelativeName;
 
@@ -219,7 +220,7 @@ const SEARCHED: &[&str] = &[
 /// True for a known key of the objects in a field.
 fn is_inner(field: &str, key: &str) -> bool {
     match field {
-        "files" => ["name", "size", "root", "partial"].contains(&key),
+        "files" => ["name", "size", "root", "partial", "for"].contains(&key),
         "quic" => ["port", "key"].contains(&key),
         "moved" => ["uploads", "downloads", "sent", "received"].contains(&key),
         "ports" => LegacyProfile::parse(key).is_some(),
@@ -324,14 +325,19 @@ struct FileIn<'a> {
     #[serde(borrow)]
     root: Option<TextShape<'a>>,
     partial: Option<bool>,
+    #[serde(borrow, rename = "for")]
+    groups: Option<Vec<TextShape<'a>>>,
 }
 
 impl FileIn<'_> {
     fn entry(self) -> Result<FileEntry, ErrorReply> {
-        let FileIn { name, size, root, partial } = self;
+        let FileIn { name, size, root, partial, groups } = self;
         let TextShape(name) = name.ok_or_else(|| missing("name"))?;
         let size = size.ok_or_else(|| missing("size"))?;
-        FileShape { name, size: Some(size), root, partial, description: None }.entry()
+        let groups = file_groups(groups.as_deref().unwrap_or_default())?;
+        let file =
+            FileShape { name, size: Some(size), root, partial, description: None }.entry()?;
+        Ok(FileEntry { groups, ..file })
     }
 }
 
@@ -370,6 +376,18 @@ impl<'de> Deserialize<'de> for Files {
         }
         from.deserialize_seq(Elements)
     }
+}
+
+/// The groups of a file; without a name, all members.
+fn file_groups(names: &[TextShape<'_>]) -> Result<Groups, ErrorReply> {
+    if names.len() > limits::MEMBER_GROUPS {
+        return Err(ErrorReply::bad_request(format!(
+            "for has more than {} groups",
+            limits::MEMBER_GROUPS
+        )));
+    }
+    Groups::parse(names.iter().map(|TextShape(name)| &**name))
+        .ok_or_else(|| ErrorReply::bad_request("for names no group"))
 }
 
 /// The QUIC address of a JOIN.
@@ -829,6 +847,11 @@ mod tests {
         let members = |count: usize| {
             (0..count).fold(String::new(), |text, number| format!("{text},\"k{number}\":0"))
         };
+        let with_groups = |groups: &str| {
+            format!(
+                "{{\"id\":1,\"method\":\"UPDATE\",\"files\":[{{\"name\":\"a\",\"size\":5,\"for\":{groups}}}]}}"
+            )
+        };
         let cases = [
             // Duplicate keys, in any escape and at any depth.
             (ping(",\"x\":1,\"x\":1"), BAD),
@@ -924,6 +947,18 @@ mod tests {
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"ports\":{\"rede\":0}}".into(), BAD),
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[{\"name\":\"a\",\"size\":5,\"new\":[1e400]}]}".into(), GOOD),
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[{\"size\":5}]}".into(), BAD),
+            // Groups of a file.
+            (with_groups("[\"turma-a\",\"all\",\"public\"]"), GOOD),
+            (with_groups("[]"), GOOD),
+            (with_groups("null"), GOOD),
+            (with_groups(&format!("[{}]", ["\"a\""; 16].join(","))), GOOD),
+            (with_groups(&format!("[{}]", ["\"a\""; 17].join(","))), BAD),
+            (with_groups("\"turma-a\""), BAD),
+            (with_groups("[\"Turma\"]"), BAD),
+            (with_groups("[\"\"]"), BAD),
+            (with_groups("[null]"), BAD),
+            (with_groups("[1]"), BAD),
+            (with_groups("{\"a\":1}"), BAD),
         ];
         for (line, wanted) in cases {
             assert_eq!(
@@ -1103,6 +1138,7 @@ mod tests {
             "\\ud800",
             "limit",
             "ext",
+            "for",
         ];
         proptest::sample::select(known.to_vec()).prop_map(|key| format!("\"{key}\""))
     }

@@ -33,6 +33,7 @@ use crate::protocol::response::{Have, Response, WaitingReason};
 use crate::protocol::subscription::SubscriptionEvent;
 use crate::protocol::types::account::{Key, Line};
 use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, Role};
 
@@ -203,6 +204,7 @@ impl FileShape<'_> {
             root,
             partial: self.partial.unwrap_or(false),
             description,
+            groups: Groups::default(),
         })
     }
 }
@@ -255,14 +257,17 @@ struct FileOut<'a> {
     partial: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
+    #[serde(rename = "for", skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<&'a str>,
 }
 
 impl FileOut<'_> {
-    /// With all fields, for a response.
+    /// With all fields but the groups, for a response.
     fn of(file: &FileEntry) -> FileOut<'_> {
         FileOut {
             partial: Some(file.partial),
             description: file.description.as_deref(),
+            groups: Vec::new(),
             ..FileOut::brief(file)
         }
     }
@@ -276,6 +281,7 @@ impl FileOut<'_> {
             root,
             partial: file.partial.then_some(true),
             description: None,
+            groups: file.groups.iter().map(|group| &**group).collect(),
         }
     }
 }
@@ -346,6 +352,7 @@ mod tests {
         let file = FileEntry {
             root: Some(ContentHash([7; 32])),
             partial: true,
+            groups: Groups::parse(["turma-a", "public"]).unwrap(),
             ..FileEntry::new(name.clone(), 5)
         };
         let address: SocketAddr = "[::1]:4000".parse().unwrap();

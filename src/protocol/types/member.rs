@@ -103,7 +103,7 @@ impl fmt::Debug for Group {
 }
 
 /// A set of at most 16 groups, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Groups(Vec<Group>);
 
 impl Groups {
