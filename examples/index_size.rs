@@ -7,14 +7,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use cardume::index::{Index, PeerId, Reach, Viewer};
+use cardume::index::{Index, PeerId, Reach, Sees, Viewer};
 use cardume::limits;
 use cardume::protocol::request::FileEntry;
 use cardume::protocol::types::ids::{ContentHash, SessionId};
 use cardume::protocol::types::query::{Query, QueryTerm};
 use cardume::protocol::types::relative_path::RelativeName;
 
-const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
+const HERE: Viewer =
+    Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE, sees: Sees::Everything };
 /// Files of one peer.
 const FILES: usize = 1_000;
 const FIRST: [&str; 24] = [

@@ -3,19 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
-use cardume::index::{About, Index, PeerId, Reach, Viewer};
+use cardume::index::{About, Index, PeerId, Reach, Sees, Viewer};
 use cardume::limits;
 use cardume::protocol::request::FileEntry;
 use cardume::protocol::response::Provider;
 use cardume::protocol::types::account::{Line, Publication, UserName};
 use cardume::protocol::types::ids::{ContentHash, SessionId};
+use cardume::protocol::types::member::Groups;
 use cardume::protocol::types::query::{Filters, Query, QueryTerm, Sort, SortBy};
 use cardume::protocol::types::relative_path::RelativeName;
 use proptest::prelude::*;
 use proptest::sample::{Index as Any, select};
 
-const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
+const HERE: Viewer =
+    Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE, sees: Sees::Everything };
 const USERS: [&str; 3] = ["ana", "bia", "caio"];
 const WORDS: [&str; 10] =
     ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];
@@ -48,6 +51,42 @@ struct ModelPeer {
     user: Option<usize>,
     visible: bool,
     files: BTreeMap<String, FileEntry>,
+}
+
+/// The groups of the members of some viewers; `None`: sees everything.
+const VIEWERS: [Option<&[&str]>; 5] =
+    [None, Some(&[]), Some(&["a"]), Some(&["a", "b"]), Some(&["public"])];
+
+/// The groups of the files.
+const FILES_FOR: [&[&str]; 7] = [&[], &[], &["a"], &["b"], &["b", "c"], &["all", "c"], &["public"]];
+
+fn groups(names: &[&str]) -> Groups {
+    Groups::parse(names.iter().copied()).expect("groups")
+}
+
+/// A viewer of the list; `public` alone stands for legacy protocols.
+fn viewer(number: usize) -> Viewer {
+    let sees = match VIEWERS[number] {
+        None => Sees::Everything,
+        Some(["public"]) => Sees::Public,
+        Some(names) => Sees::Groups(Rc::new(groups(names))),
+    };
+    Viewer { sees, ..HERE }
+}
+
+/// True if a viewer of the list may see a file for these groups.
+fn may_see(number: usize, groups: &Groups) -> bool {
+    match VIEWERS[number] {
+        None => true,
+        Some(["public"]) => groups.contains("public"),
+        Some(names) => {
+            groups.is_empty()
+                || ["all", "public"]
+                    .iter()
+                    .chain(names)
+                    .any(|name| groups.iter().any(|group| &**group == *name))
+        }
+    }
 }
 
 /// The index and the list.
@@ -189,8 +228,8 @@ impl World {
         self.descriptions.get(&(peer.user?, file.to_owned()))
     }
 
-    /// All matches of a query, in order where the query has one.
-    fn expected(&self, query: &Query) -> Vec<Hit> {
+    /// All matches of a query that a viewer may see.
+    fn expected(&self, query: &Query, viewer: usize) -> Vec<Hit> {
         let mut hits = Vec::new();
         for peer in self.peers.iter().filter(|peer| peer.visible) {
             let fits = |text: &str, file: &FileEntry| {
@@ -227,7 +266,10 @@ impl World {
                     && hashed.is_none_or(|hashed| hashed == file.root.is_some())
                     && complete.is_none_or(|complete| complete != file.partial)
             };
-            let found = peer.files.iter().filter(|(text, file)| fits(text, file));
+            let found = peer
+                .files
+                .iter()
+                .filter(|(text, file)| fits(text, file) && may_see(viewer, &file.groups));
             if let QueryTerm::Root(_) = query.wanted {
                 // A peer represents a content once, by a complete file if there is one; which of
                 // several is not specified.
@@ -245,10 +287,11 @@ impl World {
     fn page(
         &mut self,
         query: &Query,
+        viewer: usize,
         slice: usize,
         mut between: impl FnMut(&mut World),
     ) -> (Vec<Provider>, Option<String>) {
-        let mut search = self.index.start(query, &HERE).expect("a good query");
+        let mut search = self.index.start(query, &self::viewer(viewer)).expect("a good query");
         for _ in 0..100_000 {
             let mut effort = slice;
             if let Some(page) = self.index.step(&mut search, &mut effort) {
@@ -267,10 +310,10 @@ impl World {
     }
 
     /// All pages, without operations in between.
-    fn all(&mut self, query: &Query, slice: usize) -> Vec<Provider> {
+    fn all(&mut self, query: &Query, viewer: usize, slice: usize) -> Vec<Provider> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
-            let (some, next) = self.page(&Query { cursor, ..query.clone() }, slice, |_| {});
+            let (some, next) = self.page(&Query { cursor, ..query.clone() }, viewer, slice, |_| {});
             all.extend(some);
             cursor = next;
             if cursor.is_none() {
@@ -304,11 +347,13 @@ fn files() -> impl Strategy<Value = Vec<FileEntry>> {
         proptest::option::weighted(0.8, 0..6_u64),
         proptest::option::of(0..4_u8),
         any::<bool>(),
+        select(&FILES_FOR[..]),
     );
-    let file = file.prop_map(|(text, size, root, partial)| FileEntry {
+    let file = file.prop_map(|(text, size, root, partial, names)| FileEntry {
         size,
         root: root.map(|root| ContentHash([root; 32])),
         partial,
+        groups: groups(names),
         ..FileEntry::name_only(name(&text))
     });
     proptest::collection::vec(file, 0..8)
@@ -405,14 +450,14 @@ proptest! {
     #[test]
     fn every_search_matches_a_linear_scan(
         seed in any::<u64>(),
-        rounds in proptest::collection::vec((proptest::collection::vec(ops(), 0..6), queries(false), 1..3_000_usize), 1..12),
+        rounds in proptest::collection::vec((proptest::collection::vec(ops(), 0..6), queries(false), 0..VIEWERS.len(), 1..3_000_usize), 1..12),
     ) {
         let mut world = World::new(seed);
-        for (ops, query, slice) in rounds {
+        for (ops, query, viewer, slice) in rounds {
             for op in &ops {
                 world.apply(op);
             }
-            let all = world.all(&query, slice);
+            let all = world.all(&query, viewer, slice);
             if let Some(sort) = query.sort {
                 prop_assert!(in_order(sort, &all), "{query:?}: {all:?}");
             }
@@ -426,11 +471,11 @@ proptest! {
                 prop_assert_eq!(found.len(), count);
                 if query.filters == Filters::default() {
                     let ports: Vec<u16> = found.iter().map(|hit| hit.0).collect();
-                    prop_assert_eq!(ports, world.expected(&query).iter().map(|hit| hit.0).collect::<Vec<_>>());
+                    prop_assert_eq!(ports, world.expected(&query, viewer).iter().map(|hit| hit.0).collect::<Vec<_>>());
                 }
                 continue;
             }
-            prop_assert_eq!(found, world.expected(&query), "{:?}", query);
+            prop_assert_eq!(found, world.expected(&query, viewer), "{:?}", query);
         }
         for peer in &world.peers {
             world.index.remove_peer(peer.who);
@@ -438,7 +483,7 @@ proptest! {
         while world.index.purge(3) {}
         world.peers.clear();
         let query = Query { filters: Filters { complete: Some(true), ..Filters::default() }, ..Query::new(QueryTerm::Anything) };
-        prop_assert!(world.all(&query, 1_000).is_empty());
+        prop_assert!(world.all(&query, 0, 1_000).is_empty());
     }
 
     /// A hit present from the first page to the last is returned once, whatever changes between
@@ -448,6 +493,7 @@ proptest! {
         seed in any::<u64>(),
         before in proptest::collection::vec(ops(), 1..12),
         query in prop_oneof![queries(false), queries(true)],
+        viewer in 0..VIEWERS.len(),
         slice in 100..2_000_usize,
         meanwhile in proptest::collection::vec(proptest::collection::vec(ops(), 0..4), 1..20),
     ) {
@@ -455,12 +501,12 @@ proptest! {
         for op in &before {
             world.apply(op);
         }
-        let mut stays: Vec<Hit> = world.all(&query, 1 << 20).iter().map(hit).collect();
+        let mut stays: Vec<Hit> = world.all(&query, viewer, 1 << 20).iter().map(hit).collect();
         let (mut met, mut cursor, mut meanwhile) = (Vec::new(), None, meanwhile.iter().cycle());
         let mut happened = 0;
         let mut touched: Vec<Hit> = Vec::new();
         loop {
-            let (some, next) = world.page(&Query { cursor, ..query.clone() }, slice, |world| {
+            let (some, next) = world.page(&Query { cursor, ..query.clone() }, viewer, slice, |world| {
                 // Bounded, or new entries would never end.
                 happened += 1;
                 for op in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
@@ -492,21 +538,22 @@ proptest! {
         seed in any::<u64>(),
         ops in proptest::collection::vec(ops(), 1..15),
         query in queries(true),
+        viewer in 0..VIEWERS.len(),
         slice in 1..2_000_usize,
     ) {
         let mut world = World::new(seed);
         for op in &ops {
             world.apply(op);
         }
-        let paged: Vec<Hit> = world.all(&query, slice).iter().map(hit).collect();
+        let paged: Vec<Hit> = world.all(&query, viewer, slice).iter().map(hit).collect();
         let whole = Query { limit: limits::QUERY_ENTRIES, ..query.clone() };
-        prop_assert_eq!(&world.all(&whole, 1 << 20).iter().map(hit).collect::<Vec<_>>(), &paged);
+        prop_assert_eq!(&world.all(&whole, viewer, 1 << 20).iter().map(hit).collect::<Vec<_>>(), &paged);
         while world.index.build(700) {}
-        prop_assert_eq!(&world.all(&whole, slice).iter().map(hit).collect::<Vec<_>>(), &paged);
+        prop_assert_eq!(&world.all(&whole, viewer, slice).iter().map(hit).collect::<Vec<_>>(), &paged);
         // Exact matches are among the fuzzy ones.
         if let QueryTerm::Like(text) = &query.wanted {
             let exact = Query { wanted: QueryTerm::Contains(text.clone()), ..whole };
-            for hit in world.expected(&exact) {
+            for hit in world.expected(&exact, viewer) {
                 prop_assert!(paged.contains(&hit), "{:?} for {}", hit, text);
             }
         }

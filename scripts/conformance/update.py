@@ -73,6 +73,22 @@ def update_partial(run):
         demand(search_root(link, file["root"]) == {joined["you"]: (file["name"], 7, partial)}, "SEARCH says another")
 
 
+@check("UPDATE / groups are not repeated, and bad groups are refused")
+def update_groups(run):
+    file = new_file(run, 7, **{"for": ["turma-a", "public", "turma-a"]})
+    link, joined = run.member([file])
+    for groups in (["all"], [], None, ["public"]):
+        check_ok(link.ask("UPDATE", files=[{**file, "for": groups}]), "UPDATE_OK")
+        found = search(link, file["name"])
+        demand(len(found) == 1 and "for" not in found[0], f"for {groups} SEARCH says {short(found)}")
+        entry = pages(link, "LS", "files", 256, peer=joined["you"])[0]
+        demand("for" not in entry, f"for {groups} LS says {short(entry)}")
+    for groups in (["Turma"], ["-a"], ["a" * 33], [""], [1], "a", {"a": 1}, [f"g{number}" for number in range(17)]):
+        check_refusal(link.ask("UPDATE", files=[{**file, "size": 9, "for": groups}]), "bad_request")
+    demand(holders(link, file["name"]) == {joined["you"]: 7}, "a refused UPDATE changes an entry")
+    goes_on(link)
+
+
 @check("UPDATE and LEAVE / not_joined before JOIN")
 def not_joined(run):
     link = run.link(run.server)

@@ -7,6 +7,15 @@ use crate::limits;
 use crate::protocol::response::{FileRef, ProviderRef};
 use crate::protocol::types::relative_path::RelativeName;
 
+/// The order of providers, which rotates from first page to first page.
+#[derive(Default)]
+pub(super) struct Rotation {
+    /// Number of first pages so far.
+    pub(super) pages: u64,
+    /// Scratch memory of [`Index::first_page`].
+    few: Vec<Posting>,
+}
+
 /// All providers of a name, if a single page holds all.
 pub struct FirstPage<'a> {
     index: &'a Index,
@@ -25,16 +34,17 @@ impl Index {
         name: &'a RelativeName,
         viewer: &Viewer,
     ) -> Option<FirstPage<'a>> {
-        let mut postings = std::mem::take(&mut self.few);
+        let mut postings = std::mem::take(&mut self.rotation.few);
         let fits = self.reachable(name, viewer, &mut postings);
-        self.few = postings;
+        self.rotation.few = postings;
         if !fits {
             return None;
         }
-        self.iteration += 1;
+        self.rotation.pages += 1;
         let index: &'a Index = self;
-        let first = usize::try_from(index.iteration).unwrap_or(0) % index.few.len().max(1);
-        Some(FirstPage { index, name, postings: &index.few, first })
+        let Rotation { pages, few } = &index.rotation;
+        let first = usize::try_from(*pages).unwrap_or(0) % few.len().max(1);
+        Some(FirstPage { index, name, postings: few, first })
     }
 
     /// Collect the files of reachable peers. False if [`Index::search`] has to answer.
@@ -47,7 +57,7 @@ impl Index {
         // Records are far apart in memory. A loop that only touches records lets the loads overlap.
         let (mut budget, mut fits) = (PageBudget::for_providers(), true);
         postings.retain(|posting| {
-            let Some((record, file)) = self.posting(*posting) else { return false };
+            let Some((record, file)) = self.visible(*posting, viewer) else { return false };
             if viewer.reaches(record).is_none() {
                 // The general path lists users that are away.
                 fits &= self.away_user(posting.peer_id(), record).is_none();
@@ -58,7 +68,7 @@ impl Index {
             let key = record.key().map_or(0, |_| KEY);
             let said = self.said(*posting, file).map_or(0, str::len);
             fits &= budget.takes(name.len() + said + user + quic + key);
-            std::hint::black_box(file.size);
+            std::hint::black_box(file.packed);
             true
         });
         fits
@@ -116,11 +126,16 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::index::{About, Reach};
+    use crate::index::{About, Reach, Sees};
     use crate::protocol::request::FileEntry;
     use crate::protocol::types::account::{Line, Publication, UserName};
     use crate::protocol::types::ids::{ContentHash, SessionId};
     use crate::protocol::types::legacy_profile::LegacyProfile;
+
+    fn here() -> Viewer {
+        let (ip, sees) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Sees::Everything);
+        Viewer { ip, reach: Reach::NATIVE, sees }
+    }
 
     /// Peers of all kinds; some are unreachable from elsewhere or have left.
     fn filled(providers: u16) -> Index {
@@ -166,7 +181,7 @@ mod tests {
         for providers in [0, 1, 2, 9, 62, 63, 64, 90] {
             let (mut short, mut long) = (filled(providers), filled(providers));
             for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 77)] {
-                let viewer = Viewer { ip: IpAddr::V4(ip), reach: Reach::NATIVE };
+                let viewer = Viewer { ip: IpAddr::V4(ip), ..here() };
                 for name in
                     ["a", "nobody has it", "a", "a"].map(|text| RelativeName::new(text).unwrap())
                 {
@@ -203,7 +218,7 @@ mod tests {
             }
         }
         let mut index = filled(9);
-        let viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
+        let viewer = here();
         assert!(
             index.first_page(&RelativeName::new("a").unwrap(), &viewer).is_some()
                 && filled(90).first_page(&RelativeName::new("a").unwrap(), &viewer).is_none()

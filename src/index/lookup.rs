@@ -10,6 +10,10 @@ use crate::protocol::response::Provider;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
+/// Names of a content at one peer that a look-up passes, until the viewer may see the file; more of
+/// them are an attack.
+pub(super) const HIDDEN_NAMES: usize = 256;
+
 impl Index {
     /// Providers of the file with exactly this name. Each first page starts at another provider.
     ///
@@ -43,7 +47,7 @@ impl Index {
     /// Start and offset of the rotation that a cursor continues; `None` begins the next rotation.
     fn position(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, ErrorReply> {
         let position = cursor.map(pagination::places).transpose()?;
-        self.iteration += u64::from(position.is_none());
+        self.rotation.pages += u64::from(position.is_none());
         Ok(position)
     }
 
@@ -64,11 +68,12 @@ impl Index {
             return page;
         }
         let Some((first, last)) = table.span(id) else { return page.page(None) };
-        let (start, skip) = position
-            .unwrap_or_else(|| (first + spread(self.iteration, u64::from(last - first) + 1), 0));
+        let (start, skip) = position.unwrap_or_else(|| {
+            (first + spread(self.rotation.pages, u64::from(last - first) + 1), 0)
+        });
         let mut before_first = 0;
         for (offset, posting) in table.round(id, start, skip) {
-            let Some(hit) = self.hit(posting, name, viewer) else { continue };
+            let Some(hit) = self.hit_of_peer(table, id, posting, name, viewer) else { continue };
             let is_provider = matches!(hit, Hit::Provider(_));
             if !page.takes(hit) {
                 return page.page(Some(format!("{start}.{offset}")));
@@ -79,7 +84,7 @@ impl Index {
         if position.is_none() && !page.entries.is_empty() {
             // Slots are not spaced evenly, so a random start favours the peer behind a gap. Where
             // all providers fit into a page, rotate by count instead.
-            let turn = usize::try_from(self.iteration).unwrap_or(0);
+            let turn = usize::try_from(self.rotation.pages).unwrap_or(0);
             let count = page.entries.len();
             page.entries.rotate_left((before_first + turn % count) % count);
         }
@@ -99,14 +104,34 @@ impl Index {
             return None;
         }
         let mut page = PageBuilder::with_capacity(postings.len());
-        let mut hits = postings.iter().filter_map(|posting| self.hit(*posting, name, viewer));
+        let mut hits = postings
+            .iter()
+            .filter_map(|posting| self.hit_of_peer(table, id, *posting, name, viewer));
         if !hits.all(|hit| page.takes(hit)) {
             return None;
         }
         let mut page = page.page(None);
-        let turn = usize::try_from(self.iteration).unwrap_or(0) % page.entries.len().max(1);
+        let turn = usize::try_from(self.rotation.pages).unwrap_or(0) % page.entries.len().max(1);
         page.entries.rotate_left(turn);
         Some(page)
+    }
+
+    /// The file that stands for a peer: the first of its postings that this viewer may see. A
+    /// content may be there under several names, for different groups.
+    fn hit_of_peer<K: KeyStore>(
+        &self,
+        table: &KeyTable<K>,
+        id: KeyId,
+        first: Posting,
+        name: Option<&RelativeName>,
+        viewer: &Viewer,
+    ) -> Option<Hit> {
+        if self.visible(first, viewer).is_some() {
+            return self.hit(first, name, viewer);
+        }
+        let mut others = table.all_of_peer(id, first.peer).take(HIDDEN_NAMES);
+        let shown = others.find(|posting| self.visible(*posting, viewer).is_some())?;
+        self.hit(shown, name, viewer)
     }
 
     /// A file as shown to this viewer; `None` if hidden.
@@ -116,10 +141,9 @@ impl Index {
         name: Option<&RelativeName>,
         viewer: &Viewer,
     ) -> Option<Hit> {
-        let (peer, file_index) = (posting.peer_id(), posting.file_index);
-        self.provider(peer, file_index, name, viewer)
+        self.provider(posting, name, viewer)
             .map(Hit::Provider)
-            .or_else(|| self.away(peer, file_index, viewer).map(Hit::Away))
+            .or_else(|| self.away(posting, viewer).map(Hit::Away))
     }
 }
 

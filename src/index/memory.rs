@@ -62,6 +62,8 @@ pub struct Memory {
     pub members: usize,
     /// Subscriptions and pending events.
     pub subscriptions: usize,
+    /// Group sets of files.
+    pub groups: usize,
 }
 
 impl Memory {
@@ -73,8 +75,9 @@ impl Memory {
 
     /// All parts with their names.
     #[must_use]
-    pub fn parts(&self) -> [(&'static str, usize); 7] {
-        let Memory { names, words, holdings, roots, descriptions, members, subscriptions } = *self;
+    pub fn parts(&self) -> [(&'static str, usize); 8] {
+        let Memory { names, words, holdings, roots, descriptions, members, subscriptions, groups } =
+            *self;
         [
             ("names", names),
             ("words", words),
@@ -83,6 +86,7 @@ impl Memory {
             ("descriptions", descriptions),
             ("members", members),
             ("subscriptions", subscriptions),
+            ("groups", groups),
         ]
     }
 }
@@ -100,6 +104,7 @@ impl Index {
             descriptions: self.descriptions.memory(),
             members: self.peers.capacity() * size_of::<PeerRecord>() + self.peers.len() * PEER,
             subscriptions: self.subscriptions.memory(),
+            groups: self.audiences.memory(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! The index does not verify roots: a root is a claim of the peer that sends it. A peer that leaves is
 //! invisible at once; [`Index::purge`] removes the files in slices, to keep iterations short.
 
+pub mod audience;
 mod candidate_scan;
 mod chunked_vec;
 mod descriptions;
@@ -25,11 +26,14 @@ mod trigrams;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use slab::Slab;
 
+use crate::index::audience::{AudienceCounts, AudienceId, Audiences};
 use crate::index::chunked_vec::ChunkedVec;
 use crate::index::descriptions::Descriptions;
+use crate::index::first_page::Rotation;
 use crate::index::key_table::{KeyId, KeyTable, Roots};
 use crate::index::memory::MemoryBudget;
 use crate::index::pagination::PageBudget;
@@ -81,14 +85,12 @@ pub struct Index {
     descriptions: Descriptions,
     /// Trigrams of the names.
     words: Trigrams,
-    /// Scratch memory of [`Index::first_page`].
-    few: Vec<Posting>,
+    audiences: Audiences,
+    rotation: Rotation,
     subscriptions: Subscriptions,
     /// Peers that have left and still have files.
     leaving: Vec<PeerId>,
     totals: Totals,
-    /// Number of first pages so far: rotates the order of providers.
-    iteration: u64,
     budget: MemoryBudget,
 }
 
@@ -100,6 +102,7 @@ struct PeerRecord {
     visible: bool,
     number: u64,
     files: ChunkedVec<FileRecord>,
+    audiences: AudienceCounts,
     /// Most bytes of the files, with names that other peers have too.
     bytes: usize,
     /// `None` for most peers.
@@ -121,13 +124,26 @@ pub struct About {
     pub key: Option<Key>,
 }
 
-/// A requester, as far as that decides which peers are shown and at which address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A requester, as far as that decides which files and peers are shown, and at which address.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// Address that the requester connects from.
     pub ip: IpAddr,
     /// Peers and addresses that the protocol can name.
     pub reach: Reach,
+    /// Files that the requester may see.
+    pub sees: Sees,
+}
+
+/// The files that a requester may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// All files.
+    Everything,
+    /// Files for all members, and for one of these groups.
+    Groups(Rc<Groups>),
+    /// Files for `public`.
+    Public,
 }
 
 /// Peers and addresses that the protocol of a requester can name; the server computes this.
@@ -169,16 +185,30 @@ impl Viewer {
     }
 }
 
+/// Files that a page of a list looks at, once the page has an entry: about two milliseconds.
+const PAGE_LOOKUPS: usize = 1_000_000;
+/// Bits of a size in a file record.
+const SIZE_BITS: u32 = 54;
 /// Size of a file whose peer did not send a size.
-const UNKNOWN: u64 = PARTIAL - 1;
-/// Flag beside a size, for a file of which only some pieces are held.
+const UNKNOWN: u64 = (1 << SIZE_BITS) - 1;
+/// Flag of a file of which only some pieces are held.
 const PARTIAL: u64 = 1 << 63;
 
 #[derive(Clone, Copy)]
 struct FileRecord {
     name: KeyId,
     root: Option<KeyId>,
-    size: u64,
+    /// From the low bits up: size, number of the audience, [`PARTIAL`].
+    packed: u64,
+}
+
+/// The groups of a new or changed file.
+#[derive(Clone, Copy)]
+enum FileFor<'a> {
+    /// These groups.
+    Groups(&'a Groups),
+    /// All members and legacy protocols.
+    Public,
 }
 
 impl Index {
@@ -195,11 +225,11 @@ impl Index {
             present: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Trigrams::new(seed),
-            few: Vec::new(),
+            audiences: Audiences::new(seed),
+            rotation: Rotation::default(),
             subscriptions: Subscriptions::default(),
             leaving: Vec::new(),
             totals: Totals::default(),
-            iteration: 0,
             budget: MemoryBudget::default(),
         }
     }
@@ -213,6 +243,7 @@ impl Index {
             visible: false,
             number: 0,
             files: ChunkedVec::new(),
+            audiences: AudienceCounts::default(),
             bytes: 0,
             extra: None,
         }))
@@ -221,8 +252,26 @@ impl Index {
     /// Add or update a file; true if new.
     ///
     /// # Errors
-    /// `too_large` at the limit of files of a peer.
+    /// `too_large` at the limit of files of a peer. For the groups as
+    /// [`Index::has_room_for_groups`].
     pub fn add(&mut self, peer: PeerId, entry: &FileEntry) -> Result<bool, ErrorReply> {
+        self.add_for(peer, entry, FileFor::Groups(&entry.groups))
+    }
+
+    /// Add or update a file of a legacy peer, for all viewers; true if new.
+    ///
+    /// # Errors
+    /// `too_large` at the limit of files of a peer.
+    pub fn add_public(&mut self, peer: PeerId, entry: &FileEntry) -> Result<bool, ErrorReply> {
+        self.add_for(peer, entry, FileFor::Public)
+    }
+
+    fn add_for(
+        &mut self,
+        peer: PeerId,
+        entry: &FileEntry,
+        groups: FileFor<'_>,
+    ) -> Result<bool, ErrorReply> {
         let Some(record) = self.peers.get_mut(peer.0) else { return Ok(false) };
         let posting = |file_index: u32, partial| Posting { peer: peer.slot(), partial, file_index };
         if let Some(Posting { file_index, .. }) =
@@ -232,6 +281,7 @@ impl Index {
                 debug_assert!(false, "a posting names a file of its peer");
                 return Ok(false);
             };
+            let audience = self.audiences.take(groups, &mut record.audiences)?;
             if file.partial() != entry.partial
                 || file.root.and_then(|id| self.roots.get(id.number())) != entry.root.as_ref()
             {
@@ -242,8 +292,14 @@ impl Index {
                     .root
                     .map(|root| self.roots.add(&root, posting(file_index, entry.partial)));
             }
-            file.set(entry);
-            let (name, visible) = (file.name, record.visible);
+            let (name, visible, before) = (file.name, record.visible, file.audience());
+            file.set(entry, audience);
+            if before != audience && visible {
+                self.note_audience(peer, file_index, before);
+            }
+            if let Some(record) = self.peers.get_mut(peer.0) {
+                self.audiences.release(before, &mut record.audiences);
+            }
             self.note_added(peer, name, visible);
             return Ok(false);
         }
@@ -253,14 +309,15 @@ impl Index {
                 format!("a peer has at most {} files", limits::PEER_FILES),
             ));
         }
+        let audience = self.audiences.take(groups, &mut record.audiences)?;
         let file_index = number(record.files.len());
         record.bytes += memory::of_file(entry.name.len());
         self.budget.takes(memory::of_file(entry.name.len()));
         let name = self.names.add(&entry.name, posting(file_index, false));
         self.words.add(name.number());
         let root = entry.root.map(|root| self.roots.add(&root, posting(file_index, entry.partial)));
-        let mut file = FileRecord { name, root, size: 0 };
-        file.set(entry);
+        let mut file = FileRecord { name, root, packed: 0 };
+        file.set(entry, audience);
         self.totals.bytes -= record.files.memory();
         record.files.push(file);
         self.totals.bytes += record.files.memory();
@@ -279,18 +336,18 @@ impl Index {
         }
     }
 
-    /// Add a file by its name alone; a known file keeps size and root. Returns its index at the
-    /// peer.
+    /// Add a file of a legacy peer by its name alone, for all viewers; a known file keeps size, root
+    /// and groups. Returns its index at the peer.
     ///
     /// # Errors
-    /// As [`Index::add`].
+    /// As [`Index::add_public`].
     pub fn add_name(&mut self, peer: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
         if let Some(posting) =
             self.names.find(name).and_then(|name| self.names.of_peer(name, peer.slot()))
         {
             return Ok(posting.file_index as usize);
         }
-        self.add(peer, &FileEntry::name_only(name.clone()))?;
+        self.add_public(peer, &FileEntry::name_only(name.clone()))?;
         Ok(self.peers.get(peer.0).map_or(0, |record| record.files.len().saturating_sub(1)))
     }
 
@@ -495,24 +552,72 @@ impl Index {
                 break;
             }
             let (user, speaks) = (record.user().cloned(), record.protocol().legacy());
-            page.entries.push(PeerEntry { peer, files: record.files.len() as u64, user, speaks });
+            let files = self.shown_files(record, viewer) as u64;
+            page.entries.push(PeerEntry { peer, files, user, speaks });
         }
         Ok(page)
     }
 
-    /// Files of a peer.
+    /// Files of a peer that the viewer may see. A page may be short, and not the last.
     ///
     /// # Errors
     /// `bad_request` for a foreign cursor.
-    pub fn files(&self, peer: PeerId, cursor: Option<&str>) -> Result<Page<FileEntry>, ErrorReply> {
-        let record = self.peers.get(peer.0);
-        let from = |start| {
-            record
-                .into_iter()
-                .flat_map(move |record| record.files.from(start))
-                .map(|file| self.entry(peer, file, None))
-        };
-        pagination::files(from, cursor)
+    pub fn files(
+        &self,
+        peer: PeerId,
+        cursor: Option<&str>,
+        viewer: &Viewer,
+    ) -> Result<Page<FileEntry>, ErrorReply> {
+        let start = cursor.map_or(Ok(0), |cursor| self.place(cursor, viewer))?;
+        let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
+        let Some(record) = self.peers.get(peer.0) else { return Ok(page) };
+        let mut left = self.shown_files(record, viewer);
+        let mut budget = PageBudget::for_lists(limits::LIST_ENTRIES);
+        for (file, at) in record.files.from(start).zip(start..) {
+            // No look at many hidden files behind the last.
+            if left == 0 {
+                break;
+            }
+            let is_shown = self.audiences.admits(file.audience(), &viewer.sees);
+            let entry = is_shown.then(|| self.entry(peer, file, None));
+            let is_full = entry.as_ref().is_some_and(|entry| !budget.takes_file(entry));
+            if is_full || at - start >= PAGE_LOOKUPS && !page.entries.is_empty() {
+                page.cursor = Some(self.cursor(at, viewer).to_string());
+                break;
+            }
+            left -= usize::from(is_shown);
+            page.entries.extend(entry);
+        }
+        Ok(page)
+    }
+
+    /// Number of files of a peer that the viewer may see.
+    fn shown_files(&self, record: &PeerRecord, viewer: &Viewer) -> usize {
+        self.audiences.count(record.files.len(), &record.audiences, &viewer.sees)
+    }
+
+    /// A cursor of a place in a list of files, some of which may be hidden from this viewer.
+    #[must_use]
+    pub fn cursor(&self, place: usize, viewer: &Viewer) -> u64 {
+        self.audiences.cursor(place, &viewer.sees)
+    }
+
+    /// The place of [`Index::cursor`].
+    ///
+    /// # Errors
+    /// `bad_request` for a foreign cursor.
+    pub fn place(&self, cursor: &str, viewer: &Viewer) -> Result<usize, ErrorReply> {
+        self.audiences.place(cursor, &viewer.sees)
+    }
+
+    /// Check that files of a peer for these groups fit.
+    ///
+    /// # Errors
+    /// `too_large` for too many different sets of groups of a peer, `busy` for too many of all
+    /// peers.
+    pub fn has_room_for_groups(&self, peer: PeerId, files: &[FileEntry]) -> Result<(), ErrorReply> {
+        let counts = self.peers.get(peer.0).map(|record| &record.audiences);
+        self.audiences.has_room(counts, files.iter().map(|file| &file.groups))
     }
 
     /// Number of visible peers.
@@ -527,18 +632,27 @@ impl Index {
         self.order.is_empty()
     }
 
-    /// A file of a peer as provided; `None` if unreachable.
+    /// The file of a posting with its peer; `None` if hidden from this viewer. All answers with
+    /// files pass here, or ask [`Audiences::admits`].
+    fn visible(&self, posting: Posting, viewer: &Viewer) -> Option<(&PeerRecord, &FileRecord)> {
+        let record = self.peers.get(posting.peer as usize)?;
+        let file = record.files.get(posting.file_index as usize)?;
+        // The first test needs no look at the file.
+        let is_shown = matches!(viewer.sees, Sees::Everything)
+            || self.audiences.admits(file.audience(), &viewer.sees);
+        is_shown.then_some((record, file))
+    }
+
+    /// The file of a posting as provided; `None` if hidden or unreachable.
     fn provider(
         &self,
-        peer: PeerId,
-        file_index: u32,
+        posting: Posting,
         named: Option<&RelativeName>,
         viewer: &Viewer,
     ) -> Option<Provider> {
-        let record = self.peers.get(peer.0)?;
+        let (record, file) = self.visible(posting, viewer)?;
         let address = viewer.reaches(record)?;
-        let file = self.entry(peer, record.files.get(file_index as usize)?, named);
-        Some(record.as_provider(file, address))
+        Some(record.as_provider(self.entry(posting.peer_id(), file, named), address))
     }
 
     fn root_of(&self, file: &FileRecord) -> Option<&ContentHash> {
@@ -588,6 +702,7 @@ impl Index {
         let gone = record.files.swap_remove(file_index as usize);
         self.totals.bytes += record.files.memory();
         let Some(gone) = gone else { return };
+        self.audiences.release(gone.audience(), &mut record.audiences);
         let bytes = memory::of_file(self.names.get(gone.name.number()).map_or(0, str::len));
         debug_assert!(record.bytes >= bytes, "each file was counted when added");
         record.bytes = record.bytes.saturating_sub(bytes);
@@ -616,16 +731,21 @@ impl Index {
 
 impl FileRecord {
     fn size(&self) -> Option<u64> {
-        let size = self.size & !PARTIAL;
+        let size = self.packed & UNKNOWN;
         (size != UNKNOWN).then_some(size)
     }
 
     fn partial(&self) -> bool {
-        self.size & PARTIAL != 0
+        self.packed & PARTIAL != 0
     }
 
-    fn set(&mut self, file: &FileEntry) {
-        self.size = file.size.map_or(UNKNOWN, |size| size.min(UNKNOWN - 1))
+    fn audience(&self) -> AudienceId {
+        AudienceId::of_bits((self.packed & !PARTIAL) >> SIZE_BITS)
+    }
+
+    fn set(&mut self, file: &FileEntry, audience: AudienceId) {
+        self.packed = file.size.map_or(UNKNOWN, |size| size.min(UNKNOWN - 1))
+            | audience.bits() << SIZE_BITS
             | if file.partial { PARTIAL } else { 0 };
     }
 }
@@ -690,8 +810,11 @@ mod tests {
     use crate::protocol::types::account::{Line, Publication};
     use crate::protocol::types::legacy_profile::LegacyProfile;
 
-    const HERE: Viewer =
-        Viewer { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
+    const HERE: Viewer = Viewer {
+        ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        reach: Reach::NATIVE,
+        sees: Sees::Everything,
+    };
 
     fn name(text: &str) -> RelativeName {
         RelativeName::new(text).unwrap()
@@ -752,7 +875,7 @@ mod tests {
             let peer = index.create_peer(address.parse().unwrap(), SessionId([0; 16]));
             index.make_visible(peer);
         }
-        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), reach: Reach::NATIVE };
+        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), ..HERE };
         assert_eq!(index.peers(None, limits::LIST_ENTRIES, &HERE).unwrap().entries.len(), 2);
         assert_eq!(index.peers(None, limits::LIST_ENTRIES, &elsewhere).unwrap().entries.len(), 1);
     }
@@ -922,7 +1045,7 @@ mod tests {
         assert!(!index.add(one, &rooted("b", 7, false)).unwrap());
         assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
         assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
-        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), reach: Reach::NATIVE };
+        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), ..HERE };
         assert_eq!(
             index.search_root(ContentHash([7; 32]), None, &elsewhere).unwrap().entries.len(),
             0
@@ -1011,7 +1134,7 @@ mod tests {
     fn a_staying_peer_is_listed_once_while_others_come_and_go() {
         for round in 0..200_u16 {
             let mut index = Index::new(1);
-            index.iteration = u64::from(round);
+            index.rotation.pages = u64::from(round);
             let mut members: Vec<(u16, PeerId)> = Vec::new();
             for port in 1..=75 {
                 let peer = joined(&mut index, port, &[]);
@@ -1188,7 +1311,7 @@ mod tests {
 
         for plain in naive {
             assert_eq!(index.count(plain.peer), plain.files.len() as u64);
-            let mut listed = index.files(plain.peer, None).unwrap().entries;
+            let mut listed = index.files(plain.peer, None, &HERE).unwrap().entries;
             listed.sort_by(|a, b| a.name.cmp(&b.name));
             assert_eq!(listed, plain.files.values().cloned().collect::<Vec<_>>());
         }

@@ -1,8 +1,9 @@
 //! Events of the index for subscribers.
 
+use crate::index::audience::{AudienceChange, AudienceId};
 use crate::index::key_table::KeyId;
 use crate::index::subscriptions::{Gone, IndexEvent, PendingEvent, SubscriptionId};
-use crate::index::{Index, PeerId, Viewer};
+use crate::index::{FileRecord, Index, PeerId, Sees, Viewer};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::Provider;
@@ -40,8 +41,8 @@ impl Index {
         }
         while effort > 0 {
             effort = effort.saturating_sub(self.subscriptions.cost());
-            if let Some((id, Gone { address, name })) = self.subscriptions.next_gone() {
-                events.push((id, IndexEvent::Gone(address, name)));
+            if let Some((id, Gone { address, name, change })) = self.subscriptions.next_gone() {
+                events.push((id, IndexEvent::Gone(address, name, change)));
                 continue;
             }
             let Some(pending) = self.subscriptions.pending.pop_front() else { break };
@@ -88,14 +89,44 @@ impl Index {
         let Some(file) = record.files.get(file_index as usize).copied() else { return };
         // A peer that joined again at this address still has the file.
         let heir = self.by_address.get(&record.address).filter(|heir| **heir != peer);
-        if heir.is_some_and(|heir| self.names.of_peer(file.name, heir.slot()).is_some()) {
+        let after = heir.and_then(|heir| {
+            let posting = self.names.of_peer(file.name, heir.slot())?;
+            Some(self.peers.get(heir.0)?.files.get(posting.file_index as usize)?.audience())
+        });
+        self.note_gone(peer, file_index, file.audience(), after);
+    }
+
+    /// The audience of a file has changed.
+    pub(super) fn note_audience(&mut self, peer: PeerId, file_index: u32, before: AudienceId) {
+        if self.subscriptions.is_empty() {
             return;
         }
+        let record = self.peers.get(peer.0);
+        let after = record.and_then(|record| record.files.get(file_index as usize));
+        let Some(after) = after.map(FileRecord::audience) else { return };
+        self.note_gone(peer, file_index, before, Some(after));
+    }
+
+    /// A file disappears for the viewers of `before` that are not viewers of `after`.
+    fn note_gone(
+        &mut self,
+        peer: PeerId,
+        file_index: u32,
+        before: AudienceId,
+        after: Option<AudienceId>,
+    ) {
+        if after == Some(before) {
+            return;
+        }
+        let Some(record) = self.peers.get(peer.0) else { return };
+        let Some(file) = record.files.get(file_index as usize).copied() else { return };
         let Some(name) = self.names.get(file.name.number()).map(RelativeName::known) else {
             return;
         };
         let root = self.root_of(&file).copied();
-        self.subscriptions.note_gone(record.address, &name, root);
+        let audience = |id| self.audiences.get(id).clone();
+        let change = AudienceChange { before: audience(before), after: after.map(audience) };
+        self.subscriptions.note_gone(record.address, &name, root, &change);
     }
 
     /// Add an event for each subscription to this file.
@@ -121,10 +152,14 @@ impl Index {
         );
     }
 
-    /// The provider of a file as shown to this viewer; `None` if unreachable.
+    /// The provider of a file as shown to this viewer; `None` if unreachable, or the file hidden.
     #[must_use]
     pub fn as_provider(&self, peer: PeerId, file: FileEntry, viewer: &Viewer) -> Option<Provider> {
         let record = self.peers.get(peer.0)?;
+        if !matches!(viewer.sees, Sees::Everything) {
+            let posting = self.names.of_peer(self.names.find(&file.name)?, peer.slot())?;
+            self.visible(posting, viewer)?;
+        }
         Some(record.as_provider(file, viewer.reaches(record)?))
     }
 }

@@ -72,6 +72,11 @@ impl PageBudget {
         )
     }
 
+    /// Take a file of a list; false without room.
+    pub(super) fn takes_file(&mut self, file: &FileEntry) -> bool {
+        self.takes(file.name.len() + file.description.as_deref().map_or(0, str::len))
+    }
+
     fn takes_away(&mut self, away: &Away) -> bool {
         let description = away.description.as_deref().map_or(0, str::len);
         self.takes(away.name.len() + away.user.len() + description)
@@ -132,12 +137,11 @@ fn weight(text: usize) -> usize {
     text * 2 + ENTRY_FRAME
 }
 
-fn text_bytes(file: &FileEntry) -> usize {
-    file.name.len() + file.description.as_deref().map_or(0, str::len)
-}
-
 /// Read a cursor of a number.
-pub(super) fn number(text: &str) -> Result<u64, ErrorReply> {
+///
+/// # Errors
+/// `bad_request` for a foreign cursor.
+pub fn number(text: &str) -> Result<u64, ErrorReply> {
     text.parse().map_err(|_| ErrorReply::bad_cursor())
 }
 
@@ -169,7 +173,7 @@ pub fn files<I: Iterator<Item = FileEntry>>(
     let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
     let mut budget = PageBudget::for_lists(limits::LIST_ENTRIES);
     for file in from(start) {
-        if !budget.takes(text_bytes(&file)) {
+        if !budget.takes_file(&file) {
             page.cursor = Some((start + page.entries.len()).to_string());
             break;
         }

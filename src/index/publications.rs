@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::index::memory;
+use crate::index::postings::Posting;
 use crate::index::{About, Index, PeerId, PeerRecord, Viewer};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
@@ -15,7 +16,7 @@ use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Index {
-    /// Add a publication of a user.
+    /// Add a publication of a user, for all viewers.
     ///
     /// # Errors
     /// `too_large` at the limit of files of a peer, `busy` at the limit of memory.
@@ -24,7 +25,7 @@ impl Index {
         let Some(name) = what.file.relative() else { return Ok(()) };
         self.has_room(2 * memory::of_file(name.len() + what.description.len()))?;
         let peer = self.publication_peer(user);
-        self.add(peer, &FileEntry::name_only(name.clone()))?;
+        self.add_public(peer, &FileEntry::name_only(name.clone()))?;
         if let Some(name_key) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
             self.budget.takes(memory::of_file(name.len() + what.description.len()));
             self.descriptions.set(peer, name_key, &name, &what.description);
@@ -93,10 +94,11 @@ impl Index {
 
     /// A publication of a user without any visible peer. `None` otherwise, and for legacy viewers,
     /// whose protocols cannot express this.
-    pub(super) fn away(&self, peer: PeerId, file_index: u32, viewer: &Viewer) -> Option<Away> {
-        let record = self.peers.get(peer.0).filter(|_| viewer.reach.protocol.is_native())?;
+    pub(super) fn away(&self, posting: Posting, viewer: &Viewer) -> Option<Away> {
+        let (record, file) =
+            self.visible(posting, viewer).filter(|_| viewer.reach.protocol.is_native())?;
+        let peer = posting.peer_id();
         let user = self.away_user(peer, record)?.clone();
-        let file = record.files.get(file_index as usize)?;
         let name = RelativeName::known(self.names.get(file.name.number())?);
         Some(Away { name, user, description: self.description(peer, file.name).cloned() })
     }
@@ -120,10 +122,18 @@ impl Index {
         })
     }
 
-    /// A file of a peer as a publication; `None` if the name is too long.
+    /// A file of a peer as a publication; `None` if the name is too long, or the file hidden from
+    /// this viewer.
     #[must_use]
-    pub fn published(&self, peer: PeerId, file_index: usize) -> Option<Publication> {
-        let file = self.peers.get(peer.0)?.files.get(file_index)?;
+    pub fn published(
+        &self,
+        peer: PeerId,
+        file_index: usize,
+        viewer: &Viewer,
+    ) -> Option<Publication> {
+        let file_index = u32::try_from(file_index).ok()?;
+        let posting = Posting { peer: peer.slot(), partial: false, file_index };
+        let (_, file) = self.visible(posting, viewer)?;
         let description = self.description(peer, file.name).cloned().or_else(|| Line::new(""))?;
         Some(Publication { file: Line::new(self.names.get(file.name.number())?)?, description })
     }

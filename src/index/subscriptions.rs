@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::index::PeerId;
+use crate::index::audience::AudienceChange;
 use crate::index::key_table::KeyId;
 use crate::index::matcher::Words;
 use crate::index::text_folding::fold;
@@ -60,10 +61,11 @@ pub(super) enum PendingEvent {
     },
 }
 
-/// A removed file.
+/// A file that disappears for some viewers.
 pub(super) struct Gone {
     pub address: SocketAddr,
     pub name: RelativeName,
+    pub change: AudienceChange,
 }
 
 impl Subscriptions {
@@ -166,12 +168,14 @@ impl Subscriptions {
         address: SocketAddr,
         name: &RelativeName,
         root: Option<ContentHash>,
+        change: &AudienceChange,
     ) {
         for id in self.matching(name, root) {
             if self.gone.len() < limits::EVENT_BACKLOG && self.gone_bytes < limits::EVENT_NAME_BYTES
             {
                 self.gone_bytes += name.len();
-                self.gone.push_back((id, Gone { address, name: name.clone() }));
+                let (name, change) = (name.clone(), change.clone());
+                self.gone.push_back((id, Gone { address, name, change }));
             } else {
                 self.missed = true;
             }
@@ -216,8 +220,9 @@ fn bytes(what: &SubscriptionFilter) -> usize {
 pub enum IndexEvent {
     /// A peer has the file.
     Appeared(PeerId, FileEntry),
-    /// The peer at this address no longer has the file.
-    Gone(SocketAddr, RelativeName),
+    /// The peer at this address no longer has the file, for the viewers that the change hides the
+    /// file from.
+    Gone(SocketAddr, RelativeName, AudienceChange),
     /// Events were dropped; search again.
     Missed,
 }

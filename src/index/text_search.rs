@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 
 use crate::index::candidate_scan::{CandidateScan, ScanStep};
 use crate::index::key_table::KeyId;
+use crate::index::lookup::HIDDEN_NAMES;
 use crate::index::matcher::{FuzzyPattern, Pattern, Words, fold_text};
 use crate::index::pagination::{self, Hit, PageBuilder};
 use crate::index::postings::Posting;
@@ -32,6 +33,8 @@ use crate::protocol::types::relative_path::RelativeName;
 const NAMES: usize = 16;
 /// Cost of a posting, in bytes of text.
 const POSTING: usize = 128;
+/// Cost of a further name of a content at the same peer.
+const HIDDEN: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SearchCursor {
@@ -250,7 +253,14 @@ impl Index {
         for ext in &mut query.filters.ext {
             ext.make_ascii_lowercase();
         }
-        Ok(SearchProgress { query, pattern, description_words, viewer: *viewer, place, found })
+        Ok(SearchProgress {
+            query,
+            pattern,
+            description_words,
+            viewer: viewer.clone(),
+            place,
+            found,
+        })
     }
 
     /// Advance a search within `effort`, in bytes of text; every call makes progress. `Some` once
@@ -414,7 +424,7 @@ impl Index {
         if !is_wanted {
             return None;
         }
-        passes(self, query, description_words.as_ref(), name_key, posting)?;
+        passes(self, query, description_words.as_ref(), name_key, posting, viewer)?;
         self.hit(posting, None, viewer)
     }
 }
@@ -430,17 +440,17 @@ fn ends_in(ext: &[String], name: &str) -> bool {
     }
 }
 
-/// `Some` if the file passes all filters.
+/// `Some` if the viewer may see the file, and it passes all filters.
 fn passes(
     index: &Index,
     query: &Query,
     description_words: Option<&Words>,
     name_key: KeyId,
     posting: Posting,
+    viewer: &Viewer,
 ) -> Option<()> {
     let filters = &query.filters;
-    let record = index.peers.get(posting.peer as usize)?;
-    let file = record.files.get(posting.file_index as usize)?;
+    let (record, file) = index.visible(posting, viewer)?;
     let size = file.size();
     let fits = filters.min_size.is_none_or(|min| size.is_some_and(|size| size >= min))
         && filters.max_size.is_none_or(|max| size.is_some_and(|size| size <= max))
@@ -473,7 +483,8 @@ impl ResultCollector<'_> {
     /// Take a file; false without room.
     fn file(&mut self, name_key: KeyId, rank: u32, posting: Posting) -> bool {
         let index = self.index;
-        if passes(index, self.query, self.description_words, name_key, posting).is_none() {
+        let words = self.description_words;
+        if passes(index, self.query, words, name_key, posting, self.viewer).is_none() {
             return true;
         }
         let Some(hit) = index.hit(posting, None, self.viewer) else { return true };
@@ -555,15 +566,22 @@ impl ResultCollector<'_> {
                     .get(posting.file_index as usize)
                     .map(|file| file.name)
             };
-            // A peer counts once, by its first name that passes the filters.
+            // A peer counts once, by its first name that the viewer may see and that passes the
+            // filters.
+            let mut looked = 0;
             let mut names = index
                 .roots
                 .all_of_peer(root, posting.peer)
+                .take(HIDDEN_NAMES)
+                .inspect(|_| looked += 1)
+                .filter(|posting| index.visible(*posting, self.viewer).is_some())
                 .take(NAMES)
                 .filter_map(|posting| Some((name(&posting)?, posting)));
             let left = names.find(|(name, posting)| {
-                passes(index, self.query, self.description_words, *name, *posting).is_some()
+                let words = self.description_words;
+                passes(index, self.query, words, *name, *posting, self.viewer).is_some()
             });
+            *effort = effort.saturating_sub(looked * HIDDEN);
             if let Some((name, posting)) = left
                 && !self.file(name, 0, posting)
             {
@@ -580,14 +598,18 @@ mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-    use crate::index::{About, PeerId, Reach};
+    use crate::index::{About, PeerId, Reach, Sees};
     use crate::limits;
     use crate::protocol::request::FileEntry;
     use crate::protocol::types::account::{Line, Publication, UserName};
     use crate::protocol::types::ids::SessionId;
     use crate::protocol::types::legacy_profile::LegacyProfile;
 
-    const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE };
+    const HERE: Viewer = Viewer {
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        reach: Reach::NATIVE,
+        sees: Sees::Everything,
+    };
 
     fn legacy(profile: LegacyProfile) -> Viewer {
         Viewer { reach: Reach { protocol: profile.into(), ..Reach::NATIVE }, ..HERE }
@@ -796,11 +818,7 @@ mod tests {
         index.add(hidden, &FileEntry::new(RelativeName::new("aula.mkv").unwrap(), 1)).unwrap();
         assert_eq!(found(&mut index, "aula"), [(1, "aula.mkv".to_owned())]);
         assert_eq!(
-            pages(
-                &mut index,
-                "aula",
-                &Viewer { ip: "192.0.2.1".parse().unwrap(), reach: Reach::NATIVE }
-            ),
+            pages(&mut index, "aula", &Viewer { ip: "192.0.2.1".parse().unwrap(), ..HERE }),
             (Vec::new(), 1)
         );
         assert_eq!(

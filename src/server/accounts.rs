@@ -314,7 +314,7 @@ impl Server {
                 Ok(Response::Users { users: page.entries, cursor: page.cursor })
             }
             AccountOp::ListContent { of, cursor, most } => {
-                self.content(of, cursor.as_deref(), *most)
+                self.content(of, cursor.as_deref(), *most, &viewer)
             }
             AccountOp::FindUser { whom } => self.find_user(whom, &viewer),
             op => Ok(Response::Done(op.method())),
@@ -327,9 +327,19 @@ impl Server {
         of: &UserName,
         cursor: Option<&str>,
         most: usize,
+        viewer: &Viewer,
     ) -> Result<Response, ErrorReply> {
-        let (mut place, shared) = cursor.map_or(Ok((0, 0)), pagination::pair)?;
-        let mut shared = usize::try_from(shared).unwrap_or(usize::MAX);
+        let (mut place, mut shared) = match cursor.map(|cursor| cursor.split_once('.')) {
+            None => (0, 0),
+            Some(pair) => {
+                let (place, shared) = pair.ok_or_else(ErrorReply::bad_cursor)?;
+                (pagination::number(place)?, self.index.place(shared, viewer)?)
+            }
+        };
+        let page = |files, next: Option<(u64, usize)>| {
+            let place = |(place, shared)| format!("{place}.{}", self.index.cursor(shared, viewer));
+            Response::Content { of: of.clone(), files, cursor: next.map(place) }
+        };
         let peers = self.peers_of(of);
         if peers.is_empty() && !self.accounts.is_registered(of)? {
             return Err(ErrorReply::new(ErrorCode::NoRemoteUser, "no such user"));
@@ -356,16 +366,16 @@ impl Server {
             let count = usize::try_from(self.index.count(peer)).unwrap_or(usize::MAX);
             for own in skip.min(count)..count {
                 if more || looks == 0 {
-                    return Ok(content_page(of, files, Some((place, shared))));
+                    return Ok(page(files, Some((place, shared))));
                 }
                 looks -= 1;
                 if let Some(what) = self
                     .index
-                    .published(peer, own)
+                    .published(peer, own, viewer)
                     .filter(|what| !self.index.has_published(of, &what.file))
                 {
                     if !room.takes(what.file.len() + what.description.len()) {
-                        return Ok(content_page(of, files, Some((place, shared))));
+                        return Ok(page(files, Some((place, shared))));
                     }
                     files.push(what);
                 }
@@ -373,7 +383,7 @@ impl Server {
             }
             skip = skip.saturating_sub(count);
         }
-        Ok(content_page(of, files, more.then_some((place, shared))))
+        Ok(page(files, more.then_some((place, shared))))
     }
 
     /// The peers of the native protocol of this user.
@@ -475,9 +485,4 @@ impl Server {
             log::warn!("{user}: {}", refusal.text);
         }
     }
-}
-
-fn content_page(of: &UserName, files: Vec<Publication>, next: Option<(u64, usize)>) -> Response {
-    let cursor = next.map(|(place, shared)| format!("{place}.{shared}"));
-    Response::Content { of: of.clone(), files, cursor }
 }

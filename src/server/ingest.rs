@@ -108,6 +108,14 @@ impl IngestJob {
         }
     }
 
+    /// The files to add with their groups; the files of a replacement list are public.
+    fn entries(&self) -> &[FileEntry] {
+        match self {
+            IngestJob::Join { files, .. } | IngestJob::Update { files, .. } => files.as_slice(),
+            IngestJob::Replace { .. } => &[],
+        }
+    }
+
     /// The memory that the files take at most.
     fn bytes(&self) -> usize {
         let files = |files: &IntoIter<FileEntry>| {
@@ -145,6 +153,7 @@ impl Server {
             self.index
                 .has_room_for(peer, bytes)
                 .and_then(|()| self.index.has_room(bytes + self.ingest.bytes))
+                .and_then(|()| self.index.has_room_for_groups(peer, job.entries()))
         };
         if let Err(refusal) = room.and_then(|()| self.budgets.has_room(block, job.files())) {
             if matches!(job, IngestJob::Join { .. }) {
@@ -225,7 +234,9 @@ impl Server {
             {
                 for file in files.by_ref().take(*left) {
                     *left -= 1;
-                    add_file(&mut self.index, *peer, &file, names)?;
+                    if self.index.add(*peer, &file)? {
+                        note_name(names, &file);
+                    }
                 }
                 Ok(files.len() == 0)
             }
@@ -274,16 +285,23 @@ impl Server {
     }
 }
 
-/// Add a file of a peer, and append the name of a new file to the line for the log.
-pub(super) fn add_file(
+/// Add a file of a legacy peer, and note the name of a new file.
+pub(super) fn add_public(
     index: &mut Index,
     peer: PeerId,
     file: &FileEntry,
     names: &mut String,
 ) -> Result<(), ErrorReply> {
-    if index.add(peer, file)? && names.len() < LINE_BYTES {
+    if index.add_public(peer, file)? {
+        note_name(names, file);
+    }
+    Ok(())
+}
+
+/// Append the name of a new file to the line for the log.
+fn note_name(names: &mut String, file: &FileEntry) {
+    if names.len() < LINE_BYTES {
         names.push(' ');
         names.push_str(&file.name);
     }
-    Ok(())
 }

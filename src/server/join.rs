@@ -16,7 +16,7 @@ use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::server::ingest::{IngestJob, add_file};
+use crate::server::ingest::{IngestJob, add_public};
 use crate::server::{ClientConnection, FIRST_PORT, Membership, Server, in_use, not_joined};
 use crate::ui::event::UiEvent;
 
@@ -300,7 +300,7 @@ impl Server {
         let bytes = files.iter().map(|file| memory::of_file(file.name.len())).sum();
         let mut names = String::new();
         let added = self.index.has_room_for(peer, bytes).and_then(|()| {
-            files.iter().try_for_each(|file| add_file(&mut self.index, peer, file, &mut names))
+            files.iter().try_for_each(|file| add_public(&mut self.index, peer, file, &mut names))
         });
         if let Err(refusal) = added {
             self.remove_peer(peer);

@@ -3,10 +3,12 @@
 //! their order and it has one search at most.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::index::first_page::FirstPage;
 use crate::index::text_search::SearchProgress;
-use crate::index::{Reach, Viewer};
+use crate::index::{Index, Reach, Sees, Viewer};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
@@ -59,11 +61,11 @@ impl Server {
         name: RelativeName,
         io: &mut Io<'_>,
     ) {
+        let sees = self.sees(id, None);
         if let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id))
             && client.inbound.has_fast_path()
             && !self.operations.loading.is_under_way()
-            && let Some(page) =
-                self.index.first_page(&name, &Viewer { ip: conn.from.ip(), reach: Reach::NATIVE })
+            && let Some(page) = first_page(&mut self.index, &name, conn.from.ip(), sees)
         {
             client.inbound.found(request_id, page.providers(), &mut conn.send_queue);
             let from = if let Membership::Joined { address, .. } = client.membership {
@@ -140,4 +142,15 @@ impl Server {
         }
         self.searches.budget = limits::SEARCH_BUDGET;
     }
+}
+
+/// The fast path for a viewer of the native protocol. The viewer ends here, so that the hot path
+/// keeps nothing to drop.
+fn first_page<'a>(
+    index: &'a mut Index,
+    name: &'a RelativeName,
+    ip: IpAddr,
+    sees: Sees,
+) -> Option<FirstPage<'a>> {
+    index.first_page(name, &Viewer { ip, reach: Reach::NATIVE, sees })
 }

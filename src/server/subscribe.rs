@@ -90,10 +90,11 @@ impl Server {
                 // The subscriber can't reach this provider.
                 None => return,
             },
-            IndexEvent::Gone(peer, _) if peer.ip().is_loopback() && !viewer.ip.is_loopback() => {
+            IndexEvent::Gone(peer, ..) if peer.ip().is_loopback() && !viewer.ip.is_loopback() => {
                 return;
             }
-            IndexEvent::Gone(peer, name) => Some(SubscriptionEvent::Gone { peer, name }),
+            IndexEvent::Gone(_, _, change) if !change.hides_from(&viewer.sees) => return,
+            IndexEvent::Gone(peer, name, _) => Some(SubscriptionEvent::Gone { peer, name }),
             IndexEvent::Missed => None,
         };
         let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
