@@ -2,7 +2,7 @@
 
 use crate::index::pagination::{KEY, PageBudget, QUIC};
 use crate::index::postings::Posting;
-use crate::index::{FileRecord, Index, PeerRecord, Viewer};
+use crate::index::{FileRecord, Index, PeerRecord, Sees, Viewer};
 use crate::limits;
 use crate::protocol::response::{FileRef, ProviderRef};
 use crate::protocol::types::relative_path::RelativeName;
@@ -56,8 +56,13 @@ impl Index {
         }
         // Records are far apart in memory. A loop that only touches records lets the loads overlap.
         let (mut budget, mut fits) = (PageBudget::for_providers(), true);
+        // The same test as in `visible`, once for all postings.
+        let sees_all = matches!(viewer.sees, Sees::Everything);
         postings.retain(|posting| {
-            let Some((record, file)) = self.visible(*posting, viewer) else { return false };
+            let Some((record, file)) = self.posting(*posting) else { return false };
+            if !sees_all && !self.audiences.admits(file.audience(), &viewer.sees) {
+                return false;
+            }
             if viewer.reaches(record).is_none() {
                 // The general path lists users that are away.
                 fits &= self.away_user(posting.peer_id(), record).is_none();
@@ -126,7 +131,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::index::{About, Reach, Sees};
+    use crate::index::{About, Reach};
     use crate::protocol::request::FileEntry;
     use crate::protocol::types::account::{Line, Publication, UserName};
     use crate::protocol::types::ids::{ContentHash, SessionId};

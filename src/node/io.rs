@@ -188,7 +188,8 @@ impl Io<'_> {
         self.actions.push(Action::ListenUdp(port, at));
     }
 
-    /// Write an event to the console.
+    /// Write an event to the console. Inlined, as a call would copy the large event once more.
+    #[inline]
     pub fn tell(&mut self, event: UiEvent) {
         self.actions.push(Action::Tell(event));
     }
