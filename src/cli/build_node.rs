@@ -33,6 +33,7 @@ use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use cardume::protocol::types::file_name::{BadName, printable};
 use cardume::protocol::types::ids::ContentHash;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
+use cardume::protocol::types::member::Groups;
 use cardume::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 use cardume::server::members::AccessOptions;
 use cardume::server::op_log::LogTarget;
@@ -41,6 +42,7 @@ use cardume::storage::DownloadPlace;
 use cardume::storage::exclude::Excludes;
 use cardume::storage::fs_trait::{Filesystem, FsError};
 use cardume::storage::hash_cache::{HashStore, Remembered};
+use cardume::storage::share_groups::ShareGroups;
 use cardume::ui::event::{Failure, exit};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::catalog::SetupNote;
@@ -178,7 +180,8 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         AcceptArg::Never => Accept::Never,
     };
     let folder = args.share.folder.clone().unwrap_or_else(|| ".".into());
-    let defaults = PeerConfig::new(task, folder.clone(), share_opener(args)?);
+    let (open_folder, groups) = share_opener(args)?;
+    let defaults = PeerConfig::new(task, folder.clone(), open_folder);
     let legacy_ports = args
         .legacy
         .uc3m
@@ -203,7 +206,11 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             },
             ..defaults.client
         },
-        downloads: DownloadConfig { hashes: hashes(args)?, ..defaults.downloads },
+        downloads: DownloadConfig {
+            hashes: hashes(args)?,
+            groups: Rc::new(groups),
+            ..defaults.downloads
+        },
         network: NetworkConfig {
             protocol: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
             connect_at: args.listen.filter(|_| later),
@@ -502,10 +509,17 @@ pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<Ope
     }))
 }
 
-/// Opens the share of a peer: a folder, the files of a manifest, or both.
-fn share_opener(args: &PeerArgs) -> Result<OpenFolder, Exit> {
+/// Opens the share of a peer: a folder, the files of a manifest, or both; and the groups of the
+/// files.
+fn share_opener(args: &PeerArgs) -> Result<(OpenFolder, ShareGroups), Exit> {
     let open = excluding_opener(&args.filter.exclude, args.storage.allocate)?;
-    let Some(file) = &args.share.manifest else { return Ok(open) };
+    let usual =
+        Groups::parse(args.share.for_group.iter().map(String::as_str)).ok_or_else(|| {
+            Exit::new(exit::USAGE, format!("--for-group: at most {} groups", limits::MEMBER_GROUPS))
+        })?;
+    let Some(file) = &args.share.manifest else {
+        return Ok((open, ShareGroups { usual, ..ShareGroups::default() }));
+    };
     let manifest = Manifest::read(Path::new(file), args.filter.recursive).map_err(|error| {
         let code = if matches!(error, ManifestError::Line(..)) { exit::USAGE } else { exit::LOCAL };
         Exit::new(code, format!("{}: {error}", printable(file)))
@@ -513,7 +527,11 @@ fn share_opener(args: &PeerArgs) -> Result<OpenFolder, Exit> {
     // Share a folder that the user names, here or later at JOIN. The current folder only receives downloads.
     let shared =
         args.share.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
-    Ok(Box::new(move |path| Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Filesystem>)))
+    let groups = manifest.groups(usual);
+    let open = Box::new(move |path: &str| {
+        Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Filesystem>)
+    });
+    Ok((open, groups))
 }
 
 /// A downloader.

@@ -467,8 +467,9 @@ impl DownloadManager {
                 && let (Some(root), Some(file)) = (download.root(), download.file())
             {
                 let name = storage.shared_as(&download.name);
+                let groups = storage.groups_for(&name).clone();
                 let entry = FileEntry::new(name, file.size());
-                entries.push(FileEntry { root: Some(root), partial: true, ..entry });
+                entries.push(FileEntry { root: Some(root), partial: true, groups, ..entry });
                 self.announced.insert(id);
             }
         }

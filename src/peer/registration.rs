@@ -87,7 +87,7 @@ impl Registration {
         let Some(ports) = self.announced_ports(native) else { return };
         let (mut files, mut bytes, mut more) = (Vec::new(), 0, false);
         for file in storage.files_after(after.as_ref()) {
-            bytes += file.name.len() * 2 + 40;
+            bytes += file.name.len() * 2 + file.groups.json_bytes() + 40;
             if files.len() == limits::JOIN_PART_FILES || bytes > limits::JOIN_PART_BYTES {
                 more = true;
                 break;

@@ -58,7 +58,8 @@ impl UpdateQueue {
             let queue = if self.arrived.is_empty() { &mut self.others } else { &mut self.arrived };
             let Some(first) = queue.first_entry() else { break };
             // A name may be written with escapes, and a root has 64 digits.
-            bytes += first.key().len() * 2 + 120;
+            let groups = first.get().as_ref().map_or(0, |file| file.groups.json_bytes());
+            bytes += first.key().len() * 2 + groups + 120;
             if bytes > limits::JOIN_PART_BYTES && files.len() + remove.len() > 0 {
                 break;
             }

@@ -20,6 +20,7 @@ pub mod priorities;
 mod recheck;
 pub mod resume_file;
 pub mod sequential_file;
+pub mod share_groups;
 pub mod shared_folder;
 pub mod skipped;
 mod writeback;
@@ -34,6 +35,7 @@ use crate::io::traits::{Sink, SourceRef};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile};
 use crate::storage::hash_cache::HashStore;
@@ -41,6 +43,7 @@ use crate::storage::partial_file::{PartialFile, PartialOpening};
 use crate::storage::piece_tree::HashList;
 use crate::storage::resume_file::{Content, DownloadIdentity};
 use crate::storage::sequential_file::SequentialFile;
+use crate::storage::share_groups::ShareGroups;
 use crate::storage::shared_folder::{FolderChange, HashOutcome, SharedFolder};
 
 /// A shared file, opened for upload.
@@ -100,6 +103,13 @@ impl Storage {
         Storage { fs, target, keeps_folders: recursive, shared_folder: share }
     }
 
+    /// Share files for these groups.
+    #[must_use]
+    pub fn for_groups(mut self, groups: Rc<ShareGroups>) -> Storage {
+        self.shared_folder.set_groups(groups);
+        self
+    }
+
     /// Keep the folders of downloads, whether subfolders are shared or not.
     #[must_use]
     pub fn keeping_folders(mut self, keeps: bool) -> Storage {
@@ -142,6 +152,23 @@ impl Storage {
     #[must_use]
     pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {
         self.shared_folder.entry(name)
+    }
+
+    /// The groups of a shared file; empty for all members, `None` for a file that is not shared.
+    #[must_use]
+    pub fn groups_of(&self, name: &RelativeName) -> Option<&Groups> {
+        self.shared_folder.groups_of(name)
+    }
+
+    /// The groups of each shared file with this content.
+    pub fn groups_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &Groups> {
+        self.shared_folder.groups_of_root(root)
+    }
+
+    /// The groups of a file of this name, shared or not yet, such as a download.
+    #[must_use]
+    pub fn groups_for(&self, name: &RelativeName) -> &Groups {
+        self.shared_folder.groups_for(name)
     }
 
     /// Name of a shared file with this content.

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::bitfield::Bitfield;
 use crate::storage::fs_trait::{
@@ -31,6 +32,7 @@ use crate::storage::hash_cache::HashStore;
 use crate::storage::hasher::{HashStep, Hasher};
 use crate::storage::piece_tree::{self, HashList};
 use crate::storage::recheck::{Recheck, RecheckStep};
+use crate::storage::share_groups::ShareGroups;
 use crate::storage::skipped::{LeftOut, Note, bars_name};
 
 /// Changed names that wait for their debounce; with more of them the whole folder is scanned
@@ -97,6 +99,7 @@ pub struct SharedFolder {
     fs: Rc<dyn Filesystem>,
     hashes: Rc<dyn HashStore>,
     recursive: bool,
+    groups: Rc<ShareGroups>,
     files: BTreeMap<RelativeName, SharedFile>,
     by_root: BTreeMap<[u8; 32], BTreeSet<RelativeName>>,
     /// Files that could not be read, with their version.
@@ -208,6 +211,7 @@ impl SharedFolder {
             fs,
             hashes,
             recursive,
+            groups: Rc::default(),
             files: BTreeMap::new(),
             by_root: BTreeMap::new(),
             unreadable: BTreeMap::new(),
@@ -216,6 +220,28 @@ impl SharedFolder {
             hashing: HashQueue::default(),
             lists: ListCache::default(),
         }
+    }
+
+    /// Set the groups of the files.
+    pub fn set_groups(&mut self, groups: Rc<ShareGroups>) {
+        self.groups = groups;
+    }
+
+    /// The groups of a shared file; `None` for a file that is not shared.
+    #[must_use]
+    pub fn groups_of(&self, name: &RelativeName) -> Option<&Groups> {
+        self.files.contains_key(name).then(|| self.groups_for(name))
+    }
+
+    /// The groups of each shared file with this content.
+    pub fn groups_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &Groups> {
+        self.by_root.get(&root.0).into_iter().flatten().map(|name| self.groups_for(name))
+    }
+
+    /// The groups of a file of this name, shared or not.
+    #[must_use]
+    pub fn groups_for(&self, name: &RelativeName) -> &Groups {
+        self.groups.of(name)
     }
 
     /// True if a file of this name may be shared. Hidden files are not, although their names are
@@ -377,7 +403,7 @@ impl SharedFolder {
 
     /// Shared files, by name.
     pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
-        self.files.iter().map(|(name, shared)| entry(name, shared))
+        self.files.iter().map(|(name, shared)| self.entry_of(name, shared))
     }
 
     /// Shared files after this name.
@@ -399,13 +425,21 @@ impl SharedFolder {
         self.files
             .range((start, Bound::Unbounded))
             .skip(skipped)
-            .map(|(name, shared)| entry(name, shared))
+            .map(|(name, shared)| self.entry_of(name, shared))
     }
 
     /// The shared file of this name.
     #[must_use]
     pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {
-        self.files.get(name).map(|shared| entry(name, shared))
+        self.files.get(name).map(|shared| self.entry_of(name, shared))
+    }
+
+    fn entry_of(&self, name: &RelativeName, shared: &SharedFile) -> FileEntry {
+        FileEntry {
+            root: shared.root,
+            groups: self.groups_for(name).clone(),
+            ..FileEntry::new(name.clone(), shared.stamp.size)
+        }
     }
 
     /// Name of a shared file with this content.
@@ -804,10 +838,6 @@ impl SharedFolder {
             change.have.extend(self.entry(&name));
         }
     }
-}
-
-fn entry(name: &RelativeName, shared: &SharedFile) -> FileEntry {
-    FileEntry { root: shared.root, ..FileEntry::new(name.clone(), shared.stamp.size) }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
 use cardume::os::system;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, PROFILES};
+use cardume::protocol::types::member::Group;
 use cardume::ui::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -518,10 +519,23 @@ pub struct ShareArgs {
     #[arg(long, value_name = "DIR")]
     pub folder: Option<String>,
 
-    /// A list of further files to share, a `name path` per line, with any path. Without --folder,
-    /// nothing else is shared, and downloads go to the current folder
+    /// A list of further files to share, a `name path` per line, with any path. A line [GROUP] is
+    /// for the lines below, as --for-group. Without --folder, nothing else is shared, and downloads
+    /// go to the current folder
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub manifest: Option<String>,
+
+    /// Show the shared files only to these groups of members, such as turma-a,turma-b; repeat for
+    /// more. `all` is every member, as by default; `public` also shows the files to clients of
+    /// legacy protocols
+    #[arg(long, value_name = "GROUP", value_delimiter = ',', value_parser = group)]
+    pub for_group: Vec<String>,
+}
+
+fn group(text: &str) -> Result<String, String> {
+    Group::new(text)
+        .map(|group| group.to_string())
+        .ok_or_else(|| "a group has 1 to 32 of a-z, 0-9 and -".to_owned())
 }
 
 // Which files of a folder are shared.

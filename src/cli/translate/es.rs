@@ -108,8 +108,12 @@ const HELP: &[(&str, &str)] = &[
         "La carpeta que se comparte, que también recibe las descargas",
     ),
     (
-        "A list of further files to share, a `name path` per line, with any path. Without --folder, nothing else is shared, and downloads go to the current folder",
-        "Un archivo con más elementos que compartir, un `nombre ruta` por línea, de cualquier lugar; sin --folder, no se comparte nada más y las descargas van a la carpeta actual",
+        "A list of further files to share, a `name path` per line, with any path. A line [GROUP] is for the lines below, as --for-group. Without --folder, nothing else is shared, and downloads go to the current folder",
+        "Un archivo con más elementos que compartir, un `nombre ruta` por línea, de cualquier lugar; una línea [GRUPO] vale para las líneas de abajo, como --for-group; sin --folder, no se comparte nada más y las descargas van a la carpeta actual",
+    ),
+    (
+        "Show the shared files only to these groups of members, such as turma-a,turma-b; repeat for more. `all` is every member, as by default; `public` also shows the files to clients of legacy protocols",
+        "Muestra los archivos compartidos solo a estos grupos de miembros, como turma-a,turma-b; repita para más. `all` son todos los miembros, como es lo normal; `public` muestra los archivos también a clientes de protocolos antiguos",
     ),
     (
         "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder)",
@@ -805,6 +809,8 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta un peer, como 127.0.0.1:4000"),
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
+    ("--for-group: at most {} groups", "--for-group: como máximo {} grupos"),
+    ("a group has 1 to 32 of a-z, 0-9 and -", "un grupo tiene de 1 a 32 de a-z, 0-9 y -"),
     ("--exclude {}: too long, or too many patterns", "--exclude {}: demasiado largo, o uno de más"),
     (
         "--data {}: this program was built without the account store",
@@ -892,6 +898,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "{}: line {}: {}: a secret key is not shared",
         "{}: línea {}: {}: una clave secreta no se comparte",
     ),
+    ("{}: line {}: {}: not a list of groups", "{}: línea {}: {}: no es una lista de grupos"),
     ("{}: line {}: {}: this name came before", "{}: línea {}: {}: este nombre ya ha aparecido"),
     ("{}: line {}: {}: no such file", "{}: línea {}: {}: no existe este archivo"),
     ("{}: line {}: {}", "{}: línea {}: {}"),

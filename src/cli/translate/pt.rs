@@ -108,8 +108,12 @@ const HELP: &[(&str, &str)] = &[
         "A pasta a compartilhar, que também recebe os downloads",
     ),
     (
-        "A list of further files to share, a `name path` per line, with any path. Without --folder, nothing else is shared, and downloads go to the current folder",
-        "Um arquivo com mais itens a compartilhar, um `nome caminho` por linha, de qualquer lugar; sem --folder, nada mais é compartilhado e os downloads vão para a pasta atual",
+        "A list of further files to share, a `name path` per line, with any path. A line [GROUP] is for the lines below, as --for-group. Without --folder, nothing else is shared, and downloads go to the current folder",
+        "Um arquivo com mais itens a compartilhar, um `nome caminho` por linha, de qualquer lugar; uma linha [GRUPO] vale para as linhas abaixo, como --for-group; sem --folder, nada mais é compartilhado e os downloads vão para a pasta atual",
+    ),
+    (
+        "Show the shared files only to these groups of members, such as turma-a,turma-b; repeat for more. `all` is every member, as by default; `public` also shows the files to clients of legacy protocols",
+        "Mostra os arquivos compartilhados só a estes grupos de membros, como turma-a,turma-b; repita para mais. `all` são todos os membros, como é o padrão; `public` mostra os arquivos também a clientes de protocolos antigos",
     ),
     (
         "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder)",
@@ -787,6 +791,8 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta um peer, como 127.0.0.1:4000"),
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
+    ("--for-group: at most {} groups", "--for-group: no máximo {} grupos"),
+    ("a group has 1 to 32 of a-z, 0-9 and -", "um grupo tem de 1 a 32 de a-z, 0-9 e -"),
     ("--exclude {}: too long, or too many patterns", "--exclude {}: longo demais, ou um a mais"),
     (
         "--data {}: this program was built without the account store",
@@ -865,6 +871,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "{}: line {}: {}: a secret key is not shared",
         "{}: linha {}: {}: uma chave secreta não é compartilhada",
     ),
+    ("{}: line {}: {}: not a list of groups", "{}: linha {}: {}: não é uma lista de grupos"),
     ("{}: line {}: {}: this name came before", "{}: linha {}: {}: este nome já apareceu"),
     ("{}: line {}: {}: no such file", "{}: linha {}: {}: não há este arquivo"),
     ("{}: line {}: {}", "{}: linha {}: {}"),

@@ -22,6 +22,7 @@ use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{FsError, NoFolder};
 use crate::storage::hash_cache::{HashStore, Remembered};
+use crate::storage::share_groups::ShareGroups;
 use crate::storage::{DownloadPlace, Storage};
 use crate::ui::event::{Failure, NamedCommand, UiEvent, exit};
 
@@ -33,6 +34,8 @@ pub struct DownloadConfig {
     pub place: DownloadPlace,
     /// Hashes known from earlier runs.
     pub hashes: Rc<dyn HashStore>,
+    /// The groups of shared files, finished downloads included.
+    pub groups: Rc<ShareGroups>,
     /// Verify the bytes.
     pub verify: bool,
     /// How long to retry without a source.
@@ -51,6 +54,7 @@ impl DownloadConfig {
             folder,
             place: DownloadPlace::Folder,
             hashes: Rc::new(Remembered::default()),
+            groups: Rc::default(),
             verify: true,
             retry_policy: RetryPolicy::Endless,
             sequential: false,
@@ -93,6 +97,7 @@ impl Downloader {
         };
         let place = std::mem::replace(&mut config.place, DownloadPlace::Folder);
         let storage = Storage::new(fs, place, Rc::clone(&config.hashes), client.recursive)
+            .for_groups(Rc::clone(&config.groups))
             .keeping_folders(client.is_one_shot());
         let downloads = DownloadManager::new(client.security());
         let mut client = Client::new(client);
@@ -123,7 +128,8 @@ impl Downloader {
         let config = self.client.config();
         let fs = (config.open_folder)(folder)?;
         let hashes = Rc::clone(&self.config.hashes);
-        Ok(Storage::new(fs, DownloadPlace::Folder, hashes, config.recursive))
+        let storage = Storage::new(fs, DownloadPlace::Folder, hashes, config.recursive);
+        Ok(storage.for_groups(Rc::clone(&self.config.groups)))
     }
 
     /// Uses another folder from now on.

@@ -1,6 +1,10 @@
 //! Share the files that a text file names: one `name path` a line. Downloads go to a folder as
 //! usual.
 //!
+//! A line `[GROUP,GROUP]` names the groups that may see the files of the lines below, up to the
+//! next such line; `[]` returns to the usual groups. Below, a line `FOLDER/` without a path is for
+//! all shared files in that folder.
+//!
 //! The name ends at the first blank; the rest of the line is the path, relative to the manifest's
 //! folder unless absolute. The manifest is read once. The last part of a path is never followed
 //! through a link. Its folder is opened again each time, so that the operator may replace the
@@ -19,11 +23,13 @@ use crate::io::traits::SourceRef;
 use crate::os::fs::folder::Folder;
 use crate::os::fs::part_file::Allocate;
 use crate::protocol::types::file_name::printable;
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Opened;
 use crate::storage::fs_trait::{
     Barred, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
 };
+use crate::storage::share_groups::ShareGroups;
 
 /// Size of a manifest: some 100,000 lines, each of which costs a stat before the loop starts.
 const MANIFEST_BYTES: u64 = 16 << 20;
@@ -34,6 +40,8 @@ const STATS_PER_SCAN: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Manifest {
     lines: Rc<BTreeMap<String, ManifestPlace>>,
+    /// Groups by name or folder, as in [`ShareGroups`].
+    groups: BTreeMap<String, Groups>,
 }
 
 /// Where a file is.
@@ -88,11 +96,31 @@ impl Manifest {
         let beside =
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut lines = BTreeMap::new();
+        let (mut groups, mut section) = (BTreeMap::new(), Groups::default());
         for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
             if line.trim().is_empty() {
                 continue;
             }
             let wrong = |why: String| ManifestError::Line(number, why);
+            if let Some(names) = section_of(line) {
+                let names = names.split(',').filter(|_| !names.is_empty());
+                section = Groups::parse(names).ok_or_else(|| {
+                    wrong(format!("{}: not a list of groups", printable(line.trim())))
+                })?;
+                continue;
+            }
+            // A path never ends so.
+            if let Some(folder) = line.trim().strip_suffix('/').filter(|_| !section.is_empty()) {
+                RelativeName::new(folder)
+                    .map_err(|why| wrong(format!("{}: {why}", printable(folder))))?;
+                if !recursive {
+                    return Err(wrong(format!("{folder}: a name with folders needs --recursive")));
+                }
+                if groups.insert(format!("{folder}/"), section.clone()).is_some() {
+                    return Err(wrong(format!("{folder}: this name came before")));
+                }
+                continue;
+            }
             let (name, rest) = line
                 .split_once([' ', '\t'])
                 .ok_or_else(|| wrong("expected a name, a blank and a path".into()))?;
@@ -121,8 +149,17 @@ impl Manifest {
             if lines.insert(name.to_owned(), place).is_some() {
                 return Err(wrong(format!("{name}: this name came before")));
             }
+            if !section.is_empty() {
+                groups.insert(name.to_owned(), section.clone());
+            }
         }
-        Ok(Manifest { lines: Rc::new(lines) })
+        Ok(Manifest { lines: Rc::new(lines), groups })
+    }
+
+    /// The groups of the share; `usual` for all other files.
+    #[must_use]
+    pub fn groups(&self, usual: Groups) -> ShareGroups {
+        ShareGroups { usual, by_name: self.groups.clone() }
     }
 
     /// Combines the manifest with a folder for downloads; `shared`: share the files of that folder
@@ -150,6 +187,13 @@ impl Manifest {
         })
         .flatten()
     }
+}
+
+/// The text between the brackets of a line of groups.
+fn section_of(line: &str) -> Option<&str> {
+    let names = line.trim().strip_prefix('[')?.strip_suffix(']')?;
+    // With a blank, the line has a name and a path.
+    (!names.contains([' ', '\t'])).then_some(names)
 }
 
 fn place(path: &Path) -> Option<ManifestPlace> {
@@ -436,6 +480,33 @@ mod tests {
     }
 
     #[test]
+    fn lines_below_a_list_of_groups_are_for_these_groups() {
+        let lines = "a here.txt\n[turma-a,public]\nb here.txt\n S/T/ \nS/c here.txt\n[]\n\
+                     d here.txt\n[all]\nS/x y/\n[e] here.txt\n";
+        let (_top, manifest) = read(lines, true);
+        let manifest = manifest.unwrap();
+        let share = manifest.groups(Groups::parse(["usual"]).unwrap());
+        for (name, groups) in [
+            ("a", "usual"),
+            ("b", "public,turma-a"),
+            ("S/T/x", "public,turma-a"),
+            ("S/T", "usual"),
+            ("S/c", "public,turma-a"),
+            ("d", "usual"),
+            ("S/x y/z", "all"),
+            ("[e]", "all"),
+        ] {
+            assert_eq!(share.of(name).to_string(), groups, "{name}");
+        }
+        let shared: Vec<&str> = manifest.lines.keys().map(String::as_str).collect();
+        assert_eq!(shared, ["S/c", "[e]", "a", "b", "d"]);
+        assert_eq!(
+            read("a here.txt", false).1.unwrap().groups(Groups::default()),
+            ShareGroups::default()
+        );
+    }
+
+    #[test]
     fn an_error_has_the_number_of_the_wrong_line() {
         for (lines, number) in [
             ("a here.txt\nb\n", 2),
@@ -447,6 +518,11 @@ mod tests {
             ("a far away/", 1),
             ("a ..", 1),
             (" here.txt", 1),
+            ("a here.txt\n[A]\n", 2),
+            ("[a,]", 1),
+            ("[a\n", 1),
+            ("[a]\nS/", 2),
+            ("S/", 1),
         ] {
             assert!(
                 matches!(read(lines, false).1, Err(ManifestError::Line(at, _)) if at == number),
@@ -455,6 +531,9 @@ mod tests {
         }
         for lines in ["a none.txt", "a link", "a far away", "a none/x"] {
             assert!(matches!(read(lines, false).1, Err(ManifestError::Missing(1, _))), "{lines}");
+        }
+        for lines in ["[a]\n../", "[a]\nS//", "[a]\n/", "[a]\nS/\n[b]\nS/", "S/"] {
+            assert!(matches!(read(lines, true).1, Err(ManifestError::Line(..))), "{lines}");
         }
         assert!(read("S/a here.txt", true).1.is_ok());
         assert!(matches!(

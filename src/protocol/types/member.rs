@@ -150,6 +150,12 @@ impl Groups {
         self.0.is_empty()
     }
 
+    /// The bytes of the names as a list of JSON, at most.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        self.0.iter().map(|group| group.len() + 3).sum()
+    }
+
     /// True if the set has this group.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
