@@ -374,6 +374,7 @@ mod tests {
     use crate::index::{FileRecord, Index, Page, PeerId, Reach, Viewer};
     use crate::limits;
     use crate::protocol::request::FileEntry;
+    use crate::protocol::response::Provider;
     use crate::protocol::subscription::SubscriptionFilter;
     use crate::protocol::types::account::{Line, Publication, UserName};
     use crate::protocol::types::ids::{ContentHash, SessionId};
@@ -715,8 +716,7 @@ mod tests {
                     .collect();
                 assert_eq!(found, named, "first page for {seen:?}");
             }
-            let hits = |index: &mut Index, entries: Vec<crate::protocol::response::Provider>| {
-                let _ = index;
+            let hits = |entries: Vec<Provider>| {
                 let count = entries.len();
                 let found: Held = entries
                     .into_iter()
@@ -729,10 +729,10 @@ mod tests {
                 found
             };
             let entries = all(|cursor| index.search(&wanted, cursor, viewer).unwrap());
-            assert_eq!(hits(index, entries), named, "search for {seen:?}");
+            assert_eq!(hits(entries), named, "search for {seen:?}");
 
             let entries = all(|cursor| index.search_root(root, cursor, viewer).unwrap());
-            let found = hits(index, entries);
+            let found = hits(entries);
             let expected = held(naive, seen, |file| file.root == Some(root));
             assert!(found.is_subset(&expected), "{found:?} for {seen:?}");
             let ports = |held: &Held| held.iter().map(|(port, _)| *port).collect::<BTreeSet<_>>();
@@ -752,7 +752,7 @@ mod tests {
                 }
             });
             let everything = held(naive, seen, |_| true);
-            assert_eq!(hits(index, entries), everything, "words for {seen:?}");
+            assert_eq!(hits(entries), everything, "words for {seen:?}");
 
             let entries = all(|cursor| index.peers(cursor, 3, viewer).unwrap());
             assert_eq!(entries.len(), naive.len());
