@@ -273,8 +273,9 @@ impl Inbound {
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 InboundStep::Again
                             }
-                            Incoming::Request { id, .. }
-                                if let Some(refusal) = &self.turned_away =>
+                            Incoming::Request { id, ref request }
+                                if let Some(refusal) = &self.turned_away
+                                    && !is_spared(refusal, dialect, request) =>
                             {
                                 outbox.memory().with(|out| dialect.refuse(id, refusal, out));
                                 *final_error = Some(Vec::new());
@@ -611,6 +612,14 @@ impl Inbound {
             _ => Some(limits::HTTP_IDLE),
         }
     }
+}
+
+/// True for a request that a closed side answers on a plain connection: metrics and the date have
+/// readers of their own, and the operator has opened the legacy ports.
+fn is_spared(refusal: &ErrorReply, dialect: &Codec, request: &Result<Request, ErrorReply>) -> bool {
+    refusal.code == ErrorCode::EncryptedOnly
+        && (matches!(request, Ok(Request::Status { .. } | Request::Date))
+            || !matches!(dialect, Codec::Native(_) | Codec::Http(_)))
 }
 
 fn open(dialect: Codec) -> InboundState {

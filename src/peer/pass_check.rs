@@ -9,6 +9,7 @@ use crate::node::io::Security;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
 use crate::protocol::types::account::{Key, Proof};
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::pass::{BadPass, Pass, PassText};
 
 /// Revoked keys that are kept: more are a flood of the server, and the passes expire anyway.
@@ -39,6 +40,8 @@ pub(super) struct PassCheck {
 /// What a requester has proven.
 #[derive(Clone, Default)]
 pub(super) struct Requester {
+    /// A client of a legacy protocol, which knows no passes.
+    pub(super) is_legacy: bool,
     security: Security,
     /// The groups and the role of the requester until its pass expires.
     pass: Option<Rc<Pass>>,
@@ -126,6 +129,10 @@ impl PassCheck {
         if self.policy == Policy::Open || requester.security.same_user || is_free {
             return Ok(());
         }
+        // The user has opened the legacy ports, for the files of `public`.
+        if requester.is_legacy {
+            return Ok(());
+        }
         let (Some(pass), Some(key)) = (&requester.pass, requester.security.key) else {
             return Err(no_member());
         };
@@ -133,13 +140,33 @@ impl PassCheck {
             return Err(no_member());
         }
         let seconds = self.seconds(now).ok_or_else(not_ready)?;
-        pass.permits(&key, seconds).map_err(refusal)
+        pass.permits(&key, seconds).map_err(refusal)?;
+        // Transfers name files and addresses of other members.
+        let is_for_admins = matches!(request, Request::Transfers { .. } | Request::Live);
+        if is_for_admins && !pass.role.is_admin() {
+            return Err(ErrorReply::new(ErrorCode::Forbidden, "only administrators may see that"));
+        }
+        Ok(())
+    }
+
+    /// True if a permitted requester may know of a file for these groups.
+    pub(super) fn shows(&self, requester: &Requester, groups: &Groups) -> bool {
+        let is_for_members = groups.is_empty() || groups.contains("all");
+        let is_public = groups.contains("public");
+        let is_stranger = requester.is_legacy && self.policy != Policy::Open;
+        requester.security.same_user
+            || is_public
+            || is_for_members && !is_stranger
+            || requester
+                .pass
+                .as_ref()
+                .is_some_and(|pass| pass.role.is_admin() || pass.groups.intersects(groups))
     }
 }
 
 impl Requester {
     pub(super) fn new(security: Security) -> Requester {
-        Requester { security, pass: None }
+        Requester { security, ..Requester::default() }
     }
 
     /// The key that the requester has proven.

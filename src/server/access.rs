@@ -3,13 +3,13 @@
 
 use std::rc::Rc;
 
-use crate::connection::inbound::Inbound;
+use crate::index::Sees;
 use crate::node::ConnId;
 use crate::node::io::{Io, Security};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
 use crate::protocol::types::account::{AccountOp, Key};
-use crate::protocol::types::member::{Groups, MemberRole};
+use crate::protocol::types::member::MemberRole;
 use crate::server::Server;
 
 /// What a client has proven. Roles are looked up for each request: a revocation holds at once.
@@ -113,18 +113,21 @@ impl Server {
         }
     }
 
-    /// The groups whose files a client may see; `None`: all files.
-    pub(super) fn groups(&self, id: ConnId) -> Option<Rc<Groups>> {
-        let _ = id;
-        None
+    /// The files that a client may see.
+    pub(super) fn sees(&self, id: ConnId) -> Sees {
+        let Some(client) = self.clients.get(&id) else { return Sees::Public };
+        let access = client.access.unwrap_or_default();
+        let member = access.key.and_then(|key| self.members.member(&key));
+        match member {
+            _ if access.is_local => Sees::Everything,
+            Some(member) if member.role.is_admin() => Sees::Everything,
+            Some(member) => Sees::Groups(Rc::new(member.groups.clone())),
+            None if self.members.is_closed() => Sees::Public,
+            None => Sees::Groups(self.members.no_groups()),
+        }
     }
 }
 
 pub(super) fn not_a_member() -> ErrorReply {
     ErrorReply::new(ErrorCode::NotMember, "this server is closed: join by an invite")
-}
-
-/// True for a client of a legacy protocol that has proven nothing.
-pub(super) fn sees_public_only(access: Option<Access>, inbound: &Inbound) -> bool {
-    inbound.is_legacy() && !access.is_some_and(|access| access.is_local)
 }

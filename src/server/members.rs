@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::accounts::identity::{self, Identity};
@@ -74,6 +75,7 @@ pub(super) struct MemberService {
     uncommitted: Vec<Uncommitted>,
     /// Revoked in this iteration, reported after the commit.
     revoked: Vec<Key>,
+    no_groups: Rc<Groups>,
 }
 
 /// An answer that waits for the commit.
@@ -148,6 +150,7 @@ impl MemberService {
             enrolments: EnrolLimit::default(),
             uncommitted: Vec::new(),
             revoked: Vec::new(),
+            no_groups: Rc::default(),
         }
     }
 
@@ -216,8 +219,13 @@ impl MemberService {
         self.members.by_key(key).map(|member| member.role)
     }
 
-    pub(super) fn groups(&self, key: &Key) -> Option<&Groups> {
-        self.members.by_key(key).map(|member| &member.groups)
+    pub(super) fn member(&self, key: &Key) -> Option<&Member> {
+        self.members.by_key(key)
+    }
+
+    /// The groups of a client of an open server.
+    pub(super) fn no_groups(&self) -> Rc<Groups> {
+        Rc::clone(&self.no_groups)
     }
 
     pub(super) fn note_seen(&mut self, key: &Key, now: Instant) {

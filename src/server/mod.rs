@@ -27,7 +27,7 @@ use crate::accounts::Accounts;
 use crate::accounts::store::Store;
 use crate::connection::inbound::{HandshakeParams, Inbound, InboundStep};
 use crate::index::subscriptions::SubscriptionId;
-use crate::index::{Index, Page, PeerId, Reach, Sees, Viewer};
+use crate::index::{Index, Page, PeerId, Reach, Viewer};
 use crate::limits;
 use crate::node::conn_map::ConnMap;
 use crate::node::io::Io;
@@ -535,14 +535,8 @@ impl Server {
                 ipv4_only: profile.is_ipv4_only(),
                 same_host: profile.has_ports_only(),
             }),
-            sees: self.sees(id, speaks),
+            sees: self.sees(id),
         }
-    }
-
-    /// The files that a client may see.
-    #[allow(clippy::unused_self)]
-    fn sees(&self, _id: ConnId, _speaks: Option<LegacyProfile>) -> Sees {
-        Sees::Everything
     }
 
     /// The address of a client: the one in the index, or else that of its connection.

@@ -61,7 +61,7 @@ impl Server {
         name: RelativeName,
         io: &mut Io<'_>,
     ) {
-        let sees = self.sees(id, None);
+        let sees = self.sees(id);
         if let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id))
             && client.inbound.has_fast_path()
             && !self.operations.loading.is_under_way()

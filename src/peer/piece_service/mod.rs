@@ -34,6 +34,8 @@ use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{Response, WaitingReason};
 use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::{Opened, Storage};
 use crate::ui::event::UiEvent;
@@ -195,6 +197,46 @@ impl PieceService {
         }
     }
 
+    /// Checks the rights of a requester to a request, and to the file that it names.
+    fn permit(
+        &self,
+        id: ConnId,
+        request: &Request,
+        ctx: &ServiceCtx<'_, '_>,
+    ) -> Result<(), ErrorReply> {
+        let requester = self.requester(id);
+        self.passes.permit(&requester, request, ctx.io.now)?;
+        let shows = |groups: &Groups| self.passes.shows(&requester, groups);
+        let by_root = |root: &ContentHash| {
+            let mut shared = ctx.storage.groups_of_root(root).peekable();
+            match (shared.peek(), ctx.downloads.serving(root)) {
+                (Some(_), _) => shared.any(shows),
+                (None, Some((name, _))) => shows(ctx.storage.groups_for(name)),
+                (None, None) => true,
+            }
+        };
+        let is_shown = match request {
+            Request::Fetch(fetch) | Request::Prove(fetch) | Request::Pieces(fetch) => {
+                match &fetch.wanted {
+                    Selector::Name(name) => shows(ctx.storage.groups_for(name)),
+                    Selector::Root(root) => by_root(root),
+                }
+            }
+            Request::Have { root } | Request::Wrong { root, .. } => by_root(root),
+            _ => true,
+        };
+        // A file of other groups is as one that does not exist.
+        if is_shown { Ok(()) } else { Err(ErrorReply::no_such_file()) }
+    }
+
+    fn requester(&self, id: ConnId) -> Requester {
+        let Some(peer) = self.peers.get(&id) else { return Requester::default() };
+        let is_legacy = peer.inbound.is_legacy();
+        let mut requester = peer.requester.clone().unwrap_or_default();
+        requester.is_legacy = is_legacy;
+        requester
+    }
+
     /// Closes the connections of revoked members.
     pub(super) fn revoke(&mut self, keys: &[Key], io: &mut Io<'_>) {
         self.passes.revoke(keys, io.now);
@@ -289,9 +331,7 @@ impl PieceService {
         request: Request,
         ctx: &mut ServiceCtx<'_, '_>,
     ) {
-        let requester = self.peers.get(&id).and_then(|peer| peer.requester.clone());
-        let requester = requester.unwrap_or_default();
-        if let Err(error) = self.passes.permit(&requester, &request, ctx.io.now) {
+        if let Err(error) = self.permit(id, &request, ctx) {
             return self.refuse(id, request_id, &error, ctx.io);
         }
         let answer = match request {
@@ -300,7 +340,7 @@ impl PieceService {
             Request::Ping | Request::Moved(_) => Ok(Response::Pong),
             Request::Live => self.listen_live(id, ctx),
             Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
-            Request::Ls { cursor, .. } => self.own_files(cursor.as_deref(), ctx),
+            Request::Ls { cursor, .. } => self.own_files(id, cursor.as_deref(), ctx),
             Request::Fetch(fetch) => return self.fetch(id, request_id, fetch, false, ctx),
             Request::Prove(fetch) => return self.fetch(id, request_id, fetch, true, ctx),
             Request::Pieces(fetch) => {
@@ -349,6 +389,7 @@ impl PieceService {
 
     fn own_files(
         &mut self,
+        id: ConnId,
         cursor: Option<&str>,
         ctx: &ServiceCtx<'_, '_>,
     ) -> Result<Response, ErrorReply> {
@@ -365,7 +406,10 @@ impl PieceService {
         {
             self.page_ends.note(next, last.name.clone());
         }
-        Ok(Response::Files { peer: ctx.own_address, files: page.entries, cursor: page.cursor })
+        let requester = self.requester(id);
+        let mut files = page.entries;
+        files.retain(|file| self.passes.shows(&requester, ctx.storage.groups_for(&file.name)));
+        Ok(Response::Files { peer: ctx.own_address, files, cursor: page.cursor })
     }
 
     /// FETCH: admits the requester to a slot, to the queue, or to the user's consent. `prove`: send the piece hash as well.
