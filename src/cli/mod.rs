@@ -186,12 +186,12 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
         #[cfg(feature = "store")]
-        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => {
-            accounts::accounts(&verb, lang, &outputs.out, &outputs.err)
+        Verb::Server(args) if let Some(verb) = &args.verb => {
+            accounts::accounts(verb, lang, &outputs.out, &outputs.err)
         }
         Verb::Server(args) => {
             let knows_own = !args.access.no_local;
-            let (node, identity) = build_node::server(args, lang, &outputs.err)?;
+            let (node, identity) = build_node::server(*args, lang, &outputs.err)?;
             plug_into(
                 transport::network_of(identity, knows_own)?,
                 node,

@@ -136,7 +136,7 @@ Examples:
   RUST_LOG=info cardume server                logs joins and departures on stderr
 Legacy protocols have no passwords: any client can act for any of their users. So legacy ports are off by default, and
 bind to loopback unless an address is given.")]
-    Server(ServerArgs),
+    Server(Box<ServerArgs>),
 
     /// Share a folder, search and download
     #[command(after_long_help = "\
