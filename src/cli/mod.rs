@@ -185,11 +185,11 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     let lang = cli.lang();
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
-        #[cfg(feature = "store")]
-        Verb::Server(args) if let Some(verb) = &args.verb => {
-            accounts::accounts(verb, lang, &outputs.out, &outputs.err)
-        }
         Verb::Server(args) => {
+            #[cfg(feature = "store")]
+            if let Some(verb) = &args.verb {
+                return accounts::accounts(verb, lang, &outputs.out, &outputs.err);
+            }
             let knows_own = !args.access.no_local;
             let (node, identity) = build_node::server(*args, lang, &outputs.err)?;
             plug_into(
