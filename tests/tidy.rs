@@ -598,7 +598,7 @@ fn documents_and_scripts_name_no_private_path() {
 }
 
 /// Documents with counted prose.
-const PLAIN: [&str; 12] = [
+const PLAIN: [&str; 13] = [
     "README.md",
     "PROTOCOL.md",
     "CHANGELOG.md",
@@ -611,6 +611,7 @@ const PLAIN: [&str; 12] = [
     "docs/OPERATIONS.md",
     "docs/PROTOCOL-HTTP.md",
     "docs/PROTOCOL-LEGACY.md",
+    "docs/SECURITY.md",
 ];
 /// Words that stand for a noun.
 const PRONOUNS: &[&str] = &[
