@@ -30,6 +30,10 @@ pub const INVITE_SECONDS: u64 = 24 * 3_600;
 pub const SERVER_NAME_BYTES: usize = 64;
 /// An address in an invite: the longest host name of DNS.
 pub const INVITE_ADDRESS_BYTES: usize = 255;
+/// A link expires after an hour, unless its maker says otherwise: long enough for a download.
+pub const LINK_SECONDS: u32 = 3_600;
+/// Live links of a peer: a list that a person can still read, in less than a megabyte.
+pub const LINKS: usize = 1_000;
 /// The text of an invite: fits into a QR code, a chat message and a line of a terminal.
 pub const INVITE_BYTES: usize = 2_048;
 /// Life of a pass in seconds: a provider that can't reach the server serves a revoked member for no

@@ -9,6 +9,7 @@
 
 pub mod config;
 mod have_subscribers;
+mod links;
 mod listen_ports;
 mod pass_check;
 mod pending_hash_lists;
@@ -76,9 +77,9 @@ impl Peer {
         };
         Ok(Peer {
             downloader: Downloader::new(client, downloads)?,
+            service: PieceService::new(params, uploads, network.key),
             registration: Registration::new(network),
             share: ShareSync::default(),
-            service: PieceService::new(params, uploads),
             wake: None,
         })
     }

@@ -124,8 +124,11 @@ impl PassCheck {
         request: &Request,
         now: Instant,
     ) -> Result<(), ErrorReply> {
-        let is_free =
-            matches!(request, Request::Ping | Request::Member(_) | Request::Status { .. });
+        // A link has a right of its own: its ticket, or to manage links the owner's connection.
+        let is_free = matches!(
+            request,
+            Request::Ping | Request::Member(_) | Request::Status { .. } | Request::Link(_)
+        );
         if self.policy == Policy::Open || requester.security.same_user || is_free {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use crate::node::ConnId;
 use crate::node::conn_map::{ConnIndex, ConnMap};
 use crate::protocol::live_stats;
 use crate::protocol::request::Fetch;
+use crate::protocol::types::link_ticket::LinkId;
 use crate::protocol::types::relative_path::RelativeName;
 
 /// Whether requesters may download.
@@ -49,6 +50,8 @@ pub struct Upload {
     pub has_time_limit: bool,
     /// The response has no body, and takes no slot.
     pub is_free: bool,
+    /// The link that permits the request.
+    pub link: Option<LinkId>,
     stage: UploadState,
 }
 
@@ -91,6 +94,8 @@ pub struct UploadRequest {
     pub has_time_limit: bool,
     /// The response has no body, and takes no slot.
     pub is_free: bool,
+    /// The link that permits the request: the user has consented by making the link.
+    pub link: Option<LinkId>,
 }
 
 /// The step for an upload.
@@ -225,11 +230,13 @@ impl UploadQueue {
 
     /// Admits a request, and returns the ticket and the step.
     pub fn admit(&mut self, request: UploadRequest, now: Instant) -> (u64, Admission) {
-        let UploadRequest { conn, id, fetch, name, requester, has_time_limit, is_free } = request;
+        let UploadRequest { conn, id, fetch, name, requester, has_time_limit, is_free, link } =
+            request;
         let ticket = self.next;
         self.next += 1;
         let key = (requester, name.clone());
         let allowed = match self.accept {
+            _ if link.is_some() => Some(true),
             Accept::Always => Some(true),
             Accept::Never => Some(false),
             Accept::Ask => self.questions.verdicts.get(&key).copied(),
@@ -242,6 +249,7 @@ impl UploadQueue {
             requester,
             has_time_limit,
             is_free,
+            link,
             stage: UploadState::Consent(now + limits::CONSENT_TIMEOUT),
         };
         if allowed == Some(false) {
@@ -313,6 +321,11 @@ impl UploadQueue {
                 })
                 .collect(),
         )
+    }
+
+    /// The connections that this link permits to fetch, waiting or sent. Walks over all uploads.
+    pub fn by_link(&self, link: LinkId) -> impl Iterator<Item = ConnId> + '_ {
+        self.all.values().filter(move |upload| upload.link == Some(link)).map(|upload| upload.conn)
     }
 
     /// An upload by ticket.
@@ -479,6 +492,7 @@ mod tests {
             requester: requester(port),
             has_time_limit: false,
             is_free: false,
+            link: None,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod detect;
 pub mod error;
 pub mod http;
 pub mod legacy;
+pub mod link;
 pub mod live_stats;
 pub mod member;
 pub mod metric;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::member::MemberRequest;
 use crate::protocol::subscription::SubscriptionFilter;
@@ -169,6 +170,8 @@ pub enum Request {
     Operation(Operation),
     /// A request about members.
     Member(Box<MemberRequest>),
+    /// A request about links.
+    Link(Box<LinkRequest>),
     /// The date and time of this side.
     Date,
     /// List the files of a peer; `None`: of the peer that receives the request.

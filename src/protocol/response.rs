@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::protocol::link::LinkResponse;
 use crate::protocol::live_stats::{LiveStats, Transfers};
 use crate::protocol::member::MemberResponse;
 use crate::protocol::metric::Metric;
@@ -196,6 +197,8 @@ pub enum Response {
     Done(Method),
     /// The answer to a request about members.
     Member(Box<MemberResponse>),
+    /// The answer to a request about links.
+    Link(Box<LinkResponse>),
     /// Users that are online.
     Users {
         /// The users, in no particular order.

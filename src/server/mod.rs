@@ -440,6 +440,7 @@ impl Server {
             | Request::Replace { .. }
             | Request::Operation(_)
             | Request::Member(_)
+            | Request::Link(_)
             | Request::Subscribe(_)
             | Request::Find(_)
             | Request::Fetch(_)

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::node::stats::histogram::Histogram;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::link::LinkRequest;
 use crate::protocol::metric::{Metric, Unit};
 use crate::protocol::request::Request;
 
@@ -31,6 +32,7 @@ impl RequestStats {
             | Request::Have { .. }
             | Request::Wrong { .. }
             | Request::Prove(_) => 7,
+            Request::Link(link) if matches!(**link, LinkRequest::Fetch(_)) => 7,
             Request::Operation(_) => 8,
             _ => 9,
         };

@@ -1,5 +1,6 @@
 //! Requesters of a peer: their connections, and the uploads on them.
 
+mod by_link;
 mod hash_lists;
 mod piece_hash_on_demand;
 mod transfer_stats;
@@ -20,6 +21,7 @@ use crate::node::io::Io;
 use crate::node::stats::requests::{self, RequestStats};
 use crate::peer::config::UploadConfig;
 use crate::peer::have_subscribers::HaveSubscribers;
+use crate::peer::links::Links;
 use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
@@ -27,6 +29,7 @@ use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::{LiveStats, Transfer, TransferStage, Transfers};
 use crate::protocol::member::{MemberRequest, MemberResponse, present_challenge};
 use crate::protocol::metric::Metric;
@@ -35,6 +38,7 @@ use crate::protocol::response::{Response, WaitingReason};
 use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::link_ticket::LinkId;
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::{Opened, Storage};
@@ -90,11 +94,14 @@ impl PageEnds {
 pub(super) struct PieceService {
     params: HandshakeParams,
     config: UploadConfig,
+    /// The key of this peer.
+    key: Option<Key>,
     peers: ConnMap<InboundPeer>,
     uploads: UploadQueue,
     have_subscribers: HaveSubscribers,
     on_demand: OnDemandHashes,
     pending_lists: PendingHashLists,
+    links: Links,
     pub(super) traffic: TransferStats,
     requests: RequestStats,
     page_ends: PageEnds,
@@ -102,9 +109,14 @@ pub(super) struct PieceService {
 }
 
 impl PieceService {
-    pub(super) fn new(params: HandshakeParams, config: UploadConfig) -> PieceService {
+    pub(super) fn new(
+        params: HandshakeParams,
+        config: UploadConfig,
+        key: Option<Key>,
+    ) -> PieceService {
         PieceService {
             params,
+            key,
             uploads: UploadQueue::new(config.accept, config.slots),
             passes: PassCheck::new(config.is_open),
             config,
@@ -112,6 +124,7 @@ impl PieceService {
             have_subscribers: HaveSubscribers::default(),
             on_demand: OnDemandHashes::default(),
             pending_lists: PendingHashLists::default(),
+            links: Links::default(),
             traffic: TransferStats::default(),
             requests: RequestStats::default(),
             page_ends: PageEnds::default(),
@@ -336,13 +349,22 @@ impl PieceService {
         }
         let answer = match request {
             Request::Member(request) => self.present(id, &request, ctx.io.now),
+            // Both arms check rights of their own, of the ticket and of the owner.
+            Request::Link(request) => match *request {
+                LinkRequest::Fetch(fetch) => return self.fetch_by_link(id, &fetch, ctx),
+                request => self.manage_links(id, request, ctx),
+            },
             Request::Status { local } => self.status(id, local, ctx),
             Request::Ping | Request::Moved(_) => Ok(Response::Pong),
             Request::Live => self.listen_live(id, ctx),
             Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
             Request::Ls { cursor, .. } => self.own_files(id, cursor.as_deref(), ctx),
-            Request::Fetch(fetch) => return self.fetch(id, request_id, fetch, false, ctx),
-            Request::Prove(fetch) => return self.fetch(id, request_id, fetch, true, ctx),
+            Request::Fetch(fetch) => {
+                return self.fetch(id, request_id, fetch, false, None, ctx);
+            }
+            Request::Prove(fetch) => {
+                return self.fetch(id, request_id, fetch, true, None, ctx);
+            }
             Request::Pieces(fetch) => {
                 let now = ctx.io.now;
                 return self.hash_list(id, request_id, fetch, now, ctx);
@@ -413,12 +435,14 @@ impl PieceService {
     }
 
     /// FETCH: admits the requester to a slot, to the queue, or to the user's consent. `prove`: send the piece hash as well.
+    /// `link`: the link that permits the request.
     fn fetch(
         &mut self,
         id: ConnId,
         request_id: Option<u64>,
         fetch: Fetch,
         prove: bool,
+        link: Option<LinkId>,
         ctx: &mut ServiceCtx<'_, '_>,
     ) {
         let Some(peer) = self.peers.get(&id) else { return };
@@ -444,7 +468,11 @@ impl PieceService {
         if ctx.storage.entry(&name).is_some_and(|entry| entry.root.is_none()) {
             ctx.storage.prioritize(&name);
         }
-        log::debug!("{requester} FETCH {name} from {}", fetch.from);
+        match link {
+            // The number alone: neither the ticket nor the file.
+            Some(link) => log::debug!("{requester} GET by link {link}"),
+            None => log::debug!("{requester} FETCH {name} from {}", fetch.from),
+        }
         let request = UploadRequest {
             conn: id,
             id: request_id,
@@ -453,6 +481,7 @@ impl PieceService {
             requester,
             has_time_limit,
             is_free,
+            link,
         };
         let (ticket, admission) = self.uploads.admit(request, ctx.io.now);
         if prove && self.uploads.get(ticket).is_some() {
@@ -604,6 +633,9 @@ impl PieceService {
         else {
             return Vec::new();
         };
+        if let Some(link) = upload.link.filter(|_| !upload.is_free) {
+            self.links.count_fetch(link);
+        }
         if let (Some(peer), Some(conn)) =
             (self.peers.get_mut(&upload.conn), ctx.io.connection(upload.conn))
         {

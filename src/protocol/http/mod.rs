@@ -5,6 +5,8 @@
 //! size and version are known, since suffix ranges and `If-Range` depend on them. Pipelined
 //! requests wait for the current response.
 //!
+//! `/t/TICKET/NAME` is a link: the same file by a ticket, for clients without any other right.
+//!
 //! A server also has the date service of UC3M: the WSDL at `/?wsdl`, and POST to `/`.
 
 pub mod api;
@@ -27,11 +29,13 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::assets::Asset;
 use crate::protocol::http::conditions::{PreconditionVerdict, Preconditions, RequestedPart};
 use crate::protocol::http::host::HostNames;
+use crate::protocol::link::{self, LinkFetch, LinkRequest};
 use crate::protocol::live_stats::LiveStats;
 use crate::protocol::request::{Fetch, Request};
 use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
+use crate::protocol::types::link_ticket::LinkTicket;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, Role};
 
@@ -75,6 +79,8 @@ struct Conditions {
     json: bool,
     /// Send the file as an attachment.
     download: bool,
+    /// The request is a link, which names the saved file.
+    link: Option<RelativeName>,
     #[cfg(feature = "compat")]
     soap: bool,
 }
@@ -368,15 +374,28 @@ impl Http {
                 Some(Request::Ls { peer: None, cursor })
             }
             (Role::Peer, _) => {
-                let name = percent_decoded(path.strip_prefix("/files/")?)?;
-                let name = RelativeName::new(&name).ok()?;
+                let (ticket, name) = match path.strip_prefix(link::PATH) {
+                    Some(rest) => {
+                        let (ticket, name) = rest.split_once('/')?;
+                        (Some(LinkTicket::parse(ticket)?), name)
+                    }
+                    None => (None, path.strip_prefix("/files/")?),
+                };
+                let name = RelativeName::new(&percent_decoded(name)?).ok()?;
                 let download = query
                     .split('&')
                     .any(|field| field == "download" || field.starts_with("download="));
                 if let Some(asked) = &mut self.asked {
                     asked.download = download;
+                    asked.link = ticket.map(|_| name.clone());
                 }
-                Some(Request::Fetch(Fetch::whole(name)))
+                Some(match ticket {
+                    Some(ticket) => {
+                        let fetch = LinkFetch { ticket, name };
+                        Request::Link(Box::new(LinkRequest::Fetch(fetch)))
+                    }
+                    None => Request::Fetch(Fetch::whole(name)),
+                })
             }
             (Role::Server, _) => None,
         }
@@ -404,6 +423,7 @@ impl Http {
     ) -> Begin {
         let asked = self.take();
         let etag = format!("\"{tag}\"");
+        let secrecy = if asked.link.is_some() { OF_LINK } else { "" };
         let modified_at = modified
             .and_then(date::format)
             .map(|date| format!("Last-Modified: {date}\r\n"))
@@ -411,7 +431,8 @@ impl Http {
         match asked.preconditions.verdict(Some(&etag), modified) {
             PreconditionVerdict::Proceed => {}
             PreconditionVerdict::NotModified => {
-                self.head("304 Not Modified", &format!("ETag: {etag}\r\n{modified_at}"), out);
+                let fields = format!("ETag: {etag}\r\n{modified_at}{secrecy}");
+                self.head("304 Not Modified", &fields, out);
                 return Begin::Done;
             }
             PreconditionVerdict::Failed => {
@@ -428,7 +449,7 @@ impl Http {
                 self.text(
                     PLAIN,
                     "416 Range Not Satisfiable",
-                    &format!("Content-Range: bytes */{size}\r\n"),
+                    &format!("Content-Range: bytes */{size}\r\n{secrecy}"),
                     text,
                     asked.head_only,
                     out,
@@ -449,9 +470,12 @@ impl Http {
             );
             "206 Partial Content"
         };
-        let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{modified_at}{SAFETY}");
+        let _ = write!(
+            fields,
+            "Accept-Ranges: bytes\r\nETag: {etag}\r\n{modified_at}{SAFETY}{secrecy}"
+        );
         if asked.download || !mime::is_inline(kind) {
-            let file = name.file();
+            let file = asked.link.as_ref().unwrap_or(name).file();
             let (plain, exact) = (plain_name(&file), percent_encoded(&file));
             let _ = write!(
                 fields,
@@ -507,7 +531,9 @@ impl Http {
                 out,
             );
         }
+        let by_link = self.asked.as_ref().is_some_and(|asked| asked.link.is_some());
         let (status, fields) = match refusal.code {
+            ErrorCode::Expired if by_link => ("410 Gone", ""),
             ErrorCode::Refused
             | ErrorCode::NotMember
             | ErrorCode::Forbidden
@@ -529,7 +555,8 @@ impl Http {
                 out,
             );
         }
-        self.answer(status, fields, &format!("{}\n", refusal.text), out);
+        let secrecy = if by_link { LINK_ERROR } else { "" };
+        self.answer(status, &format!("{fields}{secrecy}"), &format!("{}\n", refusal.text), out);
     }
 
     fn is_json(&self) -> bool {
@@ -622,6 +649,10 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Responses valid for this moment and this page only.
 const FRESH: &str = "Cache-Control: no-store\r\nCross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n";
+/// The path of a link is a secret, and its bytes are for one person.
+const OF_LINK: &str = "Cache-Control: private\r\nReferrer-Policy: no-referrer\r\n";
+/// The answer to a link may be another one later.
+const LINK_ERROR: &str = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n";
 /// Ask proxies not to buffer the stream.
 const UNBUFFERED: &str = "X-Accel-Buffering: no\r\n";
 /// Keep a shared HTML file from acting as this site.

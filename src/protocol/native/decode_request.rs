@@ -16,7 +16,7 @@ use crate::protocol::native::{
     FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, TextShape, VERSION, address,
     content_hash, missing, not_a_head, small, too_large,
 };
-use crate::protocol::native::{fast_path, member};
+use crate::protocol::native::{fast_path, link, member};
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::{
@@ -127,6 +127,12 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
         let is_known = |key: &str| ["id", "method"].contains(&key) || known.contains(&key);
         let text = strict_json::reduced(&head, is_known, is_inner);
         let request = member::request(&text).map(|request| Request::Member(Box::new(request)));
+        return Ok(NumberedRequest { id, request });
+    }
+    if let Some(known) = link::fields(&method).filter(|_| role == Role::Peer) {
+        let is_known = |key: &str| ["id", "method"].contains(&key) || known.contains(&key);
+        let text = strict_json::reduced(&head, is_known, is_inner);
+        let request = link::request(&text).map(|request| Request::Link(Box::new(request)));
         return Ok(NumberedRequest { id, request });
     }
     let Some(known) = fields(&method, role) else { return refused(ErrorReply::unsupported()) };

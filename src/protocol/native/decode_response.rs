@@ -10,11 +10,11 @@ use serde::Deserialize;
 use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::native::member;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicShape;
 use crate::protocol::native::strict_json::{self, Head, NotAnObject};
 use crate::protocol::native::{FileShape, Message, Object, TextShape, VERSION, Welcome, address};
+use crate::protocol::native::{link, member};
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{
     Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason,
@@ -38,7 +38,7 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
         return Err(format!("not an answer: {}", fault.refusal().text));
     }
     match serde_json::from_slice::<ResponseShape<'_>>(line) {
-        Ok(shape) => match about_members(&shape, line)? {
+        Ok(shape) => match apart(&shape, line)? {
             Some(message) => Ok(message),
             None => match shape.message()? {
                 Message::Welcome(welcome) => {
@@ -54,8 +54,8 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
     }
 }
 
-/// A response or event about members, whose fields are not part of [`ResponseShape`].
-fn about_members(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Message>, String> {
+/// A response or event about members or links, whose fields are not part of [`ResponseShape`].
+fn apart(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Message>, String> {
     if shape.error.is_some() || shape.cardume.is_some() {
         return Ok(None);
     }
@@ -65,9 +65,15 @@ fn about_members(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Messag
     let Some(status) = shape.status.as_deref().filter(|status| !STATUSES.contains(status)) else {
         return Ok(None);
     };
-    let Some(response) = member::response(status, line)? else { return Ok(None) };
+    let response = if let Some(response) = member::response(status, line)? {
+        Response::Member(Box::new(response))
+    } else if let Some(response) = link::response(status, line)? {
+        Response::Link(Box::new(response))
+    } else {
+        return Ok(None);
+    };
     let id = shape.id.ok_or("an answer without an id")?;
-    Ok(Some(Message::Reply(id, Response::Member(Box::new(response)))))
+    Ok(Some(Message::Reply(id, response)))
 }
 
 /// True for an event or response that this version does not know.

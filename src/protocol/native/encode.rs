@@ -12,7 +12,7 @@ use crate::protocol::live_stats::TransferReport;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicOut;
 use crate::protocol::native::{AnswerShape, FileOut, Hello, NoFields, VERSION, Welcome, put};
-use crate::protocol::native::{fast_path, member};
+use crate::protocol::native::{fast_path, link, member};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{HashListPart, Have, Piece, Provider, Response, WaitingReason};
 use crate::protocol::subscription::{SubscriptionEvent, SubscriptionFilter};
@@ -236,6 +236,9 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     if let Request::Member(request) = request {
         return member::write_request(id, request, out);
     }
+    if let Request::Link(request) = request {
+        return link::write_request(id, request, out);
+    }
     let blank = AskShape { id, ..AskShape::default() };
     let ask = match request {
         Request::Ping => AskShape { method: "PING", ..blank },
@@ -299,6 +302,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Operation(operation) => operating(operation, blank),
         // Written above, or requests of other dialects only.
         Request::Member(_)
+        | Request::Link(_)
         | Request::Enter(_)
         | Request::Replace { .. }
         | Request::Date
@@ -363,6 +367,9 @@ impl HaveOut {
 pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
     if let Response::Member(response) = reply {
         return member::write_response(id, response, out);
+    }
+    if let Response::Link(response) = reply {
+        return link::write_response(id, response, out);
     }
     #[derive(Serialize)]
     struct JoinOk {
@@ -550,6 +557,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         }
         // Written above, or responses of other dialects only.
         Response::Member(_)
+        | Response::Link(_)
         | Response::Entered { .. }
         | Response::Date(_)
         | Response::Live(_)

@@ -9,6 +9,7 @@ pub mod decode_request;
 pub mod decode_response;
 pub mod encode;
 pub mod fast_path;
+mod link;
 #[cfg(feature = "loadgen")]
 pub mod loadgen;
 mod member;

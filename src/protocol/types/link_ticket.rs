@@ -37,7 +37,7 @@ impl fmt::Debug for LinkKey {
 }
 
 /// The public number of a link, shown as 8 hex digits; a peer revokes a link by its number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u32);
 
 impl LinkId {
@@ -99,8 +99,9 @@ impl fmt::Display for BadTicket {
 
 impl std::error::Error for BadTicket {}
 
-/// A ticket, not verified yet. `Debug` hides the MAC, and there is no `Display`.
-#[derive(Clone, Copy)]
+/// A ticket, not verified yet. `Debug` hides the MAC, and there is no `Display`. Equality is for
+/// messages in tests; [`LinkTicket::verify`] compares in constant time.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LinkTicket {
     expiry: u32,
     id: LinkId,
