@@ -101,6 +101,11 @@ fn documented_limits_match_the_program() {
         format!("| PIECES waiting for hashing on one connection | {} |", limits::FETCHES),
         format!("| contents followed by HAVE on one connection | {} |", limits::FETCHES),
         format!("| SUBSCRIBE on one connection | {} |", limits::CONNECTION_SUBSCRIPTIONS),
+        format!("| live links of one peer | {} | `busy` |", thousands(limits::LINKS)),
+        format!(
+            "| entries in one LINKS response | {}; fewer with long names |",
+            limits::LIST_ENTRIES
+        ),
         format!("| header before the handshake | {} KiB |", limits::HEADER_BYTES >> 10),
         format!("| header to the server, afterwards | {} MiB |", limits::JOIN_BYTES >> 20),
         format!("| header to a peer, any response | {} KiB |", limits::HEADER_BYTES >> 10),
@@ -433,6 +438,8 @@ struct TestNode {
     /// hashed.
     warm: Rc<Cell<bool>>,
     upstream: Upstream,
+    /// Connections come from the user that runs the node.
+    same_user: bool,
 }
 
 /// The server and the provider of a downloading peer: every request is answered at once, except
@@ -518,6 +525,7 @@ impl TestNode {
             now: Instant::now(),
             warm,
             upstream: Upstream::default(),
+            same_user: role == "peer-of-user",
         };
         node.dispatch(Event::Start);
         let port = match role {
@@ -602,6 +610,7 @@ impl TestNode {
     fn accept(&mut self, port: u16) -> ConnId {
         let from = SocketAddr::from(([127, 0, 0, 1], port));
         let id = self.conns.add(from, limits::HEADER_BYTES);
+        self.conns.get(id).unwrap().security.same_user = self.same_user;
         self.dispatch(Event::Accepted(id, PortId(0)));
         id
     }
@@ -647,7 +656,9 @@ impl TestNode {
 fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
     let folder = Folder { files: RefCell::default(), warm: Rc::clone(warm) };
     match role {
-        "peer" | "peer-before-hashing" => folder.put(NAME, STAMP.inode, CONTENT.to_vec()),
+        "peer" | "peer-of-user" | "peer-before-hashing" => {
+            folder.put(NAME, STAMP.inode, CONTENT.to_vec())
+        }
         "peer-asks" => {
             folder.put(NAME, STAMP.inode, CONTENT.to_vec());
             folder.put("aula2.mp4", 2, b"hello again".to_vec());

@@ -2,13 +2,15 @@
 
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
+use cardume::protocol::link::LinkEntry;
 use cardume::protocol::member::{Applicant, AuditLine, InviteEntry, Member, ServerInfo};
 use cardume::protocol::metric::Metric;
 use cardume::protocol::request::FileEntry;
 use cardume::protocol::response::{Away, PeerEntry, Provider};
 use cardume::protocol::types::legacy_profile::LegacyProfile;
+use cardume::protocol::types::link_ticket::LinkSubject;
 use cardume::protocol::types::member::Groups;
-use cardume::ui::event::{Failure, MemberEvent, UiEvent, Verdict, Version, WaitReason};
+use cardume::ui::event::{Failure, LinkEvent, MemberEvent, UiEvent, Verdict, Version, WaitReason};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
 use serde_json::{Value, json};
@@ -108,6 +110,28 @@ fn about_members(event: &MemberEvent) -> Vec<Value> {
     }
 }
 
+/// The objects of an event about links.
+fn about_links(event: &LinkEvent) -> Vec<Value> {
+    match event {
+        LinkEvent::Made { url, id, left, pin, .. } => {
+            vec![
+                json!({"event": "link", "link": id.to_string(), "url": url.reveal(), "seconds": left, "pin": pin}),
+            ]
+        }
+        LinkEvent::Links(links) => {
+            let object = |l: &LinkEntry| {
+                let (name, of) = match &l.file {
+                    LinkSubject::Name(name) => (Some(name.as_str()), None),
+                    LinkSubject::Root(of) => (None, Some(*of)),
+                };
+                json!({"link": l.id.to_string(), "name": name, "root": root(of), "seconds": l.left, "fetched": l.fetched})
+            };
+            links.iter().map(object).collect()
+        }
+        LinkEvent::Revoked => vec![json!({"event": "done", "method": "UNLINK"})],
+    }
+}
+
 /// The objects of an event. A page of a list has an object per entry.
 pub fn objects(report: &UiEvent) -> Vec<Value> {
     match report {
@@ -137,6 +161,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
             files.iter().map(|file| json!({"user": &**of, "name": &*file.file, "description": &*file.description})).collect()
         }
         UiEvent::Member(event) => about_members(event),
+        UiEvent::Link(event) => about_links(event),
         UiEvent::Done(method) => vec![json!({"event": "done", "method": method.as_str()})],
         UiEvent::Files { peer, files } => {
             let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": text::state(f), "description": f.description.as_deref()});
@@ -193,7 +218,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
             let code = match why {
                 Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusal.code.as_str(),
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
-                Failure::NotFound(_) => "not_found",
+                Failure::NotFound(_) | Failure::NoOwnPeer => "not_found",
                 Failure::Protocol(_) => "protocol",
                 Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",

@@ -9,6 +9,7 @@ mod generate;
 mod hash;
 mod json_output;
 mod known_servers;
+mod link;
 mod members;
 mod questions;
 mod skipped;
@@ -21,8 +22,10 @@ mod watch;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
+use cardume::client::link::LinkClient;
 use cardume::node::Node;
 use cardume::os::net::network::Network;
+use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::stdio::{StdStreams, Stdio};
 use cardume::os::system;
 use cardume::os::terminal;
@@ -284,6 +287,11 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             one_shot(members::revoke(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Audit(args) => one_shot(members::audit(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Link(args) => own_peer(link::link(&args)?, args.own.ask.json, lang, outputs, shows),
+        Verb::Links(args) => own_peer(link::links(&args)?, args.own.ask.json, lang, outputs, shows),
+        Verb::Unlink(args) => {
+            own_peer(link::unlink(&args)?, args.own.ask.json, lang, outputs, shows)
+        }
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Users(args) => one_shot(build_node::users(&args)?, args.json, lang, outputs, shows),
@@ -349,6 +357,19 @@ fn one_shot(
         RateLimits::default(),
         false,
     )
+}
+
+/// Runs a command at a peer of this user, as the user with this key.
+fn own_peer(
+    (node, identity): (LinkClient, TlsIdentity),
+    json: bool,
+    lang: Lang,
+    outputs: &Outputs,
+    shows: bool,
+) -> Result<i32, Exit> {
+    let style = if json { Style::Json } else { Style::OneShot };
+    let console = Console::new(style, lang, outputs).for_its_output(shows);
+    plug_into(transport::network_of(identity, false)?, node, console, RateLimits::default(), false)
 }
 
 /// Runs a node to its end.

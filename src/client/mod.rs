@@ -14,6 +14,7 @@ pub mod config;
 pub mod console;
 pub mod downloader;
 pub(crate) mod effect;
+pub mod link;
 mod login;
 pub mod members;
 mod multi_step;

@@ -9,7 +9,6 @@ use std::time::Instant;
 use crate::index::pagination::PageBudget;
 use crate::limits;
 use crate::protocol::link::{LinkEntry, LinkFetch};
-use crate::protocol::request::Selector;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::link_ticket::{BadTicket, LinkId, LinkKey, LinkSubject, LinkTicket};
 
@@ -36,7 +35,7 @@ impl Issuer {
 }
 
 struct Link {
-    file: Selector,
+    file: LinkSubject,
     expiry: u32,
     /// Requests that were answered with bytes.
     fetched: u64,
@@ -55,7 +54,7 @@ impl Links {
     /// Makes a link for so many seconds. `None` when there are too many.
     pub(super) fn make(
         &mut self,
-        file: Selector,
+        file: LinkSubject,
         lasts: u32,
         random: &mut dyn FnMut() -> [u8; 16],
         now: Instant,
@@ -73,7 +72,7 @@ impl Links {
         });
         let seconds = issuer.seconds(now);
         let expiry = u32::try_from(seconds + u64::from(lasts)).unwrap_or(u32::MAX);
-        let ticket = LinkTicket::new(&issuer.key, expiry, id, &subject(&file));
+        let ticket = LinkTicket::new(&issuer.key, expiry, id, &file);
         self.last = id;
         self.live.insert(id, Link { file, expiry, fetched: 0 });
         Some((ticket, u64::from(expiry).saturating_sub(seconds)))
@@ -91,7 +90,7 @@ impl Links {
         let mut links = Vec::new();
         let mut budget = PageBudget::for_lists(limits::LIST_ENTRIES);
         for (id, link) in self.live.range((start, Bound::Unbounded)) {
-            let text = if let Selector::Name(name) = &link.file { name.len() } else { 0 };
+            let text = if let LinkSubject::Name(name) = &link.file { name.len() } else { 0 };
             if !budget.takes(text) {
                 let cursor = links.last().map(|entry: &LinkEntry| entry.id);
                 return (links, cursor);
@@ -115,17 +114,17 @@ impl Links {
         fetch: &LinkFetch,
         root: Option<ContentHash>,
         now: Instant,
-    ) -> Result<Selector, NoLink> {
+    ) -> Result<LinkSubject, NoLink> {
         let issuer = self.issuer.as_ref().ok_or(NoLink::Unknown)?;
         let live = self.live.get(&fetch.ticket.id());
         let root = match live.map(|link| &link.file) {
-            Some(Selector::Root(root)) => Some(*root),
-            Some(Selector::Name(_)) => None,
+            Some(LinkSubject::Root(root)) => Some(*root),
+            Some(LinkSubject::Name(_)) => None,
             None => root,
         };
-        let named = Selector::Name(fetch.name.clone());
-        for file in std::iter::once(named).chain(root.map(Selector::Root)) {
-            match fetch.ticket.verify(&issuer.key, &subject(&file), issuer.seconds(now)) {
+        let named = LinkSubject::Name(fetch.name.clone());
+        for file in std::iter::once(named).chain(root.map(LinkSubject::Root)) {
+            match fetch.ticket.verify(&issuer.key, &file, issuer.seconds(now)) {
                 Err(BadTicket::Forged) => {}
                 Ok(()) if live.is_some() => return Ok(file),
                 Ok(()) | Err(BadTicket::Expired) => return Err(NoLink::Ended),
@@ -148,13 +147,6 @@ impl Links {
     }
 }
 
-fn subject(file: &Selector) -> LinkSubject {
-    match file {
-        Selector::Name(name) => LinkSubject::Name(name.clone()),
-        Selector::Root(root) => LinkSubject::Root(*root),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -168,8 +160,8 @@ mod tests {
         RelativeName::new(text).unwrap()
     }
 
-    fn file(text: &str) -> Selector {
-        Selector::Name(name(text))
+    fn file(text: &str) -> LinkSubject {
+        LinkSubject::Name(name(text))
     }
 
     /// Other bytes each time.
@@ -181,7 +173,7 @@ mod tests {
         }
     }
 
-    fn made(links: &mut Links, file: Selector, lasts: u32, now: Instant) -> LinkTicket {
+    fn made(links: &mut Links, file: LinkSubject, lasts: u32, now: Instant) -> LinkTicket {
         links.make(file, lasts, &mut random(), now).unwrap().0
     }
 
@@ -190,7 +182,7 @@ mod tests {
         ticket: LinkTicket,
         named: &str,
         now: Instant,
-    ) -> Result<Selector, NoLink> {
+    ) -> Result<LinkSubject, NoLink> {
         links.check(&LinkFetch { ticket, name: name(named) }, None, now)
     }
 
@@ -220,12 +212,12 @@ mod tests {
     fn a_link_ticket_for_another_file_is_unknown() {
         let (mut links, now) = (Links::default(), Instant::now());
         let by_name = made(&mut links, file("a"), 10, now);
-        let by_root = made(&mut links, Selector::Root(ROOT), 10, now);
+        let by_root = made(&mut links, LinkSubject::Root(ROOT), 10, now);
         assert_eq!(check(&links, by_name, "a", now), Ok(file("a")));
         assert_eq!(check(&links, by_name, "b", now), Err(NoLink::Unknown));
         // The name in the URL of a content is free.
         for named in ["a", "b", "c/d"] {
-            assert_eq!(check(&links, by_root, named, now), Ok(Selector::Root(ROOT)));
+            assert_eq!(check(&links, by_root, named, now), Ok(LinkSubject::Root(ROOT)));
         }
         // The key of another process.
         let mut other = Links::default();
@@ -238,7 +230,7 @@ mod tests {
     fn a_revoked_link_has_ended_and_its_number_is_not_used_again() {
         let (mut links, now) = (Links::default(), Instant::now());
         let ticket = made(&mut links, file("a"), 10, now);
-        let by_root = made(&mut links, Selector::Root(ROOT), 10, now);
+        let by_root = made(&mut links, LinkSubject::Root(ROOT), 10, now);
         assert!(links.revoke(ticket.id(), now) && !links.revoke(ticket.id(), now));
         assert!(links.revoke(by_root.id(), now));
         assert_eq!(check(&links, ticket, "a", now), Err(NoLink::Ended));

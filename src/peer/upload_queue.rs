@@ -501,6 +501,29 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_consent_and_takes_a_slot() {
+        let now = Instant::now();
+        let by_link =
+            |conn, port| UploadRequest { link: Some(LinkId(7)), ..request(conn, None, "a", port) };
+        for accept in [Accept::Always, Accept::Ask, Accept::Never] {
+            let mut uploads = UploadQueue::new(accept, Some(1));
+            let (first, admission) = uploads.admit(by_link(1, 1), now);
+            assert_eq!(admission, Admission::Send);
+            assert_eq!(uploads.admit(by_link(2, 2), now).1, Admission::Queue(1));
+            let conns: Vec<ConnId> = uploads.by_link(LinkId(7)).collect();
+            assert_eq!(conns, [ConnId(1), ConnId(2)]);
+            assert_eq!(uploads.by_link(LinkId(8)).count(), 0);
+            assert_eq!(uploads.over(first).len(), 1);
+            let expected = match accept {
+                Accept::Always => Admission::Queue(1),
+                Accept::Ask => Admission::AskConsent(true),
+                Accept::Never => Admission::Refuse,
+            };
+            assert_eq!(uploads.admit(request(3, None, "a", 3), now).1, expected);
+        }
+    }
+
+    #[test]
     fn slots_are_given_in_order_and_places_are_told() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Always, Some(1));

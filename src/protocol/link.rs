@@ -4,15 +4,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::protocol::request::Selector;
-use crate::protocol::types::link_ticket::{LinkId, LinkTicket};
+use crate::protocol::types::link_ticket::{LinkId, LinkSubject, LinkTicket};
 use crate::protocol::types::relative_path::RelativeName;
 
 /// A request about links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkRequest {
     /// Make a link to a file, for so many seconds.
-    Make(Selector, u32),
+    Make(LinkSubject, u32),
     /// List live links, behind this one.
     List(Option<LinkId>),
     /// End a link.
@@ -65,7 +64,7 @@ pub struct LinkEntry {
     /// Number.
     pub id: LinkId,
     /// The file.
-    pub file: Selector,
+    pub file: LinkSubject,
     /// Seconds until the link expires.
     pub left: u64,
     /// Requests that were answered with bytes of the file.

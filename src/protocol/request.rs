@@ -9,6 +9,7 @@ use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::{Description, Key, Operation};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::link_ticket::LinkSubject;
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -59,6 +60,15 @@ pub enum Selector {
     Name(RelativeName),
     /// Any file with this content.
     Root(ContentHash),
+}
+
+impl From<LinkSubject> for Selector {
+    fn from(file: LinkSubject) -> Selector {
+        match file {
+            LinkSubject::Name(name) => Selector::Name(name),
+            LinkSubject::Root(root) => Selector::Root(root),
+        }
+    }
 }
 
 /// One part of a peer's registration in the index.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::loadgen::report::News;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::legacy::onc_rpc::Logged;
+use crate::protocol::link::{LinkEntry, LinkUrl};
 use crate::protocol::member::{Applicant, AuditLine, InviteEntry, InviteTerms, Member, ServerInfo};
 use crate::protocol::metric::Metric;
 use crate::protocol::request::FileEntry;
@@ -14,6 +15,7 @@ use crate::protocol::types::account::{Key, Line, Method, Online, Publication, Us
 use crate::protocol::types::file_name::BadName;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::link_ticket::LinkId;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::skipped::Note;
 
@@ -108,6 +110,8 @@ pub enum Failure {
     Usage(&'static str),
     /// No peer has the file.
     NotFound(RelativeName),
+    /// No running peer holds the key of this user.
+    NoOwnPeer,
     /// Files of that name have different contents.
     Ambiguous(RelativeName),
     /// The partial file of that name holds `held` bytes of another content.
@@ -163,7 +167,7 @@ impl Failure {
         use crate::protocol::error::ErrorCode;
         match self {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
-            Failure::NotFound(_) => exit::NOT_FOUND,
+            Failure::NotFound(_) | Failure::NoOwnPeer => exit::NOT_FOUND,
             Failure::BadBytes(..) | Failure::WrongKey(_) | Failure::AuditRow(_) => exit::VERIFY,
             Failure::Invite(_) => exit::USAGE,
             Failure::NoReader => exit::NO_READER,
@@ -301,6 +305,19 @@ pub enum MemberEvent {
     },
 }
 
+/// The outcome of a command about links.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A new link. `pin`: the key of the peer, as curl takes it. `is_here_only`: other machines
+    /// can't reach the host of the URL.
+    Made { url: LinkUrl, id: LinkId, left: u64, pin: String, is_here_only: bool },
+    /// A page of live links.
+    Links(Vec<LinkEntry>),
+    /// The link has ended.
+    Revoked,
+}
+
 /// An event for the user.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
@@ -337,6 +354,8 @@ pub enum UiEvent {
     Done(Method),
     /// A command about members.
     Member(Box<MemberEvent>),
+    /// A command about links.
+    Link(Box<LinkEvent>),
     /// A page of the results of FIND.
     Holders(Vec<Provider>),
     /// Results of FIND whose users are not connected.

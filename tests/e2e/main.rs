@@ -37,6 +37,7 @@ mod legacy_clients;
 mod legacy_endings;
 mod legacy_sources;
 mod limits;
+mod link;
 mod manifest;
 mod members;
 mod messages;

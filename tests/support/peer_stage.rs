@@ -1,28 +1,32 @@
 //! A peer without sockets: connections are plain buffers, the folder holds one giant file that is
 //! never read, and time stands still.
 
+// Each program with this module uses a part of it.
+#![allow(dead_code)]
+
 #[path = "fake_conns.rs"]
 mod fake_conns;
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cardume::client::config::Task;
 use cardume::io::send_queue::WriteOutcome;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
-use cardume::node::io::{Action, Io};
+use cardume::node::io::{Action, CloseMode, Io, Security};
 use cardume::node::stats::histogram::Histogram;
-use cardume::node::{ConnId, Event, Node, PortId};
+use cardume::node::{CloseReason, ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
 use cardume::peer::config::PeerConfig;
 use cardume::protocol::types::byte_range::ByteRange;
 use cardume::protocol::types::ids::FileVersion;
 use cardume::storage::Opened;
 use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
-use fake_conns::{FakeConns, Sink};
+use cardume::ui::event::UiEvent;
+use fake_conns::{FakeConns, Heap, Sink};
 
 const NAME: &str = "giant.bin";
 const STAMP: FileStat =
@@ -35,6 +39,8 @@ pub struct PeerStage {
     now: Instant,
     iteration_times: Histogram,
     actions: Vec<Action>,
+    /// The events for the user so far.
+    pub told: Vec<UiEvent>,
 }
 
 impl PeerStage {
@@ -43,13 +49,21 @@ impl PeerStage {
     /// # Errors
     /// Never: its folder is always there.
     pub fn new() -> Result<PeerStage, FsError> {
+        PeerStage::with(|config| config.uploads.slots = Some(1))
+    }
+
+    /// A peer with another configuration.
+    ///
+    /// # Errors
+    /// As [`PeerStage::new`].
+    pub fn with(change: impl FnOnce(&mut PeerConfig)) -> Result<PeerStage, FsError> {
         let at = SocketAddr::from(([127, 0, 0, 1], 4000));
         let mut config = PeerConfig::new(
             Task::Serve { listen: at },
             "folder".into(),
             Box::new(|_| Ok(Rc::new(OneFile))),
         );
-        config.uploads.slots = Some(1);
+        change(&mut config);
         let peer = Peer::new(config)?;
         let (iteration_times, actions) = (Histogram::default(), Vec::new());
         let mut stage = PeerStage {
@@ -58,6 +72,7 @@ impl PeerStage {
             now: Instant::now(),
             iteration_times,
             actions,
+            told: Vec::new(),
         };
         stage.tell(Event::Start);
         stage.tell(Event::Listening(PortId(0), Ok(at)));
@@ -68,7 +83,7 @@ impl PeerStage {
     }
 
     fn tell(&mut self, event: Event) {
-        let PeerStage { peer, conns, now, iteration_times, actions } = self;
+        let PeerStage { peer, conns, now, iteration_times, actions, told } = self;
         let mut random = || [0; 16];
         peer.handle(
             event,
@@ -81,7 +96,50 @@ impl PeerStage {
                 date: &String::new,
             },
         );
-        actions.clear();
+        told.extend(actions.drain(..).filter_map(|action| match action {
+            Action::Tell(event) => Some(event),
+            _ => None,
+        }));
+    }
+
+    /// A connection from this address that has proven this much; nothing is sent yet.
+    pub fn connect(&mut self, from: SocketAddr, security: Security) -> ConnId {
+        let id = self.conns.add(from, limits::HEADER_BYTES);
+        if let Some(conn) = self.conns.get(id) {
+            conn.security = security;
+        }
+        self.tell(Event::Accepted(id, PortId(0)));
+        id
+    }
+
+    /// Sends a request, and returns the pending bytes of the peer; the file itself is never sent.
+    pub fn ask(&mut self, id: ConnId, bytes: &[u8]) -> String {
+        self.say(id, bytes);
+        let mut read = Heap::default();
+        if let Some(conn) = self.conns.get(id) {
+            let _ = conn.send_queue.write_to(&mut read, usize::MAX, false, self.now);
+        }
+        String::from_utf8_lossy(&read.0).into_owned()
+    }
+
+    /// True when the peer has dropped a connection, which is closed then.
+    pub fn is_dropped(&mut self, id: ConnId) -> bool {
+        let is_dropped = self.conns.get(id).is_some_and(|conn| conn.ending == CloseMode::Now);
+        if is_dropped {
+            self.tell(Event::Closed(id, CloseReason::Done));
+        }
+        is_dropped
+    }
+
+    /// The other side closes a connection.
+    pub fn close(&mut self, id: ConnId) {
+        self.tell(Event::Closed(id, CloseReason::Remote));
+    }
+
+    /// Time goes on.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.tell(Event::Deadline);
     }
 
     /// An opened connection.

@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod host;
 pub mod legacy;
+pub mod link;
 pub mod ls;
 pub mod members;
 pub mod play;
@@ -30,6 +31,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "loadgen")]
 use crate::cli::args::bench::BenchArgs;
 use crate::cli::args::host::HostArgs;
+use crate::cli::args::link::{LinkArgs, LinksArgs, UnlinkArgs};
 use crate::cli::args::ls::LsArgs;
 use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
@@ -240,6 +242,26 @@ Examples:
   cardume status --peer 192.168.1.9:6000
   curl http://127.0.0.1:1099/metrics          the same for Prometheus")]
     Status(StatusArgs),
+    /// Make a secret URL by which curl or a player fetches one file from your running peer
+    #[command(after_long_help = "\
+Examples:
+  cardume link aula1.mp4
+  cardume link aula1.mp4 --for 30m --host videos.example
+  cardume link b3:5dd8…f00d --peer 127.0.0.1:4000
+  mpv \"$(cardume link aula1.mp4)\"
+
+The URL alone is on stdout, and a curl command that checks the key of the peer on
+stderr. All links end with the peer. A link needs no consent of --accept.")]
+    Link(LinkArgs),
+    /// List the live links of your running peer
+    #[command(after_long_help = "\
+Examples:
+  cardume links                               number, time left, fetches, file
+  cardume links --json")]
+    Links(LinksArgs),
+    /// End a link, and the downloads by it
+    #[command(after_long_help = "Example:\n  cardume unlink 00000001")]
+    Unlink(UnlinkArgs),
     /// List the connected users
     #[command(after_long_help = "Example:\n  cardume users --json")]
     Users(AskArgs),
@@ -360,7 +382,8 @@ impl Verb {
     /// at a server, continues.
     pub fn is_for_its_output(&self) -> bool {
         use Verb::{
-            Audit, Content, Hash, Ls, Members, Peers, RpcLog, Search, Status, Users, Verify, Watch,
+            Audit, Content, Hash, Links, Ls, Members, Peers, RpcLog, Search, Status, Users, Verify,
+            Watch,
         };
         #[cfg(feature = "loadgen")]
         if matches!(self, Verb::Bench(_)) {
@@ -371,6 +394,7 @@ impl Verb {
             Audit(_)
                 | Content(_)
                 | Hash(_)
+                | Links(_)
                 | Ls(_)
                 | Members(_)
                 | Peers(_)

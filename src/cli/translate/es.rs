@@ -8,6 +8,37 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Make a secret URL by which curl or a player fetches one file from your running peer",
+        "Crea una URL secreta con la que curl o un reproductor descarga un archivo de su peer en marcha",
+    ),
+    ("List the live links of your running peer", "Lista los enlaces vigentes de su peer en marcha"),
+    ("End a link, and the downloads by it", "Termina un enlace, y las descargas hechas con él"),
+    (
+        "The running peer [default: found at the index server, by your key]",
+        "El peer en marcha [por defecto: el que conoce el índice, por su clave]",
+    ),
+    (
+        "The file, by the name under which you share it, or b3:ROOT",
+        "El archivo, por el nombre con que lo comparte, o b3:ROOT",
+    ),
+    (
+        "The time until the link expires: 90s, 15m, 24h or 30d",
+        "El tiempo hasta que el enlace caduque: 90s, 15m, 24h o 30d",
+    ),
+    (
+        "The host of the URL, or host and port, where the index server sees another address; a host name needs --host-name at the peer",
+        "La máquina de la URL, o máquina y puerto, si el índice ve otra dirección; un nombre necesita --host-name en el peer",
+    ),
+    (
+        "The number of the link, as `cardume links` shows it",
+        "El número del enlace, como lo muestra `cardume links`",
+    ),
+    (
+        "The URL alone is on stdout, and a curl command that checks the key of the peer on stderr. All links end with the peer. A link needs no consent of --accept.",
+        "La salida estándar tiene solo la URL; stderr tiene una orden curl que comprueba la clave del peer. Todos los enlaces terminan con el peer. Un enlace no necesita el consentimiento de --accept.",
+    ),
+    ("number, time left, fetches, file", "número, tiempo restante, descargas, archivo"),
+    (
         "Share giant files peer to peer: a small index lists the providers, and peers send the bytes",
         "Un Napster para archivos gigantes: un índice pequeño sabe quién tiene qué, y los peers lo entregan",
     ),
@@ -718,6 +749,12 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("a link has a number of 8 hex digits", "un enlace tiene un número de 8 dígitos hexadecimales"),
+    (
+        "a host is like 203.0.113.9, nas.example or nas.example:8443",
+        "una máquina es como 203.0.113.9, nas.example o nas.example:8443",
+    ),
+    ("a link lasts at most 49710d", "un enlace vale como máximo 49710d"),
     ("members: {}", "miembros: {}"),
     ("audit: row {} was added by another program", "auditoría: otro programa añadió la fila {}"),
     ("an invite has at most {} bytes", "una invitación tiene como máximo {} bytes"),

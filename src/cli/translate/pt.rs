@@ -8,6 +8,37 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Make a secret URL by which curl or a player fetches one file from your running peer",
+        "Cria uma URL secreta com que o curl ou um player baixa um arquivo do seu peer em execução",
+    ),
+    ("List the live links of your running peer", "Lista os links válidos do seu peer em execução"),
+    ("End a link, and the downloads by it", "Encerra um link, e os downloads feitos por ele"),
+    (
+        "The running peer [default: found at the index server, by your key]",
+        "O peer em execução [padrão: o que o índice conhece, pela sua chave]",
+    ),
+    (
+        "The file, by the name under which you share it, or b3:ROOT",
+        "O arquivo, pelo nome com que você o compartilha, ou b3:ROOT",
+    ),
+    (
+        "The time until the link expires: 90s, 15m, 24h or 30d",
+        "O tempo até o link vencer: 90s, 15m, 24h ou 30d",
+    ),
+    (
+        "The host of the URL, or host and port, where the index server sees another address; a host name needs --host-name at the peer",
+        "A máquina da URL, ou máquina e porta, se o índice vê outro endereço; um nome precisa de --host-name no peer",
+    ),
+    (
+        "The number of the link, as `cardume links` shows it",
+        "O número do link, como `cardume links` mostra",
+    ),
+    (
+        "The URL alone is on stdout, and a curl command that checks the key of the peer on stderr. All links end with the peer. A link needs no consent of --accept.",
+        "A saída padrão tem só a URL; stderr tem um comando curl que confere a chave do peer. Todos os links acabam com o peer. Um link dispensa o consentimento de --accept.",
+    ),
+    ("number, time left, fetches, file", "número, tempo restante, downloads, arquivo"),
+    (
         "Share giant files peer to peer: a small index lists the providers, and peers send the bytes",
         "Um Napster para arquivos gigantes: um índice pequeno sabe quem tem o quê, e os peers entregam",
     ),
@@ -700,6 +731,12 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("a link has a number of 8 hex digits", "um link tem um número de 8 dígitos hexadecimais"),
+    (
+        "a host is like 203.0.113.9, nas.example or nas.example:8443",
+        "uma máquina é como 203.0.113.9, nas.example ou nas.example:8443",
+    ),
+    ("a link lasts at most 49710d", "um link vale no máximo 49710d"),
     ("members: {}", "membros: {}"),
     (
         "audit: row {} was added by another program",

@@ -7,9 +7,9 @@ use crate::peer::piece_service::hash_lists::open_selected;
 use crate::peer::piece_service::{PieceService, ServiceCtx, shared_name};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::link::{LinkFetch, LinkRequest, LinkResponse, NewLink};
-use crate::protocol::request::{Fetch, Selector};
+use crate::protocol::request::Fetch;
 use crate::protocol::response::Response;
-use crate::protocol::types::link_ticket::LinkId;
+use crate::protocol::types::link_ticket::{LinkId, LinkSubject};
 
 impl PieceService {
     /// LINK, LINKS and UNLINK, for the owner of this peer alone.
@@ -51,12 +51,13 @@ impl PieceService {
 
     fn make_link(
         &mut self,
-        file: Selector,
+        file: LinkSubject,
         lasts: u32,
         ctx: &mut ServiceCtx<'_, '_>,
     ) -> Result<LinkResponse, ErrorReply> {
-        let name = shared_name(&file, ctx).ok_or_else(ErrorReply::no_such_file)?;
-        open_selected(&name, &whole(file.clone()), ctx)?;
+        let fetch = whole(file.clone());
+        let name = shared_name(&fetch.wanted, ctx).ok_or_else(ErrorReply::no_such_file)?;
+        open_selected(&name, &fetch, ctx)?;
         let (ticket, left) =
             self.links.make(file, lasts, ctx.io.random, ctx.io.now).ok_or_else(|| {
                 let text = "too many links here: wait until some expire, or end some";
@@ -107,6 +108,6 @@ impl PieceService {
 }
 
 /// All bytes of a file, in any version.
-fn whole(wanted: Selector) -> Fetch {
-    Fetch { wanted, from: 0, length: None, tag: None }
+fn whole(file: LinkSubject) -> Fetch {
+    Fetch { wanted: file.into(), from: 0, length: None, tag: None }
 }

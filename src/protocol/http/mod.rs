@@ -757,6 +757,70 @@ mod tests {
         (String::from_utf8(out).unwrap(), begin)
     }
 
+    const TICKET: &str = "AQAADhDerb7vAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn a_link_names_its_ticket_and_the_saved_file() {
+        let read = |target: &str| {
+            let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
+            let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+            let Ok(Decoded::Whole { item, .. }) = http.read(request.as_bytes(), &mut out) else {
+                panic!("HTTP")
+            };
+            (http, item, String::from_utf8(out).unwrap())
+        };
+        let (mut http, item, _) = read(&format!("/t/{TICKET}/a%20b/c.html?download"));
+        let Some(Request::Link(link)) = item else { panic!("a link: {item:?}") };
+        let LinkRequest::Fetch(LinkFetch { ticket, name }) = &*link else { panic!("{link:?}") };
+        assert_eq!((ticket.reveal(), name.as_str()), (TICKET.to_owned(), "a b/c.html"));
+        assert!(!format!("{link:?}").contains(TICKET));
+        // The file has another name, and a type by its own name.
+        let mut out = Vec::new();
+        http.begin(&RelativeName::new("x.pdf").unwrap(), 1, FileVersion(1), None, &mut out);
+        let head = String::from_utf8(out).unwrap();
+        for field in [
+            "HTTP/1.1 200 OK\r\n",
+            "Content-Type: application/pdf\r\n",
+            "Cache-Control: private\r\n",
+            "Referrer-Policy: no-referrer\r\n",
+            "X-Content-Type-Options: nosniff\r\n",
+            "attachment; filename=\"c.html\"; filename*=UTF-8''c.html\r\n",
+        ] {
+            assert!(head.contains(field), "{field} in {head}");
+        }
+        for target in [
+            format!("/t/{}/a", &TICKET[1..]),
+            format!("/t/{TICKET}A/a"),
+            format!("/t/{TICKET}"),
+            format!("/t/{TICKET}/"),
+            format!("/t/{TICKET}/../a"),
+            format!("/t/{TICKET}/%ff"),
+            format!("/T/{TICKET}/a"),
+            "/t/".into(),
+            "/t//a".into(),
+        ] {
+            let (_, item, text) = read(&target);
+            assert!(item.is_none() && text.starts_with("HTTP/1.1 404 "), "{target}: {text}");
+            assert!(text.ends_with("\r\n\r\nno such file here\n"), "{target}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_ended_link_is_gone_and_other_expiries_are_forbidden() {
+        let expired = ErrorReply::new(ErrorCode::Expired, "over");
+        for (target, status) in
+            [(format!("/t/{TICKET}/a"), "410 Gone"), ("/files/a".into(), "403 Forbidden")]
+        {
+            let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
+            let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+            assert!(http.read(request.as_bytes(), &mut out).is_ok());
+            http.refuse(&expired, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{text}");
+            assert_eq!(text.contains("Cache-Control: no-store\r\n"), status == "410 Gone");
+        }
+    }
+
     #[test]
     fn conditions_compare_the_tag() {
         let with = |field: &str| {

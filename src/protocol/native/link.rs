@@ -9,10 +9,9 @@ use crate::limits;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::link::{LinkEntry, LinkRequest, LinkResponse, NewLink};
 use crate::protocol::native::{AnswerShape, NoFields, content_hash, missing, put};
-use crate::protocol::request::Selector;
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::ContentHash;
-use crate::protocol::types::link_ticket::{LinkId, LinkTicket};
+use crate::protocol::types::link_ticket::{LinkId, LinkSubject, LinkTicket};
 use crate::protocol::types::relative_path::RelativeName;
 
 /// The methods and their fields.
@@ -52,8 +51,8 @@ pub fn request(text: &str) -> Result<LinkRequest, ErrorReply> {
         "LINK" => {
             let name = shape.name.as_deref().map(RelativeName::new).transpose()?;
             let file = match (name, content_hash(shape.root.as_deref())?) {
-                (Some(name), None) => Selector::Name(name),
-                (None, Some(root)) => Selector::Root(root),
+                (Some(name), None) => LinkSubject::Name(name),
+                (None, Some(root)) => LinkSubject::Root(root),
                 _ => return Err(ErrorReply::bad_request("either name or root")),
             };
             LinkRequest::Make(file, lasts(shape.lasts)?)
@@ -81,10 +80,10 @@ fn lasts(seconds: Option<u64>) -> Result<u32, ErrorReply> {
 }
 
 /// The file as `name` and `root`.
-fn named(file: &Selector) -> (Option<String>, Option<String>) {
+fn named(file: &LinkSubject) -> (Option<String>, Option<String>) {
     match file {
-        Selector::Name(name) => (Some(name.to_string()), None),
-        Selector::Root(root) => (None, Some(root.to_string())),
+        LinkSubject::Name(name) => (Some(name.to_string()), None),
+        LinkSubject::Root(root) => (None, Some(root.to_string())),
     }
 }
 
@@ -136,8 +135,8 @@ impl LinkShape {
     /// `None` when a field is invalid.
     fn entry(self) -> Option<LinkEntry> {
         let file = match (self.name, self.root) {
-            (Some(name), None) => Selector::Name(RelativeName::new(&name).ok()?),
-            (None, Some(root)) => Selector::Root(ContentHash::parse(&root)?),
+            (Some(name), None) => LinkSubject::Name(RelativeName::new(&name).ok()?),
+            (None, Some(root)) => LinkSubject::Root(ContentHash::parse(&root)?),
             _ => return None,
         };
         let (left, fetched) = (self.left, self.fetched);
@@ -217,7 +216,7 @@ mod tests {
     use crate::protocol::native::encode::{write_reply, write_request};
     use crate::protocol::request::Request;
     use crate::protocol::response::Response;
-    use crate::protocol::types::link_ticket::{LinkKey, LinkSubject};
+    use crate::protocol::types::link_ticket::LinkKey;
 
     fn name() -> RelativeName {
         RelativeName::new("Cursos/aula \"1\".mp4").unwrap()
@@ -231,8 +230,8 @@ mod tests {
     fn every_request_and_response_is_read_as_written() {
         let root = ContentHash([0x61; 32]);
         for request in [
-            LinkRequest::Make(Selector::Name(name()), 1),
-            LinkRequest::Make(Selector::Root(root), u32::MAX),
+            LinkRequest::Make(LinkSubject::Name(name()), 1),
+            LinkRequest::Make(LinkSubject::Root(root), u32::MAX),
             LinkRequest::List(None),
             LinkRequest::List(Some(LinkId(7))),
             LinkRequest::Revoke(LinkId(u32::MAX)),
@@ -249,12 +248,16 @@ mod tests {
         let ticket =
             LinkTicket::new(&LinkKey::new([7; 32]), 9, LinkId(3), &LinkSubject::Root(root));
         let at = "[2001:db8::1]:4000".parse().unwrap();
-        let by_root = LinkEntry { id: LinkId(3), file: Selector::Root(root), left: 1, fetched: 2 };
+        let by_root =
+            LinkEntry { id: LinkId(3), file: LinkSubject::Root(root), left: 1, fetched: 2 };
         for response in [
             LinkResponse::Made(NewLink { ticket, name: name(), left: 9, at }),
             LinkResponse::List { links: Vec::new(), cursor: None },
             LinkResponse::List {
-                links: vec![LinkEntry { file: Selector::Name(name()), ..by_root.clone() }, by_root],
+                links: vec![
+                    LinkEntry { file: LinkSubject::Name(name()), ..by_root.clone() },
+                    by_root,
+                ],
                 cursor: Some(LinkId(4)),
             },
             LinkResponse::Revoked,
@@ -284,7 +287,7 @@ mod tests {
         }
         let known = r#"{"id":1,"method":"LINK","name":"a","later":[{}],"lasts":null}"#;
         let made = LinkRequest::Make(
-            Selector::Name(RelativeName::new("a").unwrap()),
+            LinkSubject::Name(RelativeName::new("a").unwrap()),
             limits::LINK_SECONDS,
         );
         assert_eq!(asked(known, Role::Peer), Ok(Request::Link(Box::new(made))));

@@ -8,6 +8,7 @@ use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::account::Line;
 use crate::protocol::types::file_name::BadName;
+use crate::protocol::types::link_ticket::LinkId;
 use crate::protocol::types::member::MemberRole;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{Barred, Blind};
@@ -28,6 +29,8 @@ pub trait Catalog {
     fn failure(&self, failure: &Failure) -> String;
     /// The outcome of a command about members, where it is a note.
     fn member(&self, note: &MemberNotice) -> String;
+    /// A new link, and on a line alone the command that fetches the file.
+    fn link(&self, note: &LinkNotice) -> String;
     /// Why a text is no file name.
     fn bad_name(&self, why: BadName) -> &'static str;
     /// An error reply: the meaning and code, and the [`reason`] that the other side gives.
@@ -125,6 +128,16 @@ pub enum MemberNotice<'a> {
     Invite { uses: u32, lasts: &'a str },
     /// So many members were revoked.
     Revoked(usize),
+}
+
+/// A new link.
+#[allow(missing_docs)]
+pub struct LinkNotice<'a> {
+    pub id: LinkId,
+    pub lasts: &'a str,
+    pub command: &'a str,
+    /// Other machines can't reach the host of the URL.
+    pub is_here_only: bool,
 }
 
 /// Notes for the owner of a shared folder.

@@ -7,7 +7,8 @@ use crate::protocol::types::file_name::{BadName, printable};
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
-    Catalog, Cause, FolderNote, ListenQuestion, MemberNotice, Notice, SetupNote, UsageError, reason,
+    Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
+    UsageError, reason,
 };
 
 /// The catalog of messages in English.
@@ -123,6 +124,9 @@ impl Catalog for English {
             Failure::NoHost(host, why) => format!("server {host}: no such address ({why})"),
             Failure::Name(text, why) => format!("{}: {}", printable(text), self.bad_name(*why)),
             Failure::Refused(refusal) | Failure::Operation(_, refusal) => self.refusal(refusal),
+            Failure::NoOwnPeer => {
+                "none of your peers was found; name a running one with --peer IP:PORT".into()
+            }
             Failure::NotFound(name) => format!("{name}: nobody has this file"),
             Failure::Ambiguous(name) => {
                 format!("{name}: different files have this name; pick one with --hash")
@@ -178,6 +182,18 @@ impl Catalog for English {
             }
             MemberNotice::Revoked(count) => format!("revoked: {count}"),
         }
+    }
+
+    fn link(&self, note: &LinkNotice) -> String {
+        let LinkNotice { id, lasts, command, is_here_only } = note;
+        let here = if *is_here_only {
+            "; at this address, on this machine alone; --host names another"
+        } else {
+            ""
+        };
+        format!(
+            "the link {id} is a secret: it gives the file for {lasts}, and ends with the peer{here}:\n{command}"
+        )
     }
 
     fn bad_name(&self, why: BadName) -> &'static str {

@@ -7,7 +7,8 @@ use crate::protocol::types::file_name::{BadName, printable};
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
-    Catalog, Cause, FolderNote, ListenQuestion, MemberNotice, Notice, SetupNote, UsageError, reason,
+    Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
+    UsageError, reason,
 };
 
 /// The catalog of messages in Spanish.
@@ -129,6 +130,9 @@ impl Catalog for Spanish {
             }
             Failure::Name(text, why) => format!("{}: {}", printable(text), self.bad_name(*why)),
             Failure::Refused(refusal) | Failure::Operation(_, refusal) => self.refusal(refusal),
+            Failure::NoOwnPeer => {
+                "no se encontró ningún peer suyo; indique uno en marcha con --peer IP:PORT".into()
+            }
             Failure::NotFound(name) => format!("{name}: nadie tiene este archivo"),
             Failure::Ambiguous(name) => {
                 format!("{name}: hay archivos distintos con este nombre; elija uno con --hash")
@@ -184,6 +188,18 @@ impl Catalog for Spanish {
             }
             MemberNotice::Revoked(count) => format!("revocados: {count}"),
         }
+    }
+
+    fn link(&self, note: &LinkNotice) -> String {
+        let LinkNotice { id, lasts, command, is_here_only } = note;
+        let here = if *is_here_only {
+            "; en esta dirección, solo en esta máquina; --host indica otra"
+        } else {
+            ""
+        };
+        format!(
+            "el enlace {id} es secreto: da el archivo durante {lasts}, y termina con el peer{here}:\n{command}"
+        )
     }
 
     fn bad_name(&self, why: BadName) -> &'static str {

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod causes;
 mod en;
 mod es;
+mod links;
 mod members;
 mod pt;
 
@@ -225,6 +226,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
             rows(files.iter().map(row))
         }
         UiEvent::Member(event) => members::say(event, lang),
+        UiEvent::Link(event) => links::say(event, lang),
         UiEvent::Done(method) => Output::Line(format!("{}_OK", method.as_str())),
         UiEvent::OldPort { at, speaks } if speaks.has_users() => {
             Output::Line(format!("s> init server {at}"))

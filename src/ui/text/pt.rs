@@ -7,7 +7,8 @@ use crate::protocol::types::file_name::{BadName, printable};
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
-    Catalog, Cause, FolderNote, ListenQuestion, MemberNotice, Notice, SetupNote, UsageError, reason,
+    Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
+    UsageError, reason,
 };
 
 /// The catalog of messages in Portuguese.
@@ -125,6 +126,9 @@ impl Catalog for Portuguese {
             }
             Failure::Name(text, why) => format!("{}: {}", printable(text), self.bad_name(*why)),
             Failure::Refused(refusal) | Failure::Operation(_, refusal) => self.refusal(refusal),
+            Failure::NoOwnPeer => {
+                "nenhum peer seu foi encontrado; indique um em execução com --peer IP:PORT".into()
+            }
             Failure::NotFound(name) => format!("{name}: ninguém tem este arquivo"),
             Failure::Ambiguous(name) => {
                 format!("{name}: há arquivos diferentes com este nome; escolha um com --hash")
@@ -180,6 +184,18 @@ impl Catalog for Portuguese {
             }
             MemberNotice::Revoked(count) => format!("revogados: {count}"),
         }
+    }
+
+    fn link(&self, note: &LinkNotice) -> String {
+        let LinkNotice { id, lasts, command, is_here_only } = note;
+        let here = if *is_here_only {
+            "; neste endereço, só nesta máquina; --host indica outro"
+        } else {
+            ""
+        };
+        format!(
+            "o link {id} é secreto: dá o arquivo por {lasts}, e acaba com o peer{here}:\n{command}"
+        )
     }
 
     fn bad_name(&self, why: BadName) -> &'static str {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ring::digest;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::crypto::ring::sign::any_eddsa_type;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -9,6 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 
 use crate::os::system;
 use crate::protocol::types::account::Key;
+use crate::protocol::types::base64url;
 
 /// The DER prefix of a public Ed25519 key (RFC 8410, section 4).
 const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -82,6 +84,16 @@ pub(super) fn public_key_info(key: Key) -> Vec<u8> {
     [&PUBLIC[..], key.bytes()].concat()
 }
 
+/// A key as `curl --pinnedpubkey` takes it: `sha256//` and the hash of the SubjectPublicKeyInfo in
+/// base64.
+#[must_use]
+pub fn pin_of(key: Key) -> String {
+    let hash = digest::digest(&digest::SHA256, &public_key_info(key));
+    // Of 32 bytes, base64 has one digit of padding.
+    let text = base64url::encode(hash.as_ref()).replace('-', "+").replace('_', "/");
+    format!("sha256//{text}=")
+}
+
 /// The key in a SubjectPublicKeyInfo; `None` unless it is a sound key of Ed25519.
 pub(super) fn key_of_info(info: &[u8]) -> Option<Key> {
     info.strip_prefix(&PUBLIC)?.try_into().ok().and_then(Key::new)
@@ -119,6 +131,14 @@ mod tests {
         let der = CertificateDer::from(identity.certificate.clone());
         let parsed = ParsedCertificate::try_from(&der).expect("a certificate");
         assert_eq!(key_of_info(&parsed.subject_public_key_info()), Some(identity.key()));
+    }
+
+    #[test]
+    fn a_pin_is_what_curl_expects() {
+        // openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64
+        let key = Key::parse("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let pin = "sha256//BuP9j9opu2CrWVV95h7bCuzbIxE0vjDnW0Vfjht5L6k=";
+        assert_eq!(pin_of(key.expect("a key")), pin);
     }
 
     #[test]
