@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cardume::node::ConnId;
 use cardume::node::io::Security;
+use cardume::peer::config::PeerConfig;
 use cardume::peer::upload_queue::Accept;
 use cardume::protocol::types::account::Key;
 use peer_stage::PeerStage;
@@ -38,9 +39,14 @@ fn elsewhere() -> SocketAddr {
     "203.0.113.9:50001".parse().expect("an address")
 }
 
-/// A peer with this consent, and a connection of its owner.
+/// An open peer with this consent, and a connection of its owner.
 fn stage(accept: Accept) -> (PeerStage, ConnId) {
-    let change = |config: &mut cardume::peer::config::PeerConfig| {
+    staged(accept, true)
+}
+
+fn staged(accept: Accept, is_open: bool) -> (PeerStage, ConnId) {
+    let change = |config: &mut PeerConfig| {
+        config.uploads.is_open = is_open;
         config.uploads.slots = Some(1);
         config.uploads.accept = accept;
         config.network.key = key(OWN);
@@ -118,7 +124,8 @@ fn only_the_owner_of_a_peer_makes_lists_and_ends_links() {
         }
     }
     // A peer without a key has no such owner.
-    let mut stage = PeerStage::new().expect("a folder");
+    let change = |config: &mut PeerConfig| config.uploads.is_open = true;
+    let mut stage = PeerStage::with(change).expect("a folder");
     let id = open(&mut stage, elsewhere(), encrypted());
     let answer = request(&mut stage, id, json!({"id": 2, "method": "LINKS"}));
     assert_eq!(answer["error"]["code"], "forbidden");
@@ -144,6 +151,29 @@ fn a_link_gives_one_file_by_tls_or_from_this_machine() {
     // Without a link, this peer gives nothing.
     let (answer, _) = http(&mut stage, here(), encrypted(), &format!("HEAD /files/{NAME}"), "");
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}
+
+#[test]
+fn a_good_ticket_passes_the_gate_of_a_closed_peer() {
+    let (mut stage, owner) = staged(Accept::Always, false);
+    let (path, _) = link(&mut stage, owner, 60);
+    let stranger = Security { key: key(OTHER), ..encrypted() };
+    let mut status = |security, target: &str| {
+        let answer = http(&mut stage, elsewhere(), security, &format!("HEAD {target}"), "").0;
+        answer.split(' ').nth(1).expect("a status").to_owned()
+    };
+    for security in [encrypted(), stranger] {
+        assert_eq!(status(security, &path), "200");
+        assert_eq!(status(security, &path.replace(NAME, "other.bin")), "404");
+        for closed in [&format!("/files/{NAME}"), "/", "/api/files"] {
+            assert_eq!(status(security, closed), "403", "{closed}");
+        }
+    }
+    // Without TLS, nothing is answered but the reason.
+    assert_eq!(status(Security::default(), &path), "403");
+    let id = open(&mut stage, elsewhere(), stranger);
+    let answer = request(&mut stage, id, json!({"id": 1, "method": "LINK", "name": NAME}));
+    assert_eq!(answer["error"]["code"], "forbidden");
 }
 
 #[test]
