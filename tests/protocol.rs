@@ -675,6 +675,7 @@ fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
         "folder".into(),
         Box::new(move |_| Ok(Rc::clone(&folder) as Rc<dyn Filesystem>)),
     );
+    options.uploads.is_open = true;
     match role {
         "peer-asks" => options.uploads.accept = Accept::Ask,
         "peer-one-slot" => options.uploads.slots = Some(1),
