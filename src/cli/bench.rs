@@ -10,7 +10,7 @@ use cardume::ui::event::{Failure, exit};
 
 use crate::cli::Exit;
 use crate::cli::args::bench::BenchArgs;
-use crate::cli::build_node;
+use crate::cli::known_servers;
 
 /// Default of `--holders`.
 const HOLDERS: u64 = 5;
@@ -81,7 +81,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
     }
     let server = match args.resp {
         Some(at) => at,
-        None => build_node::addresses(&args.server)?
+        None => known_servers::addresses(&args.server)?
             .first()
             .copied()
             .ok_or(Exit::Failure(Failure::NoServer(None)))?,

@@ -19,8 +19,8 @@ use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
+use cardume::os::net::interfaces;
 use cardume::os::net::tls::identity::TlsIdentity;
-use cardume::os::net::{address, interfaces};
 use cardume::os::stdio::StdStreams;
 use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
@@ -87,6 +87,7 @@ pub fn server(
     let file = folder.as_ref().map(|folder| folder.join(accounts::SERVER_KEY));
     let (identity, tls_identity) = key_file::open_for_server(file.as_deref())
         .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
+    let accounts_required = args.access.accounts == Policy::Required;
     let is_local = listen.iter().all(|at| at.ip().is_loopback());
     if args.access.open && !is_local {
         say_setup(SetupNote::Open, lang, err);
@@ -120,7 +121,7 @@ pub fn server(
         hosts: args.hosts.names(),
         accounts_last: folder.is_some(),
         process: system::process_stats,
-        accounts_required: args.accounts == Policy::Required,
+        accounts_required: accounts_required,
         folders,
         memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / MEMORY_SHARE))
             .unwrap_or(usize::MAX),
@@ -468,18 +469,6 @@ fn output(file: &str) -> Result<(String, DownloadPlace), Exit> {
 /// The name of a file.
 pub fn name(text: &str) -> Result<RelativeName, Exit> {
     RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
-}
-
-/// The addresses of a server, with or without a port.
-pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
-    if let Some(mut at) = address::read_ip(server) {
-        at.set_port(1099);
-        return Ok(vec![at]);
-    }
-    let with_port =
-        if !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
-    system::resolve(&with_port)
-        .map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
 /// Opens folders. `allocate`: how to make room for downloads.

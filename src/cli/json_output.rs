@@ -98,10 +98,9 @@ fn about_members(event: &MemberEvent) -> Vec<Value> {
             invites.iter().map(object).collect()
         }
         MemberEvent::Uninvited => vec![json!({"event": "done", "method": "UNINVITE"})],
-        MemberEvent::Revoked(keys) => {
-            vec![
-                json!({"event": "revoked", "keys": keys.iter().map(ToString::to_string).collect::<Vec<_>>()}),
-            ]
+        MemberEvent::Revoked { keys, count } => {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            vec![json!({"event": "revoked", "count": count, "keys": keys})]
         }
         MemberEvent::Rows { rows, .. } => {
             let object = |r: &AuditLine| json!({"seq": r.seq, "at": r.at, "who": r.who, "from": r.from, "what": r.what, "object": r.object, "ok": r.ok});

@@ -1,15 +1,18 @@
 //! The servers that this user has joined: the default of `--server`, and the key of each address.
 
+use std::net::SocketAddr;
+
 use cardume::client::members::{KnownServer, KnownServers};
 use cardume::node::reconnect::ServiceTarget;
 use cardume::os::fs::pins::{Pin, Pins};
+use cardume::os::net::address;
+use cardume::os::system;
 use cardume::protocol::types::account::Key;
 use cardume::protocol::types::member::{InviteUrl, URL_SCHEME};
 use cardume::ui::event::{Failure, exit};
 
 use crate::cli::Exit;
 use crate::cli::args::DEFAULT_SERVER;
-use crate::cli::build_node::addresses;
 
 /// The file of joined servers.
 pub struct PinFile {
@@ -81,6 +84,18 @@ pub fn of_url(url: &InviteUrl) -> Result<ServiceTarget, Exit> {
 
 fn of_pin(pin: &Pin) -> Result<ServiceTarget, Exit> {
     resolve(pin.addresses(), pin.key())
+}
+
+/// The addresses of a server, with or without a port.
+pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
+    if let Some(mut at) = address::read_ip(server) {
+        at.set_port(1099);
+        return Ok(vec![at]);
+    }
+    let with_port =
+        if !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
+    system::resolve(&with_port)
+        .map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
 /// All addresses that resolve; an error when none does.

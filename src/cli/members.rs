@@ -1,13 +1,13 @@
 //! The commands about members of a closed server.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use cardume::client::Client;
 use cardume::client::command::Command;
 use cardume::client::config::{ClientConfig, Task};
 use cardume::client::members::MemberCommand;
-use cardume::limits;
+use cardume::os::fs::{invite_file, key_file};
+use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::system;
 use cardume::protocol::member::{ApplicantId, InviteTerms, MemberRequest, RevokeTarget};
 use cardume::protocol::types::account::{Key, UserName};
@@ -19,21 +19,19 @@ use crate::cli::Exit;
 use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
 };
-use crate::cli::args::{AllocateArg, AskArgs};
+use crate::cli::args::{AllocateArg, AskArgs, KeyArgs};
 use crate::cli::build_node::{identity, once, opener, user};
 use crate::cli::known_servers::{self, PinFile};
 
 /// ENROL, with the invite of the command line, the environment, a file or stdin.
 pub fn join(args: &JoinArgs) -> Result<Client, Exit> {
     let text = match (&args.invite, &args.invite_file) {
-        (Some(text), _) if text == "-" => read_invite(&mut std::io::stdin())
+        (Some(text), _) if text == "-" => invite_file::read_from(&mut std::io::stdin())
             .map_err(|error| Exit::Failure(Failure::Disk(format!("stdin: {error}"))))?,
         (Some(text), _) => text.clone(),
-        (None, Some(file)) => {
-            std::fs::File::open(file).and_then(|mut file| read_invite(&mut file)).map_err(
-                |error| Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file)))),
-            )?
-        }
+        (None, Some(file)) => invite_file::read(Path::new(file)).map_err(|error| {
+            Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file))))
+        })?,
         (None, None) => return Err(Exit::new(exit::USAGE, "join: an invite is missing")),
     };
     // The printed command may have been copied as a whole.
@@ -54,13 +52,6 @@ pub fn join(args: &JoinArgs) -> Result<Client, Exit> {
     Ok(Client::new(config))
 }
 
-fn read_invite(from: &mut impl std::io::Read) -> std::io::Result<String> {
-    let mut text = String::new();
-    // A longer text is no invite.
-    from.take(2 * limits::INVITE_BYTES as u64).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// The name of the account on this machine.
 fn own_name() -> Result<UserName, Exit> {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
@@ -72,7 +63,7 @@ fn own_name() -> Result<UserName, Exit> {
 /// INVITE or INVITES.
 pub fn invite(args: &InviteArgs) -> Result<Client, Exit> {
     if args.list {
-        return ask(MemberRequest::Invites, &args.ask);
+        return ask(MemberRequest::Invites { from: 0 }, &args.ask);
     }
     let terms = InviteTerms {
         role: args.role,
@@ -100,7 +91,7 @@ pub fn uninvite(args: &UninviteArgs) -> Result<Client, Exit> {
 /// MEMBERS, APPLICANTS or WHOAMI.
 pub fn members(args: &MembersArgs) -> Result<Client, Exit> {
     let request = match (args.pending, args.me) {
-        (true, _) => MemberRequest::Applicants,
+        (true, _) => MemberRequest::Applicants { from: 0 },
         (_, true) => MemberRequest::WhoAmI,
         _ => MemberRequest::Members { cursor: None },
     };
@@ -151,7 +142,8 @@ fn groups(groups: &[String]) -> Result<Groups, Exit> {
         .ok_or_else(|| Exit::new(exit::USAGE, "a member is in at most 16 groups"))
 }
 
-/// The key file of a command line.
-pub fn key_file(file: &Option<String>) -> Option<&Path> {
-    file.as_deref().map(Path::new)
+/// The key of the user, which must last.
+pub fn lasting_identity(args: &KeyArgs) -> Result<TlsIdentity, Exit> {
+    key_file::open_for_tls(args.key.as_deref().map(Path::new))
+        .map_err(|why| Exit::Failure(Failure::Disk(why)))
 }

@@ -261,8 +261,8 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Join(args) => {
-            let identity = build_node::tls_identity(members::key_file(&args.key.key))
-                .map_err(|why| Exit::new(exit::FAULT, why))?;
+            // A key for this run alone would be no member of the next run.
+            let identity = members::lasting_identity(&args.key)?;
             let style = if args.json { Style::Json } else { Style::OneShot };
             plug_into(
                 transport::network_of(identity, false)?,

@@ -191,17 +191,27 @@ impl Client {
                     None => NextStep::Done(exit::DONE),
                 }
             }
+            (_, MemberResponse::Applicants { applicants, now, next }) => {
+                tell(MemberEvent::Applicants { applicants, now }, io);
+                match next {
+                    Some(from) => run.next(MemberRequest::Applicants { from }),
+                    None => NextStep::Done(exit::DONE),
+                }
+            }
+            (_, MemberResponse::Invites { invites, next }) => {
+                tell(MemberEvent::Invites(invites), io);
+                match next {
+                    Some(from) => run.next(MemberRequest::Invites { from }),
+                    None => NextStep::Done(exit::DONE),
+                }
+            }
             (_, response) => {
                 let event = match response {
-                    MemberResponse::Applicants { applicants, now } => {
-                        MemberEvent::Applicants { applicants, now }
-                    }
-                    MemberResponse::Invites(invites) => MemberEvent::Invites(invites),
                     MemberResponse::Uninvited => MemberEvent::Uninvited,
                     MemberResponse::Admitted(member) | MemberResponse::Set(member) => {
                         MemberEvent::Changed(member)
                     }
-                    MemberResponse::Revoked(keys) => MemberEvent::Revoked(keys),
+                    MemberResponse::Revoked { keys, count } => MemberEvent::Revoked { keys, count },
                     MemberResponse::WhoAmI(info) => MemberEvent::Server(info),
                     _ => return NextStep::Done(exit::PROTOCOL),
                 };

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::{hex, to_hex};
 
-/// Rows written in one second. A flood of refused requests must not fill the disk.
+/// Rows of refusals written in one second. A flood of refused requests must not fill the disk.
 pub const AUDIT_ROWS: u32 = 10;
 /// The `what` of a row that stands for all entries above the limit in one second; their number is
 /// the `object`.
@@ -221,7 +221,8 @@ impl AuditLog {
 
     /// The row for an entry; `None` if this second has too many.
     pub(crate) fn admit(&mut self, entry: &AuditEntry<'_>, now: u64) -> Option<AuditRow> {
-        if self.rows >= AUDIT_ROWS {
+        // A flood of refusals must not hide what was done.
+        if self.rows >= AUDIT_ROWS && !entry.ok {
             self.suppressed += 1;
             return None;
         }

@@ -15,9 +15,9 @@ use crate::protocol::types::pass::{BadPass, Pass, PassText};
 /// Revoked keys that are kept: more are a flood of the server, and the passes expire anyway.
 const MAX_REVOKED: usize = 100_000;
 
-/// Whom a peer serves.
+/// The requesters that a peer serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Policy {
+enum ServedSet {
     /// Everyone.
     Open,
     /// No server has said: only this user.
@@ -28,7 +28,7 @@ enum Policy {
 
 /// Checks requesters.
 pub(super) struct PassCheck {
-    policy: Policy,
+    served: ServedSet,
     /// The user has opened this peer, whatever the server is.
     is_opened: bool,
     /// A time in index seconds, and when it was that time.
@@ -49,16 +49,23 @@ pub(super) struct Requester {
 
 impl PassCheck {
     pub(super) fn new(is_opened: bool) -> PassCheck {
-        let policy = if is_opened { Policy::Open } else { Policy::Unknown };
-        PassCheck { policy, is_opened, clock: None, revoked: BTreeMap::new() }
+        let served = if is_opened { ServedSet::Open } else { ServedSet::Unknown };
+        PassCheck { served, is_opened, clock: None, revoked: BTreeMap::new() }
     }
 
     /// The server has opened; `closed`: its key, if it is closed.
     pub(super) fn server_opened(&mut self, closed: Option<Key>) {
-        self.policy = match closed {
-            _ if self.is_opened => Policy::Open,
-            Some(key) => Policy::Members(key),
-            None => Policy::Open,
+        self.served = match (self.served, closed) {
+            _ if self.is_opened => ServedSet::Open,
+            // Another program may have taken the place of a closed server: its word opens nothing.
+            (ServedSet::Members(key), other) if other != Some(key) => {
+                log::warn!(
+                    "the server is another one: only members of the earlier server are served"
+                );
+                ServedSet::Members(key)
+            }
+            (_, Some(key)) => ServedSet::Members(key),
+            (_, None) => ServedSet::Open,
         };
     }
 
@@ -82,7 +89,7 @@ impl PassCheck {
 
     /// True for a connection that is refused whatever it asks.
     pub(super) fn refuses(&self, security: Security) -> bool {
-        self.policy != Policy::Open && !security.is_encrypted && !security.same_user
+        self.served != ServedSet::Open && !security.is_encrypted && !security.same_user
     }
 
     /// Accept the pass of a requester. `proven`: the text that a proof of its key signs, and the
@@ -94,7 +101,7 @@ impl PassCheck {
         proven: Option<(String, Proof)>,
         now: Instant,
     ) -> Result<u64, ErrorReply> {
-        let Policy::Members(server) = self.policy else {
+        let ServedSet::Members(server) = self.served else {
             return Err(ErrorReply::unsupported());
         };
         let seconds = self.seconds(now).ok_or_else(not_ready)?;
@@ -129,7 +136,7 @@ impl PassCheck {
             request,
             Request::Ping | Request::Member(_) | Request::Status { .. } | Request::Link(_)
         );
-        if self.policy == Policy::Open || requester.security.same_user || is_free {
+        if self.served == ServedSet::Open || requester.security.same_user || is_free {
             return Ok(());
         }
         // The user has opened the legacy ports, for the files of `public`.
@@ -156,8 +163,10 @@ impl PassCheck {
     pub(super) fn shows(&self, requester: &Requester, groups: &Groups) -> bool {
         let is_for_members = groups.is_empty() || groups.contains("all");
         let is_public = groups.contains("public");
-        let is_stranger = requester.is_legacy && self.policy != Policy::Open;
-        requester.security.same_user
+        let is_stranger = requester.is_legacy && self.served != ServedSet::Open;
+        // Only closed servers know groups.
+        self.served == ServedSet::Open
+            || requester.security.same_user
             || is_public
             || is_for_members && !is_stranger
             || requester

@@ -159,7 +159,10 @@ pub enum MemberRequest {
     /// Make an invite.
     Invite(InviteTerms),
     /// List live invites.
-    Invites,
+    Invites {
+        /// The number of the first entry.
+        from: u64,
+    },
     /// Withdraw an invite. Its members stay.
     Uninvite(InviteId),
     /// List members.
@@ -168,7 +171,10 @@ pub enum MemberRequest {
         cursor: Option<UserName>,
     },
     /// List applicants.
-    Applicants,
+    Applicants {
+        /// The number of the first entry.
+        from: u64,
+    },
     /// Admit an applicant.
     Admit {
         /// The applicant.
@@ -218,8 +224,13 @@ pub enum MemberResponse {
     Presented(u64),
     /// A new invite.
     Invited(NewInvite),
-    /// Live invites.
-    Invites(Vec<InviteEntry>),
+    /// One page of live invites.
+    Invites {
+        /// The invites.
+        invites: Vec<InviteEntry>,
+        /// The number of the first entry of the next page.
+        next: Option<u64>,
+    },
     /// UNINVITE succeeded.
     Uninvited,
     /// One page of members, by name.
@@ -237,13 +248,20 @@ pub enum MemberResponse {
         applicants: Vec<Applicant>,
         /// The time.
         now: u64,
+        /// The number of the first entry of the next page.
+        next: Option<u64>,
     },
     /// ADMIT succeeded.
     Admitted(Member),
     /// SET succeeded.
     Set(Member),
     /// REVOKE succeeded.
-    Revoked(Vec<Key>),
+    Revoked {
+        /// The first keys.
+        keys: Vec<Key>,
+        /// The number of revoked members.
+        count: u64,
+    },
     /// One page of the audit log.
     Audit {
         /// The rows.
@@ -299,10 +317,10 @@ impl MemberRequest {
             MemberRequest::Pass => "PASS",
             MemberRequest::Present { .. } => "PRESENT",
             MemberRequest::Invite(_) => "INVITE",
-            MemberRequest::Invites => "INVITES",
+            MemberRequest::Invites { .. } => "INVITES",
             MemberRequest::Uninvite(_) => "UNINVITE",
             MemberRequest::Members { .. } => "MEMBERS",
-            MemberRequest::Applicants => "APPLICANTS",
+            MemberRequest::Applicants { .. } => "APPLICANTS",
             MemberRequest::Admit { .. } => "ADMIT",
             MemberRequest::Set { .. } => "SET",
             MemberRequest::Revoke(_) => "REVOKE",

@@ -119,11 +119,12 @@ impl Server {
         let access = client.access.unwrap_or_default();
         let member = access.key.and_then(|key| self.members.member(&key));
         match member {
+            // Only closed servers know groups.
+            _ if !self.members.is_closed() => Sees::Everything,
             _ if access.is_local => Sees::Everything,
             Some(member) if member.role.is_admin() => Sees::Everything,
             Some(member) => Sees::Groups(Rc::new(member.groups.clone())),
-            None if self.members.is_closed() => Sees::Public,
-            None => Sees::Groups(self.members.no_groups()),
+            None => Sees::Public,
         }
     }
 }

@@ -103,12 +103,14 @@ impl Server {
         let Some(client) = self.clients.get_mut(&id) else { return Err(not_joined()) };
         let before = client.membership.peer();
         let peer = self.index.create_peer(address, session);
+        // A member is listed with the key that it has proven, whatever it says.
+        let proven = client.access.and_then(|access| access.key);
+        let key = proven.or(join.key);
+        let quic = join.quic.filter(|quic| proven.is_none_or(|key| quic.key == key));
         let port = |(profile, port): &(LegacyProfile, u16)| (PeerProtocol::from(*profile), *port);
         let ports = join.ports.iter().map(port).collect();
-        self.index.set_about(
-            peer,
-            About { user, protocol: PeerProtocol::NATIVE, ports, quic: join.quic, key: join.key },
-        );
+        self.index
+            .set_about(peer, About { user, protocol: PeerProtocol::NATIVE, ports, quic, key });
         client.membership = Membership::Joining {
             peer,
             address,

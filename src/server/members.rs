@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::accounts::identity::{self, Identity};
@@ -26,8 +25,8 @@ use crate::protocol::types::account::{Key, Line, Proof, UserName};
 use crate::protocol::types::ids::to_hex;
 use crate::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole};
 use crate::protocol::types::pass::Pass;
-use crate::server::Server;
 use crate::server::access::{Access, not_a_member};
+use crate::server::{ClientConnection, Server};
 use crate::ui::event::{MemberEvent, UiEvent};
 
 /// The clock is stored so often. A server that was killed adds as much at its start.
@@ -40,10 +39,14 @@ const ENROL_PAUSE: Duration = Duration::from_secs(10);
 const ENROLS: u32 = 20;
 /// Addresses whose ENROLs are counted.
 const ENROL_ADDRESSES: usize = 10_000;
-/// Members in an answer: some 300 bytes each.
-const PAGE: usize = 150;
+/// Entries in an answer: each takes at most 1.5 KiB, with the longest names full of quotes.
+const PAGE: usize = 40;
+/// Keys in an event or an answer: 67 bytes each.
+const KEYS: usize = 500;
 /// The name of the user that runs the server, as a member.
 const OPERATOR: &str = "operator";
+/// The name of that user in the audit log, before its key is known.
+const LOCAL: &str = "local";
 
 /// Who may use a server, and its identity.
 #[derive(Default)]
@@ -75,7 +78,6 @@ pub(super) struct MemberService {
     uncommitted: Vec<Uncommitted>,
     /// Revoked in this iteration, reported after the commit.
     revoked: Vec<Key>,
-    no_groups: Rc<Groups>,
 }
 
 /// An answer that waits for the commit.
@@ -150,7 +152,6 @@ impl MemberService {
             enrolments: EnrolLimit::default(),
             uncommitted: Vec::new(),
             revoked: Vec::new(),
-            no_groups: Rc::default(),
         }
     }
 
@@ -223,11 +224,6 @@ impl MemberService {
         self.members.by_key(key)
     }
 
-    /// The groups of a client of an open server.
-    pub(super) fn no_groups(&self) -> Rc<Groups> {
-        Rc::clone(&self.no_groups)
-    }
-
     pub(super) fn note_seen(&mut self, key: &Key, now: Instant) {
         let now = self.clock.now(now);
         self.members.note_seen(key, now);
@@ -285,7 +281,7 @@ impl MemberService {
         let member = access.key.and_then(|key| self.members.by_key(&key));
         match (member, access) {
             (Some(member), _) => member.name.to_string(),
-            (None, Access { is_local: true, .. }) => "local".to_owned(),
+            (None, Access { is_local: true, .. }) => LOCAL.to_owned(),
             (None, Access { key: Some(key), .. }) => key.to_string(),
             (None, _) => String::new(),
         }
@@ -302,6 +298,10 @@ impl MemberService {
             return Err(ErrorReply::new(ErrorCode::Busy, "too many ENROLs: try again later"));
         }
         let Some(key) = access.key else { return Err(no_key()) };
+        // The audit log has these names for others.
+        if matches!(&**name, LOCAL) || name.starts_with(OPERATOR) {
+            return Err(ErrorReply::new(ErrorCode::Taken, "that name is reserved"));
+        }
         match token {
             Some(token) => {
                 let member = self.members.enrol(&token, name, &key, now.1).map_err(refusal)?;
@@ -362,7 +362,9 @@ impl MemberService {
         }
         .map_err(refusal)?;
         self.revoked.extend_from_slice(&keys);
-        Ok(MemberResponse::Revoked(keys))
+        let count = keys.len() as u64;
+        let keys = keys.into_iter().take(KEYS).collect();
+        Ok(MemberResponse::Revoked { keys, count })
     }
 
     fn audit(&self, cursor: Option<&str>, now: u64) -> Result<MemberResponse, ErrorReply> {
@@ -406,19 +408,21 @@ impl MemberService {
     ) -> Result<MemberResponse, ErrorReply> {
         match request {
             MemberRequest::Invite(terms) => self.invite(terms, by, random, now),
-            MemberRequest::Invites => {
+            MemberRequest::Invites { from } => {
                 let invites = self.members.invites(now);
-                Ok(MemberResponse::Invites(invites.iter().map(|one| entry(one, now)).collect()))
+                let (page, next) = page(&invites, from);
+                let invites = page.iter().map(|one| entry(one, now)).collect();
+                Ok(MemberResponse::Invites { invites, next })
             }
             MemberRequest::Uninvite(id) => {
                 self.members.withdraw_invite(id).map_err(refusal)?;
                 Ok(MemberResponse::Uninvited)
             }
             MemberRequest::Members { cursor } => Ok(self.list(cursor.as_ref(), now)),
-            MemberRequest::Applicants => {
-                let mut applicants = self.members.pending(now);
-                applicants.truncate(PAGE);
-                Ok(MemberResponse::Applicants { applicants, now })
+            MemberRequest::Applicants { from } => {
+                let applicants = self.members.pending(now);
+                let (page, next) = page(&applicants, from);
+                Ok(MemberResponse::Applicants { applicants: page.to_vec(), now, next })
             }
             MemberRequest::Admit { id, role, groups } => {
                 let member = self.members.admit(&id, role, groups, now).map_err(refusal)?;
@@ -491,11 +495,30 @@ impl Server {
                 None => Err(not_a_member()),
             },
         };
-        if !matches!(method, "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT") || answer.is_err() {
+        self.after_demotion(&answer);
+        let is_routine =
+            matches!(method, "IDENTIFY" | "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT");
+        if !is_routine || answer.is_err() {
             let access = self.clients.get(&id).and_then(|client| client.access).unwrap_or(access);
             self.members.note(access, from, (method, &object), answer.is_ok(), now);
         }
         answer
+    }
+
+    /// The peers of a member that may share no more leave the index.
+    fn after_demotion(&mut self, answer: &Result<MemberResponse, ErrorReply>) {
+        let Ok(MemberResponse::Set(Member { key, role, .. })) = answer else { return };
+        if role.may_share() {
+            return;
+        }
+        let of_key = |client: &ClientConnection| {
+            client.access.is_some_and(|access| access.key == Some(*key))
+        };
+        let conns: Vec<ConnId> =
+            self.clients.iter().filter(|(_, client)| of_key(client)).map(|(id, _)| id).collect();
+        for id in conns {
+            self.leave(id);
+        }
     }
 
     fn who_am_i(&self, id: ConnId, access: Access, now: u64) -> Result<MemberResponse, ErrorReply> {
@@ -521,6 +544,11 @@ impl Server {
         let server = self.members.identity.as_ref().map(Identity::key).ok_or_else(no_members)?;
         let client = self.clients.get_mut(&id).ok_or_else(ErrorReply::unsupported)?;
         let access = client.access.get_or_insert_default();
+        // A proof could be handed on by a false server. No other user can do so on this machine.
+        if !access.is_local {
+            let text = "only for programs of the same user: connect by TLS with a key";
+            return Err(ErrorReply::new(ErrorCode::Forbidden, text));
+        }
         if access.key.is_some_and(|known| known != key) {
             let text = "this connection has proven another key";
             return Err(ErrorReply::new(ErrorCode::BadProof, text));
@@ -531,9 +559,7 @@ impl Server {
         }
         access.key = Some(key);
         let access = *access;
-        if access.is_local {
-            self.members.add_operator(&key, now)?;
-        }
+        self.members.add_operator(&key, now)?;
         self.members.members.note_seen(&key, now);
         self.who_am_i(id, access, now)
     }
@@ -567,7 +593,11 @@ impl Server {
         if let (Some(client), Some(conn), false) =
             (self.clients.get_mut(&id), io.connection(id), keys.is_empty())
         {
-            client.inbound.revoked(&keys, &mut conn.send_queue);
+            for keys in keys.chunks(KEYS) {
+                for keys in keys.chunks(KEYS) {
+                    client.inbound.revoked(keys, &mut conn.send_queue);
+                }
+            }
         }
     }
 
@@ -590,6 +620,13 @@ impl Server {
             }
         }
     }
+}
+
+/// The entries from number `from` on, and the number of the next page.
+fn page<T>(all: &[T], from: u64) -> (&[T], Option<u64>) {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
+    let end = all.len().min(from + PAGE);
+    (&all[from..end], (end < all.len()).then_some(end as u64))
 }
 
 fn sign_pass(identity: &Identity, member: &Member, now: u64) -> MemberResponse {

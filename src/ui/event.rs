@@ -297,7 +297,10 @@ pub enum MemberEvent {
     /// A member was admitted or changed.
     Changed(Member),
     /// Members were revoked.
-    Revoked(Vec<Key>),
+    Revoked {
+        keys: Vec<Key>,
+        count: u64,
+    },
     /// Rows of the audit log.
     Rows {
         rows: Vec<AuditLine>,

@@ -182,8 +182,12 @@ fn a_revoked_member_is_cut_off_within_a_second() {
         "--server",
         &closed.at.to_string(),
     ]));
-    wait_until("a part", || there.names().iter().any(|name| name.contains("part")).then_some(()));
-    std::thread::sleep(Duration::from_millis(700));
+    let part = |name: &String| name.contains("part").then(|| there.at(name));
+    wait_until("a part with bytes", || {
+        let part = there.names().iter().find_map(part)?;
+        use std::os::unix::fs::MetadataExt as _;
+        (part.metadata().ok()?.blocks() > 0).then_some(())
+    });
     let began = Instant::now();
     closed.administers(&["revoke", "eve"]);
     wait_until("her leave", || {

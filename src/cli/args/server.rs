@@ -34,9 +34,6 @@ pub struct ServerArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub access: AccessArgs,
-    /// Whether peers may join without an account
-    #[arg(long, value_enum, default_value = "optional")]
-    pub accounts: Policy,
     /// Serve the UC3M protocol on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed
     /// (the default); repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m)]
@@ -81,6 +78,9 @@ pub struct ServerArgs {
 // Who may use a server, and what invites say of it.
 #[derive(Args)]
 pub struct AccessArgs {
+    /// Whether peers may join without an account
+    #[arg(long, value_enum, default_value = "optional")]
+    pub accounts: Policy,
     /// Let everyone who reaches the server search, share and fetch without encryption
     #[arg(long)]
     pub open: bool,

@@ -6,6 +6,7 @@ pub mod folder;
 pub mod guard;
 pub mod hash_cache;
 pub mod inotify;
+pub mod invite_file;
 pub mod key_file;
 pub mod local_file;
 pub mod manifest;

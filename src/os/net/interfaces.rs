@@ -42,8 +42,11 @@ fn of_this_machine() -> Vec<IpAddr> {
     found
 }
 
+/// The address of an interface.
+///
 /// # Safety
 /// `address` is null, or points to a whole address of its family.
+// SAFETY: the callers pass the addresses of a list of the system.
 unsafe fn address_at(address: *const libc::sockaddr) -> Option<IpAddr> {
     if address.is_null() {
         return None;

@@ -26,10 +26,10 @@ const METHODS: [(&str, &[&str]); 13] = [
     ("WHOAMI", &[]),
     ("PASS", &[]),
     ("INVITE", &["role", "groups", "uses", "lasts", "ephemeral", "as"]),
-    ("INVITES", &[]),
+    ("INVITES", &["cursor"]),
     ("UNINVITE", &["invite"]),
     ("MEMBERS", &["cursor"]),
-    ("APPLICANTS", &[]),
+    ("APPLICANTS", &["cursor"]),
     ("ADMIT", &["name", "key", "role", "groups"]),
     ("SET", &["name", "role", "groups"]),
     ("REVOKE", &["name", "invite"]),
@@ -117,7 +117,7 @@ impl AskShape {
                 ephemeral: self.ephemeral.map(small).transpose()?,
                 as_name: self.as_name.as_deref().map(user_name).transpose()?,
             }),
-            "INVITES" => MemberRequest::Invites,
+            "INVITES" => MemberRequest::Invites { from: self.from()? },
             "UNINVITE" => MemberRequest::Uninvite(self.invite()?.ok_or_else(|| missing("invite"))?),
             "MEMBERS" => MemberRequest::Members {
                 cursor: self
@@ -126,7 +126,7 @@ impl AskShape {
                     .map(|text| UserName::new(text).map_err(|_| ErrorReply::bad_cursor()))
                     .transpose()?,
             },
-            "APPLICANTS" => MemberRequest::Applicants,
+            "APPLICANTS" => MemberRequest::Applicants { from: self.from()? },
             "ADMIT" => MemberRequest::Admit {
                 id: match (self.name()?, self.key()?) {
                     (Some(name), None) => ApplicantId::Name(name),
@@ -174,6 +174,12 @@ impl AskShape {
         let names = self.groups.iter().flatten().map(String::as_str);
         Groups::parse(names)
             .ok_or_else(|| ErrorReply::bad_request("groups are at most 16 words of a-z, 0-9 and -"))
+    }
+
+    /// The number of the first entry of a page.
+    fn from(&self) -> Result<u64, ErrorReply> {
+        let Some(cursor) = &self.cursor else { return Ok(0) };
+        cursor.parse().map_err(|_| ErrorReply::bad_cursor())
     }
 
     fn invite(&self) -> Result<Option<InviteId>, ErrorReply> {
@@ -247,10 +253,10 @@ pub fn write_request(id: u64, request: &MemberRequest, out: &mut Vec<u8>) {
             ..blank
         },
         MemberRequest::Audit { cursor } => AskShape { cursor: cursor.clone(), ..blank },
-        MemberRequest::WhoAmI
-        | MemberRequest::Pass
-        | MemberRequest::Invites
-        | MemberRequest::Applicants => blank,
+        MemberRequest::Invites { from } | MemberRequest::Applicants { from } => {
+            AskShape { cursor: (*from > 0).then(|| from.to_string()), ..blank }
+        }
+        MemberRequest::WhoAmI | MemberRequest::Pass => blank,
     };
     put(out, &shape);
 }
@@ -430,6 +436,7 @@ struct InvitedShape {
 #[derive(Deserialize, Serialize)]
 struct InvitesShape {
     invites: Vec<InviteShape>,
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -443,11 +450,13 @@ struct MembersShape {
 struct ApplicantsShape {
     applicants: Vec<ApplicantShape>,
     now: u64,
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
 struct RevokedShape {
     keys: Vec<String>,
+    count: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -481,22 +490,24 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
             let fields = InvitedShape { token, key, addresses: addresses.clone() };
             answer(id, "INVITE_OK", fields, out);
         }
-        MemberResponse::Invites(entries) => {
-            let invites = entries.iter().map(InviteShape::of).collect();
-            answer(id, "INVITES_OK", InvitesShape { invites }, out);
+        MemberResponse::Invites { invites, next } => {
+            let invites = invites.iter().map(InviteShape::of).collect();
+            let cursor = next.map(|next| next.to_string());
+            answer(id, "INVITES_OK", InvitesShape { invites, cursor }, out);
         }
         MemberResponse::Members { members, now, cursor } => {
             let members = members.iter().map(MemberShape::of).collect();
             let cursor = cursor.as_ref().map(ToString::to_string);
             answer(id, "MEMBERS_OK", MembersShape { members, now: *now, cursor }, out);
         }
-        MemberResponse::Applicants { applicants, now } => {
+        MemberResponse::Applicants { applicants, now, next } => {
             let applicants = applicants.iter().map(ApplicantShape::of).collect();
-            answer(id, "APPLICANTS_OK", ApplicantsShape { applicants, now: *now }, out);
+            let cursor = next.map(|next| next.to_string());
+            answer(id, "APPLICANTS_OK", ApplicantsShape { applicants, now: *now, cursor }, out);
         }
-        MemberResponse::Revoked(keys) => {
+        MemberResponse::Revoked { keys, count } => {
             let keys = keys.iter().map(ToString::to_string).collect();
-            answer(id, "REVOKE_OK", RevokedShape { keys }, out);
+            answer(id, "REVOKE_OK", RevokedShape { keys, count: Some(*count) }, out);
         }
         MemberResponse::Audit { rows, state, now, cursor } => {
             let bad = if let AuditState::Bad(row) = state { Some(*row) } else { None };
@@ -590,8 +601,9 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
             })
         }
         "INVITES_OK" => {
-            let InvitesShape { invites } = parse(line)?;
-            MemberResponse::Invites(invites.into_iter().filter_map(InviteShape::entry).collect())
+            let InvitesShape { invites, cursor } = parse(line)?;
+            let invites = invites.into_iter().filter_map(InviteShape::entry).collect();
+            MemberResponse::Invites { invites, next: cursor.and_then(|next| next.parse().ok()) }
         }
         "MEMBERS_OK" => {
             let MembersShape { members, now, cursor } = parse(line)?;
@@ -602,11 +614,16 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
             }
         }
         "APPLICANTS_OK" => {
-            let ApplicantsShape { applicants, now } = parse(line)?;
+            let ApplicantsShape { applicants, now, cursor } = parse(line)?;
             let applicants = applicants.into_iter().filter_map(ApplicantShape::applicant).collect();
-            MemberResponse::Applicants { applicants, now }
+            let next = cursor.and_then(|next| next.parse().ok());
+            MemberResponse::Applicants { applicants, now, next }
         }
-        "REVOKE_OK" => MemberResponse::Revoked(revoked(line)?),
+        "REVOKE_OK" => {
+            let keys = revoked(line)?;
+            let RevokedShape { count, .. } = parse(line)?;
+            MemberResponse::Revoked { count: count.unwrap_or(keys.len() as u64), keys }
+        }
         "AUDIT_OK" => {
             let AuditPageShape { rows, more, bad, now, cursor } = parse(line)?;
             let state = match bad {

@@ -127,7 +127,7 @@ pub enum MemberNotice<'a> {
     /// An invite admits so many, for so long.
     Invite { uses: u32, lasts: &'a str },
     /// So many members were revoked.
-    Revoked(usize),
+    Revoked(u64),
 }
 
 /// A new link.

@@ -40,7 +40,7 @@ pub(super) fn say(event: &MemberEvent, lang: Lang) -> Output {
         MemberEvent::Invites(invites) => rows(invites.iter().map(invite)),
         MemberEvent::Uninvited => Output::Line("UNINVITE_OK".into()),
         MemberEvent::Changed(one) => Output::Line(member(one, one.seen)),
-        MemberEvent::Revoked(keys) => notice(MemberNotice::Revoked(keys.len())),
+        MemberEvent::Revoked { count, .. } => notice(MemberNotice::Revoked(*count)),
         MemberEvent::Rows { rows: lines, now } => rows(lines.iter().map(|one| line(one, *now))),
     }
 }
