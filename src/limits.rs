@@ -373,6 +373,14 @@ pub const PLAY_QUEUE_BYTES: u64 = 1 << 20;
 /// its connections.
 pub const PLAYER_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
+/// Browser connections to a gateway: a browser has six, and a person a few browsers.
+pub const GATEWAY_CONNECTIONS: usize = 64;
+/// A request header to a gateway, and the header of a response on its way through: browsers send
+/// two KiB.
+pub const GATEWAY_HEADER_BYTES: usize = 16 << 10;
+/// Bytes of a response that wait for a browser; beyond, the other side is not read.
+pub const GATEWAY_QUEUE_BYTES: usize = 512 << 10;
+
 /// Subscriptions per connection.
 pub const CONNECTION_SUBSCRIPTIONS: usize = 64;
 /// Subscriptions of all connections: two megabytes of names.

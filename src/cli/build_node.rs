@@ -369,7 +369,7 @@ pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
 }
 
 /// Opens the key of a command without an option for it.
-fn own_identity() -> OpenIdentity {
+pub fn own_identity() -> OpenIdentity {
     let file = std::env::var_os("CARDUME_KEY").map(PathBuf::from);
     Box::new(move || key_file::open(file.as_deref()))
 }

@@ -190,6 +190,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         }
         UiEvent::ByQuic(from) => vec![json!({"event": "way", "from": from, "by": "quic"})],
         UiEvent::TcpTakesOver { peer, udp, why } => vec![json!({"event": "way", "from": peer, "by": "tcp", "udp": udp, "why": why})],
+        UiEvent::Web { url } => vec![json!({"event": "web", "url": url})],
         UiEvent::Playing { name, url } => vec![json!({"event": "playing", "name": name.as_str(), "url": url})],
         UiEvent::Blamed { name, who } => vec![json!({"event": "blamed", "name": name.as_str(), "peer": who})],
         UiEvent::Choice { name, contents } => {

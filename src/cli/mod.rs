@@ -18,6 +18,7 @@ mod term;
 mod translate;
 mod usage_error;
 mod watch;
+mod web;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
@@ -293,6 +294,11 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             own_peer(link::unlink(&args)?, args.own.ask.json, lang, outputs, shows)
         }
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Web(args) => {
+            let style = if args.ask.json { Style::Json } else { Style::Plain };
+            let console = Console::new(style, lang, outputs);
+            plug_in(web::web(&args)?, console, RateLimits::default(), false)
+        }
         Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Users(args) => one_shot(build_node::users(&args)?, args.json, lang, outputs, shows),
         Verb::Content(args) => {

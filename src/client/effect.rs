@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::client::command::{DownloadTarget, PeerTarget};
 use crate::download::types::Credential;
+use crate::protocol::error::ErrorReply;
 use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::account::{Key, Publication};
 use crate::protocol::types::ids::ContentHash;
@@ -65,6 +66,10 @@ pub(crate) enum Effect {
     ServerOpened { closed: Option<Key> },
     /// The server has sent a pass, and the time in index seconds.
     PassReceived { pass: Credential, now: u64 },
+    /// The server has refused a pass.
+    PassRefused(ErrorReply),
+    /// The answer to the look-up of this number.
+    LookedUp(u64, Result<Response, ErrorReply>),
     /// The server has revoked these keys.
     Revoked(Vec<Key>),
     /// A part of JOIN was answered.

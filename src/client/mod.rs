@@ -14,6 +14,7 @@ pub mod config;
 pub mod console;
 pub mod downloader;
 pub(crate) mod effect;
+pub mod gateway;
 pub mod link;
 mod login;
 pub mod members;
@@ -273,6 +274,7 @@ impl Node for Client {
                 Effect::ShutDown
                 | Effect::SessionLost
                 | Effect::ServerOpened { .. }
+                | Effect::PassRefused(_)
                 | Effect::Revoked(_) => {}
                 _ => debug_assert!(false, "this command needs downloads or a share"),
             }

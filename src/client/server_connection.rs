@@ -141,6 +141,18 @@ impl ServerConnection {
         self.conn.session().is_some_and(|outbound| outbound.welcome().is_some())
     }
 
+    /// True while the connection is made, or being made.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.conn.conn().is_some()
+    }
+
+    /// The key of the server, if it is known by its key.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.conn.key()
+    }
+
     /// True while the first attempt since the last loss is under way.
     #[must_use]
     pub fn is_trying(&self) -> bool {

@@ -22,6 +22,8 @@ pub(crate) enum PendingRequest {
     Subscribe,
     /// More sources for this download.
     MoreSources(u64),
+    /// The look-up of this number.
+    LookUp(u64),
 }
 
 /// All pending requests, by the ids of their responses.

@@ -105,6 +105,9 @@ impl Client {
                     self.effects.push_back(Effect::MoreSources(id, holders));
                 }
             }
+            PendingRequest::LookUp(id) => {
+                self.effects.push_back(Effect::LookedUp(id, Ok(response)))
+            }
         }
     }
 
@@ -113,7 +116,11 @@ impl Client {
             Some(PendingRequest::Join) => self.join_refused(error, io),
             // Without a pass the other members refuse, and say so.
             Some(PendingRequest::Identify | PendingRequest::Pass) => {
-                log::info!("no pass: {}", error.text)
+                log::info!("no pass: {}", error.text);
+                self.effects.push_back(Effect::PassRefused(error));
+            }
+            Some(PendingRequest::LookUp(id)) => {
+                self.effects.push_back(Effect::LookedUp(id, Err(error)))
             }
             Some(PendingRequest::Connect) => self.login_refused(error, io),
             Some(PendingRequest::Register) => {

@@ -29,6 +29,7 @@ use crate::protocol::subscription::SubscriptionEvent;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
+use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 use crate::storage::Opened;
@@ -397,6 +398,14 @@ impl Inbound {
     #[must_use]
     pub fn is_http(&self) -> bool {
         matches!(&self.state, InboundState::Open { dialect: Codec::Http(_), .. })
+    }
+
+    /// The pass in the current request of HTTP, once.
+    pub fn take_pass(&mut self) -> Option<PassText> {
+        match &mut self.state {
+            InboundState::Open { dialect: Codec::Http(http), .. } => http.take_pass(),
+            _ => None,
+        }
     }
 
     /// True when the response to the current request is a header alone, without an upload slot.

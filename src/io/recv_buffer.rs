@@ -31,6 +31,18 @@ impl RecvBuffer {
         if self.body.is_some() { &[] } else { &self.header[self.used..] }
     }
 
+    /// Take up to `most` bytes from the front of [`header`](RecvBuffer::header): all of them
+    /// without a copy.
+    pub fn take_front(&mut self, most: usize) -> Vec<u8> {
+        let here = self.header().len();
+        if here <= most && self.used == 0 && self.body.is_none() {
+            return std::mem::take(&mut self.header);
+        }
+        let taken = self.header()[..here.min(most)].to_vec();
+        self.consume(taken.len());
+        taken
+    }
+
     /// Remove `count` bytes from the front of [`header`](RecvBuffer::header).
     pub fn consume(&mut self, count: usize) {
         self.used = self.used.saturating_add(count).min(self.header.len());

@@ -20,6 +20,8 @@ pub enum Transport {
     Tcp(Option<IpAddr>),
     /// TLS over TCP, from this local address if given, to the process that proves this key.
     Tls(Option<IpAddr>, Key),
+    /// TLS over TCP for HTTP/1.1, to the process that proves this key.
+    Https(Key),
     /// A stream of QUIC, to the process that proves this key.
     Quic(Key),
 }
@@ -166,6 +168,11 @@ impl Io<'_> {
     /// Connect to `to` by TLS; the other side must prove this key.
     pub fn connect_by_tls(&mut self, to: SocketAddr, bind: Option<IpAddr>, key: Key) -> ConnId {
         self.table.connect(to, Transport::Tls(bind, key))
+    }
+
+    /// Connect to `to` by TLS for HTTP/1.1; the other side must prove this key.
+    pub fn connect_by_https(&mut self, to: SocketAddr, key: Key) -> ConnId {
+        self.table.connect(to, Transport::Https(key))
     }
 
     /// Connect to `to` by QUIC; the other side must prove this key.

@@ -500,6 +500,7 @@ impl Peer {
                 }
                 Effect::ServerOpened { closed } => self.service.passes.server_opened(closed),
                 Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
+                Effect::PassRefused(_) => {}
                 Effect::Revoked(keys) => self.service.revoke(&keys, io),
                 Effect::SessionLost => self.service.traffic.session_lost(),
                 Effect::Verdict(yes) => self.answer_consent(yes, io),

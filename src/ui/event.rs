@@ -401,6 +401,8 @@ pub enum UiEvent {
     Unverified { name: RelativeName, folder: String, size: u64, from: SocketAddr },
     /// The URL that plays a file during its download.
     Playing { name: RelativeName, url: String },
+    /// A gateway is ready, under this secret URL.
+    Web { url: String },
     /// The media player ended before the download, which continues.
     PlayerEnded { player: String, name: RelativeName },
     /// Bytes are played that no hash list proves, or not yet.

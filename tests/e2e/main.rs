@@ -25,6 +25,7 @@ mod exit_codes;
 mod file_names;
 mod file_versions;
 mod folder_changes;
+mod gateway;
 mod groups;
 mod hash;
 mod hostile_clients;

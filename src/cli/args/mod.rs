@@ -14,6 +14,7 @@ pub mod server;
 pub mod status;
 pub mod transport;
 pub mod watch;
+pub mod web;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,7 @@ use crate::cli::args::server::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::args::status::StatusArgs;
 use crate::cli::args::transport::TransportArgs;
 use crate::cli::args::watch::WatchArgs;
+use crate::cli::args::web::WebArgs;
 
 /// The default of `--server`.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
@@ -106,7 +108,7 @@ impl Cli {
 
     /// True for commands without any purpose besides their output.
     pub fn is_one_shot(&self) -> bool {
-        !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_))
+        !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_) | Verb::Web(_))
     }
 }
 
@@ -234,6 +236,17 @@ Examples:
   cardume watch --exact aula1.mp4 --json
 Each line has + or -, the peer, the size and the name; existing files come first.")]
     Watch(WatchArgs),
+    /// Open a server to the browser on this machine, as the member that you are: search, play and
+    /// download at a secret address
+    #[command(after_long_help = "\
+Examples:
+  cardume web                                 prints a URL for the browser
+  cardume web --server video.example.org:1099 --port 8080
+
+Anyone with the URL acts as you while the command runs, so the URL is a secret; the next run
+has another one. The browser stays on this machine: everything beyond is encrypted, and the
+keys of the server and of the peers are checked.")]
+    Web(WebArgs),
     /// Show the metrics of an index server or a peer
     #[command(after_long_help = "\
 Examples:

@@ -76,6 +76,19 @@ const HELP: &[(&str, &str)] = &[
         "Muestra lo que llega y lo que se va, hasta Ctrl-C",
     ),
     (
+        "Open a server to the browser on this machine, as the member that you are: search, play and download at a secret address",
+        "Abre un servidor al navegador de esta máquina, como el miembro que usted es: busque, reproduzca y descargue en una dirección secreta",
+    ),
+    (
+        "The port of the page on 127.0.0.1 [default: a free port]",
+        "El puerto de la página en 127.0.0.1 [por defecto: un puerto libre]",
+    ),
+    ("prints a URL for the browser", "muestra una URL para el navegador"),
+    (
+        "Anyone with the URL acts as you while the command runs, so the URL is a secret; the next run has another one. The browser stays on this machine: everything beyond is encrypted, and the keys of the server and of the peers are checked.",
+        "Quien tiene la URL actúa como usted mientras corre el comando, por eso la URL es secreta; la próxima ejecución tendrá otra. El navegador se queda en esta máquina: todo lo demás va cifrado, y se comprueban las claves del servidor y de los peers.",
+    ),
+    (
         "Show the metrics of an index server or a peer",
         "Muestra en cifras cómo está un servidor de índice o un peer",
     ),

@@ -76,6 +76,19 @@ const HELP: &[(&str, &str)] = &[
         "Mostra o que chega e o que sai, até Ctrl-C",
     ),
     (
+        "Open a server to the browser on this machine, as the member that you are: search, play and download at a secret address",
+        "Abre um servidor ao navegador desta máquina, como o membro que você é: busque, reproduza e baixe em um endereço secreto",
+    ),
+    (
+        "The port of the page on 127.0.0.1 [default: a free port]",
+        "A porta da página em 127.0.0.1 [padrão: uma porta livre]",
+    ),
+    ("prints a URL for the browser", "mostra uma URL para o navegador"),
+    (
+        "Anyone with the URL acts as you while the command runs, so the URL is a secret; the next run has another one. The browser stays on this machine: everything beyond is encrypted, and the keys of the server and of the peers are checked.",
+        "Quem tem a URL age como você enquanto o comando roda, por isso a URL é secreta; a próxima execução terá outra. O navegador fica nesta máquina: tudo além dela é cifrado, e as chaves do servidor e dos peers são conferidas.",
+    ),
+    (
         "Show the metrics of an index server or a peer",
         "Mostra em números como está um servidor de índice ou um peer",
     ),

@@ -474,6 +474,7 @@ impl Downloader {
                     | Effect::DownloadMoved(_)
                     | Effect::ServerOpened { .. }
                     | Effect::PassReceived { .. }
+                    | Effect::PassRefused(_)
                     | Effect::Revoked(_),
                 ) => {}
                 Some(Effect::ServerReady) => self.client.send_request(io),

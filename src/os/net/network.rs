@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::io::budget::Block;
@@ -17,7 +17,9 @@ use crate::os::net::tcp::{Tcp, TcpStack};
 use crate::os::net::tcp_connection::{TcpConnection, TcpEnds};
 use crate::os::net::tls::Tls;
 use crate::os::net::tls::identity::TlsIdentity;
+use crate::os::net::tls::keys::Protocol;
 use crate::os::system;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::quic_address::QuicAddress as Place;
 use crate::reactor::traits::{Net, Ready, Stream};
 
@@ -132,6 +134,22 @@ impl Network {
 }
 
 impl Network {
+    fn connect_by_tls(
+        &mut self,
+        to: SocketAddr,
+        bind: Option<IpAddr>,
+        key: Key,
+        protocol: Protocol,
+    ) -> io::Result<Carrier> {
+        if self.tls.is_none() {
+            let identity = (self.open_identity)().map_err(io::Error::other)?;
+            self.use_identity(identity).map_err(io::Error::other)?;
+        }
+        let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let socket = self.sockets.connect(to, bind)?;
+        TcpConnection::by_tls(socket, tls, key, protocol).map(Carrier::Tcp)
+    }
+
     /// How long to wait: not at all while handshakes wait for their turn.
     fn before_wait(&self, most: Option<Duration>) -> Option<Duration> {
         let has_deferred = self.tls.as_ref().is_some_and(Tls::has_deferred);
@@ -245,15 +263,8 @@ impl Net for Network {
                 let socket = self.sockets.connect(to, bind)?;
                 Ok(Carrier::Tcp(TcpConnection::plain(socket)))
             }
-            Transport::Tls(bind, key) => {
-                if self.tls.is_none() {
-                    let identity = (self.open_identity)().map_err(io::Error::other)?;
-                    self.use_identity(identity).map_err(io::Error::other)?;
-                }
-                let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-                let socket = self.sockets.connect(to, bind)?;
-                TcpConnection::by_tls(socket, tls, key).map(Carrier::Tcp)
-            }
+            Transport::Tls(bind, key) => self.connect_by_tls(to, bind, key, Protocol::Native),
+            Transport::Https(key) => self.connect_by_tls(to, None, key, Protocol::Http),
             #[cfg(feature = "quic")]
             Transport::Quic(key) => {
                 let to = self.sockets.on_interface(to);

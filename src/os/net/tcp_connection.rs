@@ -7,6 +7,7 @@ use crate::io::traits::{RawRead, RawWrite, ReadAt};
 use crate::node::io::Security;
 use crate::os::net::tcp::Tcp;
 use crate::os::net::tls::Tls;
+use crate::os::net::tls::keys::Protocol;
 use crate::os::net::tls::session::{FIRST_BYTE, Session};
 use crate::protocol::types::account::Key;
 use crate::reactor::traits::Stream;
@@ -65,8 +66,13 @@ impl TcpConnection {
     ///
     /// # Errors
     /// When the cryptography does not work.
-    pub fn by_tls(socket: Tcp, tls: &Tls, key: Key) -> io::Result<TcpConnection> {
-        let layer = Layer::Tls(Box::new(Session::connect(tls, key)?));
+    pub(in crate::os::net) fn by_tls(
+        socket: Tcp,
+        tls: &Tls,
+        key: Key,
+        protocol: Protocol,
+    ) -> io::Result<TcpConnection> {
+        let layer = Layer::Tls(Box::new(Session::connect(tls, key, protocol)?));
         Ok(TcpConnection { layer, ..TcpConnection::plain(socket) })
     }
 

@@ -284,6 +284,13 @@ impl PieceService {
         Ok(Response::Member(Box::new(MemberResponse::Presented(left))))
     }
 
+    /// Reads the pass in the header of an HTTP request.
+    fn read_header_pass(&mut self, id: ConnId, now: Instant) -> Result<(), ErrorReply> {
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        let Some(pass) = peer.inbound.take_pass() else { return Ok(()) };
+        self.passes.read_header(peer.requester.get_or_insert_default(), &pass, now)
+    }
+
     /// No complete request is left: sets the timers, or closes the connection.
     fn settle(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
         self.send_more(id, ctx);
@@ -344,6 +351,9 @@ impl PieceService {
         request: Request,
         ctx: &mut ServiceCtx<'_, '_>,
     ) {
+        if let Err(error) = self.read_header_pass(id, ctx.io.now) {
+            return self.refuse(id, request_id, &error, ctx.io);
+        }
         if let Err(error) = self.permit(id, &request, ctx) {
             return self.refuse(id, request_id, &error, ctx.io);
         }

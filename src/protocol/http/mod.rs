@@ -13,6 +13,8 @@ pub mod api;
 pub mod assets;
 mod conditions;
 mod date;
+pub mod forward;
+pub mod gate;
 pub mod host;
 pub mod mime;
 mod player;
@@ -36,6 +38,7 @@ use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::link_ticket::LinkTicket;
+use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, Role};
 
@@ -46,6 +49,9 @@ const HEADERS: usize = 64;
 /// allowed here.
 const KNOWN_METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// The header field with the pass of a member, in lower case.
+const PASS_FIELD: &str = "cardume-pass";
 
 /// The HTTP codec of one connection.
 #[derive(Debug)]
@@ -81,6 +87,8 @@ struct Conditions {
     download: bool,
     /// The request is a link, which names the saved file.
     link: Option<RelativeName>,
+    /// The pass that the client shows.
+    pass: Option<PassText>,
     #[cfg(feature = "compat")]
     soap: bool,
 }
@@ -125,6 +133,11 @@ impl Http {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.asked.is_some() || self.streams
+    }
+
+    /// The pass in the current request, once.
+    pub fn take_pass(&mut self) -> Option<PassText> {
+        self.asked.as_mut()?.pass.take()
     }
 
     /// True when the connection closes after the responses written so far.
@@ -205,6 +218,7 @@ impl Http {
                 // Ranges apply to GET only.
                 "range" if asked.head_only => {}
                 "accept" => asked.html |= value.to_ascii_lowercase().contains("text/html"),
+                PASS_FIELD => asked.pass = PassText::parse(value).ok(),
                 name => asked.preconditions.record(name, value),
             }
         }
@@ -475,12 +489,7 @@ impl Http {
             "Accept-Ranges: bytes\r\nETag: {etag}\r\n{modified_at}{SAFETY}{secrecy}"
         );
         if asked.download || !mime::is_inline(kind) {
-            let file = asked.link.as_ref().unwrap_or(name).file();
-            let (plain, exact) = (plain_name(&file), percent_encoded(&file));
-            let _ = write!(
-                fields,
-                "Content-Disposition: attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}\r\n"
-            );
+            fields.push_str(&attachment(&asked.link.as_ref().unwrap_or(name).file()));
         }
         self.head(status, &fields, out);
         if asked.head_only { Begin::Done } else { Begin::Bytes(range) }
@@ -703,6 +712,12 @@ fn closes(value: &str) -> bool {
     value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
+/// The header line of a file that the browser stores.
+fn attachment(file: &str) -> String {
+    let (plain, exact) = (plain_name(file), percent_encoded(file));
+    format!("Content-Disposition: attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}\r\n")
+}
+
 /// A file name in ASCII: other characters become `_`.
 fn plain_name(name: &str) -> String {
     name.chars()
@@ -838,6 +853,20 @@ mod tests {
         assert!(
             with("Range: bytes=1-\r\nIf-Range: \"00000000000000a2\"").starts_with("HTTP/1.1 200 ")
         );
+    }
+
+    #[test]
+    fn a_pass_in_a_request_is_taken_once() {
+        let pass = format!("v4.public.{}", "A".repeat(100));
+        for (value, wanted) in [(&*pass, Some(&pass)), ("v4.public.x", None), ("", None)] {
+            let mut http = Http::new(Role::Peer);
+            let request = format!(
+                "GET /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\ncardume-pass: {value}\r\n\r\n"
+            );
+            http.read(request.as_bytes(), &mut Vec::new()).expect("HTTP");
+            let taken = http.take_pass().map(|pass| pass.reveal());
+            assert_eq!((taken.as_ref(), http.take_pass().is_some()), (wanted, false), "{value}");
+        }
     }
 
     #[test]

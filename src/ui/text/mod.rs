@@ -160,7 +160,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
             })
         }
         UiEvent::Saved { name, folder, .. } => Output::Line(saved(name, folder)),
-        UiEvent::Playing { url, .. } => Output::Line(url.clone()),
+        UiEvent::Playing { url, .. } | UiEvent::Web { url } => Output::Line(url.clone()),
         UiEvent::Choice { contents, .. } => Output::Line(choice(contents)),
         UiEvent::Verified { name, verdict, .. } => Output::Line(verified(name, *verdict)),
         UiEvent::Peers(peers) => {

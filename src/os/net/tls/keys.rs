@@ -18,6 +18,13 @@ pub(super) const NATIVE: &[u8] = b"cardume/1";
 /// The ALPN of HTTP.
 const HTTP: &[u8] = b"http/1.1";
 
+/// The protocol that a client chooses by ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::os::net) enum Protocol {
+    Native,
+    Http,
+}
+
 /// The configuration that shows a raw key or the certificate, and takes a key of the client where
 /// it has one.
 pub(super) fn server(
@@ -66,8 +73,16 @@ fn server_config(
 }
 
 /// The configuration of a client that expects `key`, and shows its own.
-pub(super) fn client(identity: &TlsIdentity, key: Key) -> Result<Arc<ClientConfig>, String> {
-    client_config(Some(identity), key).map(Arc::new)
+pub(super) fn client(
+    identity: &TlsIdentity,
+    key: Key,
+    protocol: Protocol,
+) -> Result<Arc<ClientConfig>, String> {
+    let mut config = client_config(Some(identity), key)?;
+    if protocol == Protocol::Http {
+        config.alpn_protocols = vec![HTTP.to_vec()];
+    }
+    Ok(Arc::new(config))
 }
 
 /// As [`client`]. Without an identity no key is shown.

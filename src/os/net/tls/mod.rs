@@ -23,6 +23,7 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::io::budget::{Block, Budget};
 use crate::limits;
 use crate::os::net::tls::identity::TlsIdentity;
+use crate::os::net::tls::keys::Protocol;
 use crate::protocol::types::account::Key;
 
 /// Handshakes that begin in one iteration: each takes a tenth of a millisecond.
@@ -89,8 +90,8 @@ impl Tls {
     }
 
     /// The configuration of a connection to the process with this key.
-    fn connecting(&self, key: Key) -> Result<Arc<ClientConfig>, String> {
-        keys::client(&self.identity, key)
+    fn connecting(&self, key: Key, protocol: Protocol) -> Result<Arc<ClientConfig>, String> {
+        keys::client(&self.identity, key, protocol)
     }
 
     /// An accepted connection begins a handshake. False when too many are in progress.

@@ -16,6 +16,7 @@ use crate::io::traits::{RawWrite, ReadAt};
 use crate::limits;
 use crate::node::WrongKey;
 use crate::node::io::Security;
+use crate::os::net::tls::keys::Protocol;
 use crate::os::net::tls::leftover::Leftover;
 use crate::os::net::tls::{Scratch, Tls, keys, verifier};
 use crate::protocol::types::account::Key;
@@ -84,9 +85,13 @@ impl Session {
     ///
     /// # Errors
     /// When the cryptography does not work.
-    pub fn connect(tls: &Tls, key: Key) -> io::Result<Session> {
+    pub(in crate::os::net) fn connect(
+        tls: &Tls,
+        key: Key,
+        protocol: Protocol,
+    ) -> io::Result<Session> {
         let name = ServerName::try_from("cardume").map_err(io::Error::other)?;
-        let config = tls.connecting(key).map_err(io::Error::other)?;
+        let config = tls.connecting(key, protocol).map_err(io::Error::other)?;
         let client = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut session = Session::new(State::Client(Box::new(client)));
         session.process(&mut [], &mut []);
@@ -682,8 +687,8 @@ mod tests {
         fn new(room: usize) -> Pair {
             let (near, far) = sockets(room);
             let (client_tls, server_tls) = (tls(1), tls(2));
-            let client =
-                Session::connect(&client_tls, server_tls.identity.key()).expect("a session");
+            let client = Session::connect(&client_tls, server_tls.identity.key(), Protocol::Native)
+                .expect("a session");
             Pair {
                 client: (client, near, client_tls),
                 server: (Session::accept(0), far, server_tls),

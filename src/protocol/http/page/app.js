@@ -102,7 +102,7 @@ $('more').addEventListener('click', () => {
 });
 
 function holderLine(h) {
-  const where = good(h.play) ? el('a', { href: new URL(h.play).origin + '/', rel: 'noopener noreferrer' }, el('bdi', { text: h.peer })) : el('bdi', { text: h.peer });
+  const where = good(h.play) && !gateway ? el('a', { href: new URL(h.play).origin + '/', rel: 'noopener noreferrer' }, el('bdi', { text: h.peer })) : el('bdi', { text: h.peer });
   const more = [h.user ? safe(h.user) : null, h.partial ? t('partial') : null, h.speaks ? t('speaks', { what: h.speaks }) : null].filter(Boolean).join(' · ');
   return el('li', { class: 'holder', title: h.speaks ? t('notPlayable') : null }, where, el('bdi', { text: safe(h.name) }), more ? el('span', { text: more }) : null);
 }

@@ -101,8 +101,14 @@ async function ask(path, signal) {
 
 // Follow only addresses of the form that this program writes. A path is relative to this page, so
 // that any proxy prefix works.
+const gateway = document.querySelector('meta[name="gateway"]')?.content;
 function good(url) {
   if (typeof url !== 'string') return null;
+  if (gateway) {
+    // Behind a gateway, files of peers come from this origin, and nothing else of a peer does.
+    const file = /^http:\/\/([\w.:[\]]+)(\/files\/[\w.~%/-]+)$/.exec(url);
+    return file && gateway + file[1] + file[2];
+  }
   return /^\/files\//.test(url) ? url.slice(1) : /^https?:\/\//.test(url) ? url : null;
 }
 const kind = file => (/^(video|audio)\//.exec(file.type || '') || [])[1] || null;
