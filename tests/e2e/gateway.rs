@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Node, Process, cardume, lone_peer, noise, run, run_tool, server_with, wait_until,
+    Dir, Node, Process, cardume, lone_peer, run, run_tool, server_with, wait_until,
 };
+use crate::tls::Tap;
 use crate::web::{Answer, Web};
 
 /// A closed server to which every program is a stranger unless it shows the key of a member, and
@@ -217,32 +218,23 @@ fn only_listed_providers_with_the_key_of_the_index_are_reached() {
     gateway.refused(&gateway.file(&peer, "b.mp4"), 404, "does not list");
     // Without a pass, the peer serves no stranger, whatever the transport.
     assert!(crate::web::get(peer.at, "/files/a.mp4").status == 403);
+}
 
-    // The same address, with another key.
-    let port = peer.at.port();
-    let address = peer.at;
-    drop(peer);
+#[test]
+fn a_provider_with_another_key_is_named() {
+    let (closed, here) = (Closed::new(), Dir::with("a.mp4", b"hello"));
+    let tap = Tap::new();
+    let _peer = closed.peer(&here, &["--advertise", &tap.at.to_string()]);
     let key = Dir::new();
-    let server = crate::harness::unreachable();
-    let again = wait_until("the port", || {
-        let args = ["--open", "--key", key.at("key").to_str().expect("text")].map(str::to_owned);
-        let at = format!("127.0.0.1:{port}");
-        let all =
-            ["peer", "--server", &server.1.to_string(), "--listen", &at, "--folder", here.text()]
-                .map(str::to_owned);
-        let mut process = Process::start(cardume(all.iter().chain(&args)));
-        let listens = process.err.until(&at).is_some_and(|line| !line.contains("in use"));
-        (listens && process.is_running()).then_some(process)
-    });
-    let answer = gateway.get(&format!("peer/{address}/files/a.mp4"), &[]);
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    // The index may have noticed by now that the first peer has left.
-    if answer.status == 502 {
-        assert!(text.contains(&address.to_string()) && text.contains("another key"), "{text}");
-    } else {
-        assert_eq!(answer.status, 404, "{text}");
-    }
-    drop(again);
+    let other = lone_peer(&here, &["--open", "--key", key.at("key").to_str().expect("text")]);
+    tap.leads_to(other.at);
+    let gateway = closed.gateway();
+    let path = format!("peer/{}/files/a.mp4", tap.at);
+    wait_until("the file", || (gateway.get(&path, &[]).status != 404).then_some(()));
+    gateway.refused(&path, 502, &format!("the peer at {}: it has another key", tap.at));
+    // Nothing answers there any more.
+    drop(other);
+    gateway.refused(&path, 502, &tap.at.to_string());
 }
 
 #[test]
@@ -326,9 +318,8 @@ fn slow_readers_and_many_connections_take_bounded_memory() {
     let grown = gateway._process.memory_kib("RssAnon").saturating_sub(before);
     assert!(grown < 96 << 10, "{grown} KiB");
     drop(idle);
-    let noise = noise(1, 1);
     for mut reader in readers {
-        assert_eq!(reader.bytes(noise.len()).len(), 1);
+        assert_eq!(reader.bytes(1).len(), 1);
     }
     assert_eq!(gateway.get(&path, &["Range: bytes=-8"]).body, b"the last");
 }

@@ -44,14 +44,14 @@ fn provider(url: &str, server: SocketAddr, here: &Dir, more: &[&str]) -> Node {
 }
 
 /// Passes all bytes on to another address, and keeps those of both directions.
-struct Tap {
-    at: SocketAddr,
+pub struct Tap {
+    pub at: SocketAddr,
     target: Arc<Mutex<Option<SocketAddr>>>,
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Tap {
-    fn new() -> Tap {
+    pub fn new() -> Tap {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let tap = Tap {
             at: listener.local_addr().expect("an address"),
@@ -80,7 +80,7 @@ impl Tap {
         tap
     }
 
-    fn leads_to(&self, target: SocketAddr) {
+    pub fn leads_to(&self, target: SocketAddr) {
         *self.target.lock().expect("no panic") = Some(target);
     }
 
