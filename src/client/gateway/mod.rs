@@ -1,15 +1,15 @@
 //! `cardume web`: a gateway on loopback, by which a browser uses a closed server.
 //!
 //! ```text
-//!   browser --HTTP, one secret path--> Gate --> Exchange --HTTP in TLS--> server: search, live events
+//!   browser --HTTP, one secret path--> Gate --> BrowserConn --HTTP in TLS--> server: search, live events
 //!                                                  |  '-----HTTP in TLS--> provider: files, with the pass
 //!                                                  '--look-up by SEARCH: the provider is listed, and has this key
 //! ```
 //!
 //! The page is the gateway's own, so that no server runs a script in the origin of the gateway. A
-//! provider is reached only if the index lists it for the file: the gateway is no open proxy.
+//! provider is reached only if the index lists the provider for the file: the gateway is no open proxy.
 
-mod exchange;
+mod browser;
 mod providers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,8 +19,8 @@ use std::time::Instant;
 use crate::client::Client;
 use crate::client::config::ClientConfig;
 use crate::client::effect::Effect;
-use crate::client::gateway::exchange::{
-    Exchange, ExchangeStep, PendingForward, Stage, UpstreamTarget,
+use crate::client::gateway::browser::{
+    BrowserConn, BrowserStep, PendingForward, Stage, UpstreamTarget,
 };
 use crate::client::gateway::providers::{Listing, LookUpStep, Providers};
 use crate::client::server_requests::PendingRequest;
@@ -37,7 +37,7 @@ use crate::ui::event::{Failure, UiEvent, exit};
 
 /// The port of browsers.
 const BROWSERS: PortId = PortId(0);
-/// The status of a request whose server or provider is away.
+/// The status of a request to a server or provider that is away.
 const BAD_GATEWAY: &str = "502 Bad Gateway";
 
 /// A gateway.
@@ -46,7 +46,7 @@ pub struct Gateway {
     listen: SocketAddr,
     /// `None` before the port is open.
     gate: Option<Gate>,
-    browsers: ConnMap<Exchange>,
+    browsers: ConnMap<BrowserConn>,
     /// The browser connection of each upstream connection.
     upstreams: ConnMap<ConnId>,
     providers: Providers,
@@ -79,7 +79,7 @@ impl Gateway {
     /// A gateway that has not started, on this port of 127.0.0.1; 0: a free port.
     #[must_use]
     pub fn new(mut config: ClientConfig, port: u16) -> Gateway {
-        // A gateway without a server at its start ends; later the server may come and go.
+        // Without a server at the start, a gateway ends. Later the server may come and go.
         config.needs_server = true;
         let mut client = Client::new(config);
         client.want_pass();
@@ -123,10 +123,10 @@ impl Gateway {
         if self.browsers.len() >= limits::GATEWAY_CONNECTIONS {
             let idle = self.browsers.iter().filter(|(_, one)| matches!(one.stage, Stage::Idle));
             let oldest = idle.min_by_key(|(_, one)| one.last_use).map(|(id, _)| id);
-            // All are busy: the new connection is one too many.
+            // All are busy: refuse the new connection.
             let dropped = oldest.unwrap_or(id);
-            if let Some(mut exchange) = self.browsers.remove(&dropped) {
-                exchange.drop_upstream(io);
+            if let Some(mut browser_conn) = self.browsers.remove(&dropped) {
+                browser_conn.drop_upstream(io);
             }
             if let Some(conn) = io.connection(dropped) {
                 conn.drop_now();
@@ -140,99 +140,105 @@ impl Gateway {
         if conn.turned_away {
             return conn.drop_now();
         }
-        // A paused player leaves its bytes unread for long.
+        // A paused player leaves bytes unread for long.
         conn.is_own = true;
         conn.max_header = limits::GATEWAY_HEADER_BYTES + 1;
         self.uses += 1;
-        let mut exchange = Exchange::new(now, self.uses);
-        exchange.set_deadlines(id, io);
-        self.browsers.insert(id, exchange);
+        let mut browser_conn = BrowserConn::new(now, self.uses);
+        browser_conn.set_deadlines(id, io);
+        self.browsers.insert(id, browser_conn);
     }
 
     /// Takes the steps that are possible on a connection of a browser.
     fn serve(&mut self, id: ConnId, io: &mut Io<'_>) {
         for step in 0.. {
-            let Some(exchange) = self.browsers.get_mut(&id) else { return };
-            let outcome = match &exchange.stage {
+            let Some(browser_conn) = self.browsers.get_mut(&id) else { return };
+            let outcome = match &browser_conn.stage {
                 Stage::Idle => self.read_request(id, io),
                 Stage::Waiting(_) => self.route_request(id, io),
-                Stage::Asked(_) => exchange.read_head(id, io),
-                Stage::Body { .. } => exchange.pump(id, io),
-                Stage::Over => ExchangeStep::Wait,
+                Stage::Asked(_) => browser_conn.read_head(id, io),
+                Stage::Body { .. } => browser_conn.pump(id, io),
+                Stage::Over => BrowserStep::Wait,
             };
             match outcome {
-                ExchangeStep::Wait => break,
-                ExchangeStep::Again if step == limits::SERVICE_REQUESTS => {
+                BrowserStep::Wait => break,
+                BrowserStep::Again if step == limits::SERVICE_REQUESTS => {
                     if let Some(conn) = io.connection(id) {
                         conn.reschedule = true;
                     }
                     break;
                 }
-                ExchangeStep::Again => {}
-                ExchangeStep::Failed(text) => {
+                BrowserStep::Again => {}
+                BrowserStep::Failed(text) => {
                     self.upstream_failed(id, &text, io);
                 }
             }
         }
-        if let Some(exchange) = self.browsers.get_mut(&id) {
-            exchange.set_deadlines(id, io);
+        if let Some(browser_conn) = self.browsers.get_mut(&id) {
+            browser_conn.set_deadlines(id, io);
         }
     }
 
-    fn read_request(&mut self, id: ConnId, io: &mut Io<'_>) -> ExchangeStep {
-        let (Some(gate), Some(exchange), Some(conn)) =
+    fn read_request(&mut self, id: ConnId, io: &mut Io<'_>) -> BrowserStep {
+        let (Some(gate), Some(browser_conn), Some(conn)) =
             (&self.gate, self.browsers.get_mut(&id), io.connection(id))
         else {
-            return ExchangeStep::Wait;
+            return BrowserStep::Wait;
         };
         if conn.send_queue.memory_waiting() >= limits::GATEWAY_QUEUE_BYTES {
-            return ExchangeStep::Wait;
+            return BrowserStep::Wait;
         }
         let (text, closes) = match gate.read(conn.recv_buffer.header()) {
             Ok(Decoded::Whole { item: request, used }) => {
                 conn.recv_buffer.consume(used);
                 self.uses += 1;
-                exchange.last_use = self.uses;
+                browser_conn.last_use = self.uses;
                 let GatedRequest { head_only, closes, .. } = request;
                 match request.target {
                     GatedTarget::Unslashed => (forward::moved(&gate.path(), closes), closes),
                     GatedTarget::Asset(asset) => (forward::asset(asset, head_only, closes), closes),
                     GatedTarget::Server(_) | GatedTarget::File(_) => {
-                        exchange.begin(request);
-                        return ExchangeStep::Again;
+                        browser_conn.begin(request);
+                        return BrowserStep::Again;
                     }
                 }
             }
-            Ok(_) => return ExchangeStep::Wait,
+            Ok(_) => return BrowserStep::Wait,
             Err(refusal) => {
                 conn.recv_buffer.consume(usize::MAX);
                 (forward::line(refusal.status, refusal.text, refusal.head_only, true), true)
             }
         };
         conn.send_queue.memory().with(|out| out.extend_from_slice(text.as_bytes()));
-        exchange.answered(closes);
-        ExchangeStep::Again
+        browser_conn.answered(closes);
+        BrowserStep::Again
     }
 
-    /// Sends a request on as soon as its way is known.
-    fn route_request(&mut self, id: ConnId, io: &mut Io<'_>) -> ExchangeStep {
-        let Some(exchange) = self.browsers.get_mut(&id) else { return ExchangeStep::Wait };
-        let stage = std::mem::replace(&mut exchange.stage, Stage::Over);
+    /// Sends a request on as soon as the route is known.
+    fn route_request(&mut self, id: ConnId, io: &mut Io<'_>) -> BrowserStep {
+        let Some(browser_conn) = self.browsers.get_mut(&id) else { return BrowserStep::Wait };
+        let stage = std::mem::replace(&mut browser_conn.stage, Stage::Over);
         let Stage::Waiting(mut forward) = stage else {
-            exchange.stage = stage;
-            return ExchangeStep::Wait;
+            browser_conn.stage = stage;
+            return BrowserStep::Wait;
         };
         let route = self.route(&mut forward, io);
-        let Some(exchange) = self.browsers.get_mut(&id) else { return ExchangeStep::Wait };
+        let Some(browser_conn) = self.browsers.get_mut(&id) else { return BrowserStep::Wait };
         match route {
             Route::Wait => {
-                exchange.stage = Stage::Waiting(forward);
-                ExchangeStep::Wait
+                browser_conn.stage = Stage::Waiting(forward);
+                BrowserStep::Wait
             }
             Route::Fail(status, text) => {
                 let GatedRequest { head_only, closes, .. } = forward.request;
-                answer(id, exchange, &forward::line(status, &text, head_only, closes), closes, io);
-                ExchangeStep::Again
+                answer(
+                    id,
+                    browser_conn,
+                    &forward::line(status, &text, head_only, closes),
+                    closes,
+                    io,
+                );
+                BrowserStep::Again
             }
             Route::Send(target) => {
                 let pass = match (&self.pass, &forward.request.target) {
@@ -244,10 +250,10 @@ impl Gateway {
                     target.at,
                     pass.filter(|_| target.key.is_some()),
                 );
-                if let Some(conn) = exchange.send(forward, target, head, io) {
+                if let Some(conn) = browser_conn.send(forward, target, head, io) {
                     self.upstreams.insert(conn, id);
                 }
-                ExchangeStep::Wait
+                BrowserStep::Wait
             }
         }
     }
@@ -317,13 +323,13 @@ impl Gateway {
         self.server_failure.clone().unwrap_or_else(|| "the server does not answer".into())
     }
 
-    /// The server or provider of a request has failed before its response.
+    /// The server or provider of a request has failed before the response.
     fn upstream_failed(&mut self, id: ConnId, why: &str, io: &mut Io<'_>) {
-        let Some(exchange) = self.browsers.get_mut(&id) else { return };
-        let at = exchange.upstream.as_ref().map(|upstream| upstream.target.at);
-        exchange.drop_upstream(io);
+        let Some(browser_conn) = self.browsers.get_mut(&id) else { return };
+        let at = browser_conn.upstream.as_ref().map(|upstream| upstream.target.at);
+        browser_conn.drop_upstream(io);
         let Stage::Asked(PendingForward { request, .. }) =
-            std::mem::replace(&mut exchange.stage, Stage::Over)
+            std::mem::replace(&mut browser_conn.stage, Stage::Over)
         else {
             return;
         };
@@ -338,25 +344,25 @@ impl Gateway {
             },
         };
         let GatedRequest { head_only, closes, .. } = request;
-        answer(id, exchange, &forward::line(BAD_GATEWAY, &text, head_only, closes), closes, io);
+        answer(id, browser_conn, &forward::line(BAD_GATEWAY, &text, head_only, closes), closes, io);
     }
 
     /// The connection to the server, or to a provider, is closed.
     fn upstream_closed(&mut self, upstream: ConnId, reason: &CloseReason, io: &mut Io<'_>) {
         let Some(id) = self.upstreams.remove(&upstream) else { return };
-        let Some(exchange) = self.browsers.get_mut(&id) else { return };
-        if exchange.upstream.as_ref().is_none_or(|current| current.conn != upstream) {
+        let Some(browser_conn) = self.browsers.get_mut(&id) else { return };
+        if browser_conn.upstream.as_ref().is_none_or(|current| current.conn != upstream) {
             return;
         }
-        let step = match &exchange.stage {
-            Stage::Asked(_) if *reason == CloseReason::Remote => exchange.ended_early(io),
-            Stage::Asked(_) => ExchangeStep::Failed(reason_text(reason).into()),
+        let step = match &browser_conn.stage {
+            Stage::Asked(_) if *reason == CloseReason::Remote => browser_conn.ended_early(io),
+            Stage::Asked(_) => BrowserStep::Failed(reason_text(reason).into()),
             _ => {
-                exchange.upstream = None;
-                ExchangeStep::Again
+                browser_conn.upstream = None;
+                BrowserStep::Again
             }
         };
-        if let ExchangeStep::Failed(text) = step {
+        if let BrowserStep::Failed(text) = step {
             self.upstream_failed(id, &text, io);
         }
         self.serve(id, io);
@@ -364,20 +370,20 @@ impl Gateway {
 
     fn ended(&mut self, id: ConnId, io: &mut Io<'_>) {
         let browser = self.upstreams.get(&id).copied();
-        let Some(exchange) = self.browsers.get_mut(&browser.unwrap_or(id)) else {
+        let Some(browser_conn) = self.browsers.get_mut(&browser.unwrap_or(id)) else {
             if let Some(conn) = io.connection(id) {
                 conn.drop_now();
             }
             return;
         };
         if browser.is_none() {
-            exchange.has_ended = true;
+            browser_conn.has_ended = true;
         } else if let Some(upstream) =
-            exchange.upstream.as_mut().filter(|upstream| upstream.conn == id)
+            browser_conn.upstream.as_mut().filter(|upstream| upstream.conn == id)
         {
             upstream.has_ended = true;
-            if matches!(exchange.stage, Stage::Idle | Stage::Waiting(_) | Stage::Over) {
-                exchange.drop_upstream(io);
+            if matches!(browser_conn.stage, Stage::Idle | Stage::Waiting(_) | Stage::Over) {
+                browser_conn.drop_upstream(io);
             }
         }
         self.serve(browser.unwrap_or(id), io);
@@ -385,14 +391,15 @@ impl Gateway {
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
         let Some(browser) = self.upstreams.get(&id).copied() else { return self.serve(id, io) };
-        let is_asked = |exchange: &Exchange| {
-            let is_current = exchange.upstream.as_ref().is_some_and(|current| current.conn == id);
-            is_current && matches!(exchange.stage, Stage::Asked(_) | Stage::Body { .. })
+        let is_asked = |browser_conn: &BrowserConn| {
+            let is_current =
+                browser_conn.upstream.as_ref().is_some_and(|current| current.conn == id);
+            is_current && matches!(browser_conn.stage, Stage::Asked(_) | Stage::Body { .. })
         };
         if self.browsers.get(&browser).is_some_and(is_asked) {
             return self.serve(browser, io);
         }
-        // Bytes that nobody has asked for.
+        // Bytes without a request.
         if let Some(conn) = io.connection(id) {
             conn.drop_now();
         }
@@ -408,8 +415,8 @@ impl Gateway {
             self.server_failure = text;
             return self.client.server_lost(reason, None, io);
         }
-        if let Some(mut exchange) = self.browsers.remove(&id) {
-            return exchange.drop_upstream(io);
+        if let Some(mut browser_conn) = self.browsers.remove(&id) {
+            return browser_conn.drop_upstream(io);
         }
         self.upstream_closed(id, reason, io);
     }
@@ -438,7 +445,7 @@ impl Gateway {
         if self.client.server.is_open() {
             self.announce(io);
         }
-        let waits = |(_, one): &(ConnId, &Exchange)| matches!(one.stage, Stage::Waiting(_));
+        let waits = |(_, one): &(ConnId, &BrowserConn)| matches!(one.stage, Stage::Waiting(_));
         let waiting: Vec<ConnId> = self.browsers.iter().filter(waits).map(|(id, _)| id).collect();
         waiting.into_iter().for_each(|id| self.serve(id, io));
     }
@@ -454,11 +461,11 @@ impl Gateway {
 }
 
 /// Sends a response of the gateway itself.
-fn answer(id: ConnId, exchange: &mut Exchange, text: &str, closes: bool, io: &mut Io<'_>) {
+fn answer(id: ConnId, browser_conn: &mut BrowserConn, text: &str, closes: bool, io: &mut Io<'_>) {
     if let Some(conn) = io.connection(id) {
         conn.send_queue.memory().with(|out| out.extend_from_slice(text.as_bytes()));
     }
-    exchange.answered(closes);
+    browser_conn.answered(closes);
 }
 
 /// The reason of a closed connection, as the browser shows it.
@@ -485,8 +492,8 @@ impl Node for Gateway {
             }
             Event::Connected(id) => {
                 let browser = self.upstreams.get(&id).copied();
-                if let Some(exchange) = browser.and_then(|id| self.browsers.get_mut(&id)) {
-                    exchange.connected(io);
+                if let Some(browser_conn) = browser.and_then(|id| self.browsers.get_mut(&id)) {
+                    browser_conn.connected(io);
                 }
             }
             Event::Received(id) if self.client.server.is(id) => {

@@ -1,4 +1,4 @@
-//! Which providers a gateway may reach: those that the index lists for a file, by the keys that the
+//! Which providers a gateway may reach: the providers that the index lists for a file, by the keys that the
 //! index has told.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::protocol::types::account::Key;
 use crate::protocol::types::relative_path::RelativeName;
 
 /// An answer of the index holds for so long: a player seeks often, and a provider that has left is
-/// noticed by its closed port.
+/// noticed by the closed port.
 const VALID: Duration = Duration::from_secs(20);
 /// Remembered answers; the oldest make room. A person opens a few files in [`VALID`].
 const REMEMBERED: usize = 256;
@@ -61,7 +61,7 @@ impl Providers {
         self.known.get(wanted).filter(|(until, _)| *until > now).map(|(_, listing)| listing)
     }
 
-    /// Begins a look-up, unless one is under way.
+    /// Begins a look-up, unless the same look-up is under way.
     pub(super) fn begin(&mut self, wanted: &Wanted) -> LookUpStep {
         if self.asked.values().any(|look_up| look_up.wanted == *wanted) {
             return LookUpStep::Done;
@@ -111,7 +111,7 @@ impl Providers {
         LookUpStep::Done
     }
 
-    /// The provider did not prove its key, or did not answer: ask the index again next time.
+    /// The provider did not prove the key, or did not answer: ask the index again next time.
     pub(super) fn forget(&mut self, wanted: &Wanted) {
         self.known.remove(wanted);
     }

@@ -1,6 +1,6 @@
-//! A request and its response on the way through a gateway.
+//! A request and a response on the way through a gateway.
 //!
-//! A response keeps its status, its length and its validators. All other header lines are the
+//! A response keeps status, length and validators. All other header lines are the
 //! gateway's own: neither a server nor a peer can set a cookie, a policy or a type that would act in
 //! the origin of the gateway.
 
@@ -14,7 +14,7 @@ use crate::protocol::http::gate::{GatedRequest, GatedTarget, ProvidedFile};
 use crate::protocol::http::{HEADERS, PLAIN, api, attachment, closes, mime};
 use crate::protocol::types::pass::PassText;
 
-/// The policy of the page: it reaches its own origin alone.
+/// The policy of the page: requests to the own origin alone.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; frame-src 'self'; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// The policy of everything else: no script, no origin, and a frame of the page at most.
@@ -60,7 +60,7 @@ pub fn request(request: &GatedRequest, to: SocketAddr, pass: Option<&PassText>) 
     format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\n{pass}{}\r\n", request.fields)
 }
 
-/// Decode the header of a response, and make the header for the browser of it.
+/// Decode the header of a response, and make the header for the browser.
 ///
 /// # Errors
 /// When the response is no HTTP, or has a form that no server and no peer uses.
@@ -164,7 +164,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A response of the gateway: one line.
+/// A response of the gateway itself, in a single line.
 #[must_use]
 pub fn line(status: &str, text: &str, head_only: bool, closes: bool) -> String {
     let fields = format!(
@@ -325,18 +325,13 @@ mod tests {
 
     #[test]
     fn a_name_with_markup_stays_text() {
-        let name = "<img src=x onerror=\"alert(1)\">'\\.html";
-        if let Ok(name) = RelativeName::new(name) {
-            let at = "10.0.0.1:4000".parse().unwrap();
-            let request = wanted(GatedTarget::File(ProvidedFile { at, name, download: true }));
-            let text = passed(&request, &["HTTP/1.1 200 OK", "Content-Length: 1"]).unwrap().text;
-            let line = text.lines().find(|line| line.starts_with("Content-Disp")).unwrap();
-            assert_eq!(line.matches('"').count(), 2, "{line}");
-            // An error has no name, and is plain text.
-            let text =
-                passed(&request, &["HTTP/1.1 404 x", "Content-Type: text/html"]).unwrap().text;
-            assert!(text.contains("Content-Type: text/plain") && !text.contains("img"), "{text}");
-        }
+        let request = file("<img src=x onerror=\"alert(1)\">'.html");
+        let text = passed(&request, &["HTTP/1.1 200 OK", "Content-Length: 1"]).unwrap().text;
+        let line = text.lines().find(|line| line.starts_with("Content-Disp")).unwrap();
+        assert_eq!(line.matches('"').count(), 2, "{line}");
+        // An error has no name, and is plain text.
+        let text = passed(&request, &["HTTP/1.1 404 x", "Content-Type: text/html"]).unwrap().text;
+        assert!(text.contains("Content-Type: text/plain") && !text.contains("img"), "{text}");
     }
 
     #[test]

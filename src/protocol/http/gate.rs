@@ -2,7 +2,7 @@
 //!
 //! Any web page can make a browser send requests to this machine, and any program of this machine
 //! can do so itself. So a request must name the port by a local name, must come from no other page,
-//! and its path must start with 128 random bits. Nothing is read from a connection after a request
+//! and the path must start with 128 random bits. Nothing is read from a connection after a request
 //! that was refused.
 
 use std::fmt::Write as _;
@@ -47,7 +47,7 @@ pub enum GatedTarget {
     Unslashed,
     /// A part of the page, which the gateway has itself.
     Asset(Asset),
-    /// A path of the server, with its query.
+    /// A path of the server, with the query.
     Server(String),
     /// A file of a provider.
     File(ProvidedFile),
@@ -60,7 +60,7 @@ pub struct ProvidedFile {
     pub at: SocketAddr,
     /// The name.
     pub name: RelativeName,
-    /// The browser stores the file instead of showing it.
+    /// The browser stores the file instead of showing the content.
     pub download: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct ProvidedFile {
 pub struct GateRefusal {
     /// Status code and reason.
     pub status: &'static str,
-    /// One line.
+    /// A line of text.
     pub text: &'static str,
     /// The method is HEAD.
     pub head_only: bool,
@@ -156,7 +156,7 @@ impl Gate {
         Ok(Decoded::Whole { item: request, used })
     }
 
-    /// True for the names of this port. A foreign name that resolves here is none of them.
+    /// True for the names of this port. A foreign name that resolves here is no such name.
     fn is_own_host(&self, text: &str) -> bool {
         ["127.0.0.1", "localhost"]
             .iter()

@@ -1,4 +1,4 @@
-//! A connection of a browser, with the connection on which its requests go on.
+//! A connection of a browser, with the upstream connection of the requests.
 //!
 //! ```text
 //!   Idle --request--> Waiting --server, look-up, pass--> Asked --header--> Body --all bytes--> Idle
@@ -20,7 +20,7 @@ use crate::protocol::types::account::Key;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A connection of a browser.
-pub(super) struct Exchange {
+pub(super) struct BrowserConn {
     pub(super) stage: Stage,
     pub(super) upstream: Option<Upstream>,
     /// The start of the current request: the accept, or the first byte after a response.
@@ -37,21 +37,21 @@ pub(super) enum Stage {
     Idle,
     /// The request waits for the server, a look-up or a pass.
     Waiting(PendingForward),
-    /// The request goes on; its response has not begun.
+    /// The request was sent on; the response has not begun.
     Asked(PendingForward),
-    /// The body of the response is on its way.
+    /// The body of the response arrives.
     Body { left: ForwardedBody, closes: bool, keeps: bool },
     /// No further request is read.
     Over,
 }
 
-/// A request on its way.
+/// A request without a response yet.
 pub(super) struct PendingForward {
     pub(super) request: GatedRequest,
     /// A connection to the server was begun for this request.
     pub(super) has_tried_server: bool,
-    /// The request went out on a connection that has served an earlier one, which the other side
-    /// may have closed meanwhile.
+    /// The request was sent on a connection that has served an earlier request. The other side
+    /// may have closed that connection meanwhile.
     pub(super) is_on_old: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Upstream {
 
 /// The outcome of a step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ExchangeStep {
+pub(super) enum BrowserStep {
     /// More bytes or events are needed.
     Wait,
     /// The next step may follow.
@@ -84,9 +84,9 @@ pub(super) enum ExchangeStep {
     Failed(String),
 }
 
-impl Exchange {
-    pub(super) fn new(now: Instant, last_use: u64) -> Exchange {
-        Exchange {
+impl BrowserConn {
+    pub(super) fn new(now: Instant, last_use: u64) -> BrowserConn {
+        BrowserConn {
             stage: Stage::Idle,
             upstream: None,
             since: Some(now),
@@ -108,7 +108,7 @@ impl Exchange {
         self.stage = if closes { Stage::Over } else { Stage::Idle };
     }
 
-    /// Sends a request header on the upstream connection, or on a new one.
+    /// Sends a request header on the kept upstream connection, or on a new connection.
     pub(super) fn send(
         &mut self,
         mut forward: PendingForward,
@@ -159,16 +159,16 @@ impl Exchange {
     }
 
     /// The header of the response may be here.
-    pub(super) fn read_head(&mut self, browser: ConnId, io: &mut Io<'_>) -> ExchangeStep {
+    pub(super) fn read_head(&mut self, browser: ConnId, io: &mut Io<'_>) -> BrowserStep {
         let (Stage::Asked(forward), Some(upstream)) = (&self.stage, &self.upstream) else {
-            return ExchangeStep::Wait;
+            return BrowserStep::Wait;
         };
-        let Some(conn) = io.connection(upstream.conn) else { return ExchangeStep::Wait };
+        let Some(conn) = io.connection(upstream.conn) else { return BrowserStep::Wait };
         let (head, used) = match forward::response(conn.recv_buffer.header(), &forward.request) {
             Ok(Decoded::Whole { item, used }) => (item, used),
             Ok(_) if upstream.has_ended => return self.ended_early(io),
-            Ok(_) => return ExchangeStep::Wait,
-            Err(text) => return ExchangeStep::Failed(text.into()),
+            Ok(_) => return BrowserStep::Wait,
+            Err(text) => return BrowserStep::Failed(text.into()),
         };
         conn.recv_buffer.consume(used);
         let closes = forward.request.closes || head.body == ForwardedBody::UntilClose;
@@ -176,31 +176,32 @@ impl Exchange {
         if let Some(conn) = io.connection(browser) {
             conn.send_queue.memory().with(|out| out.extend_from_slice(head.text.as_bytes()));
         }
-        ExchangeStep::Again
+        BrowserStep::Again
     }
 
-    /// The upstream connection has ended before a response: a new one may do, unless it was new.
-    pub(super) fn ended_early(&mut self, io: &mut Io<'_>) -> ExchangeStep {
+    /// The upstream connection has ended before a response: try a new connection, unless
+    /// this connection was new.
+    pub(super) fn ended_early(&mut self, io: &mut Io<'_>) -> BrowserStep {
         self.drop_upstream(io);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Asked(forward) if forward.is_on_old => {
                 self.stage = Stage::Waiting(forward);
-                ExchangeStep::Again
+                BrowserStep::Again
             }
             stage => {
                 self.stage = stage;
-                ExchangeStep::Failed("the connection was closed before the response".into())
+                BrowserStep::Failed("the connection was closed before the response".into())
             }
         }
     }
 
     /// Moves bytes of the body, unless too many wait for the browser.
-    pub(super) fn pump(&mut self, browser: ConnId, io: &mut Io<'_>) -> ExchangeStep {
+    pub(super) fn pump(&mut self, browser: ConnId, io: &mut Io<'_>) -> BrowserStep {
         let Stage::Body { left, closes, keeps } = &mut self.stage else {
-            return ExchangeStep::Wait;
+            return BrowserStep::Wait;
         };
         if is_full(io.connection(browser)) {
-            return ExchangeStep::Wait;
+            return BrowserStep::Wait;
         }
         let most = match left {
             ForwardedBody::Known(left) => usize::try_from(*left).unwrap_or(usize::MAX),
@@ -230,16 +231,16 @@ impl Exchange {
                 self.drop_upstream(io);
             }
             self.answered(closes);
-            return ExchangeStep::Again;
+            return BrowserStep::Again;
         }
         let has_ended = self.upstream.as_ref().is_none_or(|upstream| upstream.has_ended);
         if is_empty && has_ended {
             // The end of the body, or a truncation, which the browser tells by the length.
             self.drop_upstream(io);
             self.answered(true);
-            return ExchangeStep::Again;
+            return BrowserStep::Again;
         }
-        ExchangeStep::Wait
+        BrowserStep::Wait
     }
 
     /// Sets the deadlines of both connections.
@@ -325,15 +326,15 @@ mod tests {
         UpstreamTarget { at: SocketAddr::from(([10, 0, 0, 1], port)), key: None }
     }
 
-    /// A browser connection whose request went out on a new connection.
-    fn asked(conns: &mut FakeConns) -> (ConnId, ConnId, Exchange) {
+    /// A browser connection with a request that was sent on a new connection.
+    fn asked(conns: &mut FakeConns) -> (ConnId, ConnId, BrowserConn) {
         let browser = conns.add(SocketAddr::from(([127, 0, 0, 1], 5)), 9);
-        let mut exchange = Exchange::new(Instant::now(), 1);
-        let upstream = with(conns, |io| exchange.send(forward(), target(1), "head".into(), io));
+        let mut browser_conn = BrowserConn::new(Instant::now(), 1);
+        let upstream = with(conns, |io| browser_conn.send(forward(), target(1), "head".into(), io));
         let upstream = upstream.expect("a new connection");
-        with(conns, |io| exchange.connected(io));
+        with(conns, |io| browser_conn.connected(io));
         assert_eq!(conns.get(upstream).unwrap().send_queue.memory_waiting(), 4);
-        (browser, upstream, exchange)
+        (browser, upstream, browser_conn)
     }
 
     fn receive(conns: &mut FakeConns, id: ConnId, bytes: &[u8]) {
@@ -347,22 +348,22 @@ mod tests {
     #[test]
     fn a_slow_browser_holds_the_other_side_back() {
         let mut conns = FakeConns::default();
-        let (browser, upstream, mut exchange) = asked(&mut conns);
+        let (browser, upstream, mut browser_conn) = asked(&mut conns);
         receive(&mut conns, upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
-        assert_eq!(with(&mut conns, |io| exchange.read_head(browser, io)), ExchangeStep::Again);
+        assert_eq!(with(&mut conns, |io| browser_conn.read_head(browser, io)), BrowserStep::Again);
         let chunk = vec![7; limits::SCRATCH_BYTES];
         while unread(&mut conns, upstream) == 0 {
             receive(&mut conns, upstream, &chunk);
-            assert_eq!(with(&mut conns, |io| exchange.pump(browser, io)), ExchangeStep::Wait);
-            with(&mut conns, |io| exchange.set_deadlines(browser, io));
+            assert_eq!(with(&mut conns, |io| browser_conn.pump(browser, io)), BrowserStep::Wait);
+            with(&mut conns, |io| browser_conn.set_deadlines(browser, io));
         }
         let waiting = conns.get(browser).unwrap().send_queue.memory_waiting();
         assert!(waiting < limits::GATEWAY_QUEUE_BYTES + limits::SCRATCH_BYTES + 1_000);
         // The other side is not late now, and goes on once the browser reads.
         assert_eq!(conns.get(upstream).unwrap().deadline, None);
         conns.get(browser).unwrap().send_queue.clear();
-        with(&mut conns, |io| exchange.pump(browser, io));
-        with(&mut conns, |io| exchange.set_deadlines(browser, io));
+        with(&mut conns, |io| browser_conn.pump(browser, io));
+        with(&mut conns, |io| browser_conn.set_deadlines(browser, io));
         assert_eq!(unread(&mut conns, upstream), 0);
         assert!(conns.get(upstream).unwrap().deadline.is_some());
     }
@@ -370,40 +371,40 @@ mod tests {
     #[test]
     fn a_connection_serves_the_next_request_to_the_same_target_alone() {
         let mut conns = FakeConns::default();
-        let (browser, upstream, mut exchange) = asked(&mut conns);
+        let (browser, upstream, mut browser_conn) = asked(&mut conns);
         receive(&mut conns, upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab");
-        with(&mut conns, |io| exchange.read_head(browser, io));
-        assert_eq!(with(&mut conns, |io| exchange.pump(browser, io)), ExchangeStep::Again);
-        assert!(matches!(exchange.stage, Stage::Idle));
-        let again = with(&mut conns, |io| exchange.send(forward(), target(1), "x".into(), io));
+        with(&mut conns, |io| browser_conn.read_head(browser, io));
+        assert_eq!(with(&mut conns, |io| browser_conn.pump(browser, io)), BrowserStep::Again);
+        assert!(matches!(browser_conn.stage, Stage::Idle));
+        let again = with(&mut conns, |io| browser_conn.send(forward(), target(1), "x".into(), io));
         assert_eq!(again, None);
         // The other side has closed the kept connection: the request goes out once more.
-        assert_eq!(with(&mut conns, |io| exchange.ended_early(io)), ExchangeStep::Again);
-        assert!(matches!(exchange.stage, Stage::Waiting(_)));
-        let other = with(&mut conns, |io| exchange.send(forward(), target(2), "x".into(), io));
+        assert_eq!(with(&mut conns, |io| browser_conn.ended_early(io)), BrowserStep::Again);
+        assert!(matches!(browser_conn.stage, Stage::Waiting(_)));
+        let other = with(&mut conns, |io| browser_conn.send(forward(), target(2), "x".into(), io));
         assert!(other.is_some());
-        let failed = with(&mut conns, |io| exchange.ended_early(io));
-        assert!(matches!(failed, ExchangeStep::Failed(_)));
+        let failed = with(&mut conns, |io| browser_conn.ended_early(io));
+        assert!(matches!(failed, BrowserStep::Failed(_)));
     }
 
     #[test]
     fn bytes_behind_a_body_and_a_cut_body_end_the_connections() {
         let mut conns = FakeConns::default();
-        let (browser, upstream, mut exchange) = asked(&mut conns);
+        let (browser, upstream, mut browser_conn) = asked(&mut conns);
         receive(&mut conns, upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabHTTP/1.1");
-        with(&mut conns, |io| exchange.read_head(browser, io));
-        with(&mut conns, |io| exchange.pump(browser, io));
-        assert!(exchange.upstream.is_none());
+        with(&mut conns, |io| browser_conn.read_head(browser, io));
+        with(&mut conns, |io| browser_conn.pump(browser, io));
+        assert!(browser_conn.upstream.is_none());
         assert_eq!(conns.get(upstream).unwrap().ending, CloseMode::Now);
 
-        let (browser, upstream, mut exchange) = asked(&mut conns);
+        let (browser, upstream, mut browser_conn) = asked(&mut conns);
         receive(&mut conns, upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab");
-        with(&mut conns, |io| exchange.read_head(browser, io));
-        with(&mut conns, |io| exchange.pump(browser, io));
-        exchange.upstream.as_mut().unwrap().has_ended = true;
-        with(&mut conns, |io| exchange.pump(browser, io));
-        with(&mut conns, |io| exchange.set_deadlines(browser, io));
-        assert!(matches!(exchange.stage, Stage::Over));
+        with(&mut conns, |io| browser_conn.read_head(browser, io));
+        with(&mut conns, |io| browser_conn.pump(browser, io));
+        browser_conn.upstream.as_mut().unwrap().has_ended = true;
+        with(&mut conns, |io| browser_conn.pump(browser, io));
+        with(&mut conns, |io| browser_conn.set_deadlines(browser, io));
+        assert!(matches!(browser_conn.stage, Stage::Over));
         assert_eq!(conns.get(browser).unwrap().ending, CloseMode::Flush);
     }
 }
