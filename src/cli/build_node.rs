@@ -121,7 +121,7 @@ pub fn server(
         hosts: args.hosts.names(),
         accounts_last: folder.is_some(),
         process: system::process_stats,
-        accounts_required: accounts_required,
+        accounts_required,
         folders,
         memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / MEMORY_SHARE))
             .unwrap_or(usize::MAX),

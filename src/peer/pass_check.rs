@@ -131,7 +131,8 @@ impl PassCheck {
         text: &PassText,
         now: Instant,
     ) -> Result<(), ErrorReply> {
-        let is_used = matches!(self.served, ServedSet::Members(_)) && requester.security.is_encrypted;
+        let is_used =
+            matches!(self.served, ServedSet::Members(_)) && requester.security.is_encrypted;
         if is_used { self.present(requester, text, None, now).map(|_| ()) } else { Ok(()) }
     }
 
