@@ -24,6 +24,7 @@ test: ## all tests, then the protocol, TLS, legacy systems, players and a browse
 	cargo test --locked --lib --bins --tests
 	scripts/check-conformance.sh
 	scripts/check-tls.sh
+	scripts/check-pass.sh
 	scripts/check-compat.sh
 	scripts/check-play.sh
 	scripts/check-page.sh

@@ -26,7 +26,7 @@ class Far(Base):
     def far_pair(self, line, folder, udp=True):
         """An index and a peer on one side."""
         inside, address = line.inside(0), line.ADDRESSES[0]
-        server = self.place.start([*inside, self.cardume, "server", "--listen", f"{address}:0"])
+        server = self.place.start([*inside, self.cardume, "server", "--open", "--listen", f"{address}:0"])
         server.address = server.wait_for("listening on ").rsplit(" ", 1)[1]
         by = ["--udp", f"{address}:0"] if udp else []
         peer = self.place.start([*inside, self.cardume, "peer", "--server", server.address, "--listen", f"{address}:0", "--folder", folder, *by])

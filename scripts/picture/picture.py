@@ -89,7 +89,7 @@ def main():
                 file.truncate(size)
 
         server = stage.terminal("server · 192.168.1.7", "host$", place / "host")
-        server.start("cardume server --listen 0.0.0.0:1099 --data accounts")
+        server.start("cardume server --open --listen 0.0.0.0:1099 --data accounts")
         until(lambda: server.shows("listening on"), "a server")
         peer = stage.terminal("peer · 192.168.1.7", "host$", place / "host")
         peer.export("CARDUME_SERVER", SERVER)

@@ -336,13 +336,17 @@ mod tests {
     #[test]
     fn a_flood_is_a_row_with_its_size() {
         let mut log = AuditLog::default();
+        let refused = AuditEntry { ok: false, ..entry("ENROL", "") };
         assert_eq!(log.settle(5), None);
-        let written = (0..1_000).filter_map(|_| log.admit(&entry("ENROL", ""), 5)).count();
+        let written = (0..1_000).filter_map(|_| log.admit(&refused, 5)).count();
         assert_eq!(written, 10);
         assert!(log.settle(5).is_none() && !log.is_unsettled(5) && log.is_unsettled(6));
         let row = log.settle(6).unwrap();
         assert_eq!((row.seq, &*row.what, &*row.object), (11, SUPPRESSED, "990"));
-        assert!(log.admit(&entry("ENROL", ""), 6).is_some_and(|row| row.seq == 12));
+        assert!(log.admit(&refused, 6).is_some_and(|row| row.seq == 12));
         assert_eq!(log.settle(7), None);
+        // What was done is never suppressed.
+        let done = (0..50).filter_map(|_| log.admit(&entry("REVOKE", ""), 6)).count();
+        assert_eq!(done, 50);
     }
 }

@@ -298,9 +298,8 @@ impl MemberService {
             return Err(ErrorReply::new(ErrorCode::Busy, "too many ENROLs: try again later"));
         }
         let Some(key) = access.key else { return Err(no_key()) };
-        // The audit log has these names for others.
-        if matches!(&**name, LOCAL) || name.starts_with(OPERATOR) {
-            return Err(ErrorReply::new(ErrorCode::Taken, "that name is reserved"));
+        if self.members.by_key(&key).is_none() {
+            check_reserved(name)?;
         }
         match token {
             Some(token) => {
@@ -339,6 +338,7 @@ impl MemberService {
         now: u64,
     ) -> Result<MemberResponse, ErrorReply> {
         let server = self.identity.as_ref().map(Identity::key).ok_or_else(no_members)?;
+        terms.as_name.as_ref().map_or(Ok(()), check_reserved)?;
         let by = Line::new(by).ok_or_else(|| ErrorReply::bad_request("the name is too long"))?;
         loop {
             let mut bytes = [0; 20];
@@ -498,7 +498,9 @@ impl Server {
         self.after_demotion(&answer);
         let is_routine =
             matches!(method, "IDENTIFY" | "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT");
-        if !is_routine || answer.is_err() {
+        // An applicant is on a list of bounded length; rows have no bound.
+        let is_pending = matches!(answer, Ok(MemberResponse::Pending));
+        if answer.is_err() || !is_routine && !is_pending {
             let access = self.clients.get(&id).and_then(|client| client.access).unwrap_or(access);
             self.members.note(access, from, (method, &object), answer.is_ok(), now);
         }
@@ -594,9 +596,7 @@ impl Server {
             (self.clients.get_mut(&id), io.connection(id), keys.is_empty())
         {
             for keys in keys.chunks(KEYS) {
-                for keys in keys.chunks(KEYS) {
-                    client.inbound.revoked(keys, &mut conn.send_queue);
-                }
+                client.inbound.revoked(keys, &mut conn.send_queue);
             }
         }
     }
@@ -616,7 +616,9 @@ impl Server {
             } else if client.membership.peer().is_some()
                 && let Some(conn) = io.connection(id)
             {
-                client.inbound.revoked(keys, &mut conn.send_queue);
+                for keys in keys.chunks(KEYS) {
+                    client.inbound.revoked(keys, &mut conn.send_queue);
+                }
             }
         }
     }
@@ -627,6 +629,14 @@ fn page<T>(all: &[T], from: u64) -> (&[T], Option<u64>) {
     let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
     let end = all.len().min(from + PAGE);
     (&all[from..end], (end < all.len()).then_some(end as u64))
+}
+
+/// Refuse names that the audit log has for others.
+fn check_reserved(name: &UserName) -> Result<(), ErrorReply> {
+    if **name == *LOCAL || name.starts_with(OPERATOR) {
+        return Err(ErrorReply::new(ErrorCode::Taken, "that name is reserved"));
+    }
+    Ok(())
 }
 
 fn sign_pass(identity: &Identity, member: &Member, now: u64) -> MemberResponse {

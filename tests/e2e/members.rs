@@ -222,7 +222,9 @@ fn a_plain_opening_to_a_closed_server_or_peer_gets_encrypted_only() {
             write!(conn, "GET {path} HTTP/1.1\r\nHost: {at}\r\n\r\n").expect("it is taken");
             let mut said = String::new();
             conn.read_to_string(&mut said).expect("the end");
-            assert!(said.starts_with("HTTP/1.1 403 "), "{path}: {said}");
+            // A malformed request may be refused before the gate.
+            let is_refused = ["HTTP/1.1 403 ", "HTTP/1.1 400 "];
+            assert!(is_refused.iter().any(|start| said.starts_with(start)), "{path}: {said}");
             assert!(!said.contains("a.mp4"), "{path}: {said}");
         }
     }

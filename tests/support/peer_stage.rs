@@ -49,7 +49,11 @@ impl PeerStage {
     /// # Errors
     /// Never: its folder is always there.
     pub fn new() -> Result<PeerStage, FsError> {
-        PeerStage::with(|config| config.uploads.slots = Some(1))
+        PeerStage::with(|config| {
+            config.uploads.slots = Some(1);
+            // Requesters are strangers, without TLS.
+            config.uploads.is_open = true;
+        })
     }
 
     /// A peer with another configuration.

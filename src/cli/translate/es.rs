@@ -1080,4 +1080,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "an address is like video.example.org or 192.168.1.9:1099",
         "una dirección es como video.example.org o 192.168.1.9:1099",
     ),
+    (
+        "the server is another one: only members of the earlier server are served",
+        "el servidor es otro: solo se sirve a los miembros del anterior",
+    ),
 ];

@@ -1053,4 +1053,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "an address is like video.example.org or 192.168.1.9:1099",
         "um endereço é como video.example.org ou 192.168.1.9:1099",
     ),
+    (
+        "the server is another one: only members of the earlier server are served",
+        "o servidor é outro: só os membros do anterior são servidos",
+    ),
 ];

@@ -4,6 +4,7 @@ use crate::protocol::member::{Applicant, AuditLine, InviteEntry, Member};
 use crate::protocol::types::member::Groups;
 use crate::ui::event::MemberEvent;
 use crate::ui::lang::Lang;
+use crate::ui::qr;
 use crate::ui::text::catalog::MemberNotice;
 use crate::ui::text::{Output, catalog, rows};
 
@@ -23,8 +24,11 @@ pub(super) fn say(event: &MemberEvent, lang: Lang) -> Output {
             let key = key.map(|key| key.to_string()).unwrap_or_default();
             notice(MemberNotice::Pending { key: &key })
         }
-        MemberEvent::Invite { url, terms, .. } => Output::Answer {
-            line: url.clone(),
+        MemberEvent::Invite { url, terms, qr } => Output::Answer {
+            line: match qr.then(|| qr::render(url, None)).flatten() {
+                Some(code) => format!("{url}\n{code}"),
+                None => url.clone(),
+            },
             note: catalog(lang)
                 .member(&MemberNotice::Invite { uses: terms.uses, lasts: &span(terms.lasts) }),
         },
