@@ -451,7 +451,7 @@ try {
   else await check('behind nginx, below a path, pages, searches, live events and downloads work', async () => {
     // Remote visitors receive links to peers outside loopback only.
     const address = Object.values(networkInterfaces()).flat().find(of => of.family === 'IPv4' && !of.internal)?.address || '127.0.0.1';
-    const outer = await start('server', '--listen', `${address}:0`);
+    const outer = await start('server', '--open', '--listen', `${address}:0`);
     const provider = await start('peer', '--server', outer.at, '--listen', `${address}:0`, '--folder', one);
     const notes = [];
     for (const [version, more] of [['HTTP/1.0', ''], ['HTTP/1.1', 'proxy_http_version 1.1; proxy_set_header Connection "";']]) {
