@@ -150,6 +150,15 @@ impl Client {
             None if matches!(self.commands.running, Some(Running::Status { .. })) => {
                 self.fail(&Failure::Refused(error), io)
             }
+            // Without a pin, another attempt ends the same way.
+            None if error.code == ErrorCode::EncryptedOnly => {
+                let failure = Failure::Refused(error.clone());
+                if self.commands.running.is_some() {
+                    self.fail(&failure, io);
+                } else if self.server.is_new_refusal(&error) {
+                    io.tell(UiEvent::Failed(failure));
+                }
+            }
             None => log::warn!("the server says: {} ({})", error.text, error.code.as_str()),
         }
     }
