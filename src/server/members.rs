@@ -479,7 +479,11 @@ impl Server {
         let (method, object) = (request.method(), object_of(&request));
         let answer = match request {
             MemberRequest::WhoAmI => return self.who_am_i(id, access, now),
-            MemberRequest::Pass => return self.members.pass(access, now),
+            MemberRequest::Pass => {
+                // A connection may last longer than an ephemeral member does without one.
+                access.key.iter().for_each(|key| self.members.members.note_seen(key, now));
+                return self.members.pass(access, now);
+            }
             MemberRequest::Identify { key, proof } => self.identify(id, key, &proof, now),
             MemberRequest::Enrol { token, name } => {
                 self.members.enrol(access, from, (token, &name), (io.now, now))

@@ -1084,4 +1084,5 @@ const MESSAGES: &[(&str, &str)] = &[
         "the server is another one: only members of the earlier server are served",
         "el servidor es otro: solo se sirve a los miembros del anterior",
     ),
+    ("an invite begins with cardume://", "una invitación empieza con cardume://"),
 ];

@@ -1057,4 +1057,5 @@ const MESSAGES: &[(&str, &str)] = &[
         "the server is another one: only members of the earlier server are served",
         "o servidor é outro: só os membros do anterior são servidos",
     ),
+    ("an invite begins with cardume://", "um convite começa com cardume://"),
 ];
