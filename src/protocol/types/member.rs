@@ -299,7 +299,7 @@ impl fmt::Display for BadInvite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BadInvite::Long => write!(f, "an invite has at most {} bytes", limits::INVITE_BYTES),
-            BadInvite::Scheme => write!(f, "an invite begins with {URL_SCHEME}"),
+            BadInvite::Scheme => f.write_str("an invite begins with cardume://"),
             BadInvite::Cut => {
                 f.write_str("the invite has no key: put the whole text between quotes")
             }
