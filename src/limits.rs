@@ -24,6 +24,8 @@ pub const GROUP_BYTES: usize = 32;
 pub const MEMBER_GROUPS: usize = 16;
 /// Addresses in an invite: a machine has few, and a client tries them in turn.
 pub const INVITE_ADDRESSES: usize = 8;
+/// Revoked keys in an event or a response: 67 bytes each, in a header of [`HEADER_BYTES`].
+pub const REVOKED_KEYS: usize = 500;
 /// An invite expires after a day, unless its maker says otherwise.
 pub const INVITE_SECONDS: u64 = 24 * 3_600;
 /// The name of a server: fits into a line of a terminal beside its address.

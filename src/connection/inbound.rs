@@ -496,7 +496,9 @@ impl Inbound {
         if let InboundState::Open { dialect, hello: Hello { member: true, .. }, .. } =
             &mut self.state
         {
-            outbox.memory().with(|out| dialect.revoked(keys, out));
+            for keys in keys.chunks(limits::REVOKED_KEYS) {
+                outbox.memory().with(|out| dialect.revoked(keys, out));
+            }
         }
     }
 

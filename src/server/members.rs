@@ -41,8 +41,6 @@ const ENROLS: u32 = 20;
 const ENROL_ADDRESSES: usize = 10_000;
 /// Entries in an answer: each takes at most 1.5 KiB, with the longest names full of quotes.
 const PAGE: usize = 40;
-/// Keys in an event or an answer: 67 bytes each.
-const KEYS: usize = 500;
 /// The name of the user that runs the server, as a member.
 const OPERATOR: &str = "operator";
 /// The name of that user in the audit log, before its key is known.
@@ -363,7 +361,7 @@ impl MemberService {
         .map_err(refusal)?;
         self.revoked.extend_from_slice(&keys);
         let count = keys.len() as u64;
-        let keys = keys.into_iter().take(KEYS).collect();
+        let keys = keys.into_iter().take(limits::REVOKED_KEYS).collect();
         Ok(MemberResponse::Revoked { keys, count })
     }
 
@@ -599,9 +597,7 @@ impl Server {
         if let (Some(client), Some(conn), false) =
             (self.clients.get_mut(&id), io.connection(id), keys.is_empty())
         {
-            for keys in keys.chunks(KEYS) {
-                client.inbound.revoked(keys, &mut conn.send_queue);
-            }
+            client.inbound.revoked(&keys, &mut conn.send_queue);
         }
     }
 
@@ -620,9 +616,7 @@ impl Server {
             } else if client.membership.peer().is_some()
                 && let Some(conn) = io.connection(id)
             {
-                for keys in keys.chunks(KEYS) {
-                    client.inbound.revoked(keys, &mut conn.send_queue);
-                }
+                client.inbound.revoked(keys, &mut conn.send_queue);
             }
         }
     }
