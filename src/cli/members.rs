@@ -19,12 +19,15 @@ use crate::cli::Exit;
 use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
 };
-use crate::cli::args::{AllocateArg, AskArgs, KeyArgs};
+use crate::cli::args::{AllocateArg, AskArgs};
 use crate::cli::build_node::{identity, once, opener, user};
 use crate::cli::known_servers::{self, PinFile};
 
 /// ENROL, with the invite of the command line, the environment, a file or stdin.
-pub fn join(args: &JoinArgs) -> Result<Client, Exit> {
+pub fn join(args: &JoinArgs) -> Result<(Client, TlsIdentity), Exit> {
+    // A key for this run alone would be no member of the next run.
+    let tls_identity = key_file::open_for_tls(args.key.key.as_deref().map(Path::new))
+        .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
     let text = match (&args.invite, &args.invite_file) {
         (Some(text), _) if text == "-" => invite_file::read_from(&mut std::io::stdin())
             .map_err(|error| Exit::Failure(Failure::Disk(format!("stdin: {error}"))))?,
@@ -49,7 +52,7 @@ pub fn join(args: &JoinArgs) -> Result<Client, Exit> {
     let defaults = ClientConfig::new(task, opener(AllocateArg::Full));
     let mut config = ClientConfig { server, known_servers: Box::new(known), ..defaults };
     config.user.identity = identity(&args.key);
-    Ok(Client::new(config))
+    Ok((Client::new(config), tls_identity))
 }
 
 /// The name of the account on this machine.
@@ -140,10 +143,4 @@ fn ask(request: MemberRequest, args: &AskArgs) -> Result<Client, Exit> {
 fn groups(groups: &[String]) -> Result<Groups, Exit> {
     Groups::parse(groups.iter().map(String::as_str))
         .ok_or_else(|| Exit::new(exit::USAGE, "a member is in at most 16 groups"))
-}
-
-/// The key of the user, which must last.
-pub fn lasting_identity(args: &KeyArgs) -> Result<TlsIdentity, Exit> {
-    key_file::open_for_tls(args.key.as_deref().map(Path::new))
-        .map_err(|why| Exit::Failure(Failure::Disk(why)))
 }

@@ -23,7 +23,6 @@ mod web;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
-use cardume::client::link::LinkClient;
 use cardume::node::Node;
 use cardume::os::net::network::Network;
 use cardume::os::net::tls::identity::TlsIdentity;
@@ -261,18 +260,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::Delete(args) => {
             one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows)
         }
-        Verb::Join(args) => {
-            // A key for this run alone would be no member of the next run.
-            let identity = members::lasting_identity(&args.key)?;
-            let style = if args.json { Style::Json } else { Style::OneShot };
-            plug_into(
-                transport::network_of(identity, false)?,
-                members::join(&args)?,
-                Console::new(style, lang, outputs),
-                RateLimits::default(),
-                false,
-            )
-        }
+        Verb::Join(args) => one_shot_as(members::join(&args)?, args.json, lang, outputs, shows),
         Verb::Invite(args) => {
             one_shot(members::invite(&args)?, args.ask.json, lang, outputs, shows)
         }
@@ -288,10 +276,14 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             one_shot(members::revoke(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Audit(args) => one_shot(members::audit(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Link(args) => own_peer(link::link(&args)?, args.own.ask.json, lang, outputs, shows),
-        Verb::Links(args) => own_peer(link::links(&args)?, args.own.ask.json, lang, outputs, shows),
+        Verb::Link(args) => {
+            one_shot_as(link::link(&args)?, args.own.ask.json, lang, outputs, shows)
+        }
+        Verb::Links(args) => {
+            one_shot_as(link::links(&args)?, args.own.ask.json, lang, outputs, shows)
+        }
         Verb::Unlink(args) => {
-            own_peer(link::unlink(&args)?, args.own.ask.json, lang, outputs, shows)
+            one_shot_as(link::unlink(&args)?, args.own.ask.json, lang, outputs, shows)
         }
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Web(args) => {
@@ -356,26 +348,25 @@ fn one_shot(
     outputs: &Outputs,
     shows: bool,
 ) -> Result<i32, Exit> {
-    let style = if json { Style::Json } else { Style::OneShot };
-    plug_in(
-        node,
-        Console::new(style, lang, outputs).for_its_output(shows),
-        RateLimits::default(),
-        false,
-    )
+    let console = one_shot_console(json, lang, outputs, shows);
+    plug_in(node, console, RateLimits::default(), false)
 }
 
-/// Runs a command at a peer of this user, as the user with this key.
-fn own_peer(
-    (node, identity): (LinkClient, TlsIdentity),
+/// As [`one_shot`], as the user with this key.
+fn one_shot_as(
+    (node, identity): (impl Node, TlsIdentity),
     json: bool,
     lang: Lang,
     outputs: &Outputs,
     shows: bool,
 ) -> Result<i32, Exit> {
-    let style = if json { Style::Json } else { Style::OneShot };
-    let console = Console::new(style, lang, outputs).for_its_output(shows);
+    let console = one_shot_console(json, lang, outputs, shows);
     plug_into(transport::network_of(identity, false)?, node, console, RateLimits::default(), false)
+}
+
+fn one_shot_console(json: bool, lang: Lang, outputs: &Outputs, shows: bool) -> Console {
+    let style = if json { Style::Json } else { Style::OneShot };
+    Console::new(style, lang, outputs).for_its_output(shows)
 }
 
 /// Runs a node to its end.
