@@ -138,7 +138,8 @@ fn a_giant_file_goes_from_member_to_member_by_quic() {
     let done =
         bia.run(&["get", "longo.mkv", "--transport", "quic", "--folder", there.text(), "--json"]);
     done.succeeded();
-    assert!(!done.events("way").is_empty(), "{done:?}");
+    let ways = done.events("way");
+    assert!(!ways.is_empty() && ways.iter().all(|way| way["by"] == "quic"), "{done:?}");
     assert_same_files(&here.at("longo.mkv"), &there.at("longo.mkv"));
     drop(peer);
 }

@@ -336,7 +336,6 @@ mod tests {
     /// Initial datagrams of `count` connections.
     fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
         let config = crate::os::net::quic::keys::client(
-            None,
             crate::protocol::types::account::Key::new([7; 32]).expect("a point"),
         )
         .expect("its ciphers");

@@ -50,7 +50,7 @@ pub struct Quic {
     client_sockets: [Option<usize>; 2],
     /// The UDP port of the client sockets.
     client_port: u16,
-    /// The key that this process shows; `None`: a port has a key of its own.
+    /// The key of the ports; `None`: each port has a key of its own.
     identity: Option<TlsIdentity>,
     conns: Slab<Conn>,
     /// Connections that further streams can share.
@@ -95,7 +95,7 @@ impl Quic {
         }
     }
 
-    /// Shows this key on ports and connections opened from now on.
+    /// Shows this key on ports opened from now on.
     pub fn use_identity(&mut self, identity: TlsIdentity) {
         self.identity = Some(identity);
     }
@@ -214,7 +214,7 @@ impl Quic {
         }
         let now = Instant::now();
         let number = self.client_socket(to.is_ipv4())?;
-        let crypto = keys::client(self.identity.as_ref(), pinned).map_err(io::Error::other)?;
+        let crypto = keys::client(pinned).map_err(io::Error::other)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(config::client()));
         let (handle, inner) = self.endpoints[number].connect(config, to, now)?;
