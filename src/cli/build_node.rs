@@ -1,7 +1,7 @@
 //! Build nodes from arguments. Every argument is checked before a node runs.
 
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
-use cardume::os::net::interfaces;
 use cardume::os::net::tls::identity::TlsIdentity;
+use cardume::os::net::{address, interfaces};
 use cardume::os::stdio::StdStreams;
 use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
@@ -162,19 +162,22 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
     Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
 }
 
+/// Where a peer listens by default: closed servers and their peers serve members only.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4000);
+
 /// A peer that joins at once, or a console with a command to join.
 pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
     // A console of UC3M joins at CONNECT.
     let later = args.console.joins_at_connect();
-    if !later
-        && (args.listen.is_none() && args.share.folder.is_some()
-            || args.listen.is_some()
-                && args.share.folder.is_none()
-                && args.share.manifest.is_none())
-    {
-        return Err(Exit::new(exit::USAGE, "--listen and --folder go together"));
+    let shares = args.share.folder.is_some() || args.share.manifest.is_some();
+    if !later && !shares && (args.listen.is_some() || args.udp.is_some()) {
+        return Err(Exit::new(exit::USAGE, "a port needs --folder: the files to share"));
     }
-    let task = args.listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
+    let listen = match args.listen {
+        None if shares && !later => Some(address::or_free_port(DEFAULT_LISTEN)),
+        listen => listen,
+    };
+    let task = listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
     let accept = match args.accept {
         AcceptArg::Always => Accept::Always,
         AcceptArg::Ask => Accept::Ask,
@@ -214,8 +217,8 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         },
         network: NetworkConfig {
             protocol: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
-            connect_at: args.listen.filter(|_| later),
-            udp: transport::udp(args.udp, args.listen)?,
+            connect_at: listen.filter(|_| later),
+            udp: transport::udp(args.udp, listen)?,
             legacy_ports: legacy_ports.collect(),
             advertise: args.advertise,
             hosts: args.http.hosts.names(),

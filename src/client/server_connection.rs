@@ -77,6 +77,12 @@ impl ServerConnection {
         self.conn.key().is_some()
     }
 
+    /// The address by which other machines reach this one, as a closed server of this user says.
+    #[must_use]
+    pub fn reach(&self) -> Option<IpAddr> {
+        self.conn.session()?.welcome()?.reach
+    }
+
     /// The key of the server, once it has said that it is closed.
     #[must_use]
     pub fn closed_key(&self) -> Option<Key> {

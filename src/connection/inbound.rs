@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub struct HandshakeParams {
     pub hosts: HostNames,
     /// The key of a closed server.
     pub closed: Option<Key>,
+    /// The address by which other machines reach this one; `None` for a client of another user.
+    pub reach: Option<IpAddr>,
 }
 
 /// A connection on which this side responds.
@@ -271,6 +273,7 @@ impl Inbound {
                                 let mut welcome =
                                     welcome(&self.handshake, self.from, self.nonce.clone());
                                 welcome.closed = welcome.closed.filter(|_| hello.member);
+                                welcome.reach = welcome.closed.and(welcome.reach);
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 InboundStep::Again
                             }
@@ -658,6 +661,6 @@ fn welcome(handshake: &HandshakeParams, from: SocketAddr, nonce: String) -> Welc
     };
     let heartbeat_ms =
         u64::try_from(handshake.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
-    let HandshakeParams { role, closed, .. } = *handshake;
-    Welcome { role, you: Some(from), heartbeat_ms, max_head, nonce, closed }
+    let HandshakeParams { role, closed, reach, .. } = *handshake;
+    Welcome { role, you: Some(from), heartbeat_ms, max_head, nonce, closed, reach }
 }

@@ -74,6 +74,7 @@ impl Peer {
             heartbeat: network.heartbeat,
             hosts: network.hosts.clone(),
             closed: None,
+            reach: None,
         };
         Ok(Peer {
             downloader: Downloader::new(client, downloads)?,

@@ -1,6 +1,6 @@
 //! Registration in the index: JOIN in parts, and UPDATE.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::client::Client;
 use crate::client::server_connection::Joining;
@@ -61,13 +61,18 @@ impl Registration {
     }
 
     /// The port and the address that JOIN announces; no address: that which the server sees.
-    fn advertised(&self, native: SocketAddr) -> (u16, Option<SocketAddr>) {
+    /// `reach`: the address of this machine in place of a loopback address, which only this machine
+    /// reaches.
+    fn advertised(&self, native: SocketAddr, reach: Option<IpAddr>) -> (u16, Option<SocketAddr>) {
         match self.config.advertise {
             Some((ip, port)) => {
                 let port = port.unwrap_or(native.port());
                 (port, Some(SocketAddr::new(ip, port)))
             }
-            None if native.ip().is_unspecified() => (native.port(), None),
+            None if native.ip().is_unspecified() => {
+                let reach = reach.filter(|ip| ip.is_ipv4() || native.is_ipv6());
+                (native.port(), reach.map(|ip| SocketAddr::new(ip, native.port())))
+            }
             None => (native.port(), Some(native)),
         }
     }
@@ -95,7 +100,7 @@ impl Registration {
             files.push(file);
         }
         let last = files.last().map(|file| file.name.clone()).or(after);
-        let (port, advertise) = self.advertised(native);
+        let (port, advertise) = self.advertised(native, client.server.reach());
         let join = Join {
             port: Some(port),
             advertise,

@@ -209,6 +209,12 @@ impl MemberService {
         ips.map(|at| at.ip()).any(|own| own == ip)
     }
 
+    /// The first address by which other machines reach this one.
+    pub(super) fn reach(&self) -> Option<IpAddr> {
+        let ips = self.addresses.iter().filter_map(|at| at.parse::<SocketAddr>().ok());
+        ips.map(|at| at.ip()).find(|ip| !ip.is_loopback())
+    }
+
     /// The key of the server, if closed.
     pub(super) fn closed_key(&self) -> Option<Key> {
         self.identity.as_ref().filter(|_| self.is_closed).map(Identity::key)

@@ -110,9 +110,9 @@ impl ServerOptions {
         }
     }
 
-    fn handshake(&self, closed: Option<Key>) -> HandshakeParams {
+    fn handshake(&self, closed: Option<Key>, reach: Option<IpAddr>) -> HandshakeParams {
         let ServerOptions { heartbeat, ref hosts, .. } = *self;
-        HandshakeParams { role: Role::Server, heartbeat, hosts: hosts.clone(), closed }
+        HandshakeParams { role: Role::Server, heartbeat, hosts: hosts.clone(), closed, reach }
     }
 }
 
@@ -582,7 +582,8 @@ impl Node for Server {
                 let (nonce, listener) = (io.nonce(), self.listener(port));
                 let now = io.now;
                 let Some(conn) = io.connection(id) else { return };
-                let handshake = self.options.handshake(self.members.closed_key());
+                let reach = self.members.reach().filter(|_| conn.security.same_user);
+                let handshake = self.options.handshake(self.members.closed_key(), reach);
                 let mut inbound = Inbound::new(handshake, listener, conn.from, nonce, now);
                 if conn.turned_away {
                     inbound.turn_away();

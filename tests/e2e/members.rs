@@ -125,6 +125,30 @@ fn friends_join_by_invites_and_exchange_a_file() {
 }
 
 #[test]
+fn a_peer_beside_its_server_is_listed_where_other_machines_reach_it() {
+    let (data, here) = (Dir::new(), Dir::with("a.mp4", &noise(1, 5)));
+    let server = server_with(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--public",
+        "198.51.100.7:1099",
+        "--data",
+        data.text(),
+    ]);
+    let place = server.at.to_string();
+    let start = |listen: &str| {
+        let folder = here.text();
+        let args = ["peer", "--server", &place, "--listen", listen, "--folder", folder];
+        Node::listening(Process::start(cardume(args)))
+    };
+    let peer = start("0.0.0.0:0");
+    peer.wait_for_stdout(&format!("Sou peer 198.51.100.7:{} ", peer.at.port()));
+    // The user has chosen the address.
+    let peer = start("127.0.0.1:0");
+    peer.wait_for_stdout(&format!("Sou peer {} ", peer.at));
+}
+
+#[test]
 fn a_giant_file_goes_from_member_to_member_by_quic() {
     let (_closed, invites) = closed(&[&[], &[]]);
     let (ana, bia) = (User::new(), User::new());

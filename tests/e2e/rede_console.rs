@@ -122,9 +122,9 @@ fn without_a_server_every_command_of_uc3m_fails_at_once() {
 }
 
 #[test]
-fn listen_and_folder_are_required_together() {
-    for args in [["peer", "--listen", "127.0.0.1:0"], ["peer", "--folder", "."]] {
-        crate::harness::run(args).failed(2, "--listen and --folder go together");
+fn a_port_needs_a_folder() {
+    for args in [["peer", "--listen", "127.0.0.1:0"], ["peer", "--udp", "0"]] {
+        crate::harness::run(args).failed(2, "a port needs --folder");
     }
     crate::harness::run(["peer", "--console", "dos"])
         .failed(2, "a console is napster, rede, or uc3m");

@@ -499,7 +499,8 @@ pub struct PeerArgs {
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER")]
     pub server: Option<String>,
 
-    /// Listen for other peers on this address; port 0 selects a free port
+    /// Listen for other peers on this address; port 0 selects a free port [default: 0.0.0.0:4000, or
+    /// a free port if that one is busy]
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
@@ -539,7 +540,7 @@ pub struct PeerArgs {
     pub storage: StorageArgs,
 
     /// Listen for QUIC over UDP as well, on this port; without an IP, on the IP of --listen
-    #[arg(long, value_name = "[IP:]PORT", value_parser = transport::udp_port, requires = "listen")]
+    #[arg(long, value_name = "[IP:]PORT", value_parser = transport::udp_port)]
     pub udp: Option<(Option<IpAddr>, u16)>,
 
     #[command(flatten)]

@@ -144,8 +144,8 @@ const HELP: &[(&str, &str)] = &[
         "De qué orden; sin ella, del programa",
     ),
     (
-        "Listen for other peers on this address; port 0 selects a free port",
-        "Dónde atender a los demás; el puerto 0 elige uno libre",
+        "Listen for other peers on this address; port 0 selects a free port [default: 0.0.0.0:4000, or a free port if that one is busy]",
+        "Dónde atender a los demás; el puerto 0 elige uno libre [por omisión: 0.0.0.0:4000, o un puerto libre si ese está ocupado]",
     ),
     (
         "The folder to share; downloads go there as well",
@@ -852,7 +852,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("this program was built without QUIC", "este programa se compiló sin QUIC"),
     ("--rpc-log {}: not a HOST[:PORT]", "--rpc-log {}: no es HOST[:PORT]"),
-    ("--listen and --folder go together", "--listen y --folder solo funcionan juntos"),
+    (
+        "a port needs --folder: the files to share",
+        "un puerto necesita --folder: los archivos que se comparten",
+    ),
     (
         "a description is one line of at most 255 bytes",
         "una descripción es una línea de 255 bytes como máximo",

@@ -144,8 +144,8 @@ const HELP: &[(&str, &str)] = &[
         "De qual comando; sem ele, do programa",
     ),
     (
-        "Listen for other peers on this address; port 0 selects a free port",
-        "Onde atender os outros; a porta 0 escolhe uma livre",
+        "Listen for other peers on this address; port 0 selects a free port [default: 0.0.0.0:4000, or a free port if that one is busy]",
+        "Onde atender os outros; a porta 0 escolhe uma livre [padrão: 0.0.0.0:4000, ou uma porta livre se essa estiver ocupada]",
     ),
     (
         "The folder to share; downloads go there as well",
@@ -834,7 +834,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("this program was built without QUIC", "este programa foi compilado sem QUIC"),
     ("--rpc-log {}: not a HOST[:PORT]", "--rpc-log {}: não é HOST[:PORT]"),
-    ("--listen and --folder go together", "--listen e --folder só funcionam juntos"),
+    (
+        "a port needs --folder: the files to share",
+        "uma porta precisa de --folder: os arquivos a compartilhar",
+    ),
     (
         "a description is one line of at most 255 bytes",
         "uma descrição é uma linha de no máximo 255 bytes",

@@ -40,6 +40,15 @@ pub fn read(text: &str) -> Option<SocketAddr> {
     numbered(text).parse().ok()
 }
 
+/// `at`, or a free port of that IP if a program listens there.
+#[must_use]
+pub fn or_free_port(at: SocketAddr) -> SocketAddr {
+    match std::net::TcpListener::bind(at) {
+        Ok(_) => at,
+        Err(_) => SocketAddr::new(at.ip(), 0),
+    }
+}
+
 /// Reads an IP, with or without brackets. The port is 0.
 #[must_use]
 pub fn read_ip(text: &str) -> Option<SocketAddr> {

@@ -42,8 +42,8 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
             Some(message) => Ok(message),
             None => match shape.message()? {
                 Message::Welcome(welcome) => {
-                    let closed = member::closed_key(line)?;
-                    Ok(Message::Welcome(Welcome { closed, ..welcome }))
+                    let (closed, reach) = member::closed_opening(line)?;
+                    Ok(Message::Welcome(Welcome { closed, reach, ..welcome }))
                 }
                 message => Ok(message),
             },
@@ -354,7 +354,8 @@ impl ResponseShape<'_> {
             .filter(digits)
             .map(|TextShape(nonce)| nonce.into_owned())
             .unwrap_or_default();
-        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce, closed: None }))
+        let (closed, reach) = (None, None);
+        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce, closed, reach }))
     }
 
     fn reply(self) -> Result<Option<Response>, String> {

@@ -1,7 +1,7 @@
 //! Encode the messages of both sides.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -59,15 +59,19 @@ pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
         closed: Option<bool>,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reach: Option<IpAddr>,
     }
     let role = match welcome.role {
         Role::Server => "server",
         Role::Peer => "peer",
     };
-    let Welcome { you, heartbeat_ms, max_head, ref nonce, closed, .. } = *welcome;
+    let Welcome { you, heartbeat_ms, max_head, ref nonce, closed, reach, .. } = *welcome;
     let (closed, key) = (closed.map(|_| true), closed.map(|key| key.to_string()));
-    let cardume = VERSION;
-    put(out, &Shape { cardume, role, you, heartbeat_ms, max_head, caps: [], nonce, closed, key });
+    let (cardume, caps) = (VERSION, []);
+    let shape =
+        Shape { cardume, role, you, heartbeat_ms, max_head, caps, nonce, closed, key, reach };
+    put(out, &shape);
 }
 
 /// The transfer report of a PING.

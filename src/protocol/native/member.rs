@@ -1,7 +1,7 @@
 //! Messages about members. They are rare: each has a small shape of its own, and none is part of
 //! the shapes of the other messages.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -552,20 +552,21 @@ pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
 /// The event that reports revoked keys.
 pub const REVOKED: &str = "REVOKED";
 
-/// The key of a closed server in its handshake.
-pub fn closed_key(line: &[u8]) -> Result<Option<Key>, String> {
+/// The key of a closed server in its handshake, and the address by which other machines reach it.
+pub fn closed_opening(line: &[u8]) -> Result<(Option<Key>, Option<IpAddr>), String> {
     #[derive(Deserialize)]
     struct ClosedShape {
         #[serde(default)]
         closed: bool,
         key: Option<String>,
+        reach: Option<String>,
     }
-    let ClosedShape { closed, key } = parse(line)?;
+    let ClosedShape { closed, key, reach } = parse(line)?;
     if !closed {
-        return Ok(None);
+        return Ok((None, None));
     }
-    let key = key.as_deref().and_then(Key::parse);
-    key.map(Some).ok_or_else(|| "a closed server without a good key".into())
+    let key = key.as_deref().and_then(Key::parse).ok_or("a closed server without a good key")?;
+    Ok((Some(key), reach.and_then(|text| text.parse().ok())))
 }
 
 /// The keys of a REVOKED event.

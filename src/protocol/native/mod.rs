@@ -20,7 +20,7 @@ mod strict_json;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
 use serde::de::value::MapAccessDeserializer;
@@ -71,6 +71,8 @@ pub struct Welcome {
     pub nonce: String,
     /// The key of a closed server, for clients that know closed servers.
     pub closed: Option<Key>,
+    /// The address by which other machines reach this one, for clients of the same user.
+    pub reach: Option<IpAddr>,
 }
 
 /// A request and its id.
