@@ -1,6 +1,7 @@
 //! Facts of the machine: randomness, limits, host names.
 
 use std::ffi::OsString;
+use std::io::{self, Read as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::node::stats::process::ProcessStats;
 use crate::os::net::address;
+use crate::ui::event::exit;
 
 /// File descriptors reserved for files; connections use the others.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -16,7 +18,8 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// The error number for a closed file descriptor.
 pub const NOT_OPEN: i32 = libc::EBADF;
 
-/// Random bytes that cannot be guessed.
+/// Random bytes that cannot be guessed. A system that has none ends the process: bytes that can be
+/// guessed would be keys that anyone has.
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -26,10 +29,19 @@ pub fn random<const N: usize>() -> [u8; N] {
         match rustix::rand::getrandom(&mut bytes[have..], rustix::rand::GetRandomFlags::empty()) {
             Ok(count) => have += count,
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => break,
+            // A sandbox may lack the call.
+            Err(_) if read_urandom(&mut bytes).is_ok() => break,
+            Err(why) => {
+                eprintln!("cardume: no random bytes: {why}");
+                std::process::exit(exit::FAULT);
+            }
         }
     }
     bytes
+}
+
+fn read_urandom(bytes: &mut [u8]) -> io::Result<()> {
+    std::fs::File::open("/dev/urandom")?.read_exact(bytes)
 }
 
 /// The names of this machine: its host name, with and without the domain, and its mDNS name.

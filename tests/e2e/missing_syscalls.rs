@@ -101,6 +101,21 @@ fn transfers_work_without_every_optional_syscall() {
 }
 
 #[test]
+fn keys_are_random_without_getrandom() {
+    let key = |error| {
+        let data = Dir::new();
+        let command = cardume(["server", "url", "127.0.0.1", "--data", data.text()]);
+        let done = finish(Process::start(answering(command, &[(libc::SYS_getrandom, error)])));
+        done.succeeded().out[0].clone()
+    };
+    // The key of a secret of zeros.
+    let zeros = "O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik";
+    let keys = [key(libc::ENOSYS), key(libc::ENOSYS), key(libc::EPERM)];
+    assert!(keys[0] != keys[1] && keys[1] != keys[2], "{keys:?}");
+    assert!(keys.iter().all(|url| !url.contains(zeros)), "{keys:?}");
+}
+
+#[test]
 fn transfers_work_without_each_syscall_that_mounted_drives_refuse() {
     let server = server();
     let what = Content::new("a.mp4", &noise(2, 3 * PIECE + 5));
