@@ -192,7 +192,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         .iter()
         .copied()
         .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)));
-    let tls_identity = tls_identity(args.key.key.as_deref().map(Path::new))
+    let tls_identity = tls_identity(args.identity.key.key.as_deref().map(Path::new))
         .map_err(|why| Exit::new(exit::FAULT, why))?;
     let config = PeerConfig {
         client: ClientConfig {
@@ -204,9 +204,9 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             console: args.console,
             saved_lists: Box::new(SavedListsDir::new(".")),
             user: UserConfig {
-                name: args.user.as_deref().filter(|_| !later).map(user).transpose()?,
+                name: args.identity.user.as_deref().filter(|_| !later).map(user).transpose()?,
                 registers: true,
-                identity: identity(&args.key),
+                identity: identity(&args.identity.key),
             },
             ..defaults.client
         },

@@ -77,6 +77,12 @@ pub fn target(server: Option<&str>) -> Result<ServiceTarget, Exit> {
     Ok(ServiceTarget { addresses, key })
 }
 
+/// True for an invite to a server that this user has joined. The key may have changed since.
+pub fn knows(invite: &InviteUrl) -> Result<bool, Exit> {
+    let pins = open()?;
+    Ok(invite.addresses().iter().any(|address| pins.find(address).is_some()))
+}
+
 /// The server of an invite.
 pub fn of_url(url: &InviteUrl) -> Result<ServiceTarget, Exit> {
     resolve(url.addresses(), url.key())

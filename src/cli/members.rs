@@ -19,40 +19,82 @@ use crate::cli::Exit;
 use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
 };
-use crate::cli::args::{AllocateArg, AskArgs};
+use crate::cli::args::{AllocateArg, AskArgs, KeyArgs, PeerArgs};
 use crate::cli::build_node::{identity, once, opener, user};
 use crate::cli::known_servers::{self, PinFile};
 
 /// ENROL, with the invite of the command line, the environment, a file or stdin.
 pub fn join(args: &JoinArgs) -> Result<(Client, TlsIdentity), Exit> {
-    // A key for this run alone would be no member of the next run.
-    let tls_identity = key_file::open_for_tls(args.key.key.as_deref().map(Path::new))
-        .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
     let text = match (&args.invite, &args.invite_file) {
         (Some(text), _) if text == "-" => invite_file::read_from(&mut std::io::stdin())
             .map_err(|error| Exit::Failure(Failure::Disk(format!("stdin: {error}"))))?,
         (Some(text), _) => text.clone(),
-        (None, Some(file)) => invite_file::read(Path::new(file)).map_err(|error| {
-            Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file))))
-        })?,
+        (None, Some(file)) => read_invite(file)?,
         (None, None) => return Err(Exit::new(exit::USAGE, "join: an invite is missing")),
     };
+    enrol(parse_invite(&text)?, args.name.as_deref(), args.replace, &args.key)
+}
+
+/// The first start of a peer with an invite: the server of the invite becomes the server of the
+/// peer. The member to be joined first; `None` at later starts.
+pub fn join_of_peer(args: &mut PeerArgs) -> Result<Option<(Client, TlsIdentity)>, Exit> {
+    let text = match (std::env::var("CARDUME_INVITE"), &args.identity.invite_file) {
+        (_, Some(file)) => read_invite(file)?,
+        (Ok(text), None) => text,
+        (Err(_), None) => return Ok(None),
+    };
+    let invite = parse_invite(&text)?;
+    let has_joined = known_servers::knows(&invite)?;
+    if args.server.is_none() {
+        args.server = invite.addresses().first().cloned();
+    }
+    match has_joined {
+        true => Ok(None),
+        false => {
+            let name = args.identity.user.clone().or_else(name_of_machine);
+            enrol(invite, name.as_deref(), false, &args.identity.key).map(Some)
+        }
+    }
+}
+
+fn read_invite(file: &str) -> Result<String, Exit> {
+    invite_file::read(Path::new(file))
+        .map_err(|error| Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file)))))
+}
+
+fn parse_invite(text: &str) -> Result<InviteUrl, Exit> {
     // The printed command may have been copied as a whole.
     let text = text.trim();
     let text = text.strip_prefix("cardume join ").unwrap_or(text).trim_matches(['\'', '"', ' ']);
-    let invite = InviteUrl::parse(text).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
-    let name = match &args.name {
+    InviteUrl::parse(text).map_err(|why| Exit::new(exit::USAGE, why.to_string()))
+}
+
+fn enrol(
+    invite: InviteUrl,
+    name: Option<&str>,
+    replace: bool,
+    key: &KeyArgs,
+) -> Result<(Client, TlsIdentity), Exit> {
+    // A key for this run alone would be no member of the next run.
+    let tls_identity = key_file::open_for_tls(key.key.as_deref().map(Path::new))
+        .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
+    let name = match name {
         Some(name) => user(name)?,
         None => own_name()?,
     };
-    let known = PinFile { replace: args.replace };
+    let known = PinFile { replace };
     known.check(&invite)?;
     let server = known_servers::of_url(&invite)?;
     let task = Task::Once(Command::Member(Box::new(MemberCommand::Enrol { invite, name })));
     let defaults = ClientConfig::new(task, opener(AllocateArg::Full));
     let mut config = ClientConfig { server, known_servers: Box::new(known), ..defaults };
-    config.user.identity = identity(&args.key);
+    config.user.identity = identity(key);
     Ok((Client::new(config), tls_identity))
+}
+
+/// The host name: machines that start peers by one invite often share the name of the account.
+fn name_of_machine() -> Option<String> {
+    system::own_names().into_iter().find(|name| UserName::new(name).is_ok())
 }
 
 /// The name of the account on this machine.

@@ -203,7 +203,13 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
                 false,
             )
         }
-        Verb::Peer(args) => {
+        Verb::Peer(mut args) => {
+            if let Some(join) = members::join_of_peer(&mut args)? {
+                let code = one_shot_as(join, false, lang, outputs, shows)?;
+                if code != exit::DONE {
+                    return Ok(code);
+                }
+            }
             // A background job may neither read the terminal nor change its mode: the shell would
             // stop the process.
             let terminal = std::io::stdin().is_terminal();

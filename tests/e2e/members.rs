@@ -149,6 +149,31 @@ fn a_peer_beside_its_server_is_listed_where_other_machines_reach_it() {
 }
 
 #[test]
+fn a_peer_joins_by_an_invite_file_at_its_first_start() {
+    let (_closed, invites) = closed(&[&["--role", "share", "--group", "fleet"]]);
+    let machine = User::new();
+    let (here, file) =
+        (Dir::with("a.mp4", &noise(1, 5)), Dir::with("invite", invites[0].as_bytes()));
+    let start = |text: &str| {
+        file.write("invite", text.as_bytes());
+        let listen = format!("{}:0", own_ip());
+        let args = ["peer", "--no-local", "--listen", &listen, "--folder", here.text()];
+        let mut command = machine.command(&args);
+        command.args(["--user", "server7"]).env("CARDUME_INVITE_FILE", file.at("invite"));
+        Process::start(command)
+    };
+    finish(start("cardume://nonsense")).failed_with(2);
+    let first = Node::listening(start(&invites[0]));
+    first.wait_for_stdout("Sou peer ");
+    drop(first);
+    // The invite is used up by now.
+    let second = Node::listening(start(&invites[0]));
+    second.wait_for_stdout("Sou peer ");
+    let me = machine.run(&["members", "--me"]);
+    assert!(me.out[0].contains("\tserver7\tshare"), "{me:?}");
+}
+
+#[test]
 fn a_giant_file_goes_from_member_to_member_by_quic() {
     let (_closed, invites) = closed(&[&[], &[]]);
     let (ana, bia) = (User::new(), User::new());

@@ -443,6 +443,25 @@ pub struct KeyArgs {
     pub key: Option<String>,
 }
 
+// The identity of a peer.
+#[derive(Args)]
+pub struct IdentityArgs {
+    /// A file with an invite: the first start joins its server, and later starts ignore the invite
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CARDUME_INVITE_FILE",
+        value_hint = clap::ValueHint::FilePath
+    )]
+    pub invite_file: Option<String>,
+
+    /// The user of this peer; a new name is registered first
+    #[arg(long, value_name = "USER", env = "CARDUME_USER")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    pub key: KeyArgs,
+}
+
 #[derive(Args)]
 pub struct NameArgs {
     /// The user name
@@ -516,11 +535,8 @@ pub struct PeerArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// The user of this peer; a new name is registered first
-    #[arg(long, value_name = "USER", env = "CARDUME_USER")]
-    pub user: Option<String>,
     #[command(flatten)]
-    pub key: KeyArgs,
+    pub identity: IdentityArgs,
     /// Whether other peers may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,

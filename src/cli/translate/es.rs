@@ -144,6 +144,10 @@ const HELP: &[(&str, &str)] = &[
         "De qué orden; sin ella, del programa",
     ),
     (
+        "A file with an invite: the first start joins its server, and later starts ignore the invite",
+        "Un archivo con una invitación: la primera vez entra en su servidor, y las siguientes la ignoran",
+    ),
+    (
         "Listen for other peers on this address; port 0 selects a free port [default: 0.0.0.0:4000, or a free port if that one is busy]",
         "Dónde atender a los demás; el puerto 0 elige uno libre [por omisión: 0.0.0.0:4000, o un puerto libre si ese está ocupado]",
     ),

@@ -144,6 +144,10 @@ const HELP: &[(&str, &str)] = &[
         "De qual comando; sem ele, do programa",
     ),
     (
+        "A file with an invite: the first start joins its server, and later starts ignore the invite",
+        "Um arquivo com um convite: a primeira vez entra no servidor dele, e as seguintes o ignoram",
+    ),
+    (
         "Listen for other peers on this address; port 0 selects a free port [default: 0.0.0.0:4000, or a free port if that one is busy]",
         "Onde atender os outros; a porta 0 escolhe uma livre [padrão: 0.0.0.0:4000, ou uma porta livre se essa estiver ocupada]",
     ),
