@@ -72,9 +72,41 @@ pub fn target(server: Option<&str>) -> Result<ServiceTarget, Exit> {
             InviteUrl::parse(server).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
         return of_url(&url);
     }
-    let addresses = addresses(server)?;
-    let key = open()?.find(server).map(Pin::key);
-    Ok(ServiceTarget { addresses, key })
+    let names: Vec<&str> =
+        server.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return Err(Exit::new(exit::USAGE, "--server: no server is named"));
+    }
+    let pins = open()?;
+    let key = one_key(names.iter().map(|name| pins.find(name).map(Pin::key)))?;
+    let first = usize::from_le_bytes(system::random());
+    Ok(ServiceTarget { addresses: in_turn(resolved(&names)?, first), key })
+}
+
+/// The common key of several servers: a connection must be safe whichever answers.
+fn one_key(mut keys: impl Iterator<Item = Option<Key>>) -> Result<Option<Key>, Exit> {
+    let first = keys.next().flatten();
+    match keys.all(|key| key == first) {
+        true => Ok(first),
+        false => Err(Exit::new(exit::USAGE, "--server: all servers of a list need the same key")),
+    }
+}
+
+/// Clients of several servers spread over them: each begins at another one, and goes on in turn.
+/// The addresses of one name that mixes families stay in the order of the system.
+fn in_turn(mut servers: Vec<Vec<SocketAddr>>, first: usize) -> Vec<SocketAddr> {
+    for addresses in &mut servers {
+        if addresses.len() > 1 && addresses.iter().all(|at| at.is_ipv4() == addresses[0].is_ipv4())
+        {
+            let count = addresses.len();
+            addresses.rotate_left(first / 7 % count);
+        }
+    }
+    if !servers.is_empty() {
+        let count = servers.len();
+        servers.rotate_left(first % count);
+    }
+    servers.into_iter().flatten().collect()
 }
 
 /// True for an invite to a server that this user has joined. The key may have changed since.
@@ -104,17 +136,53 @@ pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
         .map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
-/// All addresses that resolve; an error when none does.
 fn resolve(names: &[String], key: Key) -> Result<ServiceTarget, Exit> {
+    let addresses = resolved(names)?.concat();
+    Ok(ServiceTarget { addresses, key: Some(key) })
+}
+
+/// The addresses of each name that resolves; an error when none does.
+fn resolved(names: &[impl AsRef<str>]) -> Result<Vec<Vec<SocketAddr>>, Exit> {
     let (mut found, mut failed) = (Vec::new(), None);
     for name in names {
-        match addresses(name) {
-            Ok(more) => found.extend(more),
+        match addresses(name.as_ref()) {
+            Ok(more) => found.push(more),
             Err(why) => failed = Some(why),
         }
     }
     match failed {
         Some(why) if found.is_empty() => Err(why),
-        _ => Ok(ServiceTarget { addresses: found, key: Some(key) }),
+        _ => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_begin_at_every_server_and_go_on_in_turn() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let [a, b, c] = [at("10.0.0.1:1"), at("10.0.0.2:1"), at("10.0.0.3:1")];
+        let servers = || vec![vec![a], vec![b], vec![c]];
+        assert_eq!(in_turn(servers(), 3), [a, b, c]);
+        assert_eq!(in_turn(servers(), 4), [b, c, a]);
+        assert_eq!(in_turn(servers(), 5), [c, a, b]);
+        let firsts: std::collections::BTreeSet<_> =
+            (0..50).map(|first| in_turn(vec![vec![a, b, c]], first)[0]).collect();
+        assert_eq!(firsts.len(), 3, "one name with several addresses");
+        let mixed = vec![at("[::1]:1"), a];
+        assert!((0..50).all(|first| in_turn(vec![mixed.clone()], first) == mixed));
+        assert!(in_turn(Vec::new(), 1).is_empty());
+    }
+
+    #[test]
+    fn servers_of_a_list_have_one_key() {
+        let key = Key::parse("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        assert!(key.is_some());
+        assert_eq!(one_key([key, key].into_iter()).ok(), Some(key));
+        assert_eq!(one_key([None, None].into_iter()).ok(), Some(None));
+        assert!(one_key([key, None].into_iter()).is_err());
+        assert!(one_key([None, key].into_iter()).is_err());
     }
 }

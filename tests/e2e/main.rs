@@ -58,6 +58,7 @@ mod rede_console;
 mod resume;
 mod scripted_peer;
 mod search;
+mod several_servers;
 mod shared_folder;
 mod silent_sources;
 mod status;

@@ -425,7 +425,7 @@ impl Verb {
 #[derive(Args)]
 pub struct AskArgs {
     /// The index server, or its URL with a key, as `cardume server url` prints [default: the
-    /// server joined last, else 127.0.0.1:1099]
+    /// server joined last, else 127.0.0.1:1099]. Of several, as in A:1099,B:1099, any that answers
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER")]
     pub server: Option<String>,
 
@@ -514,7 +514,7 @@ pub struct ContentArgs {
 #[derive(Args)]
 pub struct PeerArgs {
     /// The index server, or its URL with a key, as `cardume server url` prints [default: the
-    /// server joined last, else 127.0.0.1:1099]
+    /// server joined last, else 127.0.0.1:1099]. Of several, as in A:1099,B:1099, any that answers
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER")]
     pub server: Option<String>,
 

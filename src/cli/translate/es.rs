@@ -673,8 +673,8 @@ const HELP: &[(&str, &str)] = &[
         "Muestra el servidor, y su nombre y papel en él",
     ),
     (
-        "The index server, or its URL with a key, as `cardume server url` prints [default: the server joined last, else 127.0.0.1:1099]",
-        "El servidor de índice, o su URL con la clave, como la muestra `cardume server url` [por omisión: el último en que entró, o 127.0.0.1:1099]",
+        "The index server, or its URL with a key, as `cardume server url` prints [default: the server joined last, else 127.0.0.1:1099]. Of several, as in A:1099,B:1099, any that answers",
+        "El servidor de índice, o su URL con la clave, como la muestra `cardume server url` [por omisión: el último en que entró, o 127.0.0.1:1099]. De varios, como A:1099,B:1099, uno que responda",
     ),
     (
         "The invite, as `cardume invite` prints it; `-` reads stdin",
@@ -856,6 +856,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("this program was built without QUIC", "este programa se compiló sin QUIC"),
     ("--rpc-log {}: not a HOST[:PORT]", "--rpc-log {}: no es HOST[:PORT]"),
+    (
+        "--server: all servers of a list need the same key",
+        "--server: todos los servidores de una lista necesitan la misma clave",
+    ),
+    ("--server: no server is named", "--server: falta el servidor"),
     (
         "a port needs --folder: the files to share",
         "un puerto necesita --folder: los archivos que se comparten",

@@ -658,8 +658,8 @@ const HELP: &[(&str, &str)] = &[
         "Mostra o servidor, e o seu nome e papel nele",
     ),
     (
-        "The index server, or its URL with a key, as `cardume server url` prints [default: the server joined last, else 127.0.0.1:1099]",
-        "O servidor de índice, ou sua URL com a chave, como `cardume server url` mostra [padrão: o último em que entrou, ou 127.0.0.1:1099]",
+        "The index server, or its URL with a key, as `cardume server url` prints [default: the server joined last, else 127.0.0.1:1099]. Of several, as in A:1099,B:1099, any that answers",
+        "O servidor de índice, ou sua URL com a chave, como `cardume server url` mostra [padrão: o último em que entrou, ou 127.0.0.1:1099]. De vários, como A:1099,B:1099, um que responda",
     ),
     (
         "The invite, as `cardume invite` prints it; `-` reads stdin",
@@ -838,6 +838,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("this program was built without QUIC", "este programa foi compilado sem QUIC"),
     ("--rpc-log {}: not a HOST[:PORT]", "--rpc-log {}: não é HOST[:PORT]"),
+    (
+        "--server: all servers of a list need the same key",
+        "--server: todos os servidores de uma lista precisam da mesma chave",
+    ),
+    ("--server: no server is named", "--server: falta o servidor"),
     (
         "a port needs --folder: the files to share",
         "uma porta precisa de --folder: os arquivos a compartilhar",
