@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use cardume::loadgen::report::Gauges;
-use cardume::loadgen::{LoadGenerator, Plan, Wire, needs_files};
+use cardume::loadgen::{LoadGenerator, LoadTarget, Plan, Wire, needs_files};
+use cardume::node::reconnect::ServiceTarget;
 use cardume::os::system;
 use cardume::ui::event::{Failure, exit};
 
@@ -79,17 +80,20 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
     if args.churn > 0 && (files == 0 || wire == Wire::Resp) {
         return Err(wrong("--churn: without files, and with --resp, no peer joins or leaves"));
     }
-    let server = match args.resp {
-        Some(at) => at,
-        None => known_servers::addresses(&args.server)?
-            .first()
-            .copied()
-            .ok_or(Exit::Failure(Failure::NoServer(None)))?,
+    if args.reconnect && (files == 0 || wire == Wire::Resp) {
+        return Err(wrong("--reconnect: without files, and with --resp, no peer joins again"));
+    }
+    let target = match args.resp {
+        Some(at) => LoadTarget { at, wire, key: None },
+        None => {
+            let ServiceTarget { addresses, key } = known_servers::target(Some(&args.server))?;
+            let at = addresses.first().copied().ok_or(Exit::Failure(Failure::NoServer(None)))?;
+            LoadTarget { at, wire, key }
+        }
     };
     let length = args.seconds.map(Duration::from_secs_f64).or((!args.idle).then_some(LENGTH));
     Ok(Plan {
-        server,
-        wire,
+        target,
         peers: usize::try_from(args.peers).unwrap_or(usize::MAX),
         depth: usize::from(args.depth),
         length,
@@ -100,6 +104,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
         holders,
         fill: args.set.fill,
         idle: args.idle,
+        reconnect: args.reconnect,
         churn: args.churn,
         roots: args.roots,
         seed: args.seed,
@@ -138,7 +143,10 @@ mod tests {
             (0, 7, Some(3), Some(Duration::from_millis(500)))
         );
         let plan = planned("--resp 127.0.0.1:6379 --idle").unwrap();
-        assert_eq!((plan.wire, plan.server.port(), plan.length), (Wire::Resp, 6379, None));
+        assert_eq!(
+            (plan.target.wire, plan.target.at.port(), plan.length),
+            (Wire::Resp, 6379, None)
+        );
     }
 
     #[test]
@@ -149,6 +157,8 @@ mod tests {
             ("--files 0 --mix join=1", "--mix"),
             ("--resp 127.0.0.1:1 --mix search=1,update=1", "--mix"),
             ("--files 0 --churn 5", "--churn"),
+            ("--files 0 --idle --reconnect", "--reconnect"),
+            ("--resp 127.0.0.1:1 --idle --reconnect", "--reconnect"),
             ("--fill --peers 1 --names 20000000 --holders 1", "--peers"),
         ] {
             let said = planned(words).expect_err(words);
@@ -161,6 +171,7 @@ mod tests {
             "--seconds 0",
             "--zipf x",
             "--fill --files 3",
+            "--reconnect",
             "--holders 65",
             "--server-pid 0",
         ] {

@@ -13,6 +13,7 @@
 pub mod dataset;
 pub mod report;
 pub mod requests;
+pub mod returning;
 pub mod rng;
 pub mod virtual_peer;
 pub mod workload;
@@ -24,16 +25,22 @@ use std::time::{Duration, Instant};
 use crate::limits;
 use crate::loadgen::report::{Gauges, LoadReport, Measuring, News};
 use crate::loadgen::requests::{RequestMix, RequestTally};
+use crate::loadgen::returning::Returning;
 use crate::loadgen::virtual_peer::{Seat, VirtualPeer};
 use crate::loadgen::workload::{Workload, WorkloadOp};
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId, Event, Node};
 use crate::protocol::native::Hello;
 use crate::protocol::native::encode;
+use crate::protocol::types::account::Key;
 use crate::ui::event::{Failure, UiEvent, exit};
 
 /// Connects in progress: what a server accepts in an iteration or two, and far below its backlog.
 const MAX_CONNECTING: usize = 512;
+/// Of these, connects by TLS: a server also counts handshakes that are finished here alone.
+const MAX_HANDSHAKES: usize = limits::TLS_HANDSHAKES / 2;
+/// Lost peers that connect in one iteration: their handshakes must not hold up responses.
+const ITERATION_RETURNS: usize = 64;
 
 /// The protocol of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +51,22 @@ pub enum Wire {
     Resp,
 }
 
+/// The server under load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadTarget {
+    /// Its address.
+    pub at: SocketAddr,
+    /// Its protocol.
+    pub wire: Wire,
+    /// Its key: the load goes by TLS, and the server must prove the key.
+    pub key: Option<Key>,
+}
+
 /// The parameters of a load.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The server under load.
-    pub server: SocketAddr,
-    /// Its protocol.
-    pub wire: Wire,
+    pub target: LoadTarget,
     /// The number of peers, each with one connection.
     pub peers: usize,
     /// Requests under way on each connection.
@@ -71,6 +87,8 @@ pub struct Plan {
     pub fill: bool,
     /// Peers join and then send PINGs only.
     pub idle: bool,
+    /// Lost peers connect again, and the time until all have joined is reported.
+    pub reconnect: bool,
     /// Visitors that join, and as many that leave, each second.
     pub churn: u32,
     /// Lists name content hashes as well.
@@ -108,6 +126,7 @@ pub struct LoadGenerator {
     /// The time of the next slot of the wheel, and its number.
     wheel: (Option<Instant>, usize),
     visits: Visits,
+    returning: Returning,
 }
 
 /// The phase of a load.
@@ -147,25 +166,32 @@ impl LoadGenerator {
             until: None,
             wheel: (None, 0),
             visits: Visits::default(),
+            returning: Returning::default(),
         }
     }
 
-    fn connect(&mut self, number: u64, visitor: bool, io: &mut Io<'_>) {
+    fn connect(&mut self, number: u64, visitor: bool, io: &mut Io<'_>) -> &mut VirtualPeer {
         // Visitors reuse source addresses: their ports become free again.
-        let place = if visitor {
-            self.plan.peers + usize::try_from(number).unwrap_or(0) % ADDRESS_CONNECTIONS
-        } else {
-            self.started
-        };
+        let index = usize::try_from(number).unwrap_or(0);
+        let place = if visitor { self.plan.peers + index % ADDRESS_CONNECTIONS } else { index };
+        let LoadTarget { at, key, .. } = self.plan.target;
         let from = u8::try_from(place / ADDRESS_CONNECTIONS % 250).unwrap_or(0);
-        let local = matches!(self.plan.server.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        let local = matches!(at.ip(), IpAddr::V4(ip) if ip.is_loopback());
         let bind = (local && from > 0).then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + from)));
-        let id = io.connect(self.plan.server, bind);
+        let id = match key {
+            Some(key) => io.connect_by_tls(at, bind, key),
+            None => io.connect(at, bind),
+        };
         if self.peers.len() <= id.0 {
             self.peers.resize_with(id.0 + 1, || None);
         }
-        self.peers[id.0] = Some(Box::new(VirtualPeer::new(number, visitor, io.now)));
         self.connecting += 1;
+        self.peers[id.0].insert(Box::new(VirtualPeer::new(number, visitor, io.now)))
+    }
+
+    /// Connects that may be in progress.
+    fn max_connecting(&self) -> usize {
+        if self.plan.target.key.is_some() { MAX_HANDSHAKES } else { MAX_CONNECTING }
     }
 
     fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
@@ -176,7 +202,7 @@ impl LoadGenerator {
         // The responses to all requests under way may arrive at once.
         conn.max_header = limits::JOIN_BYTES;
         conn.deadline = Some(deadline);
-        match self.plan.wire {
+        match self.plan.target.wire {
             Wire::Native => conn
                 .send_queue
                 .memory()
@@ -193,7 +219,12 @@ impl LoadGenerator {
         let Some(conn) = io.connection(id) else { return };
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::as_mut) else { return };
         match self.asking.read(peer, conn.recv_buffer.header(), now, &mut self.tally) {
-            Ok(used) => conn.recv_buffer.consume(used),
+            Ok(used) => {
+                conn.recv_buffer.consume(used);
+                if peer.port.is_some() && self.returning.is_probe(peer.number) {
+                    self.returning.begin(Measuring::begin(&self.gauges, now), now);
+                }
+            }
             Err(why) => {
                 let why = Failure::Protocol(why);
                 return self.fail(why, io);
@@ -233,6 +264,10 @@ impl LoadGenerator {
                 Phase::Filling(_) => {
                     conn.send_queue.memory().with(|out| asking.fill(peer, now, out, tally))
                 }
+                // A peer that has returned joins again.
+                Phase::Running(_) if self.plan.reconnect => {
+                    conn.send_queue.memory().with(|out| asking.fill(peer, now, out, tally))
+                }
                 Phase::Running(_) if self.plan.idle => {}
                 Phase::Running(_) => {
                     conn.send_queue.memory().with(|out| asking.top_up(peer, now, out, tally))
@@ -245,7 +280,7 @@ impl LoadGenerator {
     /// Enter the next phase when this one is complete.
     fn advance(&mut self, io: &mut Io<'_>) {
         if matches!(self.phase, Phase::Connecting) {
-            while self.connecting < MAX_CONNECTING && self.started < self.plan.peers {
+            while self.connecting < self.max_connecting() && self.started < self.plan.peers {
                 let number = self.started as u64;
                 self.connect(number, false, io);
                 self.started += 1;
@@ -279,7 +314,7 @@ impl LoadGenerator {
     }
 
     fn has_lists(&self) -> bool {
-        match self.plan.wire {
+        match self.plan.target.wire {
             Wire::Native => self.plan.files > 0,
             Wire::Resp => self.plan.fill,
         }
@@ -294,7 +329,7 @@ impl LoadGenerator {
         if self.plan.churn > 0 {
             (self.visits.began, self.visits.at) = (Some(io.now), Some(io.now));
         }
-        self.wheel.0 = (self.plan.wire == Wire::Native).then_some(io.now);
+        self.wheel.0 = (self.plan.target.wire == Wire::Native).then_some(io.now);
         self.send_all(io);
     }
 
@@ -341,11 +376,13 @@ impl LoadGenerator {
 
     fn closed(&mut self, id: ConnId, reason: &CloseReason, io: &mut Io<'_>) {
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::take) else { return };
-        let unopened = matches!(reason, CloseReason::Unreachable(_))
-            || peer.port.is_none() && matches!(reason, CloseReason::Internal(_));
-        self.connecting -=
-            usize::from(matches!(reason, CloseReason::Unreachable(_)) && self.connecting > 0);
+        let unconnected = matches!(reason, CloseReason::Unreachable(_) | CloseReason::WrongKey);
+        let unopened =
+            unconnected || peer.port.is_none() && matches!(reason, CloseReason::Internal(_));
+        self.connecting -= usize::from(unconnected && self.connecting > 0);
         let expected = peer.visitor && peer.settled && peer.seat == Seat::Out;
+        let returns =
+            self.plan.reconnect && !peer.visitor && matches!(self.phase, Phase::Running(_));
         if peer.visitor {
             self.visits.there -= 1;
         } else {
@@ -357,13 +394,37 @@ impl LoadGenerator {
         }
         self.lost += 1;
         log::info!("a connection was lost: {reason:?}");
+        if *reason == CloseReason::WrongKey {
+            return self.fail(Failure::WrongKey(self.plan.target.at), io);
+        }
+        if returns {
+            let attempts = if peer.settled { 0 } else { peer.attempts + 1 };
+            let backoff = io.backoff(attempts).saturating_duration_since(io.now);
+            return self.returning.lost(peer.number, attempts, io.now, backoff);
+        }
         if matches!(self.phase, Phase::Connecting) && self.tally.ready == 0 && unopened
             || self.present == 0
         {
-            self.fail(Failure::NoServer(Some(self.plan.server)), io);
+            self.fail(Failure::NoServer(Some(self.plan.target.at)), io);
         }
         if !peer.visitor && peer.port.is_some() && matches!(self.phase, Phase::Connecting) {
             self.tally.ready -= 1;
+        }
+    }
+
+    /// Connect lost peers again, and report once all have joined.
+    fn reconnect(&mut self, io: &mut Io<'_>) {
+        for _ in 0..ITERATION_RETURNS {
+            let Some((number, attempts)) = self.returning.take_due(io.now) else { break };
+            self.present += 1;
+            self.connect(number, false, io).attempts = attempts;
+        }
+        if self.tally.settled == self.plan.peers
+            && let Some(measuring) = self.returning.end()
+        {
+            let (peers, files) = (self.present, std::mem::take(&mut self.tally.files));
+            let stretch = measuring.end(&self.gauges, io.now);
+            io.tell(UiEvent::Bench(Box::new(News::In { peers, files, stretch })));
         }
     }
 
@@ -381,7 +442,7 @@ impl LoadGenerator {
         let most = usize::try_from(self.plan.churn).unwrap_or(usize::MAX).saturating_mul(3).max(16);
         while u128::from(self.visits.came) < owed
             && self.visits.there < most
-            && self.connecting < MAX_CONNECTING
+            && self.connecting < self.max_connecting()
         {
             let number = self.plan.peers as u64
                 + self.visits.came % u64::from(self.plan.churn).saturating_mul(4).max(1);
@@ -464,13 +525,19 @@ impl Node for LoadGenerator {
             | Event::Child => {}
         }
         self.advance(io);
+        if self.plan.reconnect && matches!(self.phase, Phase::Running(_)) {
+            self.reconnect(io);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
         if matches!(self.phase, Phase::Over) {
             return None;
         }
-        [self.until, self.visits.at, self.wheel.0].into_iter().flatten().min()
+        [self.until, self.visits.at, self.wheel.0, self.returning.due_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

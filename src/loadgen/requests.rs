@@ -96,7 +96,7 @@ impl RequestMix {
             Some(_) => (0, u64::MAX),
         };
         RequestMix {
-            wire: plan.wire,
+            wire: plan.target.wire,
             names: Dataset::new(plan.names, plan.files, (plan.peers as u64, shares), plan.roots),
             zipf: Zipf::new(plan.names, plan.zipf),
             dice: Rng::new(plan.seed),

@@ -37,6 +37,8 @@ pub struct VirtualPeer {
     pub visitor: bool,
     /// Its list is complete, or was refused.
     pub settled: bool,
+    /// Failed attempts to connect since the peer was lost.
+    pub attempts: u32,
     /// The source port, once the server has sent its opening.
     pub port: Option<u16>,
     /// Its membership.
@@ -60,6 +62,7 @@ impl VirtualPeer {
             number,
             visitor,
             settled: false,
+            attempts: 0,
             port: None,
             seat: Seat::Out,
             flights,

@@ -7,7 +7,9 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Done, Process, cardume, finish, run, server, unreachable};
+use crate::harness::{
+    Dir, Done, Node, Process, cardume, finish, run, server, server_with, unreachable,
+};
 
 fn swarm(server: SocketAddr, words: &str) -> Done {
     run(["bench", "--server", &server.to_string()].into_iter().chain(words.split_whitespace()))
@@ -110,6 +112,64 @@ fn quiet_peers_report_joined_outlive_the_heartbeat_and_end_on_a_signal() {
     assert_eq!(peers.succeeded().out.len(), 30, "{peers:#?}");
     idle.signal(Signal::INT);
     assert_eq!(idle.code(), 0);
+}
+
+/// A server with a lasting key for strangers, and its URL.
+fn server_by_tls(data: &Dir) -> (Node, String) {
+    let address = ["--listen", "127.0.0.1:0", "--open", "--no-local"];
+    let server = server_with(&[&address[..], &["--data", data.text()]].concat());
+    let done = run(["server", "url", &server.at.to_string(), "--data", data.text()]);
+    (server, done.succeeded().out[0].clone())
+}
+
+#[test]
+fn a_load_on_a_url_goes_by_tls_to_the_server_with_its_key() {
+    let (data, other) = (Dir::new(), Dir::new());
+    let (server, url) = server_by_tls(&data);
+    let load = |server: &str, more: Option<&'static str>| {
+        let words = "--peers 300 --files 2 --names 200 --depth 2 --seconds 0.5 --churn 20";
+        run(["bench", "--server", server].into_iter().chain(words.split_whitespace()).chain(more))
+    };
+    let done = load(&url, Some("--json"));
+    let (figures, rows) = over(done.succeeded());
+    assert!(rows[0].1 > 0 && figures["lost"] == 0 && figures["wrong"] == 0, "{figures}");
+    assert_eq!(done.events("in")[0]["files"].as_u64(), Some(600));
+    // The address of this server with the key of another one.
+    let (_other_server, other_url) = server_by_tls(&other);
+    let (_, key) = other_url.split_once('#').expect("a key");
+    let wrong = format!("cardume://{}/#{key}", server.at);
+    load(&wrong, None).failed(6, &server.at.to_string());
+}
+
+#[test]
+fn lost_peers_come_back_at_once_after_a_restart() {
+    let data = Dir::new();
+    let (mut server, url) = server_by_tls(&data);
+    let at = server.at.to_string();
+    let mut load = Process::start(cardume([
+        "bench",
+        "--server",
+        &url,
+        "--peers",
+        "300",
+        "--files",
+        "2",
+        "--idle",
+        "--reconnect",
+        "--json",
+    ]));
+    assert_eq!(load.event("in")["peers"], 300);
+    for round in 0..2 {
+        server.process.kill();
+        let options = ["--listen", &at, "--open", "--no-local", "--data", data.text()];
+        server = server_with(&options);
+        let back = load.event("in");
+        assert_eq!((&back["peers"], &back["files"]), (&300.into(), &600.into()), "round {round}");
+        assert!(back["measured"]["seconds"].as_f64().is_some_and(|took| took > 0.0), "{back}");
+        assert_eq!(run(["peers", "--server", &url]).succeeded().out.len(), 300);
+    }
+    load.signal(Signal::INT);
+    assert_eq!(load.code(), 0);
 }
 
 #[test]

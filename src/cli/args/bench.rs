@@ -24,7 +24,7 @@ for benchmarks: the command takes their whole capacity.";
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// The index server under load
+    /// The index server under load; a URL with its key, as `cardume server url` prints: by TLS
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
 
@@ -54,6 +54,10 @@ pub struct BenchArgs {
     /// Join, print a line, and stay idle
     #[arg(long)]
     pub idle: bool,
+
+    /// Connect lost peers again, all at once, and print a line when all have joined
+    #[arg(long, requires = "idle")]
+    pub reconnect: bool,
 
     /// Additional peers per second that join and leave a second later
     #[arg(long, value_name = "R", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=100_000))]

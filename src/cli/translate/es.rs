@@ -429,7 +429,14 @@ const HELP: &[(&str, &str)] = &[
         "Match this exact name instead of words",
         "El archivo con exactamente este nombre, en vez de palabras",
     ),
-    ("The index server under load", "El servidor de índice que recibe la carga"),
+    (
+        "The index server under load; a URL with its key, as `cardume server url` prints: by TLS",
+        "El servidor de índice que recibe la carga; con la URL de `cardume server url`, que tiene la clave: por TLS",
+    ),
+    (
+        "Connect lost peers again, all at once, and print a line when all have joined",
+        "Conecta de nuevo los peers perdidos, todos a la vez, y escribe una línea cuando todos han entrado",
+    ),
     (
         "Load a Redis instead of the server, with SMEMBERS requests",
         "Un Redis recibe la carga en su lugar, consultado con SMEMBERS",
@@ -906,6 +913,10 @@ const MESSAGES: &[(&str, &str)] = &[
     (
         "--mix: without files, and with --resp, the only operation is search",
         "--mix: sin archivos, y con --resp, solo se puede hacer search",
+    ),
+    (
+        "--reconnect: without files, and with --resp, no peer joins again",
+        "--reconnect: sin archivos, y con --resp, ningún peer entra de nuevo",
     ),
     (
         "--churn: without files, and with --resp, no peer joins or leaves",

@@ -426,7 +426,14 @@ const HELP: &[(&str, &str)] = &[
         "Match this exact name instead of words",
         "O arquivo com exatamente este nome, em vez de palavras",
     ),
-    ("The index server under load", "O servidor de índice que recebe a carga"),
+    (
+        "The index server under load; a URL with its key, as `cardume server url` prints: by TLS",
+        "O servidor de índice que recebe a carga; com a URL de `cardume server url`, que tem a chave: por TLS",
+    ),
+    (
+        "Connect lost peers again, all at once, and print a line when all have joined",
+        "Conecta de novo os peers perdidos, todos ao mesmo tempo, e escreve uma linha quando todos entraram",
+    ),
     (
         "Load a Redis instead of the server, with SMEMBERS requests",
         "Um Redis recebe a carga em lugar dele, consultado por SMEMBERS",
@@ -888,6 +895,10 @@ const MESSAGES: &[(&str, &str)] = &[
     (
         "--mix: without files, and with --resp, the only operation is search",
         "--mix: sem arquivos, e com --resp, só há search a fazer",
+    ),
+    (
+        "--reconnect: without files, and with --resp, no peer joins again",
+        "--reconnect: sem arquivos, e com --resp, nenhum peer entra de novo",
     ),
     (
         "--churn: without files, and with --resp, no peer joins or leaves",

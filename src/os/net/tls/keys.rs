@@ -32,7 +32,17 @@ pub(super) fn server(
     is_raw: bool,
     takes_key: bool,
 ) -> Result<Arc<ServerConfig>, String> {
-    let mut config = server_config(identity, is_raw, takes_key)?;
+    server_by(provider(), identity, is_raw, takes_key)
+}
+
+/// As [`server`], with this cryptography.
+pub(super) fn server_by(
+    provider: CryptoProvider,
+    identity: &TlsIdentity,
+    is_raw: bool,
+    takes_key: bool,
+) -> Result<Arc<ServerConfig>, String> {
+    let mut config = server_config(provider, identity, is_raw, takes_key)?;
     config.alpn_protocols = vec![NATIVE.to_vec(), HTTP.to_vec()];
     Ok(Arc::new(config))
 }
@@ -40,17 +50,18 @@ pub(super) fn server(
 /// The configuration of a QUIC port. A client shows no key: a port can't choose by the hello.
 #[cfg(feature = "quic")]
 pub(in crate::os::net) fn quic_server(identity: &TlsIdentity) -> Result<ServerConfig, String> {
-    let mut config = server_config(identity, true, false)?;
+    let mut config = server_config(provider(), identity, true, false)?;
     config.alpn_protocols = vec![NATIVE.to_vec()];
     Ok(config)
 }
 
 fn server_config(
+    provider: CryptoProvider,
     identity: &TlsIdentity,
     is_raw: bool,
     takes_key: bool,
 ) -> Result<ServerConfig, String> {
-    let provider = Arc::new(provider());
+    let provider = Arc::new(provider);
     let resolver: Arc<dyn ResolvesServerCert> = if is_raw {
         Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity.raw()))
     } else {
@@ -109,7 +120,7 @@ pub(in crate::os::net) fn client_config(
 }
 
 /// ring, with the cheapest cipher for processors with AES first.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     use ring::cipher_suite::{
         TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
     };

@@ -697,13 +697,18 @@ mod tests {
 
         fn established(room: usize) -> Pair {
             let mut pair = Pair::new(room);
+            pair.establish();
+            pair
+        }
+
+        fn establish(&mut self) {
             for _ in 0..10_000 {
-                let (client, socket, tls) = &mut pair.client;
+                let (client, socket, tls) = &mut self.client;
                 let is_open = client.establish(socket, tls).expect("a handshake");
-                if is_open && pair.server.0.is_open() {
-                    return pair;
+                if is_open && self.server.0.is_open() {
+                    return;
                 }
-                let (server, socket, tls) = &mut pair.server;
+                let (server, socket, tls) = &mut self.server;
                 let error = server.read(socket, tls, &mut [0; 10]).map_err(|error| error.kind());
                 assert_eq!(error, Err(io::ErrorKind::WouldBlock));
                 let _ = server.flush_held(socket).expect("room");
@@ -756,6 +761,68 @@ mod tests {
             }
             assert!(received == sent, "room {room}, {most} at a time");
             assert!(pair.server.0.incoming.is_empty() && !pair.client.0.holds_output());
+        }
+    }
+
+    /// A process that changes its keys after so few records.
+    fn tls_with_key_updates(secret: u8, records: u64) -> Tls {
+        use rustls::crypto::CryptoProvider;
+        use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls13CipherSuite};
+
+        let mut tls = tls(secret);
+        let cipher_suites = keys::provider().cipher_suites.into_iter().map(|suite| {
+            let SupportedCipherSuite::Tls13(suite) = suite;
+            let common =
+                CipherSuiteCommon { confidentiality_limit: records, ..rebuilt(&suite.common) };
+            let Tls13CipherSuite { hkdf_provider, aead_alg, quic, .. } = *suite;
+            let suite = Tls13CipherSuite { common, hkdf_provider, aead_alg, quic };
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))
+        });
+        let provider =
+            CryptoProvider { cipher_suites: cipher_suites.collect(), ..keys::provider() };
+        tls.accepting.raw =
+            keys::server_by(provider, &tls.identity, true, true).expect("a configuration");
+        tls
+    }
+
+    fn rebuilt(common: &rustls::CipherSuiteCommon) -> rustls::CipherSuiteCommon {
+        let rustls::CipherSuiteCommon { suite, hash_provider, confidentiality_limit } = *common;
+        rustls::CipherSuiteCommon { suite, hash_provider, confidentiality_limit }
+    }
+
+    #[test]
+    fn keys_change_within_a_long_body_and_every_byte_arrives() {
+        // More records than of one write, as the true limit is.
+        for (room, records) in [(1_000, 6), (70_000, 11), (1 << 20, 20)] {
+            let mut pair = Pair::new(room);
+            pair.server.2 = tls_with_key_updates(2, records);
+            pair.establish();
+            // Some hundred records: each update is followed by data under the new keys.
+            let sent: Vec<u8> = (0..3_000_000_u32).map(|place| (place % 251) as u8).collect();
+            let (mut done, mut received, mut into) = (0, Vec::<u8>::new(), vec![0; 300_000]);
+            let mut rounds = 0;
+            while received.len() < sent.len() {
+                rounds += 1;
+                assert!(rounds < 100_000, "room {room}: {} bytes came", received.len());
+                let (server, socket, tls) = &mut pair.server;
+                match server.write(socket, tls.scratch(), &sent[done..]) {
+                    Ok(count) => done += count,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                let (client, socket, tls) = &mut pair.client;
+                while let Ok(count @ 1..) = client.read(socket, tls, &mut into) {
+                    received.extend(&into[..count]);
+                }
+            }
+            assert!(received == sent, "room {room}, {records} records");
+            // The other side answers with an update of its own before its next bytes.
+            let (client, socket, tls) = &mut pair.client;
+            assert_eq!(client.write(socket, tls.scratch(), b"thanks").expect("room"), 6);
+            let sealed = |content: usize| 5 + content + 1 + 16;
+            assert_eq!(socket.to.0.borrow().len(), sealed(5) + sealed(6), "room {room}");
+            let (server, socket, tls) = &mut pair.server;
+            let count = server.read(socket, tls, &mut into).expect("bytes");
+            assert_eq!(&into[..count], b"thanks");
         }
     }
 
