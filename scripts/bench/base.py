@@ -15,10 +15,10 @@ from tools import MIB, Trouble, random_file, status
 
 NGINX = """
 {user}worker_processes 1;
-daemon off;
+{limit}daemon off;
 pid {place}/nginx.pid;
 error_log {place}/nginx.log;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {connections}; }}
 http {{
     sendfile on;
     access_log off;
@@ -136,8 +136,9 @@ class Memory:
 
 
 class Base:
-    def __init__(self, cardume, place, quick):
+    def __init__(self, cardume, place, quick, size=None):
         self.cardume, self.place, self.quick = cardume, place, quick
+        self.size = size  # of the file in section A
         self.runs = 3 if quick else 5
         self.files = place.folder("files")
         self.big = 512 * MIB if quick else 2048 * MIB
@@ -146,6 +147,18 @@ class Base:
         self.server = place.server(cardume)
         self.nginx = None
         self.hashes = self.knows("hash")  # older programs have no roots
+
+    def example(self, name):
+        """A program of examples/, which run.sh builds beside the others."""
+        program = os.path.join(os.path.dirname(self.cardume), "examples", name)
+        if not os.path.exists(program):
+            raise Trouble(f"there is no {program}: cargo build --release --example {name}")
+        return program
+
+    def url_of(self, address, data):
+        """The address of a server with its key: connections to that go by TLS."""
+        command = [self.cardume, "server", "url", address, "--data", data]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
 
     def knows(self, *words):
         """True when the program accepts these words; `--help` succeeds only after valid words."""
@@ -171,8 +184,9 @@ class Base:
             self.nginx = self.start_nginx(self.place.path)
         return f"http://127.0.0.1:{self.nginx.port}/{name}"
 
-    def start_nginx(self, folder, listen="", settings=""):
+    def start_nginx(self, folder, listen="", settings="", connections=None):
         """nginx with its state below `folder`. `listen` and `settings` go into its configuration."""
+        limit = f"worker_rlimit_nofile {connections + 1000};\n" if connections else ""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -180,7 +194,8 @@ class Base:
         # Run by root, nginx would switch to a user without access to the folder.
         user = "user root;\n" if os.geteuid() == 0 else ""
         with open(config, "w") as file:
-            file.write(NGINX.format(user=user, place=folder, files=self.files, port=port, listen=listen, settings=settings))
+            file.write(NGINX.format(user=user, limit=limit, connections=connections or 1024, place=folder, files=self.files, port=port,
+                                    listen=listen, settings=settings))
         nginx = self.place.start(["nginx", "-p", folder, "-c", config])
         nginx.port = port
         for _ in range(500):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Side by side with nginx, curl, aria2c and b3sum. See run.sh, which lists the sections.
 
-Usage: bench.py CARDUME [--quick] [--only] [--json FILE] [SECTION...]       a section is a letter or a name
+Usage: bench.py CARDUME [--quick] [--only] [--json FILE] [--size SIZE] [SECTION...]       a section is a letter or a name
 """
 
 import json
@@ -20,15 +20,17 @@ from index import Index
 from page import Page
 from play import Play
 from quic import Quic
+from rekey import Rekey
+from storm import Storm
 from swarm import Swarm
 from throttle import SlowDisk, forget
 from tls import Tls
-from tools import MIB, Client, Place, Trouble, quantile, random_file
+from tools import MIB, Client, Place, Trouble, parse_size, quantile, random_file
 from trust import Trust
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
-         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls"}
+         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey"}
 
 SLOW_RATE = 80 * MIB
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
@@ -135,7 +137,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Page, Index, Swarm, Far):
+class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Swarm, Far):
     pass
 
 
@@ -154,7 +156,8 @@ def machine(cardume, place):
             "load_before": round(os.getloadavg()[0], 2)}
     print(f"machine: {told['machine']}")
     print(f"load before: {told['load_before']:.2f}")
-    commands = ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"], ["aria2c", "--version"], ["b3sum", "--version"])
+    commands = ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"], ["aria2c", "--version"], ["b3sum", "--version"],
+                ["openssl", "version"])
     told["versions"] = {os.path.basename(command[0]): first_line(command) for command in commands}
     for program, version in told["versions"].items():
         print(f"{program}: {version}")
@@ -163,14 +166,15 @@ def machine(cardume, place):
 
 
 def options(words):
-    """Returns quick, the JSON file or None, and the sections."""
-    words = list(words)
-    target = None
-    if "--json" in words:
-        at = words.index("--json")
-        target = words[at + 1]
-        del words[at:at + 2]
-    return "--quick" in words, target, chosen(word for word in words if word not in ("--quick", "--only"))
+    """Returns quick, the JSON file or None, the size for section A or None, and the sections."""
+    words, values = list(words), {}
+    for name in ("--json", "--size"):
+        if name in words:
+            at = words.index(name)
+            values[name] = words[at + 1]
+            del words[at:at + 2]
+    size = parse_size(values["--size"]) if "--size" in values else None
+    return "--quick" in words, values.get("--json"), size, chosen(word for word in words if word not in ("--quick", "--only"))
 
 
 def chosen(words):
@@ -190,18 +194,18 @@ def chosen(words):
 def main():
     try:
         cardume = sys.argv[1]
-        quick, target, sections = options(sys.argv[2:])
-    except (IndexError, ValueError):
+        quick, target, size, sections = options(sys.argv[2:])
+    except (IndexError, ValueError, Trouble):
         print(__doc__, file=sys.stderr)
         return 2
     failed = False
     try:
         with Place() as place:
-            bench = Bench(cardume, place, quick)
+            bench = Bench(cardume, place, quick, size)
             told = machine(cardume, place)
             print(f"medians of {bench.runs} alternating runs\n", flush=True)
             row("what", "cardume", "other", "ratio", "target", "")
-            for letter in sorted(sections):
+            for letter in sorted(sections, key=lambda letter: (letter.isupper(), letter)):
                 try:
                     getattr(bench, letter)()
                 except Trouble as error:

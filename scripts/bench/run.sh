@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each metric.
-# Usage: scripts/bench/run.sh [--quick] [--only] [--json FILE] [SECTION...]   a section is a letter or a name; default: all
+# Usage: scripts/bench/run.sh [--quick] [--only] [--json FILE] [--size SIZE] [SECTION...]   a section is a letter or a name; default: all
 #   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
 #   b crowd     64 such downloads at once                  h swarm     16 peers download a file of one owner at once
 #   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % held: time to the first new byte
@@ -13,7 +13,8 @@
 #   s search    an index of five million names              t asking    SEARCH by exact name beside Redis
 #   u joining   JOINs of a thousand files each              v idle      ten thousand quiet peers: memory, answers
 #   w far       a long lossy link, by QUIC                  x video     a video played over one
-#   y tls       TLS beside nginx and plain TCP
+#   y tls       TLS beside nginx and plain TCP             z storm     handshakes beside nginx; 2,000 reconnects; a flood
+#   A rekey     300 GiB of holes on one TLS connection, or --size SIZE: above 256 GiB its keys change
 # --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
 # --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
@@ -23,7 +24,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,19s/^# //p' "$0"
+    sed -n '2,20s/^# //p' "$0"
     exit
 fi
 
@@ -35,6 +36,8 @@ needs curl curl
 needs aria2c aria2
 needs b3sum b3sum
 needs redis-server redis-server
+needs openssl openssl
+needs strace strace
 needs ip iproute2
 needs nft nftables
 if ((${#missing[@]})); then
@@ -50,6 +53,6 @@ cargo build --locked --release --quiet
 if [[ -e examples/forge_part.rs ]]; then
     cargo build --locked --release --quiet --example forge_part
 fi
-cargo build --locked --release --quiet --example accounts_load --example delay_line --example index_size
+cargo build --locked --release --quiet --example accounts_load --example delay_line --example handshake_rate --example index_size
 export PYTHONDONTWRITEBYTECODE=1
 exec python3 scripts/bench/bench.py "${CARGO_TARGET_DIR:-target}/release/cardume" "$@"
