@@ -792,7 +792,7 @@ mod tests {
 
     #[test]
     fn keys_change_within_a_long_body_and_every_byte_arrives() {
-        // More records than of one write, as the true limit is.
+        // As below the true limit, a single write has fewer records.
         for (room, records) in [(1_000, 6), (70_000, 11), (1 << 20, 20)] {
             let mut pair = Pair::new(room);
             pair.server.2 = tls_with_key_updates(2, records);
@@ -815,7 +815,7 @@ mod tests {
                 }
             }
             assert!(received == sent, "room {room}, {records} records");
-            // The other side answers with an update of its own before its next bytes.
+            // The other side answers by a key update before the next bytes.
             let (client, socket, tls) = &mut pair.client;
             assert_eq!(client.write(socket, tls.scratch(), b"thanks").expect("room"), 6);
             let sealed = |content: usize| 5 + content + 1 + 16;
