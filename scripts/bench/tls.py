@@ -151,6 +151,9 @@ class Tls(Base):
             before = status(pid)["RssAnon"]
             held, took = hold(where, count, request, answer)
             time.sleep(1)
+            there = len(os.listdir(f"/proc/{pid}/fd"))
+            if there < count:
+                raise Trouble(f"only {there} of {count} connections are still open: they took {took:.0f} s, and quiet ones end")
             each.append((status(pid)["RssAnon"] - before) / count)
             rates.append(count / took)
             for link in held:
