@@ -1,7 +1,10 @@
 //! Members of a closed server: the same behaviour in memory and on disk.
 
 use cardume::accounts::store::StoreError;
-use cardume::members::audit::{AUDIT_ROWS, AuditEntry, AuditProgress, SUPPRESSED};
+use cardume::members::audit::{
+    AUDIT_ROWS, AuditEntry, AuditLimits, AuditProgress, PRUNE_ROWS, PRUNE_SECONDS, PRUNED,
+    SUPPRESSED,
+};
 use cardume::members::invite::Invite;
 use cardume::members::memory::MemoryMembers;
 use cardume::members::store::{MemberRow, MemberStore};
@@ -537,5 +540,125 @@ fn an_open_transaction_survives_many_operations() {
         assert!(members.is_open());
         assert_eq!(members.commit(), Ok::<(), StoreError>(()));
         assert_eq!((members.count(), members.is_open()), (500, false));
+    });
+}
+
+/// Appends rows about `first` to `last`, one a second.
+fn log_rows(members: &mut Members, seconds: std::ops::RangeInclusive<u64>) {
+    let entry = AuditEntry { who: "ana", from: None, what: "SET", object: "", ok: true };
+    for now in seconds {
+        members.note(&entry, now).unwrap();
+    }
+    members.commit().unwrap();
+}
+
+/// The first number, the number of rows, and the number of pruned rows.
+fn extent(members: &Members) -> (u64, usize, u64) {
+    let rows = members.audit(0, 1_000).unwrap();
+    (rows[0].seq, rows.len(), members.pruned().unwrap())
+}
+
+#[test]
+fn a_long_log_loses_its_first_rows_and_stays_a_chain() {
+    with_members(|members| {
+        members.limit_audit(AuditLimits { rows: 100, age: None });
+        log_rows(members, 1..=100);
+        members.upkeep(200).unwrap();
+        assert!(!members.is_open());
+        log_rows(members, 201..=201);
+        members.upkeep(202).unwrap();
+        members.commit().unwrap();
+        // One too many and a tenth more are gone, and a row says so.
+        assert_eq!(extent(members), (12, 91, 11));
+        let last = members.audit(101, 9).unwrap();
+        assert_eq!((&*last[0].what, last[0].object.starts_with("1 to 11 ")), (PRUNED, true));
+        assert_eq!(members.verify(), Ok(AuditProgress::Intact(102)));
+        for round in 0..5 {
+            log_rows(members, 300 + round * 50..=349 + round * 50);
+            members.upkeep(1_000 + round).unwrap();
+            members.commit().unwrap();
+            assert!(extent(members).1 <= 101);
+            assert!(matches!(members.verify(), Ok(AuditProgress::Intact(_))));
+        }
+    });
+}
+
+#[test]
+fn a_removal_takes_a_slice_at_a_time() {
+    with_members(|members| {
+        log_rows(members, 1..=PRUNE_ROWS + 500);
+        members.limit_audit(AuditLimits { rows: 100, age: None });
+        members.upkeep(9_000).unwrap();
+        members.commit().unwrap();
+        assert_eq!(members.pruned(), Ok(PRUNE_ROWS));
+        members.upkeep(9_001).unwrap();
+        members.commit().unwrap();
+        assert_eq!(extent(members).1, 91);
+        assert!(matches!(members.verify(), Ok(AuditProgress::Intact(_))));
+    });
+}
+
+#[test]
+fn old_rows_go_once_the_first_has_been_too_old_for_a_day() {
+    with_members(|members| {
+        let age = 1_000_000;
+        members.limit_audit(AuditLimits { rows: 1_000, age: Some(age) });
+        log_rows(members, 1..=50);
+        log_rows(members, 200_001..=200_020);
+        for now in [0, 40, age + 50, age + PRUNE_SECONDS + 1] {
+            members.upkeep(now).unwrap();
+            assert!(!members.is_open(), "{now}");
+        }
+        members.upkeep(age + PRUNE_SECONDS + 2).unwrap();
+        members.commit().unwrap();
+        assert_eq!(extent(members), (51, 21, 50));
+        assert_eq!(members.verify(), Ok(AuditProgress::Intact(71)));
+    });
+}
+
+#[cfg(feature = "store")]
+#[test]
+fn a_removal_that_the_log_does_not_record_is_named() {
+    let changes = [
+        // Rows removed by another program, with a base that fits them.
+        (
+            "DELETE FROM audit WHERE seq <= 20; INSERT OR REPLACE INTO audit_base SELECT 1, 20, chain, 102 FROM spare WHERE seq = 20",
+            20,
+        ),
+        ("DELETE FROM audit_base", 1),
+        ("UPDATE audit_base SET chain = zeroblob(32)", 12),
+        ("UPDATE audit_base SET recorded_in = 50", 11),
+        ("DELETE FROM audit WHERE seq = 12", 12),
+        ("UPDATE audit SET object = '1 to 20' WHERE what = 'PRUNED'", 102),
+    ];
+    for (sql, bad) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let store = cardume::os::sqlite::SqliteStore::open(folder.path()).unwrap();
+        let mut members = Members::open(Box::new(store.members())).unwrap();
+        members.limit_audit(AuditLimits { rows: 100, age: None });
+        log_rows(&mut members, 1..=101);
+        members.upkeep(200).unwrap();
+        members.commit().unwrap();
+        let raw = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
+        raw.execute_batch("CREATE TEMP TABLE spare AS SELECT * FROM audit").unwrap();
+        raw.execute_batch(sql).unwrap();
+        assert_eq!(members.verify(), Ok(AuditProgress::Bad(bad)), "{sql}");
+        // Such rows are evidence, and are not removed.
+        log_rows(&mut members, 300..=420);
+        members.upkeep(500).unwrap();
+        members.commit().unwrap();
+        assert_eq!(members.verify(), Ok(AuditProgress::Bad(bad)), "{sql}");
+    }
+}
+
+#[test]
+fn the_announced_key_of_a_server_is_kept_with_its_time() {
+    with_members(|members| {
+        assert_eq!(members.rotation(), None);
+        members.set_rotation(key(1), 5).unwrap();
+        members.commit().unwrap();
+        members.set_rotation(key(2), 9).unwrap();
+        members.commit().unwrap();
+        assert_eq!(members.rotation(), Some((key(2), 9)));
     });
 }

@@ -6,22 +6,38 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
+#[cfg(feature = "store")]
+use cardume::accounts::identity::Identity;
 use cardume::accounts::memory::MemoryStore;
 use cardume::accounts::store::Store;
+#[cfg(feature = "store")]
+use cardume::limits;
 use cardume::members::Members;
+#[cfg(feature = "store")]
+use cardume::members::audit::AuditEntry;
 #[cfg(feature = "store")]
 use cardume::os::csv_export::{self, CsvError, ImportCounts};
 #[cfg(feature = "store")]
 use cardume::os::data_folder::{NoPlace, Usual};
 #[cfg(feature = "store")]
-use cardume::os::fs::key_file;
+use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
+#[cfg(feature = "store")]
+use cardume::os::fs::{key_file, own_folder};
 #[cfg(feature = "store")]
 use cardume::os::sqlite::{OpenError, SqliteStore};
 use cardume::os::stdio::StdStreams;
 #[cfg(feature = "store")]
+use cardume::os::system;
+#[cfg(feature = "store")]
+use cardume::protocol::member::InviteTerms;
+#[cfg(feature = "store")]
+use cardume::protocol::types::account::{Key, Line};
+#[cfg(feature = "store")]
 use cardume::protocol::types::file_name::printable;
 #[cfg(feature = "store")]
-use cardume::protocol::types::member::InviteUrl;
+use cardume::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole};
+#[cfg(feature = "store")]
+use cardume::server::key_files::KeyFiles as _;
 #[cfg(feature = "store")]
 use cardume::ui::event::Failure;
 use cardume::ui::event::exit;
@@ -31,12 +47,10 @@ use cardume::ui::text::catalog::SetupNote;
 
 use crate::cli::Exit;
 #[cfg(feature = "store")]
-use crate::cli::args::server::{FolderArgs, ServerVerb, UrlArgs};
+use crate::cli::args::server::{FolderArgs, RotateKeyArgs, ServerVerb, UrlArgs};
 #[cfg(feature = "store")]
 use crate::cli::translate;
 
-/// The file of a server's secret key, beside its accounts.
-pub const SERVER_KEY: &str = "server.key";
 /// The value of `--data` for a server without persistent accounts.
 const NONE: &str = "none";
 
@@ -140,6 +154,19 @@ pub fn accounts(
             out.close();
             return Ok(exit::DONE);
         }
+        ServerVerb::Invite(args) => {
+            out.put(format!("{}\n", invite(args)?.reveal()).as_bytes());
+            out.close();
+            return Ok(exit::DONE);
+        }
+        ServerVerb::RotateKey(args) => {
+            let (key, note) = rotate_key(args)?;
+            out.put(format!("{key}\n").as_bytes());
+            out.close();
+            err.put(format!("cardume: {}\n", translate::message(note, lang)).as_bytes());
+            err.close();
+            return Ok(exit::DONE);
+        }
     };
     if counts.strays > 0 {
         let text = format!(
@@ -176,10 +203,94 @@ fn url(args: &UrlArgs) -> Result<InviteUrl, Exit> {
     if !data.is_dir() {
         return Err(Exit::Failure(Failure::NoFolder(shown(&data))));
     }
-    let identity = key_file::open_for_tls(Some(&data.join(SERVER_KEY)))
-        .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
-    InviteUrl::new(args.addresses.iter().map(String::as_str), identity.key(), None)
+    url_at(&data, &args.addresses, None)
+}
+
+/// The URL of the server with this data folder.
+#[cfg(feature = "store")]
+fn url_at(
+    data: &Path,
+    addresses: &[String],
+    token: Option<InviteToken>,
+) -> Result<InviteUrl, Exit> {
+    let identity = key_file::open_for_tls(Some(&data.join(SERVER_KEY))).map_err(disk)?;
+    let next = ServerKeys::new(data).next_secret().map_err(disk)?;
+    let next = next.and_then(|secret| Identity::new(&secret)).map(|next| next.key());
+    InviteUrl::new(addresses.iter().map(String::as_str), identity.key(), token)
+        .and_then(|url| url.with_next(next.filter(|next| *next != identity.key())))
         .map_err(|why| Exit::new(exit::USAGE, why.to_string()))
+}
+
+#[cfg(feature = "store")]
+fn disk(why: String) -> Exit {
+    Exit::Failure(Failure::Disk(why))
+}
+
+/// An invite for an administrator, whose authority is the data folder.
+#[cfg(feature = "store")]
+fn invite(args: &UrlArgs) -> Result<InviteUrl, Exit> {
+    let data = data(args.data.as_ref(), None)?;
+    // A wrong address must not leave an invite behind.
+    url_at(&data, &args.addresses, None)?;
+    let store = SqliteStore::open(&data).map_err(|error| not_open(&data, &error))?;
+    let failed = |why: &dyn std::fmt::Display| disk(format!("{}: {why}", shown(&data)));
+    let mut members = Members::open(Box::new(store.members())).map_err(|why| failed(&why))?;
+    let terms = InviteTerms {
+        role: MemberRole::Admin,
+        groups: Groups::default(),
+        uses: 1,
+        lasts: limits::INVITE_SECONDS,
+        ephemeral: None,
+        as_name: None,
+    };
+    let (who, what) = ("local", "INVITE");
+    let by = Line::new(who).ok_or_else(|| Exit::new(exit::FAULT, "a name is too long"))?;
+    let now = members.clock();
+    let token = members.invite(terms, by, system::random(), now).map_err(|why| failed(&why))?;
+    let object = "1 uses, role admin, groups ";
+    let entry = AuditEntry { who, from: None, what, object, ok: true };
+    members.note(&entry, now).map_err(|why| failed(&why))?;
+    members.commit().map_err(|why| failed(&why))?;
+    url_at(&data, &args.addresses, Some(token))
+}
+
+/// Announce the next key, or let it take over. Returns the key that this is about, and a note.
+#[cfg(feature = "store")]
+fn rotate_key(args: &RotateKeyArgs) -> Result<(Key, &'static str), Exit> {
+    let data = data(args.data.as_ref(), None)?;
+    if !data.is_dir() {
+        return Err(Exit::Failure(Failure::NoFolder(shown(&data))));
+    }
+    own_folder::open_own(&data).map_err(|error| disk(format!("{}: {error}", shown(&data))))?;
+    let mut keys = ServerKeys::new(&data);
+    let next = |keys: &ServerKeys| -> Result<Option<Key>, Exit> {
+        let secret = keys.next_secret().map_err(disk)?;
+        Ok(secret.and_then(|secret| Identity::new(&secret)).map(|next| next.key()))
+    };
+    if args.finish && next(&keys)?.is_none() {
+        let text = "no next key is announced: rotate-key without --finish announces one";
+        return Err(Exit::new(exit::REFUSED, text));
+    }
+    let is_new = !args.finish && keys.make_next().map_err(disk)?;
+    let key = next(&keys)?.ok_or_else(|| {
+        Exit::new(exit::REFUSED, "the next key has just taken over: nothing is left to do")
+    })?;
+    if args.finish || args.now {
+        keys.take_next().map_err(disk)?;
+        return Ok((
+            key,
+            "the server has this key: a running server shows it within seconds, a stopped one from its next start on",
+        ));
+    }
+    if !is_new {
+        let text =
+            format!("the next key {key} is announced already: --finish lets it take over now");
+        return Err(Exit::new(exit::REFUSED, text));
+    }
+    Ok((
+        key,
+        "this key takes over in 30 days: a running server announces it within seconds, a stopped one from its next start on",
+    ))
 }
 
 /// The folder of the accounts.

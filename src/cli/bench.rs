@@ -86,7 +86,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
     let target = match args.resp {
         Some(at) => LoadTarget { at, wire, key: None },
         None => {
-            let ServiceTarget { addresses, key } = known_servers::target(Some(&args.server))?;
+            let ServiceTarget { addresses, key, .. } = known_servers::target(Some(&args.server))?;
             let at = addresses.first().copied().ok_or(Exit::Failure(Failure::NoServer(None)))?;
             LoadTarget { at, wire, key }
         }

@@ -12,6 +12,7 @@ use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, User
 use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::download::types::RetryPolicy;
 use cardume::limits;
+use cardume::members::audit::AuditLimits;
 use cardume::os::fs::allowed_dir::AllowedDir;
 use cardume::os::fs::folder::Folder;
 use cardume::os::fs::guard::Guard;
@@ -19,6 +20,7 @@ use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
+use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::net::{address, interfaces};
 use cardume::os::stdio::StdStreams;
@@ -81,12 +83,16 @@ pub fn server(
         });
     }
     let first = listen[0];
-    let ServerStore { accounts, members, folder } =
+    let ServerStore { accounts, mut members, folder } =
         accounts::store(args.data.as_deref(), &listen, lang, err)?;
     // A server that forgets its accounts has a new key each time.
-    let file = folder.as_ref().map(|folder| folder.join(accounts::SERVER_KEY));
+    let file = folder.as_ref().map(|folder| folder.join(SERVER_KEY));
     let (identity, tls_identity) = key_file::open_for_server(file.as_deref())
         .map_err(|why| Exit::Failure(Failure::Disk(why)))?;
+    members.limit_audit(AuditLimits {
+        rows: args.access.audit_rows,
+        age: args.access.audit_days.map(|days| days * 86_400),
+    });
     let accounts_required = args.access.accounts == Policy::Required;
     let is_local = listen.iter().all(|at| at.ip().is_loopback());
     if args.access.open && !is_local {
@@ -102,6 +108,7 @@ pub fn server(
         first_invite: !args.access.open && !is_local && std::io::stdout().is_terminal(),
         members: Some(members),
         identity: Some(identity),
+        key_files: folder.as_deref().map(|folder| Box::new(ServerKeys::new(folder)) as Box<_>),
         name: args.access.name,
         addresses,
     };
@@ -197,6 +204,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
     let config = PeerConfig {
         client: ClientConfig {
             server: known_servers::target(args.server.as_deref())?,
+            known_servers: known_servers::remembered(),
             needs_server: args.once,
             typed,
             chooses: typed,
@@ -368,7 +376,8 @@ pub fn client(command: Command, ask: &AskArgs) -> Result<ClientConfig, Exit> {
     let server = known_servers::target(ask.server.as_deref())?;
     let defaults = ClientConfig::new(Task::Once(command), opener(AllocateArg::Full));
     let user = UserConfig { identity: own_identity(), ..defaults.user };
-    Ok(ClientConfig { server, user, ..defaults })
+    let known_servers = known_servers::remembered();
+    Ok(ClientConfig { server, user, known_servers, ..defaults })
 }
 
 /// Opens the key of a command without an option for it.

@@ -102,6 +102,7 @@ fn about_members(event: &MemberEvent) -> Vec<Value> {
             let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
             vec![json!({"event": "revoked", "count": count, "keys": keys})]
         }
+        MemberEvent::Pruned(rows) => vec![json!({"event": "pruned", "rows": rows})],
         MemberEvent::Rows { rows, .. } => {
             let object = |r: &AuditLine| json!({"seq": r.seq, "at": r.at, "who": r.who, "from": r.from, "what": r.what, "object": r.object, "ok": r.ok});
             rows.iter().map(object).collect()
@@ -222,7 +223,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::Protocol(_) => "protocol",
                 Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",
-                Failure::WrongKey(_) => "wrong_key",
+                Failure::WrongKey(_) | Failure::ServerKey { .. } => "wrong_key",
                 Failure::AuditRow(_) => "audit",
                 Failure::Ambiguous(_) => "ambiguous",
                 Failure::OtherContent { .. } => "other_content",

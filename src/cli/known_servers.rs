@@ -1,6 +1,7 @@
 //! The servers that this user has joined: the default of `--server`, and the key of each address.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use cardume::client::members::{KnownServer, KnownServers};
 use cardume::node::reconnect::ServiceTarget;
@@ -24,11 +25,11 @@ impl PinFile {
     /// Check that no address of an invite belongs to a server with another key.
     pub fn check(&self, invite: &InviteUrl) -> Result<(), Exit> {
         let pins = open()?;
-        let other = invite
-            .addresses()
-            .iter()
-            .filter_map(|address| pins.find(address))
-            .find(|pin| pin.key() != invite.key() && pin.next() != Some(invite.key()));
+        let other =
+            invite.addresses().iter().filter_map(|address| pins.find(address)).find(|pin| {
+                let is_same = pin.key() == invite.key() || invite.next() == Some(pin.key());
+                !is_same && pin.next() != Some(invite.key())
+            });
         match other.filter(|_| !self.replace) {
             None => Ok(()),
             Some(pin) => Err(Exit::new(
@@ -47,10 +48,27 @@ impl KnownServers for PinFile {
     fn keep(&self, server: &KnownServer) -> Result<(), String> {
         let mut pins = Pins::open(None)?;
         let addresses = server.addresses.iter().map(String::as_str);
-        let pin = Pin::new(addresses, server.key, None, &server.name)?;
+        let pin = Pin::new(addresses, server.key, server.next, &server.name)?;
         pins.put(pin, self.replace).map_err(|why| why.to_string())?;
         pins.write()
     }
+
+    fn announced(&self, key: &Key, next: &Key) -> Result<bool, String> {
+        let mut pins = Pins::open(None)?;
+        pins.announce(*key, *next).map_err(|why| why.to_string())?;
+        pins.try_write()
+    }
+
+    fn replaced(&self, key: &Key, next: &Key) -> Result<bool, String> {
+        let mut pins = Pins::open(None)?;
+        pins.replace_key(*key, *next).map_err(|why| why.to_string())?;
+        pins.try_write()
+    }
+}
+
+/// The file of joined servers, for the keys that a server announces.
+pub fn remembered() -> Rc<dyn KnownServers> {
+    Rc::new(PinFile { replace: false })
 }
 
 fn open() -> Result<Pins, Exit> {
@@ -78,13 +96,14 @@ pub fn target(server: Option<&str>) -> Result<ServiceTarget, Exit> {
         return Err(Exit::new(exit::USAGE, "--server: no server is named"));
     }
     let pins = open()?;
-    let key = one_key(names.iter().map(|name| pins.find(name).map(Pin::key)))?;
+    let keys = |name: &&str| pins.find(name).map(|pin| (pin.key(), pin.next()));
+    let (key, next) = one_key(names.iter().map(keys))?.unzip();
     let first = usize::from_le_bytes(system::random());
-    Ok(ServiceTarget { addresses: in_turn(resolved(&names)?, first), key })
+    Ok(ServiceTarget { addresses: in_turn(resolved(&names)?, first), key, next: next.flatten() })
 }
 
 /// The common key of several servers: a connection must be safe whichever answers.
-fn one_key(mut keys: impl Iterator<Item = Option<Key>>) -> Result<Option<Key>, Exit> {
+fn one_key<K: PartialEq>(mut keys: impl Iterator<Item = Option<K>>) -> Result<Option<K>, Exit> {
     let first = keys.next().flatten();
     match keys.all(|key| key == first) {
         true => Ok(first),
@@ -117,11 +136,13 @@ pub fn knows(invite: &InviteUrl) -> Result<bool, Exit> {
 
 /// The server of an invite.
 pub fn of_url(url: &InviteUrl) -> Result<ServiceTarget, Exit> {
-    resolve(url.addresses(), url.key())
+    // An announcement since the URL was made is known from the pin.
+    let pinned = || open().ok()?.of_key(url.key())?.next();
+    resolve(url.addresses(), url.key(), url.next().or_else(pinned))
 }
 
 fn of_pin(pin: &Pin) -> Result<ServiceTarget, Exit> {
-    resolve(pin.addresses(), pin.key())
+    resolve(pin.addresses(), pin.key(), pin.next())
 }
 
 /// The addresses of a server, with or without a port.
@@ -136,9 +157,9 @@ pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
         .map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
-fn resolve(names: &[String], key: Key) -> Result<ServiceTarget, Exit> {
+fn resolve(names: &[String], key: Key, next: Option<Key>) -> Result<ServiceTarget, Exit> {
     let addresses = resolved(names)?.concat();
-    Ok(ServiceTarget { addresses, key: Some(key) })
+    Ok(ServiceTarget { addresses, key: Some(key), next })
 }
 
 /// The addresses of each name that resolves; an error when none does.
@@ -181,7 +202,7 @@ mod tests {
         let key = Key::parse("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
         assert!(key.is_some());
         assert_eq!(one_key([key, key].into_iter()).ok(), Some(key));
-        assert_eq!(one_key([None, None].into_iter()).ok(), Some(None));
+        assert_eq!(one_key([None::<Key>, None].into_iter()).ok(), Some(None));
         assert!(one_key([key, None].into_iter()).is_err());
         assert!(one_key([None, key].into_iter()).is_err());
     }

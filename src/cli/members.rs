@@ -1,6 +1,7 @@
 //! The commands about members of a closed server.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use cardume::client::Client;
 use cardume::client::command::Command;
@@ -12,7 +13,7 @@ use cardume::os::system;
 use cardume::protocol::member::{ApplicantId, InviteTerms, MemberRequest, RevokeTarget};
 use cardume::protocol::types::account::{Key, UserName};
 use cardume::protocol::types::file_name::printable;
-use cardume::protocol::types::member::{Groups, InviteUrl};
+use cardume::protocol::types::member::{Groups, InviteUrl, MemberRole};
 use cardume::ui::event::{Failure, exit};
 
 use crate::cli::Exit;
@@ -87,7 +88,7 @@ fn enrol(
     let server = known_servers::of_url(&invite)?;
     let task = Task::Once(Command::Member(Box::new(MemberCommand::Enrol { invite, name })));
     let defaults = ClientConfig::new(task, opener(AllocateArg::Full));
-    let mut config = ClientConfig { server, known_servers: Box::new(known), ..defaults };
+    let mut config = ClientConfig { server, known_servers: Rc::new(known), ..defaults };
     config.user.identity = identity(key);
     Ok((Client::new(config), tls_identity))
 }
@@ -111,7 +112,7 @@ pub fn invite(args: &InviteArgs) -> Result<Client, Exit> {
         return ask(MemberRequest::Invites { from: 0 }, &args.ask);
     }
     let terms = InviteTerms {
-        role: args.role,
+        role: args.role.unwrap_or(MemberRole::Share),
         groups: groups(&args.group)?,
         uses: args.uses,
         lasts: args.lasts,
@@ -124,7 +125,8 @@ pub fn invite(args: &InviteArgs) -> Result<Client, Exit> {
         InviteUrl::new(args.at.iter().map(String::as_str), key, None)
             .map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
     }
-    let command = MemberCommand::Invite { terms, at: args.at.clone(), qr: args.qr };
+    let inherits = terms.as_name.is_some() && args.role.is_none() && args.group.is_empty();
+    let command = MemberCommand::Invite { terms, inherits, at: args.at.clone(), qr: args.qr };
     once(Command::Member(Box::new(command)), &args.ask)
 }
 

@@ -37,5 +37,7 @@ pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
             Request::Find(Box::new(Query::new(QueryTerm::Contains(text.to_owned())))),
         )
     };
-    Ok(SubscribeClient::new(server, what, first))
+    let mut client = SubscribeClient::new(server, what, first);
+    client.remember_by(known_servers::remembered());
+    Ok(client)
 }

@@ -14,5 +14,7 @@ pub fn web(args: &WebArgs) -> Result<Gateway, Exit> {
     // A gateway opens no folder.
     let defaults = ClientConfig::new(Task::Menu, Box::new(|_| Err(FsError::NoFolder)));
     let user = UserConfig { identity: build_node::own_identity(), ..defaults.user };
-    Ok(Gateway::new(ClientConfig { server, user, ..defaults }, args.port.unwrap_or(0)))
+    let known_servers = known_servers::remembered();
+    let config = ClientConfig { server, user, known_servers, ..defaults };
+    Ok(Gateway::new(config, args.port.unwrap_or(0)))
 }

@@ -62,7 +62,7 @@ pub struct ClientConfig {
     /// Where the console keeps lists between runs.
     pub saved_lists: Box<dyn SavedLists>,
     /// Where joined servers are kept.
-    pub known_servers: Box<dyn KnownServers>,
+    pub known_servers: Rc<dyn KnownServers>,
     /// The account.
     pub user: UserConfig,
     /// Opens a folder: for VERIFY, downloads and the share.
@@ -90,7 +90,7 @@ impl ClientConfig {
             chooses: false,
             console: ConsoleProfile::Napster,
             saved_lists: Box::new(NoSavedLists),
-            known_servers: Box::new(NoKnownServers),
+            known_servers: Rc::new(NoKnownServers),
             user: UserConfig {
                 name: None,
                 registers: true,

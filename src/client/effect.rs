@@ -64,6 +64,8 @@ pub(crate) enum Effect {
     ServerReady,
     /// The server has opened; `closed`: its key, if it is closed.
     ServerOpened { closed: Option<Key> },
+    /// The server has announced its next key, with the signatures of both.
+    NextKey(Key),
     /// The server has sent a pass, and the time in index seconds.
     PassReceived { pass: Credential, now: u64 },
     /// The server has refused a pass.

@@ -65,7 +65,8 @@ impl LinkClient {
     pub fn new(config: LinkConfig) -> LinkClient {
         let (conn, stage) = match config.peer {
             Some(peer) => {
-                let target = ServiceTarget { addresses: vec![peer], key: Some(config.key) };
+                let target =
+                    ServiceTarget { addresses: vec![peer], key: Some(config.key), next: None };
                 (to_peer(target), LinkStage::Ask { pages: 0 })
             }
             None => {
@@ -155,7 +156,7 @@ impl LinkClient {
         }
         let addresses = found.iter().flat_map(|peer| ways_to(*peer)).collect();
         self.conn.close(io);
-        self.conn = to_peer(ServiceTarget { addresses, key: Some(self.config.key) });
+        self.conn = to_peer(ServiceTarget { addresses, key: Some(self.config.key), next: None });
         self.stage = LinkStage::Ask { pages: 0 };
         self.conn.want(io);
         Ok(())
@@ -205,15 +206,15 @@ impl LinkClient {
     }
 
     fn lost(&mut self, reason: &CloseReason, io: &mut Io<'_>) {
-        let at = self.conn.server();
-        if self.conn.lost(io).is_none() {
+        let (at, known) = (self.conn.server(), self.conn.known_key());
+        if self.conn.lost(reason, io).is_none() {
             return;
         }
         let is_guess = self.config.peer.is_none() && matches!(self.stage, LinkStage::Ask { .. });
         io.fail(&if is_guess {
             Failure::NoOwnPeer
         } else {
-            ServerConnection::unreachable(at, reason)
+            ServerConnection::unreachable(at, known, reason)
         });
     }
 }

@@ -14,8 +14,12 @@ use crate::protocol::types::account::{Key, UserName};
 use crate::protocol::types::member::InviteUrl;
 use crate::ui::event::{Failure, MemberEvent, UiEvent, exit};
 
-/// An applicant asks again after this long whether an administrator has decided.
+/// A client asks again after this long for what the server does not report by itself: new rows of
+/// the log, and admissions where the server has no event for them.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// An applicant asks again after this long although the server reports an admission: an event may
+/// be lost, and a silent client would never notice.
+const ASK_IN_CASE: Duration = Duration::from_secs(60);
 
 /// A command about members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum MemberCommand {
     Invite {
         /// Its terms.
         terms: InviteTerms,
+        /// Take role and groups from the revoked member whose name the invite gives.
+        inherits: bool,
         /// The addresses of the server; empty: as the server knows them.
         at: Vec<String>,
         /// Show a QR code too.
@@ -49,6 +55,8 @@ pub struct KnownServer {
     pub addresses: Vec<String>,
     /// Its key.
     pub key: Key,
+    /// The key that follows.
+    pub next: Option<Key>,
     /// Its name, for people; may be empty.
     pub name: String,
 }
@@ -60,6 +68,20 @@ pub trait KnownServers {
     /// # Errors
     /// The reason, for the user.
     fn keep(&self, server: &KnownServer) -> Result<(), String>;
+
+    /// The server with this key has announced its next key. Nothing to do for an unknown server.
+    /// False while another process keeps its own servers: try again later.
+    ///
+    /// # Errors
+    /// The reason, for the user.
+    fn announced(&self, key: &Key, next: &Key) -> Result<bool, String>;
+
+    /// The server with this key has proven the next key that it announced: keep the next alone.
+    /// False as above.
+    ///
+    /// # Errors
+    /// The reason, for the user.
+    fn replaced(&self, key: &Key, next: &Key) -> Result<bool, String>;
 }
 
 /// Keeps nothing.
@@ -70,6 +92,14 @@ impl KnownServers for NoKnownServers {
     fn keep(&self, _: &KnownServer) -> Result<(), String> {
         Ok(())
     }
+
+    fn announced(&self, _: &Key, _: &Key) -> Result<bool, String> {
+        Ok(true)
+    }
+
+    fn replaced(&self, _: &Key, _: &Key) -> Result<bool, String> {
+        Ok(true)
+    }
 }
 
 /// A command about members that runs.
@@ -78,6 +108,10 @@ pub(super) struct MemberRun {
     exchange: Exchange,
     /// The exchange waits for this time.
     again_at: Option<Instant>,
+    /// The server reports the admission of this key.
+    is_told: bool,
+    /// The removed rows of the log that were told.
+    pruned: u64,
 }
 
 impl MemberRun {
@@ -86,11 +120,19 @@ impl MemberRun {
             MemberCommand::Enrol { invite, name } => {
                 MemberRequest::Enrol { token: invite.token(), name: name.clone() }
             }
-            MemberCommand::Invite { terms, .. } => MemberRequest::Invite(terms.clone()),
+            MemberCommand::Invite { terms, inherits, .. } => {
+                MemberRequest::Invite { terms: terms.clone(), inherits: *inherits }
+            }
             MemberCommand::Ask(request) => request.clone(),
             MemberCommand::FollowAudit => MemberRequest::Audit { cursor: None },
         };
-        Box::new(MemberRun { command, exchange: exchange(first), again_at: None })
+        Box::new(MemberRun {
+            command,
+            exchange: exchange(first),
+            again_at: None,
+            is_told: false,
+            pruned: 0,
+        })
     }
 
     /// The request to send now, which counts as sent from now on.
@@ -103,7 +145,16 @@ impl MemberRun {
     }
 
     pub(super) fn forget_sent(&mut self) {
+        // An event may have been lost with the connection.
+        self.again_at = None;
         self.exchange.forget_sent();
+    }
+
+    /// The key of this user is a member now: an applicant asks at once.
+    pub(super) fn admitted(&mut self) {
+        if matches!(self.command, MemberCommand::Enrol { .. }) {
+            self.again_at = None;
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -123,7 +174,7 @@ impl MemberRun {
         now: Instant,
     ) -> NextStep<Box<MemberRun>> {
         self.exchange = exchange(request);
-        self.again_at = Some(now + ASK_AGAIN);
+        self.again_at = Some(now + if self.is_told { ASK_IN_CASE } else { ASK_AGAIN });
         NextStep::Wait(self)
     }
 }
@@ -140,7 +191,7 @@ impl Client {
     /// Handles the response to a command about members.
     pub(super) fn member_answered(
         &mut self,
-        run: Box<MemberRun>,
+        mut run: Box<MemberRun>,
         response: MemberResponse,
         io: &mut Io<'_>,
     ) -> NextStep<Box<MemberRun>> {
@@ -148,9 +199,10 @@ impl Client {
             (MemberCommand::Enrol { .. }, MemberResponse::Enrolled(_)) => {
                 run.next(MemberRequest::WhoAmI)
             }
-            (MemberCommand::Enrol { invite, .. }, MemberResponse::Pending) => {
+            (MemberCommand::Enrol { invite, .. }, MemberResponse::Pending { is_told }) => {
                 let key = self.login.key();
                 tell(MemberEvent::Pending { server: invite.key(), key }, io);
+                run.is_told = is_told;
                 run.later(MemberRequest::WhoAmI, io.now)
             }
             (MemberCommand::Enrol { invite, .. }, MemberResponse::WhoAmI(info)) => {
@@ -159,8 +211,10 @@ impl Client {
                     false => run.later(MemberRequest::WhoAmI, io.now),
                 }
             }
-            (MemberCommand::Invite { terms, at, qr }, MemberResponse::Invited(new)) => {
-                match invite_url(at, &new, self.server.server()) {
+            (MemberCommand::Invite { terms, at, qr, .. }, MemberResponse::Invited(new)) => {
+                // Whoever uses the invite after the change of keys needs the next key.
+                let next = self.server.next_key();
+                match invite_url(at, &new, next, self.server.server()) {
                     Ok(url) => {
                         tell(MemberEvent::Invite { url, terms: terms.clone(), qr: *qr }, io);
                         NextStep::Done(exit::DONE)
@@ -171,7 +225,11 @@ impl Client {
                     }
                 }
             }
-            (_, MemberResponse::Audit { rows, state, now, cursor }) => {
+            (_, MemberResponse::Audit { rows, state, pruned, now, cursor }) => {
+                if pruned > run.pruned {
+                    run.pruned = pruned;
+                    tell(MemberEvent::Pruned(pruned), io);
+                }
                 tell(MemberEvent::Rows { rows, now }, io);
                 if let AuditState::Bad(row) = state {
                     io.tell(UiEvent::Failed(Failure::AuditRow(row)));
@@ -230,7 +288,9 @@ impl Client {
     ) -> NextStep<Box<MemberRun>> {
         let server = KnownServer {
             addresses: invite.addresses().to_vec(),
-            key: invite.key(),
+            // The server may have changed to the next key of the invite already.
+            key: self.server.key().unwrap_or(invite.key()),
+            next: self.server.next_key(),
             name: info.name.clone(),
         };
         if let Err(why) = self.config.known_servers.keep(&server) {
@@ -246,6 +306,7 @@ impl Client {
 fn invite_url(
     at: &[String],
     new: &NewInvite,
+    next: Option<Key>,
     server: Option<SocketAddr>,
 ) -> Result<String, Failure> {
     let connected = server.map(|server| server.to_string());
@@ -257,6 +318,7 @@ fn invite_url(
         connected.iter().map(String::as_str).collect()
     };
     InviteUrl::new(addresses, new.server, Some(new.token))
+        .and_then(|url| url.with_next(next))
         .map(|url| url.reveal())
         .map_err(|why| Failure::Invite(why.to_string()))
 }

@@ -34,6 +34,7 @@ pub mod words;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::client::command::Command;
@@ -89,6 +90,7 @@ impl Client {
         let identity =
             std::mem::replace(&mut config.user.identity, Box::new(|| Err("taken".into())));
         let mut server = ServerConnection::new(server, security);
+        server.remember_by(Rc::clone(&config.known_servers));
         if matches!(config.task, Task::Once(Command::Status { .. })) {
             server.accept_any_role();
         }
@@ -274,6 +276,7 @@ impl Node for Client {
                 Effect::ShutDown
                 | Effect::SessionLost
                 | Effect::ServerOpened { .. }
+                | Effect::NextKey(_)
                 | Effect::PassRefused(_)
                 | Effect::Revoked(_) => {}
                 _ => debug_assert!(false, "this command needs downloads or a share"),

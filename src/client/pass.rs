@@ -41,6 +41,7 @@ impl Client {
         self.pass.renew_at = None;
         let closed = self.server.closed_key();
         self.effects.push_back(Effect::ServerOpened { closed });
+        self.note_next_key();
         let Some(server) = closed.filter(|_| self.pass.is_wanted) else { return };
         if !self.server.is_by_tls() {
             let nonce = self.server.nonce().unwrap_or_default().to_owned();
@@ -51,6 +52,13 @@ impl Client {
             self.ask_member(MemberRequest::Identify { key, proof }, PendingRequest::Identify, io);
         }
         self.ask_member(MemberRequest::Pass, PendingRequest::Pass, io);
+    }
+
+    /// The server may have announced its next key: passes signed by it are good too.
+    pub(super) fn note_next_key(&mut self) {
+        if let Some(next) = self.server.next_key() {
+            self.effects.push_back(Effect::NextKey(next));
+        }
     }
 
     fn ask_member(&mut self, request: MemberRequest, purpose: PendingRequest, io: &mut Io<'_>) {

@@ -368,6 +368,14 @@ impl Client {
         self.ask(&request, purpose, io);
     }
 
+    /// The server reports that the key of this user is a member now.
+    pub(super) fn admitted(&mut self, io: &mut Io<'_>) {
+        if let Some(Running::Member(run)) = &mut self.commands.running {
+            run.admitted();
+            self.send_request(io);
+        }
+    }
+
     /// Handles a response to the command.
     pub(super) fn command_answered(&mut self, response: Response, io: &mut Io<'_>) {
         if let Err(why) = self.commands.paging.came(&response) {

@@ -1,14 +1,16 @@
 //! The connection to the server: opening, requests, PING, and the state of the membership.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Instant;
 
+use crate::client::members::{KnownServers, NoKnownServers};
 use crate::connection::outbound::Outbound;
 use crate::download::types::TransferSecurity;
 use crate::limits;
 use crate::node::io::{ConnHandle, Io};
 use crate::node::reconnect::{ReconnectState, Reconnecting, Retry, ServiceTarget};
-use crate::node::{CloseReason, ConnId};
+use crate::node::{CloseReason, ConnId, WrongKey};
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
@@ -16,6 +18,7 @@ use crate::protocol::request::Request;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::types::rotation::NextKey;
 use crate::ui::event::Failure;
 
 /// The state of this peer at the server.
@@ -49,6 +52,21 @@ pub struct ServerConnection {
     security: TransferSecurity,
     /// The role that the other side must have. `None`: any.
     role: Option<Role>,
+    /// Keeps the keys that the server announces.
+    known: Rc<dyn KnownServers>,
+    /// The next key of a server that proves none: a program of the same user.
+    told_next: Option<Key>,
+    /// Changes of the server's key that are not kept yet.
+    unkept: Vec<KeyChange>,
+}
+
+/// A change of a server's key, verified.
+#[derive(Clone, Copy)]
+enum KeyChange {
+    /// The first key has announced the second.
+    Announced(Key, Key),
+    /// The second key is in use, in place of the first.
+    Replaced(Key, Key),
 }
 
 impl ServerConnection {
@@ -63,7 +81,15 @@ impl ServerConnection {
             told_refusal: None,
             security,
             role: Some(Role::Server),
+            known: Rc::new(NoKnownServers),
+            told_next: None,
+            unkept: Vec::new(),
         }
+    }
+
+    /// Keep the keys that the server announces here.
+    pub fn remember_by(&mut self, known: Rc<dyn KnownServers>) {
+        self.known = known;
     }
 
     /// Request the keys of providers.
@@ -159,6 +185,68 @@ impl ServerConnection {
         self.conn.key()
     }
 
+    /// The key by which the server is known, whichever key this attempt expects.
+    #[must_use]
+    pub fn known_key(&self) -> Option<Key> {
+        self.conn.known_key()
+    }
+
+    /// The next key of the server, once the server has announced one with both signatures.
+    #[must_use]
+    pub fn next_key(&self) -> Option<Key> {
+        self.conn.next_key().or(self.told_next)
+    }
+
+    /// The server announces its next key: keep one that both keys have signed. The first one stays.
+    fn learn(&mut self, next: &NextKey) {
+        let proven = self.conn.key();
+        let Some(old) = proven.or(self.closed_key()) else { return };
+        if !next.follows(&old) {
+            log::warn!("the server announces a next key with a wrong signature: ignored");
+            return;
+        }
+        if proven.is_none() {
+            self.told_next = Some(next.key);
+            return;
+        }
+        let is_new = self.conn.next_key().is_none();
+        if !self.conn.learn_next(next.key) {
+            log::warn!("the server announces another next key than before: ignored");
+        } else if is_new {
+            self.unkept.push(KeyChange::Announced(old, next.key));
+            self.keep_changes();
+        }
+    }
+
+    /// Keep the changes of the server's key. Another process may hold the file: the next opening
+    /// tries again, since the loop must not wait.
+    fn keep_changes(&mut self) {
+        while let Some(change) = self.unkept.first() {
+            let kept = match change {
+                KeyChange::Announced(key, next) => self.known.announced(key, next),
+                KeyChange::Replaced(key, next) => self.known.replaced(key, next),
+            };
+            match kept {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(why) => log::warn!("the new key of the server is not kept: {why}"),
+            }
+            self.unkept.remove(0);
+        }
+    }
+
+    /// The server has opened, maybe with its next key.
+    fn opened(&mut self, next: Option<&NextKey>) {
+        if let Some((old, new)) = self.conn.take_next().zip(self.conn.key()) {
+            self.unkept.push(KeyChange::Replaced(old, new));
+        }
+        self.keep_changes();
+        self.told_next = None;
+        if let Some(next) = next {
+            self.learn(next);
+        }
+    }
+
     /// True while the first attempt since the last loss is under way.
     #[must_use]
     pub fn is_trying(&self) -> bool {
@@ -213,6 +301,11 @@ impl ServerConnection {
         let Some(conn) = io.connection(id) else { return Ok(None) };
         let message = outbound.next(&mut conn.recv_buffer, now)?;
         conn.deadline = outbound.deadline();
+        match &message {
+            Some(Message::Welcome(welcome)) => self.opened(welcome.next.as_deref()),
+            Some(Message::NextKey(next)) => self.learn(next),
+            _ => {}
+        }
         // A server that opens and then refuses our JOIN still gets longer and longer pauses.
         if matches!(message, Some(Message::Reply(..))) {
             self.conn.succeeded();
@@ -225,20 +318,30 @@ impl ServerConnection {
         std::mem::take(&mut self.told_lost)
     }
 
-    /// The failure of a command whose server can't be reached.
+    /// The failure of a command whose server can't be reached; `known`: the key expected there.
     #[must_use]
-    pub fn unreachable(server: Option<SocketAddr>, reason: &CloseReason) -> Failure {
-        match (reason, server) {
-            (CloseReason::WrongKey, Some(server)) => Failure::WrongKey(server),
+    pub fn unreachable(
+        server: Option<SocketAddr>,
+        known: Option<Key>,
+        reason: &CloseReason,
+    ) -> Failure {
+        match (reason, server, known) {
+            (CloseReason::WrongKey(WrongKey { shown }), Some(at), Some(known)) => {
+                Failure::ServerKey { at, known, shown: *shown }
+            }
+            (CloseReason::WrongKey(_), Some(server), None) => Failure::WrongKey(server),
             _ => Failure::NoServer(server),
         }
     }
 
     /// The connection is lost. True when the loss was not shown yet; `None` while the next address
     /// of the same name is tried at once.
-    pub fn lost(&mut self, io: &mut Io<'_>) -> Option<bool> {
+    pub fn lost(&mut self, reason: &CloseReason, io: &mut Io<'_>) -> Option<bool> {
         if !matches!(self.joining, Joining::Unwanted) {
             self.joining = Joining::Wanted;
+        }
+        if matches!(reason, CloseReason::WrongKey(_)) && self.conn.try_next_key(io) {
+            return None;
         }
         match self.conn.lost(self.is_open(), io) {
             Retry::NextAddress => None,
@@ -251,7 +354,7 @@ impl ServerConnection {
     pub fn retreat(&mut self, io: &mut Io<'_>) {
         let told_lost = self.told_lost;
         self.close(io);
-        self.lost(io);
+        self.lost(&CloseReason::Done, io);
         self.told_lost = told_lost;
     }
 

@@ -6,8 +6,8 @@ use crate::client::effect::Effect;
 use crate::client::runner::Running;
 use crate::client::server_connection::{Joining, ServerConnection};
 use crate::client::server_requests::PendingRequest;
+use crate::node::CloseReason;
 use crate::node::io::Io;
-use crate::node::{CloseReason, WrongKey};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::native::Message;
 use crate::protocol::request::Request;
@@ -76,6 +76,8 @@ impl Client {
             }
             Ok(Some(Message::Event(..))) => self.provider_appeared(io),
             Ok(Some(Message::Revoked(keys))) => self.effects.push_back(Effect::Revoked(keys)),
+            Ok(Some(Message::NextKey(_))) => self.note_next_key(),
+            Ok(Some(Message::Admitted)) => self.admitted(io),
             Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Unknown)) => {}
             Err(text) => {
                 self.server.close(io);
@@ -228,13 +230,13 @@ impl Client {
         if self.is_ending() {
             return;
         }
-        let server = self.server.server();
-        let Some(is_new) = self.server.lost(io) else { return };
+        let (server, known) = (self.server.server(), self.server.known_key());
+        let Some(is_new) = self.server.lost(reason, io) else { return };
         // The next JOIN announces all downloads.
         self.announce_completed(io);
         let failure = failure.unwrap_or_else(|| match reason {
             CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
-            reason => ServerConnection::unreachable(server, reason),
+            reason => ServerConnection::unreachable(server, known, reason),
         });
         let running = self.commands.running.as_ref();
         let needs_server = running.is_some_and(Running::needs_server);
@@ -276,7 +278,7 @@ fn reason_text(reason: &CloseReason) -> String {
         CloseReason::Unreachable(text) | CloseReason::Internal(text) | CloseReason::Disk(text) => {
             text.clone()
         }
-        CloseReason::WrongKey => WrongKey.to_string(),
+        CloseReason::WrongKey(wrong) => wrong.to_string(),
         CloseReason::Timeout => "no answer".into(),
         CloseReason::Done | CloseReason::Remote | CloseReason::SourceChanged => "link lost".into(),
     }

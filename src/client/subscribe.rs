@@ -1,7 +1,9 @@
 //! `cardume watch`: subscribe to names, and report files that appear and disappear.
 
+use std::rc::Rc;
 use std::time::Instant;
 
+use crate::client::members::KnownServers;
 use crate::client::paging::Paging;
 use crate::client::server_connection::ServerConnection;
 use crate::download::types::TransferSecurity;
@@ -44,11 +46,16 @@ impl SubscribeClient {
         }
     }
 
+    /// Keep the keys that the server announces here.
+    pub fn remember_by(&mut self, known: Rc<dyn KnownServers>) {
+        self.server.remember_by(known);
+    }
+
     fn lost(&mut self, reason: &CloseReason, io: &mut Io<'_>) {
-        let server = self.server.server();
-        let Some(is_news) = self.server.lost(io) else { return };
+        let (server, known) = (self.server.server(), self.server.known_key());
+        let Some(is_news) = self.server.lost(reason, io) else { return };
         if !self.was_subscribed {
-            return io.fail(&ServerConnection::unreachable(server, reason));
+            return io.fail(&ServerConnection::unreachable(server, known, reason));
         }
         if let Some(server) = server.filter(|_| is_news) {
             io.tell(UiEvent::ServerLost { server, why: "the link is gone".into() });

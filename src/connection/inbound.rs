@@ -22,6 +22,7 @@ use crate::protocol::codec::{Codec, Delivery, Incoming, ProtocolError};
 use crate::protocol::detect::{self, Dialect, ListenerProtocol};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::host::HostNames;
+use crate::protocol::member::Member;
 use crate::protocol::native::{Hello, Welcome};
 use crate::protocol::request::Request;
 use crate::protocol::response::{Have, Provider, ProviderRef, Response, WaitingReason};
@@ -31,6 +32,7 @@ use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::types::rotation::NextKey;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 use crate::storage::Opened;
 
@@ -47,6 +49,8 @@ pub struct HandshakeParams {
     pub closed: Option<Key>,
     /// The address by which other machines reach this one; `None` for a client of another user.
     pub reach: Option<IpAddr>,
+    /// The next key of the server, for private connections.
+    pub next: Option<Rc<NextKey>>,
 }
 
 /// A connection on which this side responds.
@@ -274,6 +278,7 @@ impl Inbound {
                                     welcome(&self.handshake, self.from, self.nonce.clone());
                                 welcome.closed = welcome.closed.filter(|_| hello.member);
                                 welcome.reach = welcome.closed.and(welcome.reach);
+                                welcome.next = welcome.next.filter(|_| hello.member);
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 InboundStep::Again
                             }
@@ -505,6 +510,30 @@ impl Inbound {
         }
     }
 
+    /// Announce the next key of the server on this private connection: in the opening, or to a
+    /// client that has opened already by an event.
+    pub fn announce(&mut self, next: Rc<NextKey>, outbox: &mut SendQueue) {
+        if let InboundState::Open {
+            dialect,
+            greeted: true,
+            hello: Hello { member: true, .. },
+            ..
+        } = &mut self.state
+        {
+            outbox.memory().with(|out| dialect.next_key(&next, out));
+        }
+        self.handshake.next = Some(next);
+    }
+
+    /// Report to a client that has requested such events that its key is a member now.
+    pub fn admitted(&mut self, member: &Member, outbox: &mut SendQueue) {
+        if let InboundState::Open { dialect, hello: Hello { member: true, .. }, .. } =
+            &mut self.state
+        {
+            outbox.memory().with(|out| dialect.admitted(member, out));
+        }
+    }
+
     /// Fill the send queue. Returns the tickets of the uploads that are over.
     pub fn feed(&mut self, outbox: &mut SendQueue) -> Vec<u64> {
         let InboundState::Open { dialect, .. } = &mut self.state else { return self.drop_sends() };
@@ -661,6 +690,7 @@ fn welcome(handshake: &HandshakeParams, from: SocketAddr, nonce: String) -> Welc
     };
     let heartbeat_ms =
         u64::try_from(handshake.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
-    let HandshakeParams { role, closed, reach, .. } = *handshake;
-    Welcome { role, you: Some(from), heartbeat_ms, max_head, nonce, closed, reach }
+    let HandshakeParams { role, closed, reach, ref next, .. } = *handshake;
+    let (you, next) = (Some(from), next.clone());
+    Welcome { role, you, heartbeat_ms, max_head, nonce, closed, reach, next }
 }

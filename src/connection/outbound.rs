@@ -105,7 +105,7 @@ impl Outbound {
             Message::Welcome(welcome) => self.welcome = Some(welcome.clone()),
             Message::Error(None, _) | Message::Unknown | Message::Have(_) => {}
             _ if self.welcome.is_none() => return Err("an answer before the opening".into()),
-            Message::Event(..) | Message::Revoked(_) => {}
+            Message::Event(..) | Message::Revoked(_) | Message::NextKey(_) | Message::Admitted => {}
             Message::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
                     // A consent or a place in a queue takes time; the idle timeout still applies.

@@ -364,6 +364,7 @@ impl Source {
                     self.pending.remove(&id);
                     SourceEvent::Have(have)
                 }
+                Message::NextKey(_) | Message::Admitted => continue,
                 Message::Error(None, error) => SourceEvent::Closing(error),
                 Message::Error(Some(id), error) => match self.pending.remove(&id) {
                     Some(PendingFetch::Ignored | PendingFetch::Yielded(_)) | None => continue,

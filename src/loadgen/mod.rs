@@ -376,7 +376,7 @@ impl LoadGenerator {
 
     fn closed(&mut self, id: ConnId, reason: &CloseReason, io: &mut Io<'_>) {
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::take) else { return };
-        let unconnected = matches!(reason, CloseReason::Unreachable(_) | CloseReason::WrongKey);
+        let unconnected = matches!(reason, CloseReason::Unreachable(_) | CloseReason::WrongKey(_));
         let unopened =
             unconnected || peer.port.is_none() && matches!(reason, CloseReason::Internal(_));
         self.connecting -= usize::from(unconnected && self.connecting > 0);
@@ -394,7 +394,7 @@ impl LoadGenerator {
         }
         self.lost += 1;
         log::info!("a connection was lost: {reason:?}");
-        if *reason == CloseReason::WrongKey {
+        if matches!(reason, CloseReason::WrongKey(_)) {
             return self.fail(Failure::WrongKey(self.plan.target.at), io);
         }
         if returns {

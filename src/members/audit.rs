@@ -16,6 +16,14 @@ pub const AUDIT_ROWS: u32 = 10;
 /// the `object`.
 pub const SUPPRESSED: &str = "suppressed";
 
+/// The `what` of a row that records that the first rows were removed, as the limits say.
+pub const PRUNED: &str = "PRUNED";
+/// Rows that are removed at once: a few milliseconds. More wait for the next time.
+pub const PRUNE_ROWS: u64 = 2_000;
+/// Rows that are too old are removed when the first has been so for a day: the log would otherwise
+/// record each of them.
+pub const PRUNE_SECONDS: u64 = 86_400;
+
 /// An event for the log. Texts are cut to 255 bytes, and control characters are replaced.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
@@ -55,6 +63,46 @@ pub struct AuditRow {
 pub struct AuditHead {
     pub seq: u64,
     pub chain: [u8; 32],
+}
+
+/// The end of the rows that were pruned. A later row of the chain records number and chain of the
+/// last of them, so that no other row can pass as the first one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditBase {
+    /// The last pruned row; zero if none was pruned.
+    pub head: AuditHead,
+    /// The number of the row that records it.
+    pub recorded_in: u64,
+}
+
+impl AuditBase {
+    /// The `object` of the row that records this base.
+    #[must_use]
+    pub fn record(&self) -> String {
+        format!("1 to {} {}", self.head.seq, to_hex(&self.head.chain))
+    }
+
+    /// True if `row` records this base.
+    #[must_use]
+    pub fn is_recorded_by(&self, row: &AuditRow) -> bool {
+        row.seq == self.recorded_in && row.what == PRUNED && row.object == self.record()
+    }
+}
+
+/// The size of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditLimits {
+    /// The log is pruned when it has more rows.
+    pub rows: u64,
+    /// The log is pruned when its first row is older, in seconds.
+    pub age: Option<u64>,
+}
+
+impl Default for AuditLimits {
+    /// Some twenty megabytes: years of a school, and hours of an attack at full speed.
+    fn default() -> AuditLimits {
+        AuditLimits { rows: 100_000, age: None }
+    }
 }
 
 impl AuditRow {
@@ -145,8 +193,7 @@ impl AuditCheck {
         self.at = row.head();
     }
 
-    /// The number behind which the next slice begins. `base` is the last row that the store has
-    /// dropped by itself.
+    /// The number behind which the next slice begins. `base` is the last pruned row.
     pub(crate) fn resume(&mut self, base: AuditHead) -> u64 {
         if self.at.seq < base.seq {
             self.at = base;

@@ -5,16 +5,13 @@ use std::collections::VecDeque;
 use std::ops::Bound;
 
 use crate::accounts::store::StoreError;
-use crate::members::audit::{AuditHead, AuditRow};
+use crate::members::audit::{AuditBase, AuditHead, AuditRow};
 use crate::members::invite::Invite;
 use crate::members::store::{MemberRow, MemberStore};
 use crate::members::tables::MemberTables;
 use crate::protocol::member::Applicant;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::member::InviteId;
-
-/// Rows of the audit log kept without a disk: some twenty megabytes. Earlier rows are dropped.
-const MAX_AUDIT_ROWS: usize = 100_000;
 
 /// A store that ends with the process.
 #[derive(Default)]
@@ -27,15 +24,23 @@ struct MemoryState {
     tables: MemberTables,
     clock: u64,
     audit: VecDeque<AuditRow>,
-    /// The last dropped row.
-    base: AuditHead,
-    /// A transaction is open: the clock and the end of the log before it.
-    before: Option<(u64, AuditHead)>,
+    base: AuditBase,
+    rotation: Option<(Key, u64)>,
+    /// A transaction is open: the state before it.
+    before: Option<StateBefore>,
+}
+
+/// What a transaction that is lost restores besides the tables.
+struct StateBefore {
+    clock: u64,
+    head: AuditHead,
+    base: AuditBase,
+    rotation: Option<(Key, u64)>,
 }
 
 impl MemoryState {
     fn head(&self) -> AuditHead {
-        self.audit.back().map_or(self.base, AuditRow::head)
+        self.audit.back().map_or(self.base.head, AuditRow::head)
     }
 }
 
@@ -55,7 +60,9 @@ impl MemberStore for MemoryMembers {
         let mut state = self.state.borrow_mut();
         let is_new = state.before.is_none();
         if is_new {
-            state.before = Some((state.clock, state.head()));
+            let (clock, head) = (state.clock, state.head());
+            let (base, rotation) = (state.base, state.rotation);
+            state.before = Some(StateBefore { clock, head, base, rotation });
         }
         Ok(is_new)
     }
@@ -64,8 +71,10 @@ impl MemberStore for MemoryMembers {
         self.change(|state| {
             state.before = None;
             state.tables.keep();
-            while state.audit.len() > MAX_AUDIT_ROWS {
-                state.base = state.audit.pop_front().map_or(state.base, |row| row.head());
+            // Pruned rows stay until here, so that a lost transaction loses none.
+            let base = state.base.head.seq;
+            while state.audit.front().is_some_and(|row| row.seq <= base) {
+                state.audit.pop_front();
             }
         })
     }
@@ -73,8 +82,8 @@ impl MemberStore for MemoryMembers {
     fn roll_back(&self) {
         let mut state = self.state.borrow_mut();
         state.tables.roll_back();
-        if let Some((clock, head)) = state.before.take() {
-            state.clock = clock;
+        if let Some(StateBefore { clock, head, base, rotation }) = state.before.take() {
+            (state.clock, state.base, state.rotation) = (clock, base, rotation);
             while state.audit.back().is_some_and(|row| row.seq > head.seq) {
                 state.audit.pop_back();
             }
@@ -150,6 +159,7 @@ impl MemberStore for MemoryMembers {
 
     fn audit(&self, after: u64, most: usize) -> Result<Vec<AuditRow>, StoreError> {
         let state = self.state.borrow();
+        let after = after.max(state.base.head.seq);
         let from = state.audit.partition_point(|row| row.seq <= after);
         Ok(state.audit.range(from..).take(most).cloned().collect())
     }
@@ -162,28 +172,19 @@ impl MemberStore for MemoryMembers {
         Ok(self.state.borrow().head().seq)
     }
 
-    fn audit_base(&self) -> Result<AuditHead, StoreError> {
+    fn audit_base(&self) -> Result<AuditBase, StoreError> {
         Ok(self.state.borrow().base)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::members::Members;
-    use crate::members::audit::{AuditEntry, AuditProgress};
+    fn prune_audit(&self, base: &AuditBase) -> Result<(), StoreError> {
+        self.change(|state| state.base = *base)
+    }
 
-    #[test]
-    fn the_log_drops_its_oldest_rows_and_stays_a_chain() {
-        let mut members = Members::open(Box::new(MemoryMembers::default())).unwrap();
-        let entry = AuditEntry { who: "ana", from: None, what: "SET", object: "", ok: true };
-        let rows = MAX_AUDIT_ROWS as u64 + 500;
-        for now in 0..rows {
-            members.note(&entry, now).unwrap();
-        }
-        members.commit().unwrap();
-        let first = members.audit(0, 1).unwrap();
-        assert_eq!(first[0].seq, 501);
-        assert_eq!(members.verify(), Ok(AuditProgress::Intact(rows)));
+    fn rotation(&self) -> Result<Option<(Key, u64)>, StoreError> {
+        Ok(self.state.borrow().rotation)
+    }
+
+    fn set_rotation(&self, next: &Key, since: u64) -> Result<(), StoreError> {
+        self.change(|state| state.rotation = Some((*next, since)))
     }
 }

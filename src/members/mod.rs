@@ -20,7 +20,10 @@ use std::net::SocketAddr;
 use std::ops::Bound;
 
 use crate::accounts::store::StoreError;
-use crate::members::audit::{AuditCheck, AuditEntry, AuditLog, AuditProgress, AuditRow};
+use crate::members::audit::{
+    AuditBase, AuditCheck, AuditEntry, AuditHead, AuditLimits, AuditLog, AuditProgress, AuditRow,
+    PRUNE_ROWS, PRUNE_SECONDS, PRUNED,
+};
 use crate::members::invite::Invite;
 use crate::members::memory::MemoryMembers;
 use crate::members::store::{MemberRow, MemberStore};
@@ -108,6 +111,7 @@ pub struct Members {
     tables: MemberTables,
     clock: u64,
     log: AuditLog,
+    audit_limits: AuditLimits,
     /// Members whose last connection is not written yet.
     unwritten: BTreeSet<Key>,
     /// The last member that [`Members::forget_unseen`] has looked at.
@@ -136,6 +140,7 @@ impl Members {
             tables: MemberTables::default(),
             clock: 0,
             log: AuditLog::default(),
+            audit_limits: AuditLimits::default(),
             unwritten: BTreeSet::new(),
             scanned: None,
             undo: Vec::new(),
@@ -177,6 +182,7 @@ impl Members {
             tables,
             clock,
             log: AuditLog::new(head, last),
+            audit_limits: AuditLimits::default(),
             unwritten: BTreeSet::new(),
             scanned: None,
             undo: Vec::new(),
@@ -570,6 +576,7 @@ impl Members {
             if members.log.is_unsettled(now) {
                 members.settle(now)?;
             }
+            members.prune(now)?;
             members.drop_invites(now, UPKEEP_ROWS)?;
             members.drop_applicants(now, UPKEEP_ROWS)?;
             for _ in 0..UPKEEP_ROWS {
@@ -591,12 +598,14 @@ impl Members {
     /// # Errors
     /// If the disk fails.
     pub fn note(&mut self, entry: &AuditEntry<'_>, now: u64) -> Result<(), MemberError> {
-        self.attempt(|members| {
-            members.settle(now)?;
-            let mut log = members.log;
-            let row = log.admit(entry, now);
-            members.append(log, row.as_ref())
-        })
+        self.attempt(|members| members.note_now(entry, now))
+    }
+
+    fn note_now(&mut self, entry: &AuditEntry<'_>, now: u64) -> Result<(), MemberError> {
+        self.settle(now)?;
+        let mut log = self.log;
+        let row = log.admit(entry, now);
+        self.append(log, row.as_ref())
     }
 
     /// Rows of the log behind the number `after`, at most `most` and a page.
@@ -617,9 +626,10 @@ impl Members {
         most: usize,
     ) -> Result<(Vec<AuditRow>, AuditProgress), StoreError> {
         let most = most.clamp(1, PAGE_ROWS);
-        let after = check.resume(self.store.audit_base()?);
+        let after = check.resume(self.store.audit_base()?.head);
         let rows = self.store.audit(after, most)?;
         let progress = check.check(&rows, rows.len() < most, self.log.head);
+        let progress = self.check_base(progress)?;
         if let (AuditProgress::Bad(_), Some(last)) = (progress, rows.last()) {
             check.skip_to(last);
         }
@@ -636,9 +646,135 @@ impl Members {
         most: usize,
     ) -> Result<AuditProgress, StoreError> {
         let most = most.clamp(1, PAGE_ROWS);
-        let after = check.resume(self.store.audit_base()?);
+        let after = check.resume(self.store.audit_base()?.head);
         let slice = self.store.audit(after, most)?;
-        Ok(check.check(&slice, slice.len() < most, self.log.head))
+        self.check_base(check.check(&slice, slice.len() < most, self.log.head))
+    }
+
+    /// A chain that is right must record the rows that were pruned before it.
+    fn check_base(&self, progress: AuditProgress) -> Result<AuditProgress, StoreError> {
+        let base = self.store.audit_base()?;
+        if matches!(progress, AuditProgress::Intact(_)) && !self.is_recorded(&base)? {
+            return Ok(AuditProgress::Bad(base.head.seq));
+        }
+        Ok(progress)
+    }
+
+    /// True if a row of the log records this base.
+    fn is_recorded(&self, base: &AuditBase) -> Result<bool, StoreError> {
+        if *base == AuditBase::default() {
+            return Ok(true);
+        }
+        let record = self.store.audit(base.recorded_in.saturating_sub(1), 1)?;
+        Ok(record.first().is_some_and(|row| base.is_recorded_by(row)))
+    }
+
+    /// The number of rows that were pruned.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn pruned(&self) -> Result<u64, StoreError> {
+        Ok(self.store.audit_base()?.head.seq)
+    }
+
+    /// Set the size of the log, which [`Members::upkeep`] keeps.
+    pub fn limit_audit(&mut self, limits: AuditLimits) {
+        self.audit_limits = limits;
+    }
+
+    /// Remove the first rows of a log that is too long or too old, and record that in the chain.
+    fn prune(&mut self, now: u64) -> Result<(), MemberError> {
+        let base = self.store.audit_base()?;
+        let AuditLimits { rows, age } = self.audit_limits;
+        let count = self.log.head.seq.saturating_sub(base.head.seq);
+        // A tenth at once: each removal is a row itself.
+        let over = if count > rows { count - rows + rows / 10 } else { 0 };
+        let oldest = age.and_then(|age| now.checked_sub(age));
+        let is_old = match oldest.and_then(|oldest| oldest.checked_sub(PRUNE_SECONDS)) {
+            Some(oldest) => self.is_older(base.head.seq, oldest)?,
+            None => false,
+        };
+        let old = match oldest {
+            Some(oldest) if is_old => self.older_rows(base.head.seq, oldest)?,
+            _ => 0,
+        };
+        let removed = over.max(old).min(PRUNE_ROWS).min(count);
+        // A new record would hide that another program has removed rows.
+        if removed == 0 || !self.is_recorded(&base)? {
+            return Ok(());
+        }
+        let seq = base.head.seq + removed;
+        // Rows that another program has changed stay, since the check must name them.
+        let Some(head) = self.chain_until(base.head, seq)? else { return Ok(()) };
+        let mut base = AuditBase { head, recorded_in: 0 };
+        let object = base.record();
+        let entry = AuditEntry { who: "", from: None, what: PRUNED, object: &object, ok: true };
+        self.note_now(&entry, now)?;
+        base.recorded_in = self.log.head.seq;
+        self.begin()?;
+        self.store.prune_audit(&base)?;
+        Ok(())
+    }
+
+    /// True if the first row behind `after` is from before `oldest`.
+    fn is_older(&self, after: u64, oldest: u64) -> Result<bool, StoreError> {
+        Ok(self.store.audit(after, 1)?.first().is_some_and(|row| row.at < oldest))
+    }
+
+    /// The number of rows behind `after` that are from before `oldest`, as far as one call counts.
+    fn older_rows(&self, after: u64, oldest: u64) -> Result<u64, StoreError> {
+        let (mut low, mut high) = (0, PRUNE_ROWS);
+        // Times never fall along the log.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.is_older(after + middle, oldest)? { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// The row of this number, if all rows behind `head` up to it are a chain.
+    fn chain_until(&self, head: AuditHead, seq: u64) -> Result<Option<AuditHead>, StoreError> {
+        let mut chain = head;
+        while chain.seq < seq {
+            let rows = self.store.audit(chain.seq, PAGE_ROWS)?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            for row in rows.iter().take_while(|row| row.seq <= seq) {
+                if row.seq != chain.seq + 1 || row.chain != row.hash(&chain.chain) {
+                    return Ok(None);
+                }
+                chain = row.head();
+            }
+        }
+        Ok(Some(chain))
+    }
+
+    /// The announced next key of the server, and the time of its announcement.
+    #[must_use]
+    pub fn rotation(&self) -> Option<(Key, u64)> {
+        self.store.rotation().unwrap_or_else(|error| {
+            log::error!("members: {error}");
+            None
+        })
+    }
+
+    /// Store the announced next key of the server.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn set_rotation(&mut self, next: Key, since: u64) -> Result<(), MemberError> {
+        self.attempt(|members| {
+            members.begin()?;
+            members.store.set_rotation(&next, since)?;
+            Ok(())
+        })
+    }
+
+    /// The revoked member with this name.
+    #[must_use]
+    pub fn revoked_by_name(&self, name: &UserName) -> Option<&Member> {
+        self.tables.named(name).filter(|row| row.revoked.is_some()).map(|row| &row.member)
     }
 
     /// Verify the whole log at once: for commands, as a server must not wait so long. `Intact` with

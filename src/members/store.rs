@@ -5,7 +5,7 @@
 //! database.
 
 use crate::accounts::store::StoreError;
-use crate::members::audit::{AuditHead, AuditRow};
+use crate::members::audit::{AuditBase, AuditHead, AuditRow};
 use crate::members::invite::Invite;
 use crate::protocol::member::{Applicant, Member};
 use crate::protocol::types::account::Key;
@@ -73,6 +73,13 @@ pub trait MemberStore {
     fn audit_head(&self) -> Result<AuditHead, StoreError>;
     /// The largest number of a row, as the rows are.
     fn last_audit(&self) -> Result<u64, StoreError>;
-    /// Number and chain of the last row that the store has dropped to save space.
-    fn audit_base(&self) -> Result<AuditHead, StoreError>;
+    /// The last row that was pruned, and the number of the row that records it.
+    fn audit_base(&self) -> Result<AuditBase, StoreError>;
+    /// Remove all rows up to the base, which another row of this transaction records.
+    fn prune_audit(&self, base: &AuditBase) -> Result<(), StoreError>;
+
+    /// The announced next key of the server, and the time of the announcement.
+    fn rotation(&self) -> Result<Option<(Key, u64)>, StoreError>;
+    /// Store the announced next key of the server, in place of an earlier one.
+    fn set_rotation(&self, next: &Key, since: u64) -> Result<(), StoreError>;
 }

@@ -1,6 +1,7 @@
 //! Actions of a node: the node reaches the buffers of its connections and queues actions that the loop
 //! runs after the event.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -123,10 +124,21 @@ pub enum Action {
     /// Open a port for QUIC. [`Event::ListeningUdp`](crate::node::Event::ListeningUdp) has the
     /// result.
     ListenUdp(PortId, SocketAddr),
+    /// Show this key on the connections accepted from now on.
+    ShowKey(SecretKey),
     /// Write an event to the console.
     Tell(UiEvent),
     /// End the process with this code, once its output is written.
     Exit(i32),
+}
+
+/// A secret key on its way to the network. Has no readable `Debug`.
+pub struct SecretKey(pub [u8; 32]);
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
 }
 
 /// All connections of a process; the loop keeps each beside its socket.
@@ -163,6 +175,11 @@ impl Io<'_> {
     /// Connect to `to`, from the local address `bind` if given.
     pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> ConnId {
         self.table.connect(to, Transport::Tcp(bind))
+    }
+
+    /// Show this key on the connections accepted from now on.
+    pub fn show_key(&mut self, key: SecretKey) {
+        self.actions.push(Action::ShowKey(key));
     }
 
     /// Connect to `to` by TLS; the other side must prove this key.

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::node::io::Io;
+use crate::protocol::types::account::Key;
 use crate::protocol::types::quic_address::QuicAddress;
 
 /// The number of a connection. The number is reused only after `Closed` was dispatched and the iteration
@@ -35,7 +36,7 @@ pub enum CloseReason {
     /// The connection could not be made.
     Unreachable(String),
     /// The other side does not hold the expected key.
-    WrongKey,
+    WrongKey(WrongKey),
     /// The other side was silent, or slow, for too long.
     Timeout,
     /// The file of an upload has changed since the file was opened.
@@ -47,8 +48,11 @@ pub enum CloseReason {
 }
 
 /// The error of a connection attempt whose other side does not hold the expected key.
-#[derive(Clone, Copy, Debug)]
-pub struct WrongKey;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongKey {
+    /// The key that it has shown; `None` for a key of another kind.
+    pub shown: Option<Key>,
+}
 
 impl fmt::Display for WrongKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,11 +19,13 @@ pub struct ServiceTarget {
     pub addresses: Vec<SocketAddr>,
     /// Its key.
     pub key: Option<Key>,
+    /// The key that follows; the service may have changed to it already.
+    pub next: Option<Key>,
 }
 
 impl From<Vec<SocketAddr>> for ServiceTarget {
     fn from(addresses: Vec<SocketAddr>) -> ServiceTarget {
-        ServiceTarget { addresses, key: None }
+        ServiceTarget { addresses, key: None, next: None }
     }
 }
 
@@ -31,6 +33,8 @@ impl From<Vec<SocketAddr>> for ServiceTarget {
 pub struct Reconnecting<S> {
     target: ServiceTarget,
     current: usize,
+    /// This attempt expects the next key of the service.
+    by_next: bool,
     /// The local address to connect from, where that leads to the current address.
     bind: Option<IpAddr>,
     /// Pauses since the last success.
@@ -64,7 +68,14 @@ impl<S> Reconnecting<S> {
     /// A connection to one address of `target`. Nothing is connected yet.
     #[must_use]
     pub fn new(target: ServiceTarget) -> Reconnecting<S> {
-        Reconnecting { target, current: 0, bind: None, attempts: 0, state: ReconnectState::Idle }
+        Reconnecting {
+            target,
+            current: 0,
+            by_next: false,
+            bind: None,
+            attempts: 0,
+            state: ReconnectState::Idle,
+        }
     }
 
     /// Connect from this local address from now on.
@@ -72,10 +83,45 @@ impl<S> Reconnecting<S> {
         self.bind = Some(ip);
     }
 
-    /// All addresses.
+    /// The key that the service must prove on this connection, or the next one.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
+        if self.by_next { self.target.next } else { self.target.key }
+    }
+
+    /// The key in use, as far as it is known.
+    #[must_use]
+    pub fn known_key(&self) -> Option<Key> {
         self.target.key
+    }
+
+    /// The key that follows the key in use, where one is known.
+    #[must_use]
+    pub fn next_key(&self) -> Option<Key> {
+        self.target.next.filter(|_| !self.by_next)
+    }
+
+    /// The service has announced its next key. False if another one is known already.
+    pub fn learn_next(&mut self, next: Key) -> bool {
+        self.by_next || *self.target.next.get_or_insert(next) == next
+    }
+
+    /// The open connection has proven the next key: no other key is accepted from now on. Returns
+    /// the key before.
+    pub fn take_next(&mut self) -> Option<Key> {
+        let next = self.target.next.filter(|_| std::mem::take(&mut self.by_next))?;
+        self.target.next = None;
+        self.target.key.replace(next)
+    }
+
+    /// The service has shown another key: try its next key at the same address. False when there is
+    /// none to try.
+    pub fn try_next_key(&mut self, io: &mut Io<'_>) -> bool {
+        self.by_next = !self.by_next && self.target.next.is_some();
+        if self.by_next {
+            self.connect(io);
+        }
+        self.by_next
     }
 
     /// All addresses of the service.
@@ -153,7 +199,7 @@ impl<S> Reconnecting<S> {
         let bind = self.bind.filter(|ip| {
             ip.is_ipv4() == address.is_ipv4() && ip.is_loopback() == address.ip().is_loopback()
         });
-        self.state = ReconnectState::Connecting(match self.target.key {
+        self.state = ReconnectState::Connecting(match self.key() {
             Some(key) => io.connect_by_tls(address, bind, key),
             None => io.connect(address, bind),
         });
@@ -173,6 +219,7 @@ impl<S> Reconnecting<S> {
     /// The connection is lost. A connection that `worked` is made again after a pause; otherwise the next
     /// address is tried at once, and the first one after a pause.
     pub fn lost(&mut self, worked: bool, io: &mut Io<'_>) -> Retry {
+        self.by_next = false;
         if !worked && self.current + 1 < self.target.addresses.len() {
             self.current += 1;
             self.connect(io);
@@ -250,6 +297,44 @@ mod tests {
             with(now, &mut conns, |io| client.connect(io));
         }
         assert_eq!(conns.opened.len(), 81);
+    }
+
+    #[test]
+    fn the_next_key_is_tried_once_at_each_address_and_then_replaces_the_first() {
+        let key = |text| Key::parse(text).unwrap();
+        let old = key("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let next = key("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+        let other = key("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025");
+        let (mut conns, all) = (FakeConns::default(), addresses(&["[::1]:1", "127.0.0.1:1"]));
+        let target = ServiceTarget { addresses: all.clone(), key: Some(old), next: None };
+        let mut client = Reconnecting::new(target);
+        with(Instant::now(), &mut conns, |io| {
+            client.connect(io);
+            assert!(!client.try_next_key(io));
+            assert!(
+                client.learn_next(next) && client.learn_next(next) && !client.learn_next(other)
+            );
+            assert_eq!((client.key(), client.next_key()), (Some(old), Some(next)));
+            for (address, retry) in [(all[0], Retry::NextAddress), (all[1], Retry::AfterPause)] {
+                assert_eq!(client.address(), Some(address));
+                assert!(client.try_next_key(io));
+                assert_eq!((client.key(), client.next_key()), (Some(next), None));
+                assert!(!client.try_next_key(io));
+                assert_eq!((client.lost(false, io), client.key()), (retry, Some(old)));
+            }
+            // A connection that never opens proves nothing.
+            assert!(client.take_next().is_none());
+            client.connect(io);
+            assert!(client.try_next_key(io));
+            client.connected(client.conn().unwrap(), "session");
+            assert_eq!(client.take_next(), Some(old));
+            assert_eq!((client.key(), client.next_key()), (Some(next), None));
+            client.lost(true, io);
+            assert!(!client.try_next_key(io));
+        });
+        let own = |key| Transport::Tls(None, key);
+        let tried: Vec<Transport> = [old, next, old, next, old, next].map(own).to_vec();
+        assert_eq!(conns.transports, tried);
     }
 
     #[test]

@@ -50,7 +50,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// "card" in ASCII: marks a database as a store of cardume.
 const APPLICATION: i64 = 0x6361_7264;
 /// The newest schema version that this program knows.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// More prepared statements than all stores have.
 const STATEMENTS: usize = 60;
 
@@ -464,8 +464,9 @@ fn version(database: &Database) -> Result<i64, OpenError> {
 /// Creates the tables that a store of an earlier version lacks, all or nothing.
 fn migrate(database: &Database, from: i64) -> Result<(), OpenError> {
     let missing = match from {
-        0 => [TABLES, members::TABLES].concat(),
-        1 => members::TABLES.to_owned(),
+        0 => [TABLES, members::TABLES, members::TABLES_3].concat(),
+        1 => [members::TABLES, members::TABLES_3].concat(),
+        2 => members::TABLES_3.to_owned(),
         _ => return Ok(()),
     };
     let made = database.execute_batch(&format!("BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {missing} COMMIT;"));

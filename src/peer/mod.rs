@@ -75,6 +75,7 @@ impl Peer {
             hosts: network.hosts.clone(),
             closed: None,
             reach: None,
+            next: None,
         };
         Ok(Peer {
             downloader: Downloader::new(client, downloads)?,
@@ -499,7 +500,10 @@ impl Peer {
                 Effect::UpdateAnswered => {
                     self.registration.update_answered(&mut self.downloader.client, io)
                 }
-                Effect::ServerOpened { closed } => self.service.passes.server_opened(closed),
+                Effect::ServerOpened { closed } => {
+                    self.service.passes.server_opened(closed, io.now)
+                }
+                Effect::NextKey(next) => self.service.passes.learn_next(next),
                 Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
                 Effect::PassRefused(_) => {}
                 Effect::Revoked(keys) => self.service.revoke(&keys, io),

@@ -22,8 +22,25 @@ enum ServedSet {
     Open,
     /// No server has said: only this user.
     Unknown,
-    /// The members of the server with this key.
-    Members(Key),
+    /// The members of the server with these keys.
+    Members(PassKeys),
+}
+
+/// The keys of a server by which passes are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PassKeys {
+    key: Key,
+    /// The key that follows: the server has announced it with both signatures.
+    next: Option<Key>,
+    /// The key before, until the last pass signed by it has expired.
+    before: Option<(Key, Instant)>,
+}
+
+impl PassKeys {
+    fn all(&self, now: Instant) -> impl Iterator<Item = Key> {
+        let before = self.before.filter(|(_, until)| *until > now).map(|(key, _)| key);
+        [Some(self.key), self.next, before].into_iter().flatten()
+    }
 }
 
 /// Checks requesters.
@@ -54,19 +71,34 @@ impl PassCheck {
     }
 
     /// The server has opened; `closed`: its key, if it is closed.
-    pub(super) fn server_opened(&mut self, closed: Option<Key>) {
+    pub(super) fn server_opened(&mut self, closed: Option<Key>, now: Instant) {
         self.served = match (self.served, closed) {
             _ if self.is_opened => ServedSet::Open,
             // Another program may have taken the place of a closed server: its word opens nothing.
-            (ServedSet::Members(key), other) if other != Some(key) => {
+            (ServedSet::Members(keys), Some(key)) if keys.next == Some(key) => {
+                let until = now + Duration::from_secs(limits::PASS_SECONDS);
+                let before = Some((keys.key, until));
+                ServedSet::Members(PassKeys { key, next: None, before })
+            }
+            (ServedSet::Members(keys), Some(key)) if keys.key == key => ServedSet::Members(keys),
+            (ServedSet::Members(keys), _) => {
                 log::warn!(
                     "the server is another one: only members of the earlier server are served"
                 );
-                ServedSet::Members(key)
+                ServedSet::Members(keys)
             }
-            (_, Some(key)) => ServedSet::Members(key),
+            (_, Some(key)) => ServedSet::Members(PassKeys { key, next: None, before: None }),
             (_, None) => ServedSet::Open,
         };
+    }
+
+    /// The server has announced its next key, with the signatures of both. The first one stays.
+    pub(super) fn learn_next(&mut self, next: Key) {
+        if let ServedSet::Members(keys) = &mut self.served
+            && keys.key != next
+        {
+            keys.next.get_or_insert(next);
+        }
     }
 
     /// The server has told the time.
@@ -101,14 +133,15 @@ impl PassCheck {
         proven: Option<(String, Proof)>,
         now: Instant,
     ) -> Result<u64, ErrorReply> {
-        let ServedSet::Members(server) = self.served else {
+        let ServedSet::Members(keys) = self.served else {
             return Err(ErrorReply::unsupported());
         };
         let seconds = self.seconds(now).ok_or_else(not_ready)?;
         if !requester.security.is_encrypted {
             return Err(no_member());
         }
-        let pass = text.verify(&[server]).map_err(refusal)?;
+        let keys: Vec<Key> = keys.all(now).collect();
+        let pass = text.verify(&keys).map_err(refusal)?;
         let key = match (requester.security.key, proven) {
             (Some(key), _) => key,
             (None, Some((text, proof))) if pass.key.verifies(text.as_bytes(), &proof.0) => pass.key,
@@ -214,4 +247,64 @@ fn refusal(why: BadPass) -> ErrorReply {
         _ => ErrorCode::NotMember,
     };
     ErrorReply::new(code, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::identity::Identity;
+    use crate::protocol::types::account::UserName;
+    use crate::protocol::types::member::MemberRole;
+
+    fn identity(seed: u8) -> Identity {
+        Identity::new(&[seed; 32]).unwrap()
+    }
+
+    fn pass_by(server: u8) -> PassText {
+        let pass = Pass {
+            key: identity(9).key(),
+            name: UserName::new("ana").unwrap(),
+            role: MemberRole::Share,
+            groups: Groups::default(),
+            issued: 10,
+            expires: 10 + limits::PASS_SECONDS,
+        };
+        pass.sign(|text| identity(server).sign(text))
+    }
+
+    /// The servers whose passes are good, of servers 1 to 4.
+    fn good(check: &PassCheck, now: Instant) -> Vec<u8> {
+        let security =
+            Security { is_encrypted: true, key: Some(identity(9).key()), ..Security::default() };
+        let takes = |server: &u8| {
+            check.present(&mut Requester::new(security), &pass_by(*server), None, now).is_ok()
+        };
+        (1..=4).filter(takes).collect()
+    }
+
+    #[test]
+    fn passes_are_good_by_the_key_the_next_and_for_their_life_the_key_before() {
+        let now = Instant::now();
+        let key = |seed| identity(seed).key();
+        let mut check = PassCheck::new(false);
+        check.server_opened(Some(key(1)), now);
+        check.set_clock(20, now);
+        assert_eq!(good(&check, now), [1]);
+        check.learn_next(key(2));
+        // A second next key is none.
+        check.learn_next(key(3));
+        assert_eq!(good(&check, now), [1, 2]);
+        check.server_opened(Some(key(3)), now);
+        check.server_opened(None, now);
+        assert_eq!(good(&check, now), [1, 2]);
+        check.server_opened(Some(key(2)), now);
+        assert_eq!(good(&check, now), [1, 2]);
+        let later = now + Duration::from_secs(limits::PASS_SECONDS);
+        check.set_clock(20, later);
+        assert_eq!(good(&check, later), [2]);
+        // The old key has no way back.
+        check.server_opened(Some(key(1)), later);
+        check.learn_next(key(4));
+        assert_eq!(good(&check, later), [2, 4]);
+    }
 }

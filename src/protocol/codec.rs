@@ -9,6 +9,7 @@ use crate::protocol::http::{self, Http};
 use crate::protocol::legacy::rede::{self, Rede};
 use crate::protocol::legacy::uc3m::{self, Uc3m};
 use crate::protocol::legacy::ufabc_json::{self, UfabcJson};
+use crate::protocol::member::Member;
 use crate::protocol::native::decode_request;
 use crate::protocol::native::encode;
 use crate::protocol::native::fast_path;
@@ -21,6 +22,7 @@ use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::types::rotation::NextKey;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 
 /// The codec of one connection. Large variants are boxed: most connections are idle native ones.
@@ -254,6 +256,20 @@ impl Codec {
     pub fn revoked(&mut self, keys: &[Key], out: &mut Vec<u8>) {
         if let Codec::Native(_) = self {
             encode::write_revoked(keys, out);
+        }
+    }
+
+    /// Write the event that announces the next key of the server, if the dialect has events.
+    pub fn next_key(&mut self, next: &NextKey, out: &mut Vec<u8>) {
+        if let Codec::Native(_) = self {
+            encode::write_next_key(next, out);
+        }
+    }
+
+    /// Write the event that reports the admission of the client's key, if the dialect has events.
+    pub fn admitted(&mut self, member: &Member, out: &mut Vec<u8>) {
+        if let Codec::Native(_) = self {
+            encode::write_admitted(member, out);
         }
     }
 

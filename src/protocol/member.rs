@@ -157,7 +157,12 @@ pub enum MemberRequest {
         proof: Option<Proof>,
     },
     /// Make an invite.
-    Invite(InviteTerms),
+    Invite {
+        /// Its terms.
+        terms: InviteTerms,
+        /// Take role and groups from the revoked member whose name the invite gives.
+        inherits: bool,
+    },
     /// List live invites.
     Invites {
         /// The number of the first entry.
@@ -208,7 +213,10 @@ pub enum MemberResponse {
     /// The key of this connection is a member.
     Enrolled(Member),
     /// The key of this connection waits for an administrator.
-    Pending,
+    Pending {
+        /// An event reports the admission.
+        is_told: bool,
+    },
     /// The server, and the rights of this connection.
     WhoAmI(ServerInfo),
     /// A pass.
@@ -268,6 +276,8 @@ pub enum MemberResponse {
         rows: Vec<AuditLine>,
         /// The check of the log.
         state: AuditState,
+        /// The number of rows that were removed from the beginning of the log.
+        pruned: u64,
         /// The time.
         now: u64,
         /// The cursor of the next page; of the next rows on the last page.
@@ -316,7 +326,7 @@ impl MemberRequest {
             MemberRequest::WhoAmI => "WHOAMI",
             MemberRequest::Pass => "PASS",
             MemberRequest::Present { .. } => "PRESENT",
-            MemberRequest::Invite(_) => "INVITE",
+            MemberRequest::Invite { .. } => "INVITE",
             MemberRequest::Invites { .. } => "INVITES",
             MemberRequest::Uninvite(_) => "UNINVITE",
             MemberRequest::Members { .. } => "MEMBERS",

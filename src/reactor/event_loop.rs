@@ -355,6 +355,11 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 match action {
                     Action::Tell(event) => self.console.io.tell(&event, self.now),
                     Action::Exit(code) => self.code = Some(self.code.unwrap_or(code)),
+                    Action::ShowKey(key) => {
+                        if let Err(why) = self.net.show_key(&key.0) {
+                            log::error!("the new key is not shown: {why}");
+                        }
+                    }
                     Action::Listen(port, at) => self.listen(port, at, true),
                     Action::ListenPlain(port, at) => self.listen(port, at, false),
                     Action::ListenUdp(port, at) => {

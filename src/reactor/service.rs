@@ -440,10 +440,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
 /// Why a connection could not be made.
 fn unreachable(error: &io::Error) -> CloseReason {
-    if error.get_ref().is_some_and(|error| error.is::<WrongKey>()) {
-        CloseReason::WrongKey
-    } else {
-        CloseReason::Unreachable(plain(error))
+    match error.get_ref().and_then(|error| error.downcast_ref::<WrongKey>()) {
+        Some(wrong) => CloseReason::WrongKey(*wrong),
+        None => CloseReason::Unreachable(plain(error)),
     }
 }
 

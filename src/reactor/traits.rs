@@ -130,6 +130,15 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Show this secret key on the connections accepted from now on.
+    ///
+    /// # Errors
+    /// When the cryptography does not work: the key before is shown.
+    fn show_key(&mut self, secret: &[u8; 32]) -> Result<(), String> {
+        let _ = secret;
+        Ok(())
+    }
+
     /// Accept the next connection on the port of this number.
     ///
     /// # Errors

@@ -81,6 +81,11 @@ impl Server {
         if self.members.is_closed() && !access.is_private {
             client.inbound.refuse_plain();
         }
+        if access.is_private
+            && let Some(next) = self.members.announced_key()
+        {
+            client.inbound.announce(Rc::clone(next), &mut conn.send_queue);
+        }
         if let Some(key) = access.key {
             self.members.note_seen(&key, io.now);
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::accounts::identity::{self, Identity};
@@ -25,7 +26,9 @@ use crate::protocol::types::account::{Key, Line, Proof, UserName};
 use crate::protocol::types::ids::to_hex;
 use crate::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole};
 use crate::protocol::types::pass::Pass;
+use crate::protocol::types::rotation::NextKey;
 use crate::server::access::{Access, not_a_member};
+use crate::server::key_files::{KeyFiles, KeyRotation};
 use crate::server::{ClientConnection, Server};
 use crate::ui::event::{MemberEvent, UiEvent};
 
@@ -44,7 +47,7 @@ const PAGE: usize = 40;
 /// The name of the user that runs the server, as a member.
 const OPERATOR: &str = "operator";
 /// The name of that user in the audit log, before its key is known.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 
 /// Who may use a server, and its identity.
 #[derive(Default)]
@@ -57,6 +60,8 @@ pub struct AccessOptions {
     pub members: Option<Members>,
     /// The key of the server. Without one there are no members.
     pub identity: Option<Identity>,
+    /// The files of its keys; `None`: the key ends with the process.
+    pub key_files: Option<Box<dyn KeyFiles>>,
     /// The name of the server, for people.
     pub name: String,
     /// The addresses for invites, `HOST:PORT`.
@@ -65,10 +70,11 @@ pub struct AccessOptions {
 
 /// The members of a server.
 pub(super) struct MemberService {
-    members: Members,
+    pub(super) members: Members,
     is_closed: bool,
     first_invite: bool,
-    identity: Option<Identity>,
+    pub(super) identity: Option<Identity>,
+    pub(super) rotation: KeyRotation,
     name: String,
     addresses: Vec<String>,
     clock: IndexClock,
@@ -76,6 +82,8 @@ pub(super) struct MemberService {
     uncommitted: Vec<Uncommitted>,
     /// Revoked in this iteration, reported after the commit.
     revoked: Vec<Key>,
+    /// Admitted by an administrator in this iteration, reported after the commit.
+    admitted: Vec<Member>,
 }
 
 /// An answer that waits for the commit.
@@ -133,7 +141,15 @@ impl EnrolLimit {
 
 impl MemberService {
     pub(super) fn new(options: AccessOptions) -> MemberService {
-        let AccessOptions { is_closed, first_invite, members, identity, name, addresses } = options;
+        let AccessOptions {
+            is_closed,
+            first_invite,
+            members,
+            identity,
+            key_files,
+            name,
+            addresses,
+        } = options;
         let members = members.unwrap_or_else(Members::in_memory);
         MemberService {
             clock: IndexClock {
@@ -145,17 +161,30 @@ impl MemberService {
             is_closed,
             first_invite,
             identity,
+            rotation: KeyRotation::new(key_files),
             name,
             addresses,
             enrolments: EnrolLimit::default(),
             uncommitted: Vec::new(),
             revoked: Vec::new(),
+            admitted: Vec::new(),
         }
+    }
+
+    /// The index seconds.
+    pub(super) fn index_seconds(&self, now: Instant) -> u64 {
+        self.clock.now(now)
+    }
+
+    /// The announcement of the server's next key.
+    pub(super) fn announced_key(&self) -> Option<&Rc<NextKey>> {
+        self.rotation.announced()
     }
 
     pub(super) fn start(&mut self, io: &Io<'_>) {
         self.clock.since = Some(io.now);
         self.clock.save_at = self.identity.is_some().then_some(io.now);
+        self.rotation.start(io.now);
     }
 
     /// A port is open: the addresses with a port that the system chose are known now.
@@ -186,6 +215,12 @@ impl MemberService {
         };
         let now = self.clock.now(io.now);
         let invited = self.invite(terms.clone(), OPERATOR, io.random, now);
+        let object = object_of_invite(&terms);
+        let (who, what) = (LOCAL, "INVITE");
+        let entry = AuditEntry { who, from: None, what, object: &object, ok: invited.is_ok() };
+        if let Err(error) = self.members.note(&entry, now) {
+            log::error!("audit: {error}");
+        }
         let committed = self.members.commit();
         if let (Ok(MemberResponse::Invited(new)), Ok(())) = (invited, committed)
             && let Ok(url) = InviteUrl::new(
@@ -193,6 +228,7 @@ impl MemberService {
                 new.server,
                 Some(new.token),
             )
+            .and_then(|url| url.with_next(self.rotation.next_key()))
         {
             let url = url.reveal();
             io.tell(UiEvent::Member(Box::new(MemberEvent::Invite { url, terms, qr: false })));
@@ -244,7 +280,7 @@ impl MemberService {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.clock.save_at
+        self.clock.save_at.into_iter().chain(self.rotation.deadline()).min()
     }
 
     /// A connection is closed: its requests get no answer.
@@ -311,7 +347,7 @@ impl MemberService {
                 Ok(MemberResponse::Enrolled(member))
             }
             None => match self.members.apply(name, &key, from, now.1).map_err(refusal)? {
-                Application::Pending => Ok(MemberResponse::Pending),
+                Application::Pending => Ok(MemberResponse::Pending { is_told: true }),
                 Application::Admitted(member) => Ok(MemberResponse::Enrolled(member)),
             },
         }
@@ -359,6 +395,17 @@ impl MemberService {
         }
     }
 
+    /// The terms with role and groups of the revoked member that had the name.
+    fn inherited(&self, terms: InviteTerms) -> InviteTerms {
+        let before = terms.as_name.as_ref().and_then(|name| self.members.revoked_by_name(name));
+        match before {
+            Some(Member { role, groups, .. }) => {
+                InviteTerms { role: *role, groups: groups.clone(), ..terms }
+            }
+            None => terms,
+        }
+    }
+
     fn revoke(&mut self, target: &RevokeTarget, now: u64) -> Result<MemberResponse, ErrorReply> {
         let keys = match target {
             RevokeTarget::Name(name) => self.members.revoke(name, now),
@@ -384,7 +431,8 @@ impl MemberService {
             AuditProgress::Bad(row) => AuditState::Bad(row),
         };
         let rows = rows.into_iter().map(line).collect();
-        Ok(MemberResponse::Audit { rows, state, now, cursor: check.cursor() })
+        let pruned = self.members.pruned().map_err(|error| refusal(error.into()))?;
+        Ok(MemberResponse::Audit { rows, state, pruned, now, cursor: check.cursor() })
     }
 
     fn pass(&self, access: Access, now: u64) -> Result<MemberResponse, ErrorReply> {
@@ -411,7 +459,10 @@ impl MemberService {
         now: u64,
     ) -> Result<MemberResponse, ErrorReply> {
         match request {
-            MemberRequest::Invite(terms) => self.invite(terms, by, random, now),
+            MemberRequest::Invite { terms, inherits } => {
+                let terms = if inherits { self.inherited(terms) } else { terms };
+                self.invite(terms, by, random, now)
+            }
             MemberRequest::Invites { from } => {
                 let invites = self.members.invites(now);
                 let (page, next) = page(&invites, from);
@@ -430,6 +481,7 @@ impl MemberService {
             }
             MemberRequest::Admit { id, role, groups } => {
                 let member = self.members.admit(&id, role, groups, now).map_err(refusal)?;
+                self.admitted.push(member.clone());
                 Ok(MemberResponse::Admitted(member))
             }
             MemberRequest::Set { name, role, groups } => {
@@ -507,7 +559,7 @@ impl Server {
         let is_routine =
             matches!(method, "IDENTIFY" | "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT");
         // An applicant is on a list of bounded length; rows have no bound.
-        let is_pending = matches!(answer, Ok(MemberResponse::Pending));
+        let is_pending = matches!(answer, Ok(MemberResponse::Pending { .. }));
         if answer.is_err() || !is_routine && !is_pending {
             let access = self.clients.get(&id).and_then(|client| client.access).unwrap_or(access);
             self.members.note(access, from, (method, &object), answer.is_ok(), now);
@@ -591,9 +643,26 @@ impl Server {
             self.decided(conn);
             self.respond_queued(conn, request_id, answer, io);
         }
+        let admitted = std::mem::take(&mut self.members.admitted);
+        if committed.is_ok() && !admitted.is_empty() {
+            self.report_admitted(&admitted, io);
+        }
         let revoked = std::mem::take(&mut self.members.revoked);
         if committed.is_ok() && !revoked.is_empty() {
             self.report_revoked(&revoked, io);
+        }
+    }
+
+    /// Tell the applicants that wait that they are members now.
+    fn report_admitted(&mut self, admitted: &[Member], io: &mut Io<'_>) {
+        let conns: Vec<ConnId> = self.clients.keys().collect();
+        for id in conns {
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            let key = client.access.and_then(|access| access.key);
+            let member = admitted.iter().find(|member| key == Some(member.key));
+            if let (Some(member), Some(conn)) = (member, io.connection(id)) {
+                client.inbound.admitted(member, &mut conn.send_queue);
+            }
         }
     }
 
@@ -672,11 +741,13 @@ fn object_of(request: &MemberRequest) -> String {
             ApplicantId::Key(key) => key.to_string(),
         },
         MemberRequest::Revoke(RevokeTarget::Name(name)) => name.to_string(),
-        MemberRequest::Invite(terms) => {
-            format!("{} uses, role {}, groups {}", terms.uses, terms.role, terms.groups)
-        }
+        MemberRequest::Invite { terms, .. } => object_of_invite(terms),
         _ => String::new(),
     }
+}
+
+fn object_of_invite(terms: &InviteTerms) -> String {
+    format!("{} uses, role {}, groups {}", terms.uses, terms.role, terms.groups)
 }
 
 fn entry(invite: &Invite, now: u64) -> InviteEntry {

@@ -11,11 +11,13 @@ mod accounts;
 mod address_budget;
 mod ingest;
 mod join;
+pub mod key_files;
 mod live;
 pub mod log_receiver;
 pub mod members;
 mod metrics;
 pub mod op_log;
+mod rotation;
 mod search;
 mod subscribe;
 
@@ -112,7 +114,8 @@ impl ServerOptions {
 
     fn handshake(&self, closed: Option<Key>, reach: Option<IpAddr>) -> HandshakeParams {
         let ServerOptions { heartbeat, ref hosts, .. } = *self;
-        HandshakeParams { role: Role::Server, heartbeat, hosts: hosts.clone(), closed, reach }
+        let hosts = hosts.clone();
+        HandshakeParams { role: Role::Server, heartbeat, hosts, closed, reach, next: None }
     }
 }
 
@@ -631,6 +634,7 @@ impl Node for Server {
             Event::Deadline => {
                 // The operations of this iteration are committed before the other queues go on.
                 self.flush(io);
+                self.rotate_key(io);
                 self.commit_members(io);
                 self.continue_searches(io);
                 self.continue_ingest(io);

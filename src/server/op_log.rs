@@ -277,7 +277,7 @@ impl OperationLog {
             CloseReason::Unreachable(why) | CloseReason::Internal(why) => self.lost(why, io),
             CloseReason::Timeout => self.lost("it does not answer", io),
             CloseReason::Done
-            | CloseReason::WrongKey
+            | CloseReason::WrongKey(_)
             | CloseReason::Remote
             | CloseReason::SourceChanged
             | CloseReason::Disk(_) => self.lost("it has ended its link", io),

@@ -92,6 +92,8 @@ pub enum Failure {
     NoServer(Option<SocketAddr>),
     /// The server or provider at this address does not hold the expected key.
     WrongKey(SocketAddr),
+    /// The server at this address has shown another key than the known one.
+    ServerKey { at: SocketAddr, known: Key, shown: Option<Key> },
     /// The host name does not resolve; the reason as the system gives it.
     NoHost(String, String),
     /// A row of the audit log was changed, removed or added by another program.
@@ -168,7 +170,10 @@ impl Failure {
         match self {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) | Failure::NoOwnPeer => exit::NOT_FOUND,
-            Failure::BadBytes(..) | Failure::WrongKey(_) | Failure::AuditRow(_) => exit::VERIFY,
+            Failure::BadBytes(..)
+            | Failure::WrongKey(_)
+            | Failure::ServerKey { .. }
+            | Failure::AuditRow(_) => exit::VERIFY,
             Failure::Invite(_) => exit::USAGE,
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
@@ -301,6 +306,8 @@ pub enum MemberEvent {
         keys: Vec<Key>,
         count: u64,
     },
+    /// So many rows were removed from the beginning of the audit log.
+    Pruned(u64),
     /// Rows of the audit log.
     Rows {
         rows: Vec<AuditLine>,

@@ -56,6 +56,7 @@ mod publications;
 mod quic;
 mod rede_console;
 mod resume;
+mod rotation;
 mod scripted_peer;
 mod search;
 mod several_servers;

@@ -12,26 +12,26 @@ use crate::harness::{
 };
 
 /// A user with keys and known servers of its own.
-struct User(Dir);
+pub struct User(pub Dir);
 
 impl User {
-    fn new() -> User {
+    pub fn new() -> User {
         User(Dir::new())
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = cardume(args);
         command.env("XDG_STATE_HOME", self.0.path());
         command
     }
 
     #[track_caller]
-    fn run(&self, args: &[&str]) -> Done {
+    pub fn run(&self, args: &[&str]) -> Done {
         finish(Process::start(self.command(args)))
     }
 
     #[track_caller]
-    fn joins(&self, invite: &str, name: &str) {
+    pub fn joins(&self, invite: &str, name: &str) {
         // Not on the command line, where other users would see it.
         let mut command = self.command(&["join", "--name", name]);
         command.env("CARDUME_INVITE", invite);
@@ -40,7 +40,7 @@ impl User {
 
     /// A peer of this user that shares a folder, and has joined.
     #[track_caller]
-    fn shares(&self, folder: &Dir, more: &[&str]) -> Node {
+    pub fn shares(&self, folder: &Dir, more: &[&str]) -> Node {
         let listen = format!("{}:0", own_ip());
         let mut all = vec!["peer", "--no-local", "--listen", &listen, "--folder", folder.text()];
         all.extend(more);
@@ -51,16 +51,16 @@ impl User {
 }
 
 /// A server for members only, with an administrator and further invites.
-struct Closed {
-    data: Dir,
-    at: SocketAddr,
-    admin: User,
-    server: Option<Node>,
+pub struct Closed {
+    pub data: Dir,
+    pub at: SocketAddr,
+    pub admin: User,
+    pub server: Option<Node>,
 }
 
 /// One server with `count` invites of these terms.
 #[track_caller]
-fn closed(terms: &[&[&str]]) -> (Closed, Vec<String>) {
+pub fn closed(terms: &[&[&str]]) -> (Closed, Vec<String>) {
     let data = Dir::new();
     let listen = format!("{}:0", own_ip());
     let server = server_with(&["--listen", &listen, "--data", data.text()]);
@@ -80,14 +80,14 @@ fn closed(terms: &[&[&str]]) -> (Closed, Vec<String>) {
 }
 
 impl Closed {
-    fn restarts(&mut self) {
+    pub fn restarts(&mut self) {
         drop(self.server.take());
         let (at, data) = (self.at.to_string(), self.data.text());
         self.server = Some(server_with(&["--no-local", "--listen", &at, "--data", data]));
     }
 
     #[track_caller]
-    fn administers(&self, args: &[&str]) -> Done {
+    pub fn administers(&self, args: &[&str]) -> Done {
         let done = self.admin.run(args);
         done.succeeded();
         done
@@ -96,7 +96,7 @@ impl Closed {
 
 /// A file that the index lists with its root.
 #[track_caller]
-fn listed(user: &User, name: &str) {
+pub fn listed(user: &User, name: &str) {
     wait_until("a provider", || {
         let done = user.run(&["search", name, "--json"]);
         done.out.iter().any(|line| line.contains("\"root\":\"")).then_some(())
@@ -339,12 +339,91 @@ fn an_applicant_waits_until_an_administrator_admits_the_key() {
     let pending = closed.administers(&["members", "--pending"]);
     assert!(pending.out[0].starts_with("carla\t"), "{pending:?}");
     carla.run(&["search", "a.mp4", "--server", url]).failed(4, "not_member");
+    let began = Instant::now();
     closed.administers(&["admit", "carla", "--group", "turma-a"]);
+    // The event comes at once; without it, an applicant of such a server asks after a minute.
     assert_eq!(waiting.code(), 0);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     // The server is the default now.
     assert_eq!(carla.run(&["search", "a.mp4"]).code, 3);
     let members = closed.administers(&["members"]);
     assert!(members.out.iter().any(|row| row.starts_with("carla\tshare\tturma-a\t")));
+}
+
+#[test]
+fn a_member_that_lost_its_key_gets_name_role_and_groups_back() {
+    let (closed, invites) = closed(&[&["--role", "read", "--group", "turma-a"]]);
+    let (ana, again) = (User::new(), User::new());
+    ana.joins(&invites[0], "ana");
+    closed.administers(&["revoke", "ana"]);
+    let invite = closed.administers(&["invite", "--as", "ana"]).out[0].clone();
+    again.joins(&invite, "another name");
+    let members = closed.administers(&["members"]);
+    assert!(members.out.iter().any(|row| row.starts_with("ana\tread\tturma-a\t")), "{members:?}");
+    ana.run(&["search", "a.mp4"]).failed(4, "not_member");
+    // The administrator's own choice comes first.
+    closed.administers(&["revoke", "ana"]);
+    let chosen = closed.administers(&["invite", "--as", "ana", "--role", "share"]).out[0].clone();
+    User::new().joins(&chosen, "x");
+    let members = closed.administers(&["members"]);
+    assert!(members.out.iter().any(|row| row.starts_with("ana\tshare\t-\t")), "{members:?}");
+}
+
+#[test]
+fn the_holder_of_the_data_folder_invites_the_first_administrator() {
+    let data = Dir::new();
+    let listen = format!("{}:0", own_ip());
+    let start = || server_with(&["--no-local", "--listen", &listen, "--data", data.text()]);
+    let server = start();
+    let invite = ["server", "invite", "--data", data.text()];
+    run(invite).failed_with(7);
+    drop(server);
+    let made = run(invite);
+    made.succeeded();
+    let server = start();
+    let at = server.at.to_string();
+    let url = made.out[0].replace("127.0.0.1:1099", &at);
+    let root = User::new();
+    root.joins(&url, "root");
+    assert!(root.run(&["members", "--me"]).out[0].ends_with("\troot\tadmin"));
+    User::new().run(&["join", &url, "--name", "eve"]).failed(4, "bad_token");
+    let audit = root.run(&["audit"]);
+    assert!(audit.out[0].contains("\tlocal\t\tINVITE\t1 uses, role admin"), "{audit:?}");
+}
+
+#[test]
+fn the_audit_log_keeps_its_last_rows_and_is_still_checked() {
+    let (mut closed, _) = closed(&[]);
+    drop(closed.server.take());
+    let at = closed.at.to_string();
+    let limited = || {
+        let data = closed.data.text();
+        server_with(&["--no-local", "--listen", &at, "--data", data, "--audit-rows", "100"])
+    };
+    let server = limited();
+    for _ in 0..110 {
+        closed.administers(&["invite", "--for", "1s"]);
+    }
+    // A server looks after its log at the start, and each minute.
+    drop(server);
+    let server = limited();
+    let audit = wait_until("a shorter log", || {
+        let audit = closed.administers(&["audit"]);
+        audit.err.iter().any(|note| note.contains("earlier rows were removed")).then_some(audit)
+    });
+    assert!(audit.out.len() < 110 && !audit.out[0].starts_with("1\t"), "{audit:?}");
+    assert!(audit.out.iter().any(|row| row.contains("\tPRUNED\t1 to ")), "{audit:?}");
+    drop(server);
+    let first = audit.out[0].split('\t').next().expect("a number").to_owned();
+    let change = format!(
+        "import sqlite3\nd = sqlite3.connect('{}/accounts.sqlite')\n\
+         d.execute('delete from audit where seq = {first}')\nd.commit()",
+        closed.data.text()
+    );
+    let Some(done) = run_tool("python3", &["-c", &change]) else { return };
+    assert!(done.status.success(), "{done:?}");
+    let _server = limited();
+    closed.admin.run(&["audit"]).failed(6, &format!("row {first} "));
 }
 
 #[test]
@@ -374,7 +453,7 @@ fn the_server_of_another_key_is_not_joined() {
     let (front, _) = front.rsplit_once('#').expect("a key");
     let forged = format!("{front}#11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo.{token}");
     let eve = User::new();
-    eve.run(&["join", &forged, "--name", "eve"]).failed(6, "another key");
+    eve.run(&["join", &forged, "--name", "eve"]).failed(6, "the known key is");
     assert!(!eve.0.has("cardume/servers"));
     // The true invite is still good, and a known address keeps its key.
     eve.joins(&invites[0], "eve");

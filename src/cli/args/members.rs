@@ -53,9 +53,10 @@ pub struct InviteArgs {
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]
     pub lasts: u64,
 
-    /// The role of the new members: read, share or admin
-    #[arg(long, value_name = "ROLE", default_value = "share", value_parser = role)]
-    pub role: MemberRole,
+    /// The role of the new members: read, share or admin [default: share; with --as, role and
+    /// groups of the revoked member]
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    pub role: Option<MemberRole>,
 
     /// A group of the new members; repeat for more
     #[arg(long, value_name = "GROUP", value_parser = group)]

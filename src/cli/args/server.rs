@@ -91,6 +91,12 @@ pub struct AccessArgs {
     /// The name of the server, for people
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = server_name)]
     pub name: String,
+    /// The most rows of the audit log; the first rows beyond are removed
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
+    pub audit_rows: u64,
+    /// Remove rows of the audit log after so many days; each day counts while the server runs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    pub audit_days: Option<u64>,
     /// An address of the server in invites [default: those of --listen]; repeat for more
     #[arg(long, value_name = "HOST[:PORT]", value_parser = public_address)]
     pub public: Vec<String>,
@@ -136,6 +142,29 @@ Existing users keep their entries, and receive the new entries. If any line is
 invalid, nothing is imported.")]
     Import(FolderArgs),
 
+    /// Make an invite for an administrator, as the holder of the data folder; the server must be
+    /// stopped
+    #[command(after_long_help = "\
+Examples:
+  cardume server invite 192.168.1.7
+  cardume server invite --data /var/lib/cardume video.example.org
+
+The invite admits one administrator within a day. While the server runs, an
+administrator makes invites by cardume invite.")]
+    Invite(UrlArgs),
+
+    /// Announce the next key of the server, which takes over after 30 days; the server may be
+    /// running
+    #[command(after_long_help = "\
+Examples:
+  cardume server rotate-key
+  cardume server rotate-key --finish
+
+Peers and clients that connect within the 30 days learn the next key and follow.
+Others must join again with --replace. Existing invites are good until the change;
+new invites are good before and after.")]
+    RotateKey(RotateKeyArgs),
+
     /// Print the URL of the server with its public key, for --server; connections by this URL are
     /// encrypted
     #[command(after_long_help = "\
@@ -145,6 +174,22 @@ Examples:
 
 The URL is no secret.")]
     Url(UrlArgs),
+}
+
+#[cfg(feature = "store")]
+#[derive(Args)]
+pub struct RotateKeyArgs {
+    /// Let the announced key take over now; clients that have not learned it must join again
+    #[arg(long)]
+    pub finish: bool,
+
+    /// For a stolen key: let the next key take over now, announced or not
+    #[arg(long, conflicts_with = "finish")]
+    pub now: bool,
+
+    /// The server's account folder [default: cardume/server below the user's state folder]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub data: Option<std::path::PathBuf>,
 }
 
 #[cfg(feature = "store")]

@@ -708,8 +708,40 @@ const HELP: &[(&str, &str)] = &[
         "El papel del nuevo miembro: read, share o admin",
     ),
     (
-        "The role of the new members: read, share or admin",
-        "El papel de los nuevos miembros: read, share o admin",
+        "Announce the next key of the server, which takes over after 30 days; the server may be running",
+        "Anuncia la próxima clave del servidor, que entra en uso en 30 días; el servidor puede estar en marcha",
+    ),
+    (
+        "For a stolen key: let the next key take over now, announced or not",
+        "Para una clave robada: la próxima clave entra en uso ahora, anunciada o no",
+    ),
+    (
+        "Let the announced key take over now; clients that have not learned it must join again",
+        "La clave anunciada entra en uso ahora; los clientes que no la conocen deben entrar de nuevo",
+    ),
+    (
+        "Make an invite for an administrator, as the holder of the data folder; the server must be stopped",
+        "Crea una invitación para un administrador, por quien tiene la carpeta de datos; el servidor debe estar parado",
+    ),
+    (
+        "Peers and clients that connect within the 30 days learn the next key and follow. Others must join again with --replace. Existing invites are good until the change; new invites are good before and after.",
+        "Los peers y clientes que se conectan en los 30 días aprenden la próxima clave y la siguen. Los demás deben entrar de nuevo con --replace. Las invitaciones existentes valen hasta el cambio; las nuevas valen antes y después.",
+    ),
+    (
+        "Remove rows of the audit log after so many days; each day counts while the server runs",
+        "Elimina líneas del registro de auditoría después de tantos días; un día cuenta mientras el servidor funciona",
+    ),
+    (
+        "The invite admits one administrator within a day. While the server runs, an administrator makes invites by cardume invite.",
+        "La invitación admite a un administrador dentro de un día. Mientras el servidor funciona, un administrador crea invitaciones con cardume invite.",
+    ),
+    (
+        "The most rows of the audit log; the first rows beyond are removed",
+        "El máximo de líneas del registro de auditoría; las primeras que sobran se eliminan",
+    ),
+    (
+        "The role of the new members: read, share or admin [default: share; with --as, role and groups of the revoked member]",
+        "El papel de los nuevos miembros: read, share o admin [por omisión: share; con --as, papel y grupos del miembro revocado]",
     ),
     (
         "The time until the invite expires: 90s, 15m, 24h or 30d",
@@ -867,6 +899,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "--server: all servers of a list need the same key",
         "--server: todos los servidores de una lista necesitan la misma clave",
     ),
+    ("a name is too long", "un nombre es demasiado largo"),
     ("--server: no server is named", "--server: falta el servidor"),
     (
         "a port needs --folder: the files to share",
@@ -1103,6 +1136,52 @@ const MESSAGES: &[(&str, &str)] = &[
         "an address is like video.example.org or 192.168.1.9:1099",
         "una dirección es como video.example.org o 192.168.1.9:1099",
     ),
+    (
+        "the server announces a next key with a wrong signature: ignored",
+        "el servidor anuncia una próxima clave con una firma incorrecta: ignorada",
+    ),
+    (
+        "the server announces another next key than before: ignored",
+        "el servidor anuncia otra próxima clave distinta de la anterior: ignorada",
+    ),
+    (
+        "the server announces a next key of a wrong form: ignored",
+        "el servidor anuncia una próxima clave de forma incorrecta: ignorada",
+    ),
+    (
+        "the new key of the server is not kept: {}",
+        "la nueva clave del servidor no se ha guardado: {}",
+    ),
+    ("the next key does not take over: {}", "la próxima clave no entra en uso: {}"),
+    ("the key of the server is not read: {}", "la clave del servidor no se puede leer: {}"),
+    ("the server has the key {} from now on", "el servidor tiene la clave {} desde ahora"),
+    (
+        "the next key of the server is announced: {}",
+        "la próxima clave del servidor está anunciada: {}",
+    ),
+    ("the new key is not shown: {}", "la nueva clave no se muestra: {}"),
+    (
+        "no next key is announced: rotate-key without --finish announces one",
+        "no hay ninguna próxima clave anunciada: rotate-key sin --finish anuncia una",
+    ),
+    (
+        "the next key has just taken over: nothing is left to do",
+        "la próxima clave acaba de entrar en uso: no queda nada por hacer",
+    ),
+    (
+        "the next key {} is announced already: --finish lets it take over now",
+        "la próxima clave {} ya está anunciada: --finish hace que entre en uso ahora",
+    ),
+    (
+        "the server has this key: a running server shows it within seconds, a stopped one from its next start on",
+        "el servidor tiene esta clave: un servidor en marcha la muestra en segundos, uno parado desde el próximo inicio",
+    ),
+    (
+        "this key takes over in 30 days: a running server announces it within seconds, a stopped one from its next start on",
+        "esta clave entra en uso en 30 días: un servidor en marcha la anuncia en segundos, uno parado desde el próximo inicio",
+    ),
+    ("{}: no server has a key here", "{}: ningún servidor tiene una clave aquí"),
+    ("{}: the file is missing", "{}: el fichero no existe"),
     (
         "the server is another one: only members of the earlier server are served",
         "el servidor es otro: solo se sirve a los miembros del anterior",

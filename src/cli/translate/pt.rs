@@ -690,8 +690,40 @@ const HELP: &[(&str, &str)] = &[
         "O papel do novo membro: read, share ou admin",
     ),
     (
-        "The role of the new members: read, share or admin",
-        "O papel dos novos membros: read, share ou admin",
+        "Announce the next key of the server, which takes over after 30 days; the server may be running",
+        "Anuncia a próxima chave do servidor, que passa a valer em 30 dias; o servidor pode estar em execução",
+    ),
+    (
+        "For a stolen key: let the next key take over now, announced or not",
+        "Para uma chave roubada: a próxima chave passa a valer agora, anunciada ou não",
+    ),
+    (
+        "Let the announced key take over now; clients that have not learned it must join again",
+        "A chave anunciada passa a valer agora; clientes que não a conhecem precisam entrar de novo",
+    ),
+    (
+        "Make an invite for an administrator, as the holder of the data folder; the server must be stopped",
+        "Cria um convite para um administrador, por quem tem a pasta de dados; o servidor deve estar parado",
+    ),
+    (
+        "Peers and clients that connect within the 30 days learn the next key and follow. Others must join again with --replace. Existing invites are good until the change; new invites are good before and after.",
+        "Peers e clientes que se conectam nos 30 dias aprendem a próxima chave e a seguem. Os outros precisam entrar de novo com --replace. Os convites existentes valem até a troca; os novos valem antes e depois.",
+    ),
+    (
+        "Remove rows of the audit log after so many days; each day counts while the server runs",
+        "Remove linhas do registro de auditoria depois de tantos dias; um dia conta enquanto o servidor roda",
+    ),
+    (
+        "The invite admits one administrator within a day. While the server runs, an administrator makes invites by cardume invite.",
+        "O convite admite um administrador dentro de um dia. Enquanto o servidor roda, um administrador cria convites com cardume invite.",
+    ),
+    (
+        "The most rows of the audit log; the first rows beyond are removed",
+        "O máximo de linhas do registro de auditoria; as primeiras além dele são removidas",
+    ),
+    (
+        "The role of the new members: read, share or admin [default: share; with --as, role and groups of the revoked member]",
+        "O papel dos novos membros: read, share ou admin [padrão: share; com --as, papel e grupos do membro revogado]",
     ),
     (
         "The time until the invite expires: 90s, 15m, 24h or 30d",
@@ -849,6 +881,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "--server: all servers of a list need the same key",
         "--server: todos os servidores de uma lista precisam da mesma chave",
     ),
+    ("a name is too long", "um nome é longo demais"),
     ("--server: no server is named", "--server: falta o servidor"),
     (
         "a port needs --folder: the files to share",
@@ -1076,6 +1109,49 @@ const MESSAGES: &[(&str, &str)] = &[
         "an address is like video.example.org or 192.168.1.9:1099",
         "um endereço é como video.example.org ou 192.168.1.9:1099",
     ),
+    (
+        "the server announces a next key with a wrong signature: ignored",
+        "o servidor anuncia uma próxima chave com assinatura errada: ignorada",
+    ),
+    (
+        "the server announces another next key than before: ignored",
+        "o servidor anuncia outra próxima chave que não a de antes: ignorada",
+    ),
+    (
+        "the server announces a next key of a wrong form: ignored",
+        "o servidor anuncia uma próxima chave de forma errada: ignorada",
+    ),
+    ("the new key of the server is not kept: {}", "a nova chave do servidor não foi guardada: {}"),
+    ("the next key does not take over: {}", "a próxima chave não passa a valer: {}"),
+    ("the key of the server is not read: {}", "a chave do servidor não pode ser lida: {}"),
+    ("the server has the key {} from now on", "o servidor tem a chave {} a partir de agora"),
+    (
+        "the next key of the server is announced: {}",
+        "a próxima chave do servidor está anunciada: {}",
+    ),
+    ("the new key is not shown: {}", "a nova chave não é mostrada: {}"),
+    (
+        "no next key is announced: rotate-key without --finish announces one",
+        "nenhuma próxima chave está anunciada: rotate-key sem --finish anuncia uma",
+    ),
+    (
+        "the next key has just taken over: nothing is left to do",
+        "a próxima chave acaba de passar a valer: nada resta a fazer",
+    ),
+    (
+        "the next key {} is announced already: --finish lets it take over now",
+        "a próxima chave {} já está anunciada: --finish faz que passe a valer agora",
+    ),
+    (
+        "the server has this key: a running server shows it within seconds, a stopped one from its next start on",
+        "o servidor tem esta chave: um servidor em execução a mostra em segundos, um parado desde a próxima partida",
+    ),
+    (
+        "this key takes over in 30 days: a running server announces it within seconds, a stopped one from its next start on",
+        "esta chave passa a valer em 30 dias: um servidor em execução a anuncia em segundos, um parado desde a próxima partida",
+    ),
+    ("{}: no server has a key here", "{}: nenhum servidor tem uma chave aqui"),
+    ("{}: the file is missing", "{}: o arquivo não existe"),
     (
         "the server is another one: only members of the earlier server are served",
         "o servidor é outro: só os membros do anterior são servidos",

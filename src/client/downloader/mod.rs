@@ -473,6 +473,7 @@ impl Downloader {
                     Effect::SessionLost
                     | Effect::DownloadMoved(_)
                     | Effect::ServerOpened { .. }
+                    | Effect::NextKey(_)
                     | Effect::PassReceived { .. }
                     | Effect::PassRefused(_)
                     | Effect::Revoked(_),

@@ -435,7 +435,10 @@ impl Gateway {
                     let step = self.providers.answered(id, answer, io.now);
                     self.look_up(step, io);
                 }
-                Effect::ServerReady | Effect::ShutDown | Effect::Revoked(_) => {}
+                Effect::ServerReady
+                | Effect::ShutDown
+                | Effect::NextKey(_)
+                | Effect::Revoked(_) => {}
                 _ => debug_assert!(false, "a gateway runs no command"),
             }
         }
@@ -471,7 +474,7 @@ fn answer(id: ConnId, browser_conn: &mut BrowserConn, text: &str, closes: bool, 
 /// The reason of a closed connection, as the browser shows it.
 fn reason_text(reason: &CloseReason) -> &str {
     match reason {
-        CloseReason::WrongKey => "it has another key than the one known",
+        CloseReason::WrongKey(_) => "it has another key than the one known",
         CloseReason::Timeout => "it does not answer",
         CloseReason::Unreachable(text) | CloseReason::Internal(text) => text,
         CloseReason::Disk(_)

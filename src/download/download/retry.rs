@@ -5,8 +5,8 @@ use crate::download::download::state::{Root, State};
 use crate::download::source::Source;
 use crate::download::types::{Candidate, Ctx, Outcome, RetryPolicy, disk_failure};
 use crate::limits;
+use crate::node::CloseReason;
 use crate::node::io::Io;
-use crate::node::{CloseReason, WrongKey};
 use crate::protocol::request::Selector;
 use crate::storage::fs_trait::FsError;
 use crate::ui::event::{Failure, UiEvent, WaitReason};
@@ -68,7 +68,7 @@ impl Download {
         let Some(source) = self.remove(id, ctx.io) else { return };
         let why = match reason {
             CloseReason::Unreachable(why) => why.clone(),
-            CloseReason::WrongKey => WrongKey.to_string(),
+            CloseReason::WrongKey(wrong) => wrong.to_string(),
             _ => "no answer".into(),
         };
         let peer = source.peer();
@@ -96,7 +96,7 @@ impl Download {
             self.fall_back_to_tcp(id, reason, ctx);
             return None;
         }
-        if *reason == CloseReason::WrongKey {
+        if matches!(reason, CloseReason::WrongKey(_)) {
             let peer = source.peer();
             self.sources.ban(peer);
             self.give_up(id, Failure::WrongKey(peer), ctx.io);

@@ -42,6 +42,30 @@ pub fn open_for_server(file: Option<&Path>) -> Result<(Identity, TlsIdentity), S
     Ok((identity, tls))
 }
 
+/// The secret key in this file; `None` if the file is missing.
+///
+/// # Errors
+/// As [`open`].
+pub fn secret(file: &Path) -> Result<Option<[u8; 32]>, String> {
+    match read(file) {
+        Ok(secret) if Identity::new(&secret).is_some() => Ok(Some(secret)),
+        Ok(_) => Err(no_key(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// Create this file with a new key. False if a key is there already.
+///
+/// # Errors
+/// As [`open`].
+pub fn make_once(file: &Path) -> Result<bool, String> {
+    if secret(file)?.is_some() {
+        return Ok(false);
+    }
+    make(file).map(|(_, is_new)| is_new).map_err(|error| format!("{}: {error}", file.display()))
+}
+
 fn place(file: Option<&Path>) -> Result<PathBuf, String> {
     file.map(Path::to_owned).or_else(usual).ok_or_else(|| {
         "there is no place for a key: neither HOME nor XDG_STATE_HOME is set".to_owned()
@@ -50,7 +74,11 @@ fn place(file: Option<&Path>) -> Result<PathBuf, String> {
 
 fn secret_in(file: &Path) -> Result<[u8; 32], String> {
     let secret = read(file).or_else(|error| {
-        if error.kind() == io::ErrorKind::NotFound { make(file) } else { Err(error) }
+        if error.kind() == io::ErrorKind::NotFound {
+            make(file).map(|(secret, _)| secret)
+        } else {
+            Err(error)
+        }
     });
     secret.map_err(|error| format!("{}: {error}", file.display()))
 }
@@ -79,7 +107,8 @@ fn read(file: &Path) -> io::Result<[u8; 32]> {
     Ok(secret)
 }
 
-fn make(file: &Path) -> io::Result<[u8; 32]> {
+/// The key of a new file, and whether this process has made it.
+fn make(file: &Path) -> io::Result<([u8; 32], bool)> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
@@ -104,8 +133,8 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
         );
     let _ = fs::remove_file(&draft);
     match result {
-        Ok(()) => Ok(secret),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(file),
+        Ok(()) => Ok((secret, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((read(file)?, false)),
         Err(error) => Err(error),
     }
 }

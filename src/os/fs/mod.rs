@@ -19,5 +19,6 @@ pub mod part_file;
 pub mod pins;
 pub mod saved_lists;
 pub mod secret;
+pub mod server_keys;
 pub mod top;
 pub mod watch_set;

@@ -58,6 +58,8 @@ pub struct Pin {
 pub enum PinError {
     /// The address belongs to a pinned server with another key.
     OtherKey { address: String, pinned: Key, offered: Key },
+    /// The server has announced another next key before.
+    OtherNext { known: Key, announced: Key },
     /// The file has no room for another server.
     Full,
 }
@@ -70,6 +72,12 @@ impl fmt::Display for PinError {
                 "{address} is pinned to the key {}, not to {}",
                 base64url::encode(pinned.bytes()),
                 base64url::encode(offered.bytes())
+            ),
+            PinError::OtherNext { known, announced } => write!(
+                f,
+                "the next key is known as {}, not as {}",
+                base64url::encode(known.bytes()),
+                base64url::encode(announced.bytes())
             ),
             PinError::Full => f.write_str("too many servers are pinned"),
         }
@@ -164,6 +172,12 @@ impl Pin {
         self.addresses.iter().find(|address| other.addresses.contains(address))
     }
 
+    /// Note the announced next key; the first announced key stays.
+    fn follow(&mut self, next: Key) -> Result<(), PinError> {
+        let known = *self.next.get_or_insert(next);
+        if known == next { Ok(()) } else { Err(PinError::OtherNext { known, announced: next }) }
+    }
+
     /// True when the key of `other` is the key of this server or its announced next key.
     fn is_same_server(&self, other: &Pin) -> bool {
         self.key == other.key || self.next == Some(other.key)
@@ -180,8 +194,19 @@ fn spelled(address: &str) -> Option<String> {
 pub struct Pins {
     path: PathBuf,
     pins: Vec<Pin>,
-    /// Additions since the file was read, each with `replace`.
-    added: Vec<(Pin, bool)>,
+    /// Changes since the file was read.
+    changes: Vec<PinChange>,
+}
+
+/// A change of the pinned servers.
+#[derive(Clone)]
+enum PinChange {
+    /// Add this server; the flag: take its addresses away from others.
+    Put(Pin, bool),
+    /// The server with the first key has announced the second.
+    Announced(Key, Key),
+    /// The server with the first key has the second now.
+    Replaced(Key, Key),
 }
 
 impl Pins {
@@ -204,7 +229,7 @@ impl Pins {
             }
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
-        Ok(Pins { path, pins, added: Vec::new() })
+        Ok(Pins { path, pins, changes: Vec::new() })
     }
 
     /// The server at this address. A missing port is the default port.
@@ -212,6 +237,12 @@ impl Pins {
     pub fn find(&self, host_port: &str) -> Option<&Pin> {
         let wanted = spelled(host_port)?;
         self.pins.iter().find(|pin| pin.addresses.contains(&wanted))
+    }
+
+    /// The server with this key.
+    #[must_use]
+    pub fn of_key(&self, key: Key) -> Option<&Pin> {
+        self.pins.iter().find(|pin| pin.key == key)
     }
 
     /// The server that was joined last.
@@ -226,8 +257,33 @@ impl Pins {
     /// # Errors
     /// Without `replace`, when an address is pinned to another key; when there is no room.
     pub fn put(&mut self, pin: Pin, replace: bool) -> Result<(), PinError> {
-        self.pins = with(&self.pins, &pin, replace)?;
-        self.added.push((pin, replace));
+        self.change(PinChange::Put(pin, replace))
+    }
+
+    /// The server with this key has announced its next key, with the signatures of both. An
+    /// unknown server stays unknown.
+    ///
+    /// # Errors
+    /// When the server has announced another next key before.
+    pub fn announce(&mut self, key: Key, next: Key) -> Result<(), PinError> {
+        self.change(PinChange::Announced(key, next))
+    }
+
+    /// The server has proven the announced next key: pin the next key alone.
+    ///
+    /// # Errors
+    /// When the server has announced another next key before.
+    pub fn replace_key(&mut self, key: Key, next: Key) -> Result<(), PinError> {
+        self.change(PinChange::Replaced(key, next))
+    }
+
+    fn change(&mut self, change: PinChange) -> Result<(), PinError> {
+        let pins = change.apply(&self.pins)?;
+        // Most servers announce a key that the file has already.
+        if pins != self.pins || matches!(change, PinChange::Put(..)) {
+            self.pins = pins;
+            self.changes.push(change);
+        }
         Ok(())
     }
 
@@ -237,16 +293,31 @@ impl Pins {
     /// # Errors
     /// The reason with the path. The file is unchanged, unless the last sync has failed.
     pub fn write(&mut self) -> Result<(), String> {
-        if self.added.is_empty() {
-            return Ok(());
-        }
-        let written = self.write_added();
-        self.pins = written.map_err(|error| format!("{}: {error}", self.path.display()))?;
-        self.added.clear();
-        Ok(())
+        self.write_with(FlockOperation::LockExclusive).map(|_| ())
     }
 
-    fn write_added(&self) -> io::Result<Vec<Pin>> {
+    /// As [`write`](Self::write), for the loop: false when another process writes.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn try_write(&mut self) -> Result<bool, String> {
+        self.write_with(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn write_with(&mut self, lock: FlockOperation) -> Result<bool, String> {
+        if self.changes.is_empty() {
+            return Ok(true);
+        }
+        match self.write_changes(lock) {
+            Ok(pins) => self.pins = pins,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(format!("{}: {error}", self.path.display())),
+        }
+        self.changes.clear();
+        Ok(true)
+    }
+
+    fn write_changes(&self, how: FlockOperation) -> io::Result<Vec<Pin>> {
         let (folder, name) = parts(&self.path)?;
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let folder = open_own(folder)?;
@@ -258,10 +329,10 @@ impl Pins {
         let (lock, draft) = (beside(".lock"), beside(".new"));
         // The lock is held until the end of this function.
         let lock = openat(&folder, &lock, OFlags::RDWR | OFlags::CREATE | SAFELY, PRIVATE)?;
-        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
+        rustix::io::retry_on_intr(|| flock(&lock, how))?;
         let mut pins = load(&folder, name)?;
-        for (pin, replace) in &self.added {
-            pins = with(&pins, pin, *replace).map_err(io::Error::other)?;
+        for change in &self.changes {
+            pins = change.apply(&pins).map_err(io::Error::other)?;
         }
         // A draft was left by a process that ended while it had the lock.
         match unlinkat(&folder, &draft, AtFlags::empty()) {
@@ -279,14 +350,57 @@ impl Pins {
     }
 }
 
+impl PinChange {
+    fn apply(&self, pins: &[Pin]) -> Result<Vec<Pin>, PinError> {
+        match self {
+            PinChange::Put(pin, replace) => with(pins, pin, *replace),
+            PinChange::Announced(key, next) => {
+                let mut pins = pins.to_vec();
+                if let Some(pin) = pins.iter_mut().find(|pin| pin.key == *key) {
+                    pin.follow(*next)?;
+                }
+                fitting(pins)
+            }
+            PinChange::Replaced(key, next) => {
+                let mut pins = pins.to_vec();
+                let Some(place) = pins.iter().position(|pin| pin.key == *key) else {
+                    return Ok(pins);
+                };
+                pins[place].follow(*next)?;
+                let Pin { addresses, name, .. } = pins.remove(place);
+                // An invite of the new key may have pinned the server under another address.
+                match pins.iter_mut().find(|pin| pin.key == *next) {
+                    Some(pin) => {
+                        pin.addresses.extend(addresses);
+                        pin.addresses.truncate(limits::INVITE_ADDRESSES);
+                    }
+                    None => {
+                        let pin = Pin { addresses, key: *next, next: None, name };
+                        pins.insert(place, pin);
+                    }
+                }
+                fitting(pins)
+            }
+        }
+    }
+}
+
+/// The pins, if the file has room for them.
+fn fitting(pins: Vec<Pin>) -> Result<Vec<Pin>, PinError> {
+    let bytes: usize = pins.iter().map(|pin| pin.line().len()).sum();
+    let has_room = pins.len() <= MOST_PINS && bytes as u64 <= PIN_FILE_BYTES;
+    if has_room { Ok(pins) } else { Err(PinError::Full) }
+}
+
 /// The pins with another one at the end.
 fn with(pins: &[Pin], new: &Pin, replace: bool) -> Result<Vec<Pin>, PinError> {
     let mut new = new.clone();
     let mut all = Vec::with_capacity(pins.len() + 1);
     for pin in pins {
         if pin.is_same_server(&new) {
-            // An announced next key stays known, unless it is the key now.
-            new.next = new.next.or(pin.next.filter(|next| *next != new.key));
+            // The first announced next key stays known, unless it is the key now.
+            let announced = pin.next.filter(|_| pin.key == new.key);
+            new.next = announced.or(new.next).filter(|next| *next != new.key);
             continue;
         }
         let mut pin = pin.clone();
@@ -303,9 +417,7 @@ fn with(pins: &[Pin], new: &Pin, replace: bool) -> Result<Vec<Pin>, PinError> {
         }
     }
     all.push(new);
-    let bytes: usize = all.iter().map(|pin| pin.line().len()).sum();
-    let has_room = all.len() <= MOST_PINS && bytes as u64 <= PIN_FILE_BYTES;
-    if has_room { Ok(all) } else { Err(PinError::Full) }
+    fitting(all)
 }
 
 /// True below a folder of another user that this user can't enter.
@@ -461,6 +573,60 @@ mod tests {
     }
 
     #[test]
+    fn a_next_key_is_kept_once_and_takes_over() {
+        let (_folder, path) = written(&[pin("a:1,b:1", 1), pin("c:1", 2)]);
+        let mut pins = Pins::open(Some(&path)).unwrap();
+        pins.announce(key(1), key(3)).unwrap();
+        assert_eq!(pins.try_write(), Ok(true));
+        let mut pins = Pins::open(Some(&path)).unwrap();
+        let of_a = |pins: &Pins| pins.find("a:1").map(|pin| (pin.key(), pin.next()));
+        assert_eq!(of_a(&pins), Some((key(1), Some(key(3)))));
+        // The same again writes nothing; a second next key and an unknown server change nothing.
+        fs::remove_file(&path).unwrap();
+        pins.announce(key(1), key(3)).unwrap();
+        pins.announce(key(7), key(8)).unwrap();
+        let other = PinError::OtherNext { known: key(3), announced: key(4) };
+        assert_eq!(pins.announce(key(1), key(4)), Err(other.clone()));
+        assert_eq!(pins.replace_key(key(1), key(4)), Err(other));
+        assert_eq!((pins.try_write(), path.exists()), (Ok(true), false));
+        let (_folder, path) = written(&[pin("a:1,b:1", 1), pin("c:1", 2)]);
+        let mut pins = Pins::open(Some(&path)).unwrap();
+        pins.announce(key(1), key(3)).unwrap();
+        pins.replace_key(key(1), key(3)).unwrap();
+        pins.replace_key(key(1), key(3)).unwrap();
+        pins.write().unwrap();
+        let pins = Pins::open(Some(&path)).unwrap();
+        assert_eq!(of_a(&pins), Some((key(3), None)));
+        assert_eq!((pins.find("b:1").map(Pin::key), mode(&path)), (Some(key(3)), 0o600));
+        assert_eq!((pins.of_key(key(1)), pins.last().map(Pin::key)), (None, Some(key(2))));
+    }
+
+    #[test]
+    fn a_new_key_that_is_pinned_elsewhere_gets_the_addresses_of_the_old_one() {
+        let (_folder, path) = written(&[pin("a:1", 1), pin("b:1", 3)]);
+        let mut pins = Pins::open(Some(&path)).unwrap();
+        pins.replace_key(key(1), key(3)).unwrap();
+        pins.write().unwrap();
+        let pins = Pins::open(Some(&path)).unwrap();
+        assert_eq!(pins.find("a:1"), pins.find("b:1"));
+        assert_eq!(pins.of_key(key(3)).map(|pin| pin.addresses().len()), Some(2));
+    }
+
+    #[test]
+    fn the_loop_does_not_wait_for_another_process_that_writes() {
+        let (_folder, path) = written(&[pin("a:1", 1)]);
+        let lock = File::open(path.with_extension("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let mut pins = Pins::open(Some(&path)).unwrap();
+        pins.announce(key(1), key(3)).unwrap();
+        assert_eq!(pins.try_write(), Ok(false));
+        drop(lock);
+        assert_eq!(pins.try_write(), Ok(true));
+        let pins = Pins::open(Some(&path)).unwrap();
+        assert_eq!(pins.of_key(key(1)).and_then(Pin::next), Some(key(3)));
+    }
+
+    #[test]
     fn a_pin_has_few_addresses_and_a_printable_name() {
         let new = |addresses: &[&str], name: &str| {
             Pin::new(addresses.iter().copied(), key(1), None, name)
@@ -598,7 +764,7 @@ mod tests {
             let target = if name == "servers.lock" { &path } else { path.parent().unwrap() };
             symlink(target, &link).unwrap();
             let used = if name == "servers.lock" { path } else { link.join("servers") };
-            let mut pins = Pins { path: used, pins: Vec::new(), added: Vec::new() };
+            let mut pins = Pins { path: used, pins: Vec::new(), changes: Vec::new() };
             pins.put(pin("b:1", 2), false).unwrap();
             assert!(pins.write().is_err(), "{name}");
             let content = fs::read_to_string(folder.path().join("state/servers")).unwrap();

@@ -173,6 +173,15 @@ impl Net for Network {
     type Stream = Carrier;
     type Ends<'a> = Ends<'a>;
 
+    fn show_key(&mut self, secret: &[u8; 32]) -> Result<(), String> {
+        let identity = TlsIdentity::new(secret)?;
+        match &mut self.tls {
+            // Handshakes in progress stay counted.
+            Some(tls) => tls.show(identity),
+            None => self.use_identity(identity),
+        }
+    }
+
     fn io<'a>(&'a mut self, stream: &'a mut Carrier) -> Ends<'a> {
         match stream {
             Carrier::Tcp(tcp) => Ends::Tcp(tcp.ends(self.tls.as_mut())),

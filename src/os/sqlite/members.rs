@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rusqlite::{Row, params};
 
 use crate::accounts::store::StoreError;
-use crate::members::audit::{AuditHead, AuditRow};
+use crate::members::audit::{AuditBase, AuditHead, AuditRow};
 use crate::members::invite::Invite;
 use crate::members::store::{MemberRow, MemberStore};
 use crate::os::sqlite::database::{SharedDatabase, TableUser};
@@ -61,6 +61,22 @@ CREATE TABLE clock (
     audit_chain BLOB NOT NULL
 ) STRICT;
 INSERT INTO clock (id, now, audit_seq, audit_chain) VALUES (1, 0, 0, zeroblob(32));
+";
+
+/// The tables of version 3: the rows of the audit log that were pruned, and the next key of the
+/// server. At most a row each.
+pub(super) const TABLES_3: &str = "
+CREATE TABLE audit_base (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    seq INTEGER NOT NULL,
+    chain BLOB NOT NULL,
+    recorded_in INTEGER NOT NULL
+) STRICT;
+CREATE TABLE rotation (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    next_key BLOB NOT NULL,
+    since INTEGER NOT NULL
+) STRICT;
 ";
 
 const USER: TableUser = TableUser::Members;
@@ -230,8 +246,31 @@ impl MemberStore for SqliteMembers {
         self.number("SELECT coalesce(max(seq), 0) FROM audit")
     }
 
-    fn audit_base(&self) -> Result<AuditHead, StoreError> {
-        Ok(AuditHead::default())
+    fn audit_base(&self) -> Result<AuditBase, StoreError> {
+        let sql = "SELECT seq, chain, recorded_in FROM audit_base";
+        let base = self.shared.one(sql, [], |row| {
+            let head = AuditHead { seq: unsigned(row, 0)?, chain: bytes(row, 1)? };
+            Ok(AuditBase { head, recorded_in: unsigned(row, 2)? })
+        })?;
+        Ok(base.unwrap_or_default())
+    }
+
+    fn prune_audit(&self, base: &AuditBase) -> Result<(), StoreError> {
+        let AuditBase { head, recorded_in } = base;
+        let sql =
+            "INSERT OR REPLACE INTO audit_base (id, seq, chain, recorded_in) VALUES (1, ?, ?, ?)";
+        self.change(sql, params![signed(head.seq), &head.chain[..], signed(*recorded_in)])?;
+        self.change("DELETE FROM audit WHERE seq <= ?", [signed(head.seq)])
+    }
+
+    fn rotation(&self) -> Result<Option<(Key, u64)>, StoreError> {
+        let sql = "SELECT next_key, since FROM rotation";
+        self.shared.one(sql, [], |row| Ok((key(row, 0)?, unsigned(row, 1)?)))
+    }
+
+    fn set_rotation(&self, next: &Key, since: u64) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO rotation (id, next_key, since) VALUES (1, ?, ?)";
+        self.change(sql, params![&next.bytes()[..], signed(since)])
     }
 }
 
@@ -494,7 +533,7 @@ mod tests {
         raw()
             .execute_batch(
                 "DROP TABLE members; DROP TABLE invites; DROP TABLE pending; DROP TABLE audit;
-                DROP TABLE clock; INSERT INTO users (name) VALUES ('ana'); PRAGMA user_version = 1;",
+                DROP TABLE clock; DROP TABLE audit_base; DROP TABLE rotation; INSERT INTO users (name) VALUES ('ana'); PRAGMA user_version = 1;",
             )
             .unwrap();
         let reader = SqliteStore::open_read_only(folder.path()).unwrap();
@@ -508,7 +547,7 @@ mod tests {
         members.commit().unwrap();
         drop((store, members));
         let version: i64 = raw().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-        assert_eq!(version, 2);
+        assert_eq!(version, 3);
         assert_eq!(opened(&SqliteStore::open(folder.path()).unwrap()).count(), 1);
     }
 

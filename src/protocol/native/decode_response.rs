@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use serde::Deserialize;
 
@@ -43,7 +44,8 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
             None => match shape.message()? {
                 Message::Welcome(welcome) => {
                     let (closed, reach) = member::closed_opening(line)?;
-                    Ok(Message::Welcome(Welcome { closed, reach, ..welcome }))
+                    let next = member::next_key(line).map(Rc::new);
+                    Ok(Message::Welcome(Welcome { closed, reach, next, ..welcome }))
                 }
                 message => Ok(message),
             },
@@ -59,8 +61,14 @@ fn apart(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Message>, Stri
     if shape.error.is_some() || shape.cardume.is_some() {
         return Ok(None);
     }
-    if shape.event.as_deref() == Some(member::REVOKED) {
-        return Ok(Some(Message::Revoked(member::revoked(line)?)));
+    match shape.event.as_deref() {
+        Some(member::REVOKED) => return Ok(Some(Message::Revoked(member::revoked(line)?))),
+        Some(member::NEXT_KEY) => {
+            return Ok(Some(member::next_key(line).map_or(Message::Unknown, Message::NextKey)));
+        }
+        // The client asks for its rights: the event alone gives none.
+        Some(member::ADMITTED) => return Ok(Some(Message::Admitted)),
+        _ => {}
     }
     let Some(status) = shape.status.as_deref().filter(|status| !STATUSES.contains(status)) else {
         return Ok(None);
@@ -354,8 +362,16 @@ impl ResponseShape<'_> {
             .filter(digits)
             .map(|TextShape(nonce)| nonce.into_owned())
             .unwrap_or_default();
-        let (closed, reach) = (None, None);
-        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce, closed, reach }))
+        Ok(Message::Welcome(Welcome {
+            role,
+            you,
+            heartbeat_ms,
+            max_head,
+            nonce,
+            closed: None,
+            reach: None,
+            next: None,
+        }))
     }
 
     fn reply(self) -> Result<Option<Response>, String> {

@@ -9,6 +9,8 @@ use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::live_stats::TransferReport;
+use crate::protocol::member::Member;
+use crate::protocol::native::member::NextKeyShape;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicOut;
 use crate::protocol::native::{AnswerShape, FileOut, Hello, NoFields, VERSION, Welcome, put};
@@ -21,6 +23,7 @@ use crate::protocol::types::ids::{SessionId, to_hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::types::rotation::NextKey;
 
 /// Write the handshake of the connecting side.
 pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
@@ -61,6 +64,8 @@ pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
         key: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reach: Option<IpAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<NextKeyShape>,
     }
     let role = match welcome.role {
         Role::Server => "server",
@@ -68,9 +73,10 @@ pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     };
     let Welcome { you, heartbeat_ms, max_head, ref nonce, closed, reach, .. } = *welcome;
     let (closed, key) = (closed.map(|_| true), closed.map(|key| key.to_string()));
+    let next = welcome.next.as_deref().map(NextKeyShape::of);
     let (cardume, caps) = (VERSION, []);
     let shape =
-        Shape { cardume, role, you, heartbeat_ms, max_head, caps, nonce, closed, key, reach };
+        Shape { cardume, role, you, heartbeat_ms, max_head, caps, nonce, closed, key, reach, next };
     put(out, &shape);
 }
 
@@ -93,6 +99,16 @@ impl MovedOut {
 /// Write the event that reports revoked keys.
 pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
     member::write_revoked(keys, out);
+}
+
+/// Write the event that announces the next key of the server.
+pub fn write_next_key(next: &NextKey, out: &mut Vec<u8>) {
+    member::write_next_key(next, out);
+}
+
+/// Write the event that reports the admission of the client's key.
+pub fn write_admitted(member: &Member, out: &mut Vec<u8>) {
+    member::write_admitted(member, out);
 }
 
 /// Write one request.

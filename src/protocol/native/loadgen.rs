@@ -53,6 +53,8 @@ impl ResponseScanner {
             | Message::Have(_)
             | Message::Event(..)
             | Message::Revoked(_)
+            | Message::NextKey(_)
+            | Message::Admitted
             | Message::Unknown => QuickResponse::Unknown,
         })
     }

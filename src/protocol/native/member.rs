@@ -18,6 +18,7 @@ use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
 use crate::protocol::types::pass::{BadPass, PassText};
+use crate::protocol::types::rotation::NextKey;
 
 /// The methods and their fields.
 const METHODS: [(&str, &[&str]); 13] = [
@@ -88,6 +89,20 @@ pub fn request(text: &str) -> Result<MemberRequest, ErrorReply> {
 }
 
 impl AskShape {
+    fn invite_terms(&self) -> Result<InviteTerms, ErrorReply> {
+        Ok(InviteTerms {
+            role: self.role()?.unwrap_or(MemberRole::Share),
+            groups: self.groups()?,
+            uses: u32::try_from(small(self.uses.unwrap_or(1))?)
+                .ok()
+                .filter(|uses| *uses > 0)
+                .ok_or_else(|| ErrorReply::bad_request("uses is 1 to 4294967295"))?,
+            lasts: small(self.lasts.unwrap_or(limits::INVITE_SECONDS))?,
+            ephemeral: self.ephemeral.map(small).transpose()?,
+            as_name: self.as_name.as_deref().map(user_name).transpose()?,
+        })
+    }
+
     fn request(&self) -> Result<MemberRequest, ErrorReply> {
         Ok(match &*self.method {
             "ENROL" => MemberRequest::Enrol {
@@ -106,17 +121,10 @@ impl AskShape {
                 let pass = PassText::parse(pass).map_err(wrong)?;
                 MemberRequest::Present { pass, proof: self.proof()? }
             }
-            "INVITE" => MemberRequest::Invite(InviteTerms {
-                role: self.role()?.unwrap_or(MemberRole::Share),
-                groups: self.groups()?,
-                uses: u32::try_from(small(self.uses.unwrap_or(1))?)
-                    .ok()
-                    .filter(|uses| *uses > 0)
-                    .ok_or_else(|| ErrorReply::bad_request("uses is 1 to 4294967295"))?,
-                lasts: small(self.lasts.unwrap_or(limits::INVITE_SECONDS))?,
-                ephemeral: self.ephemeral.map(small).transpose()?,
-                as_name: self.as_name.as_deref().map(user_name).transpose()?,
-            }),
+            "INVITE" => MemberRequest::Invite {
+                inherits: self.as_name.is_some() && self.role.is_none() && self.groups.is_none(),
+                terms: self.invite_terms()?,
+            },
             "INVITES" => MemberRequest::Invites { from: self.from()? },
             "UNINVITE" => MemberRequest::Uninvite(self.invite()?.ok_or_else(|| missing("invite"))?),
             "MEMBERS" => MemberRequest::Members {
@@ -221,9 +229,9 @@ pub fn write_request(id: u64, request: &MemberRequest, out: &mut Vec<u8>) {
         MemberRequest::Identify { key, proof } => {
             AskShape { key: Some(key.to_string()), proof: Some(proof.to_string()), ..blank }
         }
-        MemberRequest::Invite(terms) => AskShape {
-            role: Some(terms.role.to_string()),
-            groups: Some(names(&terms.groups)),
+        MemberRequest::Invite { terms, inherits } => AskShape {
+            role: (!inherits).then(|| terms.role.to_string()),
+            groups: (!inherits).then(|| names(&terms.groups)),
             uses: Some(terms.uses.into()),
             lasts: Some(terms.lasts),
             ephemeral: terms.ephemeral,
@@ -464,6 +472,9 @@ struct AuditPageShape {
     rows: Vec<AuditShape>,
     more: bool,
     bad: Option<u64>,
+    /// Earlier servers remove no rows.
+    #[serde(default)]
+    pruned: u64,
     now: u64,
     cursor: String,
 }
@@ -475,7 +486,9 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
         MemberResponse::Enrolled(one) => answer(id, "ENROL_OK", member(one), out),
         MemberResponse::Admitted(one) => answer(id, "ADMIT_OK", member(one), out),
         MemberResponse::Set(one) => answer(id, "SET_OK", member(one), out),
-        MemberResponse::Pending => answer(id, "ENROL_PENDING", NoFields {}, out),
+        MemberResponse::Pending { is_told } => {
+            answer(id, "ENROL_PENDING", PendingShape { told: *is_told }, out);
+        }
         MemberResponse::Uninvited => answer(id, "UNINVITE_OK", NoFields {}, out),
         MemberResponse::WhoAmI(info) => answer(id, "WHOAMI_OK", whoami_shape(info), out),
         MemberResponse::Pass { pass, left, now } => {
@@ -509,12 +522,13 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
             let keys = keys.iter().map(ToString::to_string).collect();
             answer(id, "REVOKE_OK", RevokedShape { keys, count: Some(*count) }, out);
         }
-        MemberResponse::Audit { rows, state, now, cursor } => {
+        MemberResponse::Audit { rows, state, pruned, now, cursor } => {
             let bad = if let AuditState::Bad(row) = state { Some(*row) } else { None };
             let fields = AuditPageShape {
                 rows: rows.iter().map(AuditShape::of).collect(),
                 more: *state == AuditState::More,
                 bad,
+                pruned: *pruned,
                 now: *now,
                 cursor: cursor.clone(),
             };
@@ -551,6 +565,82 @@ pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
 
 /// The event that reports revoked keys.
 pub const REVOKED: &str = "REVOKED";
+/// The event that announces the next key of the server.
+pub const NEXT_KEY: &str = "NEXT_KEY";
+/// The answer to an applicant. `told`: an event reports the admission; servers without that event
+/// have no such field.
+#[derive(Deserialize, Serialize)]
+struct PendingShape {
+    #[serde(default)]
+    told: bool,
+}
+
+/// The event that reports an admission.
+pub const ADMITTED: &str = "ADMITTED";
+
+/// An announced next key: in a handshake, and as an event.
+#[derive(Deserialize, Serialize)]
+pub struct NextKeyShape {
+    key: String,
+    old: String,
+    new: String,
+}
+
+impl NextKeyShape {
+    /// The announcement in JSON.
+    pub fn of(next: &NextKey) -> NextKeyShape {
+        NextKeyShape {
+            key: next.key.to_string(),
+            old: next.by_old.to_string(),
+            new: next.by_new.to_string(),
+        }
+    }
+
+    /// `None` where a value is none.
+    fn next_key(&self) -> Option<NextKey> {
+        Some(NextKey {
+            key: Key::parse(&self.key)?,
+            by_old: Proof::parse(&self.old)?,
+            by_new: Proof::parse(&self.new)?,
+        })
+    }
+}
+
+/// Write the event that announces the next key of the server.
+pub fn write_next_key(next: &NextKey, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct NextEventShape {
+        event: &'static str,
+        next: NextKeyShape,
+    }
+    put(out, &NextEventShape { event: NEXT_KEY, next: NextKeyShape::of(next) });
+}
+
+/// Write the event that reports the admission of the client's key.
+pub fn write_admitted(member: &Member, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct AdmittedShape {
+        event: &'static str,
+        member: MemberShape,
+    }
+    put(out, &AdmittedShape { event: ADMITTED, member: MemberShape::of(member) });
+}
+
+/// The announced next key in a handshake or an event. One of a wrong form is none: the announcement
+/// of a liar must not break a connection that is good otherwise.
+pub fn next_key(line: &[u8]) -> Option<NextKey> {
+    #[derive(Deserialize)]
+    struct WithNextShape {
+        next: Option<serde_json::Value>,
+    }
+    let next = parse::<WithNextShape>(line).ok()?.next?;
+    let read = serde_json::from_value::<NextKeyShape>(next).ok();
+    let read = read.and_then(|shape| shape.next_key());
+    if read.is_none() {
+        log::warn!("the server announces a next key of a wrong form: ignored");
+    }
+    read
+}
 
 /// The key of a closed server in its handshake, and the address by which other machines reach it.
 pub fn closed_opening(line: &[u8]) -> Result<(Option<Key>, Option<IpAddr>), String> {
@@ -584,7 +674,7 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
         "ENROL_OK" => MemberResponse::Enrolled(one(line)?),
         "ADMIT_OK" => MemberResponse::Admitted(one(line)?),
         "SET_OK" => MemberResponse::Set(one(line)?),
-        "ENROL_PENDING" => MemberResponse::Pending,
+        "ENROL_PENDING" => MemberResponse::Pending { is_told: parse::<PendingShape>(line)?.told },
         "UNINVITE_OK" => MemberResponse::Uninvited,
         "WHOAMI_OK" => MemberResponse::WhoAmI(whoami(parse(line)?)?),
         "PASS_OK" => {
@@ -626,14 +716,14 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
             MemberResponse::Revoked { count: count.unwrap_or(keys.len() as u64), keys }
         }
         "AUDIT_OK" => {
-            let AuditPageShape { rows, more, bad, now, cursor } = parse(line)?;
+            let AuditPageShape { rows, more, bad, pruned, now, cursor } = parse(line)?;
             let state = match bad {
                 Some(row) => AuditState::Bad(row),
                 None if more => AuditState::More,
                 None => AuditState::Intact,
             };
             let rows = rows.into_iter().map(AuditShape::line).collect();
-            MemberResponse::Audit { rows, state, now, cursor }
+            MemberResponse::Audit { rows, state, pruned, now, cursor }
         }
         _ => return Ok(None),
     }))

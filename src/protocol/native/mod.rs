@@ -22,6 +22,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
+use std::rc::Rc;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -36,6 +37,7 @@ use crate::protocol::types::account::{Key, Line};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::types::rotation::NextKey;
 use crate::protocol::{Decoded, Role};
 
 /// The start of both handshake lines, up to the version.
@@ -73,6 +75,8 @@ pub struct Welcome {
     pub closed: Option<Key>,
     /// The address by which other machines reach this one, for clients of the same user.
     pub reach: Option<IpAddr>,
+    /// The next key of the server, for the same clients; not verified.
+    pub next: Option<Rc<NextKey>>,
 }
 
 /// A request and its id.
@@ -101,6 +105,10 @@ pub enum Message {
     Event(u64, SubscriptionEvent),
     /// These keys are revoked.
     Revoked(Vec<Key>),
+    /// The server announces its next key; not verified.
+    NextKey(NextKey),
+    /// The key of this connection is a member now.
+    Admitted,
     /// An event or response of a later version; ignored.
     Unknown,
 }

@@ -267,12 +267,13 @@ pub const DEFAULT_PORT: u16 = 1_099;
 pub const URL_SCHEME: &str = "cardume://";
 
 /// The address of a closed server, with its key:
-/// `cardume://HOST:PORT[,HOST:PORT...]/#KEY[.TOKEN]`. There is no `Display`, since the text may
+/// `cardume://HOST:PORT[,HOST:PORT...]/#KEY[,NEXTKEY][.TOKEN]`. There is no `Display`, since the text may
 /// reveal a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InviteUrl {
     addresses: Vec<String>,
     key: Key,
+    next: Option<Key>,
     token: Option<InviteToken>,
 }
 
@@ -337,9 +338,24 @@ impl InviteUrl {
         if checked.is_empty() {
             return Err(BadInvite::Address(1));
         }
-        let url = InviteUrl { addresses: checked, key, token };
+        let url = InviteUrl { addresses: checked, key, next: None, token };
         // A port that was added may make the text too long to be read again.
-        if url.reveal().len() > limits::INVITE_BYTES { Err(BadInvite::Long) } else { Ok(url) }
+        url.checked()
+    }
+
+    /// The same server, with the key that follows.
+    ///
+    /// # Errors
+    /// [`BadInvite::Long`]; [`BadInvite::Key`] for a key that follows itself.
+    pub fn with_next(self, next: Option<Key>) -> Result<InviteUrl, BadInvite> {
+        if next == Some(self.key) {
+            return Err(BadInvite::Key);
+        }
+        InviteUrl { next, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<InviteUrl, BadInvite> {
+        if self.reveal().len() > limits::INVITE_BYTES { Err(BadInvite::Long) } else { Ok(self) }
     }
 
     /// Parse a text.
@@ -356,8 +372,12 @@ impl InviteUrl {
             Some((key, token)) => (key, Some(InviteToken::parse(token).ok_or(BadInvite::Token)?)),
             None => (secret, None),
         };
-        let key = base64url::decode(key).and_then(Key::new).ok_or(BadInvite::Key)?;
-        InviteUrl::new(addresses.split(','), key, token)
+        let read = |key| base64url::decode(key).and_then(Key::new).ok_or(BadInvite::Key);
+        let (key, next) = match key.split_once(',') {
+            Some((key, next)) => (read(key)?, Some(read(next)?)),
+            None => (read(key)?, None),
+        };
+        InviteUrl::new(addresses.split(','), key, token)?.with_next(next)
     }
 
     /// Addresses as `HOST:PORT`, at least one.
@@ -372,6 +392,12 @@ impl InviteUrl {
         self.key
     }
 
+    /// The key that follows the key of the server; the server may have changed already.
+    #[must_use]
+    pub fn next(&self) -> Option<Key> {
+        self.next
+    }
+
     /// The token; `None`: the text only pins the key.
     #[must_use]
     pub fn token(&self) -> Option<InviteToken> {
@@ -382,8 +408,10 @@ impl InviteUrl {
     #[must_use]
     pub fn reveal(&self) -> String {
         let key = base64url::encode(self.key.bytes());
+        let next = self.next.map(|next| format!(",{}", base64url::encode(next.bytes())));
+        let next = next.unwrap_or_default();
         let token = self.token.map_or(String::new(), |token| format!(".{}", token.reveal()));
-        format!("{URL_SCHEME}{}/#{key}{token}", self.addresses.join(","))
+        format!("{URL_SCHEME}{}/#{key}{next}{token}", self.addresses.join(","))
     }
 }
 

@@ -19,3 +19,4 @@ pub mod peer_protocol;
 pub mod query;
 pub mod quic_address;
 pub mod relative_path;
+pub mod rotation;

@@ -128,6 +128,8 @@ pub enum MemberNotice<'a> {
     Invite { uses: u32, lasts: &'a str },
     /// So many members were revoked.
     Revoked(u64),
+    /// So many rows were removed from the beginning of the audit log.
+    Pruned(u64),
 }
 
 /// A new link.

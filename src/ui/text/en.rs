@@ -118,6 +118,12 @@ impl Catalog for English {
                 format!("row {row} of the audit log was changed by another program")
             }
             Failure::Invite(why) => why.clone(),
+            Failure::ServerKey { at, known, shown } => {
+                let shown = shown.map_or("of another kind".to_owned(), |key| key.to_string());
+                format!(
+                    "{at} has the key {shown}, and the known key is {known}: nothing was sent; if the server has a new key, use cardume join --replace INVITE"
+                )
+            }
             Failure::WrongKey(at) => {
                 format!("{at} has another key than expected: nothing was sent")
             }
@@ -181,6 +187,12 @@ impl Catalog for English {
                 format!("the invite is a secret: it admits {uses} for {lasts}")
             }
             MemberNotice::Revoked(count) => format!("revoked: {count}"),
+            MemberNotice::Pruned(count) => {
+                format!(
+                    "the log has the rows from {} on; {count} earlier rows were removed",
+                    count + 1
+                )
+            }
         }
     }
 

@@ -122,6 +122,12 @@ impl Catalog for Spanish {
                 format!("otro programa ha cambiado la línea {row} del registro de auditoría")
             }
             Failure::Invite(why) => why.clone(),
+            Failure::ServerKey { at, known, shown } => {
+                let shown = shown.map_or("de otro tipo".to_owned(), |key| key.to_string());
+                format!(
+                    "{at} tiene la clave {shown}, y la conocida es {known}: no se ha enviado nada; si el servidor tiene una clave nueva, use cardume join --replace INVITACIÓN"
+                )
+            }
             Failure::WrongKey(at) => {
                 format!("{at} tiene otra clave, no la esperada: no se envió nada")
             }
@@ -187,6 +193,12 @@ impl Catalog for Spanish {
                 format!("la invitación es secreta: vale para {uses}, durante {lasts}")
             }
             MemberNotice::Revoked(count) => format!("revocados: {count}"),
+            MemberNotice::Pruned(count) => {
+                format!(
+                    "el registro guarda las líneas desde {}; se han eliminado {count} líneas anteriores",
+                    count + 1
+                )
+            }
         }
     }
 

@@ -45,6 +45,7 @@ pub(super) fn say(event: &MemberEvent, lang: Lang) -> Output {
         MemberEvent::Uninvited => Output::Line("UNINVITE_OK".into()),
         MemberEvent::Changed(one) => Output::Line(member(one, one.seen)),
         MemberEvent::Revoked { count, .. } => notice(MemberNotice::Revoked(*count)),
+        MemberEvent::Pruned(count) => notice(MemberNotice::Pruned(*count)),
         MemberEvent::Rows { rows: lines, now } => rows(lines.iter().map(|one| line(one, *now))),
     }
 }

@@ -118,6 +118,12 @@ impl Catalog for Portuguese {
                 format!("a linha {row} do registro de auditoria foi mudada por outro programa")
             }
             Failure::Invite(why) => why.clone(),
+            Failure::ServerKey { at, known, shown } => {
+                let shown = shown.map_or("de outro tipo".to_owned(), |key| key.to_string());
+                format!(
+                    "{at} tem a chave {shown}, e a conhecida é {known}: nada foi enviado; se o servidor tem chave nova, use cardume join --replace CONVITE"
+                )
+            }
             Failure::WrongKey(at) => {
                 format!("{at} tem outra chave, não a esperada: nada foi enviado")
             }
@@ -183,6 +189,12 @@ impl Catalog for Portuguese {
                 format!("o convite é secreto: vale para {uses}, por {lasts}")
             }
             MemberNotice::Revoked(count) => format!("revogados: {count}"),
+            MemberNotice::Pruned(count) => {
+                format!(
+                    "o registro guarda as linhas a partir de {}; {count} linhas anteriores foram removidas",
+                    count + 1
+                )
+            }
         }
     }
 

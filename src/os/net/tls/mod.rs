@@ -69,19 +69,24 @@ impl Tls {
     /// # Errors
     /// When the cryptography does not work.
     pub fn new(identity: TlsIdentity) -> Result<Tls, String> {
-        let accepting = Accepting {
-            raw: keys::server(&identity, true, true)?,
-            raw_server: keys::server(&identity, true, false)?,
-            certificates: keys::server(&identity, false, true)?,
-        };
         Ok(Tls {
-            accepting,
+            accepting: Accepting::new(&identity)?,
             identity,
             scratch: Scratch::default(),
             handshakes_left: HANDSHAKES,
             deferred: Vec::new(),
             handshakes: Budget::of_units(limits::TLS_HANDSHAKES, limits::TLS_HANDSHAKES_OF_ONE),
         })
+    }
+
+    /// Show another key from the next handshake on. Sessions stay as they are.
+    ///
+    /// # Errors
+    /// When the cryptography does not work: the key before is shown.
+    pub fn show(&mut self, identity: TlsIdentity) -> Result<(), String> {
+        self.accepting = Accepting::new(&identity)?;
+        self.identity = identity;
+        Ok(())
     }
 
     /// The memory that sessions share.
@@ -125,6 +130,14 @@ impl Tls {
 }
 
 impl Accepting {
+    fn new(identity: &TlsIdentity) -> Result<Accepting, String> {
+        Ok(Accepting {
+            raw: keys::server(identity, true, true)?,
+            raw_server: keys::server(identity, true, false)?,
+            certificates: keys::server(identity, false, true)?,
+        })
+    }
+
     /// The configuration for a client with this hello.
     fn choose(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
         let is_raw = |kinds: Option<&[CertificateType]>| {

@@ -10,7 +10,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon,
     UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CertificateError, CommonState, Error, ServerConfig};
+use rustls::{CertificateError, CommonState, Error, OtherError, ServerConfig};
 
 use crate::io::traits::{RawWrite, ReadAt};
 use crate::limits;
@@ -445,8 +445,10 @@ impl Session {
 fn failure(why: &Error) -> io::Error {
     let kind = io::ErrorKind::InvalidData;
     match why {
-        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
-            io::Error::new(kind, WrongKey)
+        Error::InvalidCertificate(CertificateError::Other(OtherError(why)))
+            if let Some(wrong) = why.downcast_ref::<WrongKey>() =>
+        {
+            io::Error::new(kind, *wrong)
         }
         why => io::Error::new(kind, why.clone()),
     }

@@ -1,6 +1,8 @@
 //! Which keys of the other side are accepted: as a client one pinned key, as a server any sound
 //! key, which the node judges.
 
+use std::sync::Arc;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature,
@@ -10,10 +12,11 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, SignatureScheme,
 };
 
+use crate::node::WrongKey;
 use crate::os::net::tls::identity::{key_of_info, public_key_info};
 use crate::protocol::types::account::Key;
 
@@ -46,7 +49,8 @@ impl ServerCertVerifier for Pinned {
         if shown.as_ref() == self.shown {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+            let wrong = WrongKey { shown: key_of(shown) };
+            Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
         }
     }
 
