@@ -5,13 +5,15 @@ use cardume::members::audit::{
     AUDIT_ROWS, AuditEntry, AuditLimits, AuditProgress, PRUNE_ROWS, PRUNE_SECONDS, PRUNED,
     SUPPRESSED,
 };
+use cardume::members::bans::Ban;
 use cardume::members::invite::Invite;
 use cardume::members::memory::MemoryMembers;
 use cardume::members::store::{MemberRow, MemberStore};
 use cardume::members::{
-    APPLICANT_SECONDS, Application, FORGET_SCAN, MAX_APPLICANTS, MAX_INVITES, MemberError, Members,
-    SEEN_SECONDS,
+    APPLICANT_SECONDS, Application, FORGET_SCAN, MAX_APPLICANTS, MAX_BANS, MAX_INVITES,
+    MemberError, Members, SEEN_SECONDS,
 };
+use cardume::protocol::administration::{BanSubject, LimitKey};
 use cardume::protocol::member::{Applicant, Member};
 use cardume::protocol::member::{ApplicantId, InviteTerms};
 use cardume::protocol::types::account::{Key, Line, UserName};
@@ -661,4 +663,97 @@ fn the_announced_key_of_a_server_is_kept_with_its_time() {
         members.commit().unwrap();
         assert_eq!(members.rotation(), Some((key(2), 9)));
     });
+}
+
+fn ban(subject: BanSubject, since: u64, until: Option<u64>) -> Ban {
+    let reason = Line::new("spam, \u{e1}").unwrap();
+    Ban { subject, name: Some(name("eve")), since, until, by: host(), reason }
+}
+
+fn range(text: &str) -> BanSubject {
+    BanSubject::parse(text).unwrap()
+}
+
+#[test]
+fn bans_and_limits_are_read_as_they_were_written() {
+    on_each_store(|store| {
+        let of_key = ban(BanSubject::Key(key(1)), 3, None);
+        let bans = [
+            of_key.clone(),
+            Ban { name: None, ..ban(range("10.0.0.0/8"), 4, Some(9)) },
+            ban(range("2001:db8::/64"), 5, Some(u64::from(u32::MAX))),
+        ];
+        store.begin().unwrap();
+        for ban in &bans {
+            store.put_ban(ban).unwrap();
+        }
+        store.put_ban(&Ban { until: Some(7), ..of_key.clone() }).unwrap();
+        store.put_ban(&of_key).unwrap();
+        store.set_limit(LimitKey::PeerFiles, Some(9)).unwrap();
+        store.set_limit(LimitKey::Searches, Some(5)).unwrap();
+        store.set_limit(LimitKey::Searches, Some(6)).unwrap();
+        store.set_limit(LimitKey::Enrols, Some(1)).unwrap();
+        store.set_limit(LimitKey::Enrols, None).unwrap();
+        store.commit().unwrap();
+        let shown = |store: &dyn MemberStore| {
+            let mut bans = store.bans().unwrap();
+            bans.sort_by_key(|ban| ban.subject);
+            let mut limits = store.limits().unwrap();
+            limits.sort_unstable();
+            (bans, limits)
+        };
+        let limits = vec![(LimitKey::Searches, 6), (LimitKey::PeerFiles, 9)];
+        assert_eq!(shown(&*store), (bans.to_vec(), limits));
+        // A transaction that is rolled back leaves no trace.
+        let before = shown(&*store);
+        store.begin().unwrap();
+        store.put_ban(&ban(range("192.0.2.7"), 1, None)).unwrap();
+        store.remove_ban(&bans[1].subject).unwrap();
+        store.set_limit(LimitKey::PeerFiles, None).unwrap();
+        store.roll_back();
+        assert_eq!(shown(&*store), before);
+    });
+}
+
+#[test]
+fn a_ban_holds_until_its_end_in_index_seconds() {
+    with_members(|members| {
+        let (address, of_key) = ("10.1.2.3".parse().unwrap(), BanSubject::Key(key(1)));
+        members.ban(ban(range("10.0.0.0/8"), 100, Some(160)), 100).unwrap();
+        members.ban(ban(of_key, 100, None), 100).unwrap();
+        members.commit().unwrap();
+        assert!(members.ban_of_address(address, 159).is_some());
+        assert!(members.ban_of_address(address, 160).is_none());
+        assert!(members.ban_of_address("11.1.2.3".parse().unwrap(), 100).is_none());
+        assert!(members.ban_of_key(&key(1), u64::MAX).is_some());
+        assert_eq!(members.banned_since(100, 150).collect::<Vec<_>>(), [key(1)]);
+        assert_eq!(members.banned_since(101, 150).count(), 0);
+        // One that has ended is no ban to lift, and is forgotten.
+        assert_eq!(members.unban(&range("10.0.0.0/8"), 160), Err(MemberError::NoBan));
+        members.upkeep(160).unwrap();
+        assert_eq!(members.unban(&of_key, 160), Ok(()));
+        assert_eq!(members.unban(&of_key, 160), Err(MemberError::NoBan));
+        members.commit().unwrap();
+        assert_eq!(members.bans(None, 0).count(), 0);
+    });
+}
+
+#[test]
+fn bans_have_a_bound_and_ended_ones_make_room() {
+    // The table of the store without a disk alone: a disk takes seconds for so many rows.
+    let mut members = Members::open(Box::new(MemoryMembers::default())).unwrap();
+    for number in 0..MAX_BANS {
+        let bits = u32::try_from(number).unwrap() << 8;
+        let text = format!("{}/24", std::net::Ipv4Addr::from(bits + (1 << 28)));
+        let until = (number == 0).then_some(9);
+        members.ban(ban(range(&text), 1, until), 1).unwrap();
+    }
+    members.commit().unwrap();
+    let more = |number: u32| ban(BanSubject::Key(key(number)), 1, None);
+    assert_eq!(members.ban(more(1), 8), Err(MemberError::Full));
+    // A known subject takes no more room.
+    assert_eq!(members.ban(ban(range("16.0.0.0/24"), 2, Some(9)), 8), Ok(()));
+    assert_eq!(members.ban(more(1), 9), Ok(()));
+    assert_eq!(members.ban(more(2), 9), Err(MemberError::Full));
+    members.commit().unwrap();
 }

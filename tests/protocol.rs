@@ -513,7 +513,8 @@ impl Upstream {
 impl TestNode {
     fn new(role: &str) -> TestNode {
         let warm = Rc::new(Cell::new(role != "peer-before-hashing"));
-        let node: Box<dyn Node> = if role == "server" {
+        let is_server = role.starts_with("server");
+        let node: Box<dyn Node> = if is_server {
             let options = ServerOptions::new(SERVER.parse().unwrap(), 1);
             Box::new(Server::new(options, Box::new(MemoryStore::default())))
         } else {
@@ -525,11 +526,11 @@ impl TestNode {
             now: Instant::now(),
             warm,
             upstream: Upstream::default(),
-            same_user: role == "peer-of-user",
+            same_user: role.ends_with("-of-user"),
         };
         node.dispatch(Event::Start);
         let port = match role {
-            "server" => SERVER,
+            _ if is_server => SERVER,
             "peer-other-name" => "127.0.0.1:4001",
             _ => "127.0.0.1:4000",
         };

@@ -104,11 +104,57 @@ impl Accounts {
         operation: &Operation,
         caller: Caller<'_>,
     ) -> Result<AccountChange, ErrorReply> {
+        self.attempt(|accounts| accounts.decide(operation, caller))
+    }
+
+    /// Remove a user with all publications, for an administrator. Commit afterwards.
+    ///
+    /// # Errors
+    /// `no_remote_user`, and `io` if the disk fails.
+    pub fn remove_user(&mut self, user: &UserName) -> Result<AccountChange, ErrorReply> {
+        self.attempt(|accounts| {
+            accounts.known(user)?;
+            accounts.unregister(user.clone())
+        })
+    }
+
+    /// Delete a publication of a user, for an administrator. Commit afterwards.
+    ///
+    /// # Errors
+    /// `no_remote_user`, `not_published`, and `io` if the disk fails.
+    pub fn unpublish(
+        &mut self,
+        user: &UserName,
+        file: &Published,
+    ) -> Result<AccountChange, ErrorReply> {
+        self.attempt(|accounts| {
+            accounts.known(user)?;
+            accounts.delete(user.clone(), file)
+        })
+    }
+
+    /// The key of a user. `None` without such a user, or for a user without a key.
+    ///
+    /// # Errors
+    /// `io` if the disk fails.
+    pub fn key_of(&self, user: &UserName) -> Result<Option<Key>, ErrorReply> {
+        self.store.user(user).map(|account| account.and_then(|one| one.key)).map_err(|_| failed())
+    }
+
+    /// The key that has logged in on this connection.
+    #[must_use]
+    pub fn key_by(&self, link: usize) -> Option<Key> {
+        self.behind.get(&link).map(|behind| behind.key)
+    }
+
+    fn attempt<T>(
+        &mut self,
+        operation: impl FnOnce(&mut Accounts) -> Result<T, No>,
+    ) -> Result<T, ErrorReply> {
         if self.broken.is_some() {
             return Err(failed());
         }
-        let result = self.decide(operation, caller);
-        result.map_err(|no| match no {
+        operation(self).map_err(|no| match no {
             No::Refusal(refusal) => refusal,
             No::Store(error) => {
                 log::error!("accounts: {error}");
@@ -282,18 +328,7 @@ impl Accounts {
             AccountOp::Register => self.register(user, operation.authority, caller.link),
             AccountOp::Unregister => {
                 self.account(&user, operation.authority, caller.link)?;
-                self.begin()?;
-                self.store.remove_user(&user)?;
-                let links: Vec<usize> = self
-                    .behind
-                    .iter()
-                    .filter(|(_, behind)| behind.user == user)
-                    .map(|(link, _)| *link)
-                    .collect();
-                for link in &links {
-                    self.set(*link, None);
-                }
-                Ok(AccountChange::Unregistered(user, links))
+                self.unregister(user)
             }
             AccountOp::Connect { port } => self.connect(user, operation, *port, caller),
             AccountOp::Disconnect => {
@@ -320,12 +355,7 @@ impl Accounts {
             }
             AccountOp::Delete(file) => {
                 self.present(&user, operation.authority, caller.link)?;
-                self.begin()?;
-                if self.store.delete(&user, file)? {
-                    Ok(AccountChange::Deleted(user, file.clone()))
-                } else {
-                    Err(no(ErrorCode::NotPublished, "that file is not published"))
-                }
+                self.delete(user, file)
             }
             AccountOp::ListUsers { .. }
             | AccountOp::ListContent { .. }
@@ -334,6 +364,31 @@ impl Accounts {
                 Ok(AccountChange::Nothing)
             }
         }
+    }
+
+    fn unregister(&mut self, user: UserName) -> Result<AccountChange, No> {
+        self.begin()?;
+        self.store.remove_user(&user)?;
+        let behind = self.behind.iter().filter(|(_, behind)| behind.user == user);
+        let links: Vec<usize> = behind.map(|(link, _)| *link).collect();
+        for link in &links {
+            self.set(*link, None);
+        }
+        Ok(AccountChange::Unregistered(user, links))
+    }
+
+    fn delete(&mut self, user: UserName, file: &Published) -> Result<AccountChange, No> {
+        self.begin()?;
+        if self.store.delete(&user, file)? {
+            Ok(AccountChange::Deleted(user, file.clone()))
+        } else {
+            Err(no(ErrorCode::NotPublished, "that file is not published"))
+        }
+    }
+
+    /// The account that an administrator names.
+    fn known(&self, user: &UserName) -> Result<Account, No> {
+        self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoRemoteUser, "no such user"))
     }
 
     fn register(

@@ -325,7 +325,7 @@ pub fn user(text: &str) -> Result<UserName, Exit> {
     UserName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
 }
 
-fn published(text: &str) -> Result<Line, Exit> {
+pub fn published(text: &str) -> Result<Line, Exit> {
     let file = name(text)?;
     Line::new(&file).ok_or_else(|| Exit::Failure(Failure::Name(text.to_owned(), BadName::Long)))
 }

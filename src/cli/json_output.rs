@@ -2,6 +2,7 @@
 
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
+use cardume::protocol::administration::{AdminResponse, BanEntry, BanSubject, LimitEntry};
 use cardume::protocol::link::LinkEntry;
 use cardume::protocol::member::{Applicant, AuditLine, InviteEntry, Member, ServerInfo};
 use cardume::protocol::metric::Metric;
@@ -107,6 +108,52 @@ fn about_members(event: &MemberEvent) -> Vec<Value> {
             let object = |r: &AuditLine| json!({"seq": r.seq, "at": r.at, "who": r.who, "from": r.from, "what": r.what, "object": r.object, "ok": r.ok});
             rows.iter().map(object).collect()
         }
+        MemberEvent::Admin(response) => of_administrator(response),
+    }
+}
+
+fn ban(ban: &BanEntry) -> Value {
+    let (key, range) = key_and_range(ban.subject);
+    json!({
+        "key": key, "range": range, "name": ban.name.as_deref(), "since": ban.since, "seconds": ban.left, "by": &*ban.by,
+        "reason": &*ban.reason,
+    })
+}
+
+fn key_and_range(subject: BanSubject) -> (Option<String>, Option<String>) {
+    match subject {
+        BanSubject::Key(key) => (Some(key.to_string()), None),
+        BanSubject::Range(range) => (None, Some(range.to_string())),
+    }
+}
+
+/// The objects of a response to an administrator.
+fn of_administrator(response: &AdminResponse) -> Vec<Value> {
+    let done = |method: &str| vec![json!({"event": "done", "method": method})];
+    match response {
+        AdminResponse::Kicked(closed) => vec![json!({"event": "kicked", "closed": closed})],
+        AdminResponse::Banned { ban: entry, closed } => {
+            let mut object = ban(entry);
+            (object["event"], object["closed"]) = (json!("banned"), json!(closed));
+            vec![object]
+        }
+        AdminResponse::Unbanned(subject) => {
+            let (key, range) = key_and_range(*subject);
+            vec![json!({"event": "unbanned", "key": key, "range": range})]
+        }
+        AdminResponse::Bans { bans, .. } => bans.iter().map(ban).collect(),
+        AdminResponse::Limits(limits) => {
+            let object = |limit: &LimitEntry| {
+                let (least, most) = limit.key.range();
+                json!({
+                    "limit": limit.key.as_str(), "value": limit.value, "default": limit.default, "least": least, "most": most,
+                    "unit": limit.key.unit().as_str(), "set": limit.is_set,
+                })
+            };
+            limits.iter().map(object).collect()
+        }
+        AdminResponse::Unpublished => done("UNPUBLISH"),
+        AdminResponse::UserRemoved => done("REMOVE_USER"),
     }
 }
 

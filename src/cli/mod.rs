@@ -1,6 +1,7 @@
 //! Entry point: from the command line to a running node, and from its end to an exit code.
 
 mod accounts;
+mod administration;
 mod args;
 #[cfg(feature = "loadgen")]
 mod bench;
@@ -37,7 +38,7 @@ use cardume::ui::lang::Lang;
 use cardume::ui::text;
 use clap::FromArgMatches as _;
 
-use crate::cli::args::{Cli, Verb, transport};
+use crate::cli::args::{Cli, UnregisterArgs, Verb, transport};
 use crate::cli::term::console::{Console, Style};
 
 /// Runs the program, and returns its exit code.
@@ -257,11 +258,21 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::Register(args) => {
             one_shot(build_node::register(&args)?, args.ask.json, lang, outputs, shows)
         }
-        Verb::Unregister(args) => {
+        Verb::Unregister(args) if args.admin => one_shot(
+            administration::remove_user(&args.name)?,
+            args.name.ask.json,
+            lang,
+            outputs,
+            shows,
+        ),
+        Verb::Unregister(UnregisterArgs { name: args, .. }) => {
             one_shot(build_node::unregister(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Publish(args) => {
             one_shot(build_node::publish(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Delete(args) if args.admin => {
+            one_shot(administration::unpublish(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Delete(args) => {
             one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows)
@@ -280,6 +291,19 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::Role(args) => one_shot(members::role(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Revoke(args) => {
             one_shot(members::revoke(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Kick(args) => {
+            one_shot(administration::kick(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Ban(args) => {
+            one_shot(administration::ban(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Unban(args) => {
+            one_shot(administration::unban(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Bans(args) => one_shot(administration::bans(&args)?, args.json, lang, outputs, shows),
+        Verb::Limits(args) => {
+            one_shot(administration::limits(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Audit(args) => one_shot(members::audit(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Link(args) => {

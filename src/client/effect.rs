@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::client::command::{DownloadTarget, PeerTarget};
 use crate::download::types::Credential;
 use crate::protocol::error::ErrorReply;
+use crate::protocol::member::Revocation;
 use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::account::{Key, Publication};
 use crate::protocol::types::ids::ContentHash;
@@ -72,8 +73,8 @@ pub(crate) enum Effect {
     PassRefused(ErrorReply),
     /// The answer to the look-up of this number.
     LookedUp(u64, Result<Response, ErrorReply>),
-    /// The server has revoked these keys.
-    Revoked(Vec<Key>),
+    /// The server has made passes void.
+    Revoked(Revocation),
     /// A part of JOIN was answered.
     JoinAnswered(Response),
     /// UPDATE was answered.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::client::next_step::{Exchange, NextStep};
 use crate::node::io::Io;
+use crate::protocol::administration::{AdminRequest, AdminResponse};
 use crate::protocol::member::{
     AuditState, InviteTerms, MemberRequest, MemberResponse, NewInvite, ServerInfo,
 };
@@ -260,6 +261,20 @@ impl Client {
                 tell(MemberEvent::Invites(invites), io);
                 match next {
                     Some(from) => run.next(MemberRequest::Invites { from }),
+                    None => NextStep::Done(exit::DONE),
+                }
+            }
+            (_, MemberResponse::Admin(response)) => {
+                let next = match &response {
+                    AdminResponse::Bans { cursor, .. } => *cursor,
+                    _ => None,
+                };
+                tell(MemberEvent::Admin(response), io);
+                match next {
+                    Some(cursor) => {
+                        let bans = AdminRequest::Bans { cursor: Some(cursor) };
+                        run.next(MemberRequest::Admin(bans))
+                    }
                     None => NextStep::Done(exit::DONE),
                 }
             }

@@ -75,7 +75,7 @@ impl Client {
                 self.refused(purpose, error, io);
             }
             Ok(Some(Message::Event(..))) => self.provider_appeared(io),
-            Ok(Some(Message::Revoked(keys))) => self.effects.push_back(Effect::Revoked(keys)),
+            Ok(Some(Message::Revoked(what))) => self.effects.push_back(Effect::Revoked(what)),
             Ok(Some(Message::NextKey(_))) => self.note_next_key(),
             Ok(Some(Message::Admitted)) => self.admitted(io),
             Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Unknown)) => {}
@@ -152,8 +152,12 @@ impl Client {
             None if matches!(self.commands.running, Some(Running::Status { .. })) => {
                 self.fail(&Failure::Refused(error), io)
             }
-            // Without a pin, another attempt ends the same way.
-            None if error.code == ErrorCode::EncryptedOnly => {
+            // Without a pin, or with a banned key, another attempt ends the same way.
+            None if matches!(
+                error.code,
+                ErrorCode::EncryptedOnly | ErrorCode::Banned | ErrorCode::Kicked
+            ) =>
+            {
                 let failure = Failure::Refused(error.clone());
                 if self.commands.running.is_some() {
                     self.fail(&failure, io);

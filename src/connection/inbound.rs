@@ -74,6 +74,8 @@ pub struct Inbound {
     native_only: bool,
     /// Backpressure: no request is read until the client reads the responses.
     is_held_back: bool,
+    /// The connection is ended by force, and closed at this time.
+    closes_at: Option<Instant>,
 }
 
 enum InboundState {
@@ -127,6 +129,7 @@ impl Inbound {
             turned_away: None,
             native_only: false,
             is_held_back: false,
+            closes_at: None,
         }
     }
 
@@ -140,6 +143,22 @@ impl Inbound {
     pub fn refuse_plain(&mut self) {
         let text = "this side is closed: connect by TLS, as a member";
         self.turned_away = Some(ErrorReply::new(ErrorCode::EncryptedOnly, text));
+    }
+
+    /// Answer the opening, or else the first request, with this error, and end.
+    pub fn refuse(&mut self, refusal: ErrorReply) {
+        self.turned_away = Some(refusal);
+    }
+
+    /// End at once with this error, where the protocol has errors of a connection. No request is
+    /// read any more; a client that does not read the error is cut off at `until`.
+    pub fn end_with(&mut self, refusal: &ErrorReply, outbox: &mut SendQueue, until: Instant) {
+        if let InboundState::Open { dialect: dialect @ Codec::Native(_), .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.refuse(None, refusal, out));
+        }
+        self.state = InboundState::Over;
+        self.sends.clear();
+        self.closes_at = Some(until);
     }
 
     /// Accept no other protocol than the native one.
@@ -265,7 +284,7 @@ impl Inbound {
                                 if let Some(refusal) = self
                                     .turned_away
                                     .as_ref()
-                                    .filter(|refusal| refusal.code == ErrorCode::EncryptedOnly) =>
+                                    .filter(|refusal| refusal.code != ErrorCode::Busy) =>
                             {
                                 let mut last = Vec::new();
                                 dialect.refuse_opening(refusal, &mut last);
@@ -499,13 +518,14 @@ impl Inbound {
         }
     }
 
-    /// Report revoked keys to a client that has requested that.
-    pub fn revoked(&mut self, keys: &[Key], outbox: &mut SendQueue) {
+    /// Report that the passes of these keys, issued up to `until`, are void, to a client that has
+    /// requested that.
+    pub fn revoked(&mut self, keys: &[Key], until: u64, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, hello: Hello { member: true, .. }, .. } =
             &mut self.state
         {
             for keys in keys.chunks(limits::REVOKED_KEYS) {
-                outbox.memory().with(|out| dialect.revoked(keys, out));
+                outbox.memory().with(|out| dialect.revoked(keys, until, out));
             }
         }
     }
@@ -612,7 +632,7 @@ impl Inbound {
             InboundState::Over | InboundState::Open { final_error: Some(_), .. }
         ) {
             // The write timeout and the drain limit bound the rest.
-            return None;
+            return self.closes_at;
         }
         if !matches!(self.state, InboundState::Open { greeted: true, .. }) {
             return Some(self.accepted_at + limits::HANDSHAKE_TIMEOUT);

@@ -1,6 +1,7 @@
 //! Memory of the index, by part. Computed from capacities and counts, without a walk over entries.
 
 use crate::index::{Index, PeerId, PeerRecord};
+use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 
 /// The share of the index's memory for the files of a peer, as a divisor: each peer leaves room
@@ -29,15 +30,28 @@ pub(super) struct MemoryBudget {
     added: usize,
     /// Most bytes added and not in the trigrams yet.
     unbuilt: usize,
+    /// Files of a peer.
+    peer_files: usize,
 }
 
 impl Default for MemoryBudget {
     fn default() -> MemoryBudget {
-        MemoryBudget { most: usize::MAX, measured: 0, added: 0, unbuilt: 0 }
+        MemoryBudget {
+            most: usize::MAX,
+            measured: 0,
+            added: 0,
+            unbuilt: 0,
+            peer_files: limits::PEER_FILES,
+        }
     }
 }
 
 impl MemoryBudget {
+    /// The limit on the files of a peer.
+    pub(super) fn peer_files(&self) -> usize {
+        self.peer_files
+    }
+
     /// Count so many bytes as added.
     pub(super) fn takes(&mut self, bytes: usize) {
         self.added = self.added.saturating_add(bytes);
@@ -111,6 +125,11 @@ impl Index {
     /// Limit the memory, in bytes.
     pub fn set_budget(&mut self, most: usize) {
         self.budget.most = most;
+    }
+
+    /// Limit the files of each peer. A peer with more keeps them.
+    pub fn set_peer_files(&mut self, most: usize) {
+        self.budget.peer_files = most;
     }
 
     /// The limit on memory, in bytes.

@@ -303,10 +303,11 @@ impl Index {
             self.note_added(peer, name, visible);
             return Ok(false);
         }
-        if record.files.len() >= limits::PEER_FILES {
+        let most = self.budget.peer_files();
+        if record.files.len() >= most {
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
-                format!("a peer has at most {} files", limits::PEER_FILES),
+                format!("a peer has at most {most} files"),
             ));
         }
         let audience = self.audiences.take(groups, &mut record.audiences)?;

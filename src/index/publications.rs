@@ -122,6 +122,12 @@ impl Index {
         })
     }
 
+    /// The number of publications of a user in the index.
+    #[must_use]
+    pub fn publications(&self, user: &UserName) -> u64 {
+        self.users.get(user).map_or(0, |peer| self.count(*peer))
+    }
+
     /// A file of a peer as a publication; `None` if the name is too long, or the file hidden from
     /// this viewer.
     #[must_use]

@@ -78,6 +78,13 @@ impl Budget {
         Budget::new(Bounds { all, one, reserve: 0, spares_loopback: true })
     }
 
+    /// Change the share of an address. An address beyond the new share takes no more.
+    pub fn set_share(&mut self, one: usize) {
+        self.bounds.one = one;
+        self.over =
+            self.by_block.iter().filter(|(block, used)| **used > self.share(**block)).count();
+    }
+
     /// The use of all addresses together.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -208,6 +215,20 @@ mod tests {
             Err(Full::All),
             "the bound over all holds for loopback too"
         );
+    }
+
+    #[test]
+    fn a_new_share_holds_for_the_next_unit() {
+        let mut budget = Budget::of_units(100, 4);
+        let (a, b) = (block("10.0.0.1"), block("10.0.0.2"));
+        assert!(budget.take(a, 4).is_ok() && budget.take(b, 1).is_ok());
+        budget.set_share(2);
+        assert!(budget.is_over(a) && !budget.is_over(b) && budget.take(b, 2).is_err());
+        assert!(budget.take(b, 1).is_ok());
+        budget.set(a, 4, 1);
+        assert!(!budget.is_tight());
+        budget.set_share(9);
+        assert!(budget.take(a, 8).is_ok() && !budget.is_tight());
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Members in memory, for servers without a data folder, for the simulator and for tests.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditBase, AuditHead, AuditRow};
+use crate::members::bans::Ban;
 use crate::members::invite::Invite;
 use crate::members::store::{MemberRow, MemberStore};
-use crate::members::tables::MemberTables;
+use crate::members::tables::{MemberTables, swap};
+use crate::protocol::administration::{BanSubject, LimitKey};
 use crate::protocol::member::Applicant;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::member::InviteId;
@@ -23,6 +25,10 @@ pub struct MemoryMembers {
 struct MemoryState {
     tables: MemberTables,
     clock: u64,
+    bans: BTreeMap<BanSubject, Ban>,
+    limits: BTreeMap<LimitKey, u64>,
+    /// Bans and limits as they were before the open transaction.
+    undo: Vec<SettingUndo>,
     audit: VecDeque<AuditRow>,
     base: AuditBase,
     rotation: Option<(Key, u64)>,
@@ -36,6 +42,12 @@ struct StateBefore {
     head: AuditHead,
     base: AuditBase,
     rotation: Option<(Key, u64)>,
+}
+
+/// A ban or a limit as it was before a change.
+enum SettingUndo {
+    Ban(BanSubject, Option<Ban>),
+    Limit(LimitKey, Option<u64>),
 }
 
 impl MemoryState {
@@ -71,6 +83,7 @@ impl MemberStore for MemoryMembers {
         self.change(|state| {
             state.before = None;
             state.tables.keep();
+            state.undo.clear();
             // Pruned rows stay until here, so that a lost transaction loses none.
             let base = state.base.head.seq;
             while state.audit.front().is_some_and(|row| row.seq <= base) {
@@ -82,6 +95,16 @@ impl MemberStore for MemoryMembers {
     fn roll_back(&self) {
         let mut state = self.state.borrow_mut();
         state.tables.roll_back();
+        for undo in std::mem::take(&mut state.undo).into_iter().rev() {
+            match undo {
+                SettingUndo::Ban(subject, ban) => {
+                    swap(&mut state.bans, subject, ban);
+                }
+                SettingUndo::Limit(key, value) => {
+                    swap(&mut state.limits, key, value);
+                }
+            }
+        }
         if let Some(StateBefore { clock, head, base, rotation }) = state.before.take() {
             (state.clock, state.base, state.rotation) = (clock, base, rotation);
             while state.audit.back().is_some_and(|row| row.seq > head.seq) {
@@ -151,6 +174,35 @@ impl MemberStore for MemoryMembers {
 
     fn remove_applicant(&self, key: &Key) -> Result<(), StoreError> {
         self.change(|state| state.tables.put_applicant(*key, None))
+    }
+
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        Ok(self.state.borrow().bans.values().cloned().collect())
+    }
+
+    fn put_ban(&self, ban: &Ban) -> Result<(), StoreError> {
+        self.change(|state| {
+            let before = swap(&mut state.bans, ban.subject, Some(ban.clone()));
+            state.undo.push(SettingUndo::Ban(ban.subject, before));
+        })
+    }
+
+    fn remove_ban(&self, subject: &BanSubject) -> Result<(), StoreError> {
+        self.change(|state| {
+            let before = swap(&mut state.bans, *subject, None);
+            state.undo.push(SettingUndo::Ban(*subject, before));
+        })
+    }
+
+    fn limits(&self) -> Result<Vec<(LimitKey, u64)>, StoreError> {
+        Ok(self.state.borrow().limits.iter().map(|(key, value)| (*key, *value)).collect())
+    }
+
+    fn set_limit(&self, key: LimitKey, value: Option<u64>) -> Result<(), StoreError> {
+        self.change(|state| {
+            let before = swap(&mut state.limits, key, value);
+            state.undo.push(SettingUndo::Limit(key, before));
+        })
     }
 
     fn append_audit(&self, row: &AuditRow) -> Result<(), StoreError> {

@@ -9,14 +9,15 @@
 //! clock is never read.
 
 pub mod audit;
+pub mod bans;
 pub mod invite;
 pub mod memory;
 pub mod store;
 mod tables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 
 use crate::accounts::store::StoreError;
@@ -24,10 +25,12 @@ use crate::members::audit::{
     AuditBase, AuditCheck, AuditEntry, AuditHead, AuditLimits, AuditLog, AuditProgress, AuditRow,
     PRUNE_ROWS, PRUNE_SECONDS, PRUNED,
 };
+use crate::members::bans::{Ban, BanTable};
 use crate::members::invite::Invite;
 use crate::members::memory::MemoryMembers;
 use crate::members::store::{MemberRow, MemberStore};
-use crate::members::tables::MemberTables;
+use crate::members::tables::{MemberTables, swap};
+use crate::protocol::administration::{BanSubject, LimitKey};
 use crate::protocol::member::{Applicant, ApplicantId, InviteTerms, Member};
 use crate::protocol::types::account::{Key, Line, UserName};
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
@@ -38,6 +41,8 @@ pub const MAX_MEMBERS: usize = 100_000;
 pub const MAX_INVITES: usize = 1_000;
 /// Applicants: more are a flood, and an administrator reads the list.
 pub const MAX_APPLICANTS: usize = 1_000;
+/// Bans: with the longest reasons some 60 MB, and a second to read at the start.
+pub const MAX_BANS: usize = 100_000;
 /// An applicant is forgotten after a day.
 pub const APPLICANT_SECONDS: u64 = 24 * 3_600;
 /// The time of a member's last connection is written at most once in so many seconds.
@@ -56,12 +61,14 @@ pub enum MemberError {
     BadToken,
     /// The name belongs to another key, or an invite has the number already.
     Taken,
-    /// There are too many members, invites or applicants.
+    /// There are too many members, invites, applicants or bans.
     Full,
     /// The key has been revoked.
     Revoked,
     /// No such member, invite or applicant.
     Unknown,
+    /// No such ban.
+    NoBan,
     /// Several applicants have the name: the key decides.
     Ambiguous,
     /// A member's name must not be an address.
@@ -80,6 +87,7 @@ impl fmt::Display for MemberError {
             MemberError::Full => "the server is full",
             MemberError::Revoked => "the key has been revoked",
             MemberError::Unknown => "no such member, invite or applicant",
+            MemberError::NoBan => "no such ban",
             MemberError::Ambiguous => "several applicants have the name: give the key",
             MemberError::BadName => "a member's name must not be an address",
             MemberError::BadGroup => "a member can't be in the groups all and public",
@@ -109,6 +117,9 @@ pub enum Application {
 pub struct Members {
     store: Box<dyn MemberStore>,
     tables: MemberTables,
+    bans: BanTable,
+    /// The limits that an administrator has set.
+    limits: BTreeMap<LimitKey, u64>,
     clock: u64,
     log: AuditLog,
     audit_limits: AuditLimits,
@@ -129,6 +140,8 @@ enum Undone {
     Clock(u64),
     Log(AuditLog),
     Written(Key),
+    Ban(BanSubject, Option<Ban>),
+    Limit(LimitKey, Option<u64>),
 }
 
 impl Members {
@@ -138,6 +151,8 @@ impl Members {
         Members {
             store: Box::new(MemoryMembers::default()),
             tables: MemberTables::default(),
+            bans: BanTable::default(),
+            limits: BTreeMap::new(),
             clock: 0,
             log: AuditLog::default(),
             audit_limits: AuditLimits::default(),
@@ -172,6 +187,11 @@ impl Members {
             tables.put_applicant(applicant.key, Some(applicant));
         }
         tables.keep();
+        let mut bans = BanTable::default();
+        for ban in store.bans()? {
+            bans.swap(ban.subject, Some(ban));
+        }
+        let limits = store.limits()?.into_iter().filter(|(key, value)| key.takes(*value)).collect();
         let (head, last) = (store.audit_head()?, store.last_audit()?);
         if last > head.seq {
             log::error!("audit: row {} was added by another program", head.seq + 1);
@@ -180,6 +200,8 @@ impl Members {
         Ok(Members {
             store,
             tables,
+            bans,
+            limits,
             clock,
             log: AuditLog::new(head, last),
             audit_limits: AuditLimits::default(),
@@ -220,6 +242,12 @@ impl Members {
                     Undone::Log(log) => self.log = log,
                     Undone::Written(key) => {
                         self.unwritten.insert(key);
+                    }
+                    Undone::Ban(subject, ban) => {
+                        self.bans.swap(subject, ban);
+                    }
+                    Undone::Limit(key, value) => {
+                        swap(&mut self.limits, key, value);
                     }
                 }
             }
@@ -530,6 +558,85 @@ impl Members {
         })
     }
 
+    /// Ban a key or a range, in place of an earlier ban of the same subject.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub fn ban(&mut self, ban: Ban, now: u64) -> Result<(), MemberError> {
+        self.attempt(|members| {
+            let is_new = members.bans.get(&ban.subject).is_none();
+            if is_new && members.bans.len() >= MAX_BANS {
+                members.drop_bans(now, UPKEEP_ROWS)?;
+            }
+            if is_new && members.bans.len() >= MAX_BANS {
+                return Err(MemberError::Full);
+            }
+            members.begin()?;
+            members.store.put_ban(&ban)?;
+            members.swap_ban(ban.subject, Some(ban));
+            Ok(())
+        })
+    }
+
+    /// Lift a ban.
+    ///
+    /// # Errors
+    /// `NoBan`, also for a ban that has ended.
+    pub fn unban(&mut self, subject: &BanSubject, now: u64) -> Result<(), MemberError> {
+        self.attempt(|members| {
+            members.bans.get(subject).filter(|ban| ban.is_live(now)).ok_or(MemberError::NoBan)?;
+            members.remove_ban(subject)
+        })
+    }
+
+    /// The live ban of a key.
+    #[must_use]
+    pub fn ban_of_key(&self, key: &Key, now: u64) -> Option<&Ban> {
+        self.bans.of_key(key, now)
+    }
+
+    /// The live ban of the smallest range with this address.
+    #[must_use]
+    pub fn ban_of_address(&self, ip: IpAddr, now: u64) -> Option<&Ban> {
+        self.bans.of_address(ip, now)
+    }
+
+    /// True while exactly this subject is banned.
+    #[must_use]
+    pub fn has_ban(&self, subject: &BanSubject, now: u64) -> bool {
+        self.bans.get(subject).is_some_and(|ban| ban.is_live(now))
+    }
+
+    /// Live bans behind a subject, in the order of subjects.
+    pub fn bans(&self, after: Option<&BanSubject>, now: u64) -> impl Iterator<Item = &Ban> {
+        self.bans.after(after, now)
+    }
+
+    /// Keys banned at this time or later, whose bans are live.
+    pub fn banned_since(&self, since: u64, now: u64) -> impl Iterator<Item = Key> {
+        self.bans.keys_since(since, now)
+    }
+
+    /// The value of a limit that an administrator has set.
+    #[must_use]
+    pub fn limit(&self, key: LimitKey) -> Option<u64> {
+        self.limits.get(&key).copied()
+    }
+
+    /// Set a limit; `None` resets it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn set_limit(&mut self, key: LimitKey, value: Option<u64>) -> Result<(), MemberError> {
+        self.attempt(|members| {
+            members.begin()?;
+            members.store.set_limit(key, value)?;
+            let before = swap(&mut members.limits, key, value);
+            members.undo.push(Undone::Limit(key, before));
+            Ok(())
+        })
+    }
+
     /// Record that a member is connected. [`Members::upkeep`] writes the time.
     pub fn note_seen(&mut self, key: &Key, now: u64) {
         if self.by_key(key).is_some_and(|member| member.seen.saturating_add(SEEN_SECONDS) <= now) {
@@ -579,6 +686,7 @@ impl Members {
             members.prune(now)?;
             members.drop_invites(now, UPKEEP_ROWS)?;
             members.drop_applicants(now, UPKEEP_ROWS)?;
+            members.drop_bans(now, UPKEEP_ROWS)?;
             for _ in 0..UPKEEP_ROWS {
                 let Some(key) = members.unwritten.first().copied() else { break };
                 members.begin()?;
@@ -849,6 +957,23 @@ impl Members {
         Ok(())
     }
 
+    fn swap_ban(&mut self, subject: BanSubject, ban: Option<Ban>) {
+        let before = self.bans.swap(subject, ban);
+        self.undo.push(Undone::Ban(subject, before));
+    }
+
+    fn remove_ban(&mut self, subject: &BanSubject) -> Result<(), MemberError> {
+        self.begin()?;
+        self.store.remove_ban(subject)?;
+        self.swap_ban(*subject, None);
+        Ok(())
+    }
+
+    fn drop_bans(&mut self, now: u64, most: usize) -> Result<(), MemberError> {
+        let ended: Vec<BanSubject> = self.bans.ended(now).take(most).collect();
+        ended.iter().try_for_each(|subject| self.remove_ban(subject))
+    }
+
     fn drop_invites(&mut self, now: u64, most: usize) -> Result<(), MemberError> {
         let invites = self.tables.invites().values().filter(|invite| !invite.is_live(now));
         let ids: Vec<InviteId> = invites.map(|invite| invite.id).take(most).collect();
@@ -984,11 +1109,19 @@ mod tests {
         }
     }
 
+    fn ban(text: &str, until: Option<u64>) -> Ban {
+        let (by, reason) = (Line::new("host").unwrap(), Line::new("spam").unwrap());
+        let subject = BanSubject::parse(text).unwrap();
+        Ban { subject, name: None, since: 5, until, by, reason }
+    }
+
     /// All that a caller can see.
     fn shown(members: &Members) -> String {
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
             members.list(None, 99),
+            members.bans,
+            members.limits,
             members.invites(0),
             members.pending(0),
             members.revoked_since(0),
@@ -1013,6 +1146,9 @@ mod tests {
         let token = members.invite(terms(), by.clone(), [3; 20], 5).unwrap();
         members.apply(&name("bia"), &key(4), from, 5).unwrap();
         members.note(&entry, 5).unwrap();
+        members.ban(ban("10.0.0.0/8", None), 5).unwrap();
+        members.ban(ban("10.1.0.0/16", Some(7)), 5).unwrap();
+        members.set_limit(LimitKey::PeerFiles, Some(9)).unwrap();
         members.set_clock(5).unwrap();
         members.commit().unwrap();
         members.note_seen(&key(3), 9_000);
@@ -1024,6 +1160,11 @@ mod tests {
         members.admit(&ApplicantId::Key(key(4)), MemberRole::Read, Groups::default(), 6).unwrap();
         members.apply(&name("caio"), &key(6), from, 6).unwrap();
         members.note(&entry, 6).unwrap();
+        members.ban(ban("10.0.0.0/8", Some(70)), 6).unwrap();
+        members.ban(ban("192.0.2.7", None), 6).unwrap();
+        members.unban(&ban("192.0.2.7", None).subject, 6).unwrap();
+        members.set_limit(LimitKey::PeerFiles, None).unwrap();
+        members.set_limit(LimitKey::Searches, Some(3)).unwrap();
         members.upkeep(7).unwrap();
         members.set_clock(7).unwrap();
         assert_ne!(shown(&members), before);
@@ -1062,6 +1203,7 @@ mod tests {
             E::Full,
             E::Revoked,
             E::Unknown,
+            E::NoBan,
             E::Ambiguous,
             E::BadName,
             E::BadGroup,

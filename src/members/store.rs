@@ -6,7 +6,9 @@
 
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditBase, AuditHead, AuditRow};
+use crate::members::bans::Ban;
 use crate::members::invite::Invite;
+use crate::protocol::administration::{BanSubject, LimitKey};
 use crate::protocol::member::{Applicant, Member};
 use crate::protocol::types::account::Key;
 use crate::protocol::types::member::InviteId;
@@ -62,6 +64,18 @@ pub trait MemberStore {
     fn put_applicant(&self, applicant: &Applicant) -> Result<(), StoreError>;
     /// Remove an applicant.
     fn remove_applicant(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// All bans.
+    fn bans(&self) -> Result<Vec<Ban>, StoreError>;
+    /// Add or replace a ban.
+    fn put_ban(&self, ban: &Ban) -> Result<(), StoreError>;
+    /// Remove a ban.
+    fn remove_ban(&self, subject: &BanSubject) -> Result<(), StoreError>;
+
+    /// The limits that an administrator has set.
+    fn limits(&self) -> Result<Vec<(LimitKey, u64)>, StoreError>;
+    /// Set a limit; `None` removes the row.
+    fn set_limit(&self, key: LimitKey, value: Option<u64>) -> Result<(), StoreError>;
 
     /// Append a row to the audit log; the row becomes its head.
     fn append_audit(&self, row: &AuditRow) -> Result<(), StoreError>;

@@ -143,7 +143,8 @@ impl MemberTables {
     }
 }
 
-fn swap<K: Ord, V>(table: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
+/// Insert, replace or remove an entry. Returns the entry before.
+pub(crate) fn swap<K: Ord, V>(table: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
     match value {
         Some(value) => table.insert(key, value),
         None => table.remove(&key),

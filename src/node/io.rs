@@ -126,6 +126,9 @@ pub enum Action {
     ListenUdp(PortId, SocketAddr),
     /// Show this key on the connections accepted from now on.
     ShowKey(SecretKey),
+    /// Accept at most so many connections, in all and from one address. `None`: the limit of the
+    /// system, and the usual share of it.
+    LimitConnections(Option<usize>, Option<usize>),
     /// Write an event to the console.
     Tell(UiEvent),
     /// End the process with this code, once its output is written.
@@ -210,6 +213,11 @@ impl Io<'_> {
     /// Open a port for QUIC.
     pub fn listen_udp(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::ListenUdp(port, at));
+    }
+
+    /// Limit the accepted connections.
+    pub fn limit_connections(&mut self, all: Option<usize>, of_address: Option<usize>) {
+        self.actions.push(Action::LimitConnections(all, of_address));
     }
 
     /// Write an event to the console. Inlined, as a call would copy the large event once more.

@@ -10,7 +10,7 @@ pub mod reconnect;
 pub mod stats;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::node::io::Io;
@@ -107,6 +107,12 @@ pub trait Node {
     /// unread.
     fn stood_still(&mut self, gap: Duration) {
         let _ = gap;
+    }
+
+    /// False: a connection from this address is closed at the accept, before a byte is read.
+    fn admits(&self, from: IpAddr, now: Instant) -> bool {
+        let _ = (from, now);
+        true
     }
 
     /// True when the node takes the next command now.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! lock                       locked by the server, or import, that may write
-//! accounts.sqlite            users, connections, publications; members, invites, audit log
+//! accounts.sqlite            users, connections, publications; members, invites, bans,
+//!                            limits, audit log
 //! accounts.sqlite-wal, -shm  the log: a commit is appended and synced, an idle server moves the log
 //!                            into the database
 //! ```
@@ -52,7 +53,7 @@ const APPLICATION: i64 = 0x6361_7264;
 /// The newest schema version that this program knows.
 const VERSION: i64 = 3;
 /// More prepared statements than all stores have.
-const STATEMENTS: usize = 60;
+const STATEMENTS: usize = 70;
 
 /// The tables of version 1. Row ids are never reused, not even of the last rows: a cursor behind an
 /// id must not pass over a new row.

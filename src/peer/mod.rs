@@ -506,7 +506,7 @@ impl Peer {
                 Effect::NextKey(next) => self.service.passes.learn_next(next),
                 Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
                 Effect::PassRefused(_) => {}
-                Effect::Revoked(keys) => self.service.revoke(&keys, io),
+                Effect::Revoked(what) => self.service.revoke(&what, io),
                 Effect::SessionLost => self.service.traffic.session_lost(),
                 Effect::Verdict(yes) => self.answer_consent(yes, io),
                 Effect::ConsentAsked => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::limits;
 use crate::node::io::Security;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::member::Revocation;
 use crate::protocol::request::Request;
 use crate::protocol::types::account::{Key, Proof};
 use crate::protocol::types::member::Groups;
@@ -50,8 +51,17 @@ pub(super) struct PassCheck {
     is_opened: bool,
     /// A time in index seconds, and when it was that time.
     clock: Option<(u64, Instant)>,
-    /// Revoked keys whose passes may still be valid, and until when.
-    revoked: BTreeMap<Key, Instant>,
+    /// Keys with void passes that have not expired yet.
+    revoked: BTreeMap<Key, VoidPasses>,
+}
+
+/// The void passes of a key.
+#[derive(Clone, Copy, Debug)]
+struct VoidPasses {
+    /// All of them have expired at this time.
+    expired_at: Instant,
+    /// They were issued up to this time. `None`: every pass is void.
+    until: Option<u64>,
 }
 
 /// What a requester has proven.
@@ -111,12 +121,20 @@ impl PassCheck {
         Some(seconds.saturating_add(now.saturating_duration_since(at).as_secs()))
     }
 
-    /// The server has revoked these keys.
-    pub(super) fn revoke(&mut self, keys: &[Key], now: Instant) {
-        self.revoked.retain(|_, until| *until > now);
-        let until = now + Duration::from_secs(limits::PASS_SECONDS);
+    /// The server has made the passes of these keys void.
+    pub(super) fn revoke(&mut self, what: &Revocation, now: Instant) {
+        self.revoked.retain(|_, passes| passes.expired_at > now);
+        let expired_at = now + Duration::from_secs(limits::PASS_SECONDS);
+        let passes = VoidPasses { expired_at, until: what.until };
         let room = MAX_REVOKED.saturating_sub(self.revoked.len());
-        self.revoked.extend(keys.iter().take(room).map(|key| (*key, until)));
+        self.revoked.extend(what.keys.iter().take(room).map(|key| (*key, passes)));
+    }
+
+    /// True for a pass that the server has made void. A member whose ban was lifted has a new one.
+    fn is_void(&self, key: &Key, pass: &Pass) -> bool {
+        self.revoked
+            .get(key)
+            .is_some_and(|passes| passes.until.is_none_or(|until| pass.issued <= until))
     }
 
     /// True for a connection that is refused whatever it asks.
@@ -148,7 +166,7 @@ impl PassCheck {
             (None, _) => return Err(no_member()),
         };
         pass.permits(&key, seconds).map_err(refusal)?;
-        if self.revoked.contains_key(&key) {
+        if self.is_void(&key, &pass) {
             return Err(no_member());
         }
         let left = pass.expires.saturating_sub(seconds);
@@ -191,7 +209,7 @@ impl PassCheck {
         let (Some(pass), Some(key)) = (&requester.pass, requester.security.key) else {
             return Err(no_member());
         };
-        if self.revoked.contains_key(&key) {
+        if self.is_void(&key, pass) {
             return Err(no_member());
         }
         let seconds = self.seconds(now).ok_or_else(not_ready)?;
@@ -306,5 +324,37 @@ mod tests {
         check.server_opened(Some(key(1)), later);
         check.learn_next(key(4));
         assert_eq!(good(&check, later), [2, 4]);
+    }
+
+    #[test]
+    fn a_pass_from_after_the_ban_is_good_and_earlier_ones_are_void() {
+        let (server, eve) =
+            (Identity::new(&[1; 32]).unwrap(), Identity::new(&[2; 32]).unwrap().key());
+        let pass = |issued| {
+            let name = UserName::new("eve").unwrap();
+            let (role, groups, expires) = (MemberRole::Share, Groups::default(), issued + 900);
+            let pass = Pass { key: eve, name, role, groups, issued, expires };
+            pass.sign(|text| server.sign(text))
+        };
+        let now = Instant::now();
+        let mut check = PassCheck::new(false);
+        check.server_opened(Some(server.key()), now);
+        check.set_clock(100, now);
+        let security = Security { is_encrypted: true, key: Some(eve), ..Security::default() };
+        let good = |check: &PassCheck, issued| {
+            let mut requester = Requester::new(security);
+            let presented = check.present(&mut requester, &pass(issued), None, now);
+            let permitted = check.permit(&requester, &Request::Live, now);
+            presented.is_ok() && permitted != Err(no_member())
+        };
+        assert!(good(&check, 99) && good(&check, 100));
+        // A pass that was shown before the ban is void as well.
+        let mut earlier = Requester::new(security);
+        check.present(&mut earlier, &pass(99), None, now).unwrap();
+        check.revoke(&Revocation { keys: vec![eve], until: Some(100) }, now);
+        assert_eq!(check.permit(&earlier, &Request::Live, now), Err(no_member()));
+        assert!(!good(&check, 99) && !good(&check, 100) && good(&check, 101));
+        check.revoke(&Revocation { keys: vec![eve], until: None }, now);
+        assert!(!good(&check, 101));
     }
 }

@@ -253,9 +253,9 @@ impl Codec {
     }
 
     /// Write the event that reports revoked keys, if the dialect has events.
-    pub fn revoked(&mut self, keys: &[Key], out: &mut Vec<u8>) {
+    pub fn revoked(&mut self, keys: &[Key], until: u64, out: &mut Vec<u8>) {
         if let Codec::Native(_) = self {
-            encode::write_revoked(keys, out);
+            encode::write_revoked(keys, until, out);
         }
     }
 

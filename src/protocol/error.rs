@@ -65,10 +65,14 @@ pub enum ErrorCode {
     Expired,
     /// A closed server or peer takes no plain connection.
     EncryptedOnly,
+    /// An administrator has closed the connection.
+    Kicked,
+    /// An administrator has banned the key.
+    Banned,
 }
 
 /// All codes and their names on the wire.
-pub const CODES: [(ErrorCode, &str); 30] = [
+pub const CODES: [(ErrorCode, &str); 32] = [
     (ErrorCode::BadRequest, "bad_request"),
     (ErrorCode::BadName, "bad_name"),
     (ErrorCode::Unsupported, "unsupported"),
@@ -99,6 +103,8 @@ pub const CODES: [(ErrorCode, &str); 30] = [
     (ErrorCode::Forbidden, "forbidden"),
     (ErrorCode::Expired, "expired"),
     (ErrorCode::EncryptedOnly, "encrypted_only"),
+    (ErrorCode::Kicked, "kicked"),
+    (ErrorCode::Banned, "banned"),
 ];
 
 /// An error response, with a text for a person.
@@ -136,6 +142,7 @@ impl ErrorCode {
                 | ErrorCode::Io
                 | ErrorCode::Internal
                 | ErrorCode::Expired
+                | ErrorCode::Kicked
         )
     }
 }

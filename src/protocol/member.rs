@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::protocol::administration::{AdminRequest, AdminResponse};
 use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
 use crate::protocol::types::pass::PassText;
@@ -205,6 +206,8 @@ pub enum MemberRequest {
         /// The cursor of the previous page.
         cursor: Option<String>,
     },
+    /// Beyond the members.
+    Admin(AdminRequest),
 }
 
 /// A response about members.
@@ -283,6 +286,17 @@ pub enum MemberResponse {
         /// The cursor of the next page; of the next rows on the last page.
         cursor: String,
     },
+    /// Beyond the members.
+    Admin(AdminResponse),
+}
+
+/// Keys whose passes are void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The keys.
+    pub keys: Vec<Key>,
+    /// Passes issued up to this time are void. `None`: all passes are.
+    pub until: Option<u64>,
 }
 
 /// The server, and the rights of a connection.
@@ -335,6 +349,7 @@ impl MemberRequest {
             MemberRequest::Set { .. } => "SET",
             MemberRequest::Revoke(_) => "REVOKE",
             MemberRequest::Audit { .. } => "AUDIT",
+            MemberRequest::Admin(request) => request.method(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! one switch between dialects for the responding side, [`legacy::client`] for the requesting side.
 //! [`detect`] finds the dialect of a connection from its first bytes.
 
+pub mod administration;
 pub mod codec;
 pub mod detect;
 pub mod error;

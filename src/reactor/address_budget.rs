@@ -32,13 +32,15 @@ impl AddressBudget {
         AddressBudget {
             heads: Budget::new(heads),
             queues: Budget::new(queues),
-            accepted: Budget::of_units(
-                usize::MAX,
-                (connections / limits::CONNECTION_SHARE).max(limits::ADDRESS_CONNECTIONS),
-            ),
+            accepted: Budget::of_units(usize::MAX, usual_share(connections)),
             turned_away: 0,
             wants_room: None,
         }
+    }
+
+    /// Accept so many connections from now on; `one` from an address, or else the usual share.
+    pub fn limit_connections(&mut self, all: usize, one: Option<usize>) {
+        self.accepted.set_share(one.unwrap_or_else(|| usual_share(all)));
     }
 
     /// The bytes of answers that may wait on a connection of this block.
@@ -50,4 +52,9 @@ impl AddressBudget {
     pub fn most_head(&self, block: Block, most: usize) -> usize {
         if self.heads.is_over(block) { most.min(limits::SMALL_HEADER_BYTES) } else { most }
     }
+}
+
+/// The connections that one address may have of all.
+fn usual_share(connections: usize) -> usize {
+    (connections / limits::CONNECTION_SHARE).max(limits::ADDRESS_CONNECTIONS)
 }

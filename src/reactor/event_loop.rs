@@ -55,6 +55,8 @@ struct Listeners {
     /// No accept before this time: the system, or the bound on connections, had no room.
     paused_until: Option<Instant>,
     max_connections: usize,
+    /// The bound of the system, which `max_connections` never exceeds.
+    system_max: usize,
 }
 
 /// The buckets of the rate limits.
@@ -95,7 +97,12 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             node,
             console: ConsoleReadiness::new(console),
             connections: ConnectionTable::new(now),
-            listeners: Listeners { ready: BTreeSet::new(), paused_until: None, max_connections },
+            listeners: Listeners {
+                ready: BTreeSet::new(),
+                paused_until: None,
+                max_connections,
+                system_max: max_connections,
+            },
             budgets: AddressBudget::new(max_connections),
             rates: Rates {
                 upload: TokenBucket::new(rates.upload, now),
@@ -362,6 +369,11 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                     }
                     Action::Listen(port, at) => self.listen(port, at, true),
                     Action::ListenPlain(port, at) => self.listen(port, at, false),
+                    Action::LimitConnections(all, of_address) => {
+                        let all = all.unwrap_or(usize::MAX).min(self.listeners.system_max);
+                        self.listeners.max_connections = all;
+                        self.budgets.limit_connections(all, of_address);
+                    }
                     Action::ListenUdp(port, at) => {
                         let result = self.net.listen_udp(port.0, at).map_err(|error| plain(&error));
                         self.dispatch(Event::ListeningUdp(port, result));
@@ -425,6 +437,11 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 return;
             }
             match self.net.accept(port.0) {
+                Ok((stream, from)) if !self.node.admits(from.ip(), self.now) => {
+                    // Without a word: a banned address costs no handshake and no answer.
+                    log::debug!("{from} is banned");
+                    self.net.close(stream);
+                }
                 Ok((mut stream, from)) => {
                     let block = Block::of(from.ip());
                     let is_short = self.net.is_short();

@@ -86,8 +86,11 @@ impl Server {
         {
             client.inbound.announce(Rc::clone(next), &mut conn.send_queue);
         }
-        if let Some(key) = access.key {
-            self.members.note_seen(&key, io.now);
+        let Some(key) = access.key else { return };
+        // The user that runs the server must be able to lift the ban.
+        match self.members.banned(&key, io.now).filter(|_| !access.is_local) {
+            Some(refusal) => client.inbound.refuse(refusal),
+            None => self.members.note_seen(&key, io.now),
         }
     }
 

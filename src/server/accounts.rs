@@ -127,6 +127,11 @@ impl Server {
                 speaks,
             });
         }
+        if let Authority::Proof { key, .. } = operation.authority
+            && let Some(refusal) = self.members.banned(&key, io.now)
+        {
+            return self.respond(id, request_id, Err(refusal), io);
+        }
         self.log_operation(id, &operation, io);
         if !self.queued(id) {
             return;
@@ -165,6 +170,8 @@ impl Server {
         // A publication without room in the index is refused before the commit.
         if let AccountOp::Publish(what) = &operation.op {
             self.index.has_room(2 * memory::of_file(what.file.len() + what.description.len()))?;
+            let user = operation.user.as_ref().or_else(|| self.accounts.proved_by(id.0));
+            user.map_or(Ok(()), |user| self.check_publications(user))?;
         }
         let nonce = self.clients.get(&id).map_or("", |client| client.inbound.nonce());
         self.accounts.perform(operation, Caller { link: id.0, from, nonce })
@@ -176,6 +183,30 @@ impl Server {
         for decided in self.operations.decided.iter_mut().filter(|decided| decided.conn == id) {
             decided.is_closed = true;
         }
+    }
+
+    /// Commit the operations decided so far, so that a failure of the next one is its own.
+    pub(super) fn settle_operations(&mut self, io: &mut Io<'_>) {
+        if self.accounts.is_open() {
+            self.commit_decided(io);
+        }
+    }
+
+    /// Commit a change of an administrator, and apply it to the index.
+    pub(super) fn commit_change(
+        &mut self,
+        id: ConnId,
+        change: Result<AccountChange, ErrorReply>,
+        now: Instant,
+    ) -> Result<(), ErrorReply> {
+        // A commit also ends a transaction that has failed.
+        let committed = self.accounts.commit();
+        let change = change.and_then(|change| committed.map(|()| change))?;
+        if matches!(change, AccountChange::Unregistered(..)) {
+            self.operations.tidy_at = Some(now);
+        }
+        self.apply(id, change);
+        Ok(())
     }
 
     /// Send an operation to the operation log.

@@ -35,6 +35,12 @@ impl ServerBudgets {
         }
     }
 
+    /// Change the shares of an address: files, and SUBSCRIBEs.
+    pub fn set_shares(&mut self, files: usize, subscriptions: usize) {
+        self.files.set_share(files);
+        self.subscriptions.set_share(subscriptions);
+    }
+
     /// Take a place for a SUBSCRIBE, to words or to a name.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::protocol::types::rotation::NextKey;
 /// The files are looked at so often: an operator does not wait, and two `stat` calls cost nothing.
 const LOOK_STEP: Duration = Duration::from_secs(2);
 /// The next key takes over after so many index seconds: members that are away for a month's holiday
-/// still learn it in time.
+/// still learn the key in time.
 pub const ROTATION_SECONDS: u64 = 30 * 24 * 3_600;
 
 /// The secret keys in the files of a server.
@@ -17,7 +17,7 @@ pub const ROTATION_SECONDS: u64 = 30 * 24 * 3_600;
 pub struct KeySecrets {
     /// The key in use.
     pub current: [u8; 32],
-    /// The next key, if one is to be announced.
+    /// The next key, if a key is to be announced.
     pub next: Option<[u8; 32]>,
 }
 
@@ -70,7 +70,7 @@ impl KeyRotation {
         self.announced.as_ref().map(|next| next.key)
     }
 
-    /// The changed keys in the files, when it is time to look.
+    /// The changed keys in the files, when the time has come to look.
     pub(super) fn look(&mut self, seconds: u64, now: Instant) -> Option<KeySecrets> {
         let files = self.files.as_mut().filter(|_| self.look_at.is_some_and(|at| at <= now))?;
         self.look_at = Some(now + LOOK_STEP);

@@ -16,6 +16,7 @@ use crate::members::invite::Invite;
 use crate::members::{Application, MemberError, Members};
 use crate::node::ConnId;
 use crate::node::io::Io;
+use crate::protocol::administration::LimitKey;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::member::{
     ApplicantId, AuditLine, AuditState, InviteEntry, InviteTerms, Member, MemberRequest,
@@ -28,7 +29,9 @@ use crate::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole}
 use crate::protocol::types::pass::Pass;
 use crate::protocol::types::rotation::NextKey;
 use crate::server::access::{Access, not_a_member};
+use crate::server::cut::{self, Cut};
 use crate::server::key_files::{KeyFiles, KeyRotation};
+use crate::server::search_limit::SearchLimit;
 use crate::server::{ClientConnection, Server};
 use crate::ui::event::{MemberEvent, UiEvent};
 
@@ -43,13 +46,13 @@ const ENROLS: u32 = 20;
 /// Addresses whose ENROLs are counted.
 const ENROL_ADDRESSES: usize = 10_000;
 /// Entries in an answer: each takes at most 1.5 KiB, with the longest names full of quotes.
-const PAGE: usize = 40;
+pub(super) const PAGE: usize = 40;
 /// The name of the user that runs the server, as a member.
 const OPERATOR: &str = "operator";
 /// The name of that user in the audit log, before its key is known.
 pub(super) const LOCAL: &str = "local";
 
-/// Who may use a server, and its identity.
+/// The users of a server, and the identity of the server.
 #[derive(Default)]
 pub struct AccessOptions {
     /// Only members may search and share.
@@ -58,9 +61,9 @@ pub struct AccessOptions {
     pub first_invite: bool,
     /// The members; `None`: in memory.
     pub members: Option<Members>,
-    /// The key of the server. Without one there are no members.
+    /// The key of the server. Without a key there are no members.
     pub identity: Option<Identity>,
-    /// The files of its keys; `None`: the key ends with the process.
+    /// The files of the keys; `None`: the key ends with the process.
     pub key_files: Option<Box<dyn KeyFiles>>,
     /// The name of the server, for people.
     pub name: String,
@@ -78,12 +81,25 @@ pub(super) struct MemberService {
     name: String,
     addresses: Vec<String>,
     clock: IndexClock,
-    enrolments: EnrolLimit,
+    pub(super) enrolments: EnrolLimit,
+    pub(super) search_limit: SearchLimit,
     uncommitted: Vec<Uncommitted>,
-    /// Revoked in this iteration, reported after the commit.
-    revoked: Vec<Key>,
-    /// Admitted by an administrator in this iteration, reported after the commit.
+    pub(super) after_commit: AfterCommit,
+    /// Keys whose bans were lifted, and when: passes issued up to that second are void.
+    pub(super) lifted: BTreeMap<Key, u64>,
+}
+
+/// The effects of an iteration that wait for the commit.
+#[derive(Default)]
+pub(super) struct AfterCommit {
+    /// Revoked or banned keys to report.
+    pub(super) revoked: Vec<Key>,
+    /// Members to report as admitted by an administrator.
     admitted: Vec<Member>,
+    /// Connections to close.
+    pub(super) cuts: Vec<Cut>,
+    /// Limits were set.
+    pub(super) has_new_limits: bool,
 }
 
 /// An answer that waits for the commit.
@@ -109,12 +125,40 @@ impl IndexClock {
 }
 
 /// Limits of ENROL, against guesses.
-#[derive(Default)]
-struct EnrolLimit {
+pub(super) struct EnrolLimit {
+    /// ENROLs of one address at once.
+    pub(super) burst: u32,
+    /// The time after which an address may send another one.
+    pub(super) pause: Duration,
+    /// ENROLs of all addresses in a second.
+    pub(super) in_all: u32,
     /// The time at which an address has its whole burst again.
     addresses: BTreeMap<Block, Instant>,
     second: Option<Instant>,
     in_second: u32,
+}
+
+impl Default for EnrolLimit {
+    fn default() -> EnrolLimit {
+        EnrolLimit {
+            burst: ENROL_BURST,
+            pause: ENROL_PAUSE,
+            in_all: ENROLS,
+            addresses: BTreeMap::new(),
+            second: None,
+            in_second: 0,
+        }
+    }
+}
+
+/// The usual limit of ENROLs: in all a second, of an address at once, and the pause in seconds.
+pub(super) fn usual_enrol_limit(key: LimitKey) -> Option<u64> {
+    match key {
+        LimitKey::Enrols => Some(ENROLS.into()),
+        LimitKey::AddressEnrols => Some(ENROL_BURST.into()),
+        LimitKey::EnrolPause => Some(ENROL_PAUSE.as_secs()),
+        _ => None,
+    }
 }
 
 impl EnrolLimit {
@@ -124,15 +168,15 @@ impl EnrolLimit {
             self.addresses.retain(|_, full_at| *full_at > now);
         }
         let is_known = self.addresses.contains_key(&from);
-        if self.in_second >= ENROLS || !is_known && self.addresses.len() >= ENROL_ADDRESSES {
+        if self.in_second >= self.in_all || !is_known && self.addresses.len() >= ENROL_ADDRESSES {
             return false;
         }
         if !from.is_loopback() {
             let full_at = self.addresses.entry(from).or_insert(now);
-            if *full_at > now + ENROL_PAUSE * (ENROL_BURST - 1) {
+            if *full_at > now + self.pause * self.burst.saturating_sub(1) {
                 return false;
             }
-            *full_at = (*full_at).max(now) + ENROL_PAUSE;
+            *full_at = (*full_at).max(now) + self.pause;
         }
         self.in_second += 1;
         true
@@ -165,9 +209,10 @@ impl MemberService {
             name,
             addresses,
             enrolments: EnrolLimit::default(),
+            search_limit: SearchLimit::default(),
             uncommitted: Vec::new(),
-            revoked: Vec::new(),
-            admitted: Vec::new(),
+            after_commit: AfterCommit::default(),
+            lifted: BTreeMap::new(),
         }
     }
 
@@ -269,10 +314,29 @@ impl MemberService {
         self.members.note_seen(key, now);
     }
 
-    /// Keys whose passes may still be valid although they are revoked.
+    /// The time in index seconds.
+    pub(super) fn seconds(&self, now: Instant) -> u64 {
+        self.clock.now(now)
+    }
+
+    /// Keys whose passes may still be valid although they are revoked or banned.
     pub(super) fn recently_revoked(&self, now: Instant) -> Vec<Key> {
-        let since = self.clock.now(now).saturating_sub(limits::PASS_SECONDS);
-        self.members.revoked_since(since)
+        let now = self.clock.now(now);
+        let since = now.saturating_sub(limits::PASS_SECONDS);
+        let mut keys = self.members.revoked_since(since);
+        keys.extend(self.members.banned_since(since, now));
+        keys
+    }
+
+    /// The error for a banned key.
+    pub(super) fn banned(&self, key: &Key, now: Instant) -> Option<ErrorReply> {
+        let now = self.clock.now(now);
+        self.members.ban_of_key(key, now).map(|ban| cut::banned(ban, now))
+    }
+
+    /// True for an address that is not banned.
+    pub(super) fn admits(&self, from: IpAddr, now: Instant) -> bool {
+        self.members.ban_of_address(from, self.clock.now(now)).is_none()
     }
 
     pub(super) fn has_uncommitted(&self) -> bool {
@@ -295,13 +359,14 @@ impl MemberService {
         }
         self.clock.save_at = Some(now + CLOCK_STEP);
         let seconds = self.clock.now(now);
+        self.lifted.retain(|_, at| *at >= seconds);
         let result = self
             .members
             .set_clock(seconds)
             .and_then(|()| self.members.upkeep(seconds))
             .and_then(|()| self.members.forget_unseen(seconds));
         match result {
-            Ok(forgotten) => self.revoked.extend(forgotten),
+            Ok(forgotten) => self.after_commit.revoked.extend(forgotten),
             Err(error) => log::error!("members: {error}"),
         }
     }
@@ -317,7 +382,7 @@ impl MemberService {
     }
 
     /// The member, key or kind of a client, for the log.
-    fn name_of(&self, access: Access) -> String {
+    pub(super) fn name_of(&self, access: Access) -> String {
         let member = access.key.and_then(|key| self.members.by_key(&key));
         match (member, access) {
             (Some(member), _) => member.name.to_string(),
@@ -412,7 +477,7 @@ impl MemberService {
             RevokeTarget::Invite(id) => self.members.revoke_invite(*id, now),
         }
         .map_err(refusal)?;
-        self.revoked.extend_from_slice(&keys);
+        self.after_commit.revoked.extend_from_slice(&keys);
         let count = keys.len() as u64;
         let keys = keys.into_iter().take(limits::REVOKED_KEYS).collect();
         Ok(MemberResponse::Revoked { keys, count })
@@ -439,7 +504,9 @@ impl MemberService {
         let member = access.key.and_then(|key| self.members.by_key(&key));
         let member = member.ok_or_else(not_a_member)?;
         let identity = self.identity.as_ref().ok_or_else(no_members)?;
-        Ok(sign_pass(identity, member, now))
+        // After the second of the ban, or the peers would refuse this pass as well.
+        let issued = self.lifted.get(&member.key).map_or(now, |at| now.max(at + 1));
+        Ok(sign_pass(identity, member, issued, now))
     }
 
     /// List members, a page at a time.
@@ -481,7 +548,7 @@ impl MemberService {
             }
             MemberRequest::Admit { id, role, groups } => {
                 let member = self.members.admit(&id, role, groups, now).map_err(refusal)?;
-                self.admitted.push(member.clone());
+                self.after_commit.admitted.push(member.clone());
                 Ok(MemberResponse::Admitted(member))
             }
             MemberRequest::Set { name, role, groups } => {
@@ -492,6 +559,7 @@ impl MemberService {
             MemberRequest::Audit { cursor } => self.audit(cursor.as_deref(), now),
             MemberRequest::Enrol { .. }
             | MemberRequest::Identify { .. }
+            | MemberRequest::Admin(_)
             | MemberRequest::WhoAmI
             | MemberRequest::Present { .. }
             | MemberRequest::Pass => Err(ErrorReply::unsupported()),
@@ -533,6 +601,7 @@ impl Server {
             return Err(ErrorReply::new(ErrorCode::EncryptedOnly, text));
         }
         let (method, object) = (request.method(), object_of(&request));
+        let is_list = matches!(&request, MemberRequest::Admin(request) if request.is_list());
         let answer = match request {
             MemberRequest::WhoAmI => return self.who_am_i(id, access, now),
             MemberRequest::Pass => {
@@ -547,7 +616,12 @@ impl Server {
             request => match self.role(id) {
                 Some(MemberRole::Admin) => {
                     let by = self.members.name_of(access);
-                    self.members.administer(request, &by, io.random, now)
+                    match request {
+                        MemberRequest::Admin(request) => {
+                            self.administer(id, request, &by, io).map(MemberResponse::Admin)
+                        }
+                        request => self.members.administer(request, &by, io.random, now),
+                    }
                 }
                 Some(_) => {
                     Err(ErrorReply::new(ErrorCode::Forbidden, "only administrators may do that"))
@@ -556,8 +630,8 @@ impl Server {
             },
         };
         self.after_demotion(&answer);
-        let is_routine =
-            matches!(method, "IDENTIFY" | "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT");
+        let is_routine = is_list
+            || matches!(method, "IDENTIFY" | "INVITES" | "MEMBERS" | "APPLICANTS" | "AUDIT");
         // An applicant is on a list of bounded length; rows have no bound.
         let is_pending = matches!(answer, Ok(MemberResponse::Pending { .. }));
         if answer.is_err() || !is_routine && !is_pending {
@@ -619,6 +693,9 @@ impl Server {
         if !identity::proves(&key, text.as_bytes(), proof) {
             return Err(ErrorReply::new(ErrorCode::BadProof, "that does not prove the key"));
         }
+        if let Some(ban) = self.members.members.ban_of_key(&key, now) {
+            return Err(cut::banned(ban, now));
+        }
         access.key = Some(key);
         let access = *access;
         self.members.add_operator(&key, now)?;
@@ -643,12 +720,21 @@ impl Server {
             self.decided(conn);
             self.respond_queued(conn, request_id, answer, io);
         }
-        let admitted = std::mem::take(&mut self.members.admitted);
-        if committed.is_ok() && !admitted.is_empty() {
+        let AfterCommit { revoked, admitted, cuts, has_new_limits } =
+            std::mem::take(&mut self.members.after_commit);
+        if committed.is_err() {
+            return;
+        }
+        if has_new_limits {
+            self.apply_limits(io);
+        }
+        for cut in cuts {
+            self.cut(cut, io);
+        }
+        if !admitted.is_empty() {
             self.report_admitted(&admitted, io);
         }
-        let revoked = std::mem::take(&mut self.members.revoked);
-        if committed.is_ok() && !revoked.is_empty() {
+        if !revoked.is_empty() {
             self.report_revoked(&revoked, io);
         }
     }
@@ -669,15 +755,17 @@ impl Server {
     /// Tell a peer that has just joined which passes are void.
     pub(super) fn report_recently_revoked(&mut self, id: ConnId, io: &mut Io<'_>) {
         let keys = self.members.recently_revoked(io.now);
+        let now = self.members.seconds(io.now);
         if let (Some(client), Some(conn), false) =
             (self.clients.get_mut(&id), io.connection(id), keys.is_empty())
         {
-            client.inbound.revoked(&keys, &mut conn.send_queue);
+            client.inbound.revoked(&keys, now, &mut conn.send_queue);
         }
     }
 
     /// Remove the peers of revoked members from the index, and tell the other peers.
     fn report_revoked(&mut self, keys: &[Key], io: &mut Io<'_>) {
+        let now = self.members.seconds(io.now);
         let conns: Vec<ConnId> = self.clients.keys().collect();
         for id in conns {
             let Some(client) = self.clients.get_mut(&id) else { continue };
@@ -691,7 +779,7 @@ impl Server {
             } else if client.membership.peer().is_some()
                 && let Some(conn) = io.connection(id)
             {
-                client.inbound.revoked(keys, &mut conn.send_queue);
+                client.inbound.revoked(keys, now, &mut conn.send_queue);
             }
         }
     }
@@ -712,14 +800,14 @@ fn check_reserved(name: &UserName) -> Result<(), ErrorReply> {
     Ok(())
 }
 
-fn sign_pass(identity: &Identity, member: &Member, now: u64) -> MemberResponse {
+fn sign_pass(identity: &Identity, member: &Member, issued: u64, now: u64) -> MemberResponse {
     let left = limits::PASS_SECONDS;
     let pass = Pass {
         key: member.key,
         name: member.name.clone(),
         role: member.role,
         groups: member.groups.clone(),
-        issued: now,
+        issued,
         expires: now.saturating_add(left),
     };
     MemberResponse::Pass { pass: pass.sign(|text| identity.sign(text)), left, now }
@@ -741,6 +829,7 @@ fn object_of(request: &MemberRequest) -> String {
             ApplicantId::Key(key) => key.to_string(),
         },
         MemberRequest::Revoke(RevokeTarget::Name(name)) => name.to_string(),
+        MemberRequest::Admin(request) => request.object(),
         MemberRequest::Invite { terms, .. } => object_of_invite(terms),
         _ => String::new(),
     }
@@ -771,13 +860,13 @@ fn line(row: AuditRow) -> AuditLine {
 }
 
 /// The answer to an operation that has failed.
-fn refusal(error: MemberError) -> ErrorReply {
+pub(super) fn refusal(error: MemberError) -> ErrorReply {
     let code = match &error {
         MemberError::BadToken => ErrorCode::BadToken,
         MemberError::Taken => ErrorCode::Taken,
         MemberError::Full => ErrorCode::Busy,
         MemberError::Revoked => ErrorCode::Forbidden,
-        MemberError::Unknown => ErrorCode::NotFound,
+        MemberError::Unknown | MemberError::NoBan => ErrorCode::NotFound,
         MemberError::Ambiguous | MemberError::BadGroup => ErrorCode::BadRequest,
         MemberError::BadName => ErrorCode::BadName,
         MemberError::Store(_) => ErrorCode::Io,

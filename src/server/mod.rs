@@ -9,6 +9,8 @@
 mod access;
 mod accounts;
 mod address_budget;
+mod administration;
+mod cut;
 mod ingest;
 mod join;
 pub mod key_files;
@@ -19,6 +21,7 @@ mod metrics;
 pub mod op_log;
 mod rotation;
 mod search;
+mod search_limit;
 mod subscribe;
 
 use std::collections::BTreeMap;
@@ -272,7 +275,9 @@ impl Server {
                 InboundStep::Again => {}
                 InboundStep::Asked(request_id, request) => {
                     self.requests.note(&request);
-                    if let Err(refusal) = self.permit(id, &request) {
+                    let permitted = self.permit(id, &request);
+                    let permitted = permitted.and_then(|()| self.admit_search(id, &request, now));
+                    if let Err(refusal) = permitted {
                         self.respond(id, request_id, Err(refusal), io);
                         continue;
                     }
@@ -558,6 +563,7 @@ impl Node for Server {
         match event {
             Event::Start => {
                 self.members.start(io);
+                self.apply_limits(io);
                 self.load_connections(io);
                 for (number, (at, protocol)) in self.options.listen.iter().enumerate() {
                     match protocol {
@@ -661,6 +667,10 @@ impl Node for Server {
 
     fn deadline(&self) -> Option<Instant> {
         self.wake_at
+    }
+
+    fn admits(&self, from: IpAddr, now: Instant) -> bool {
+        self.members.admits(from, now)
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::News;
+use crate::protocol::administration::AdminResponse;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::legacy::onc_rpc::Logged;
 use crate::protocol::link::{LinkEntry, LinkUrl};
@@ -313,6 +314,8 @@ pub enum MemberEvent {
         rows: Vec<AuditLine>,
         now: u64,
     },
+    /// Beyond the members.
+    Admin(AdminResponse),
 }
 
 /// The outcome of a command about links.

@@ -12,6 +12,7 @@ mod web;
 
 mod account_consoles;
 mod accounts;
+mod administration;
 mod adversaries;
 mod bench;
 mod consent;

@@ -1,6 +1,7 @@
 //! The command line, as data: every flag with default and help. Completions and man pages come from
 //! the same definitions.
 
+pub mod administration;
 #[cfg(feature = "loadgen")]
 pub mod bench;
 pub mod host;
@@ -29,6 +30,7 @@ use cardume::protocol::types::member::Group;
 use cardume::ui::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::args::administration::{BanArgs, KickArgs, LimitsArgs, UnbanArgs};
 #[cfg(feature = "loadgen")]
 use crate::cli::args::bench::BenchArgs;
 use crate::cli::args::host::HostArgs;
@@ -219,15 +221,21 @@ its piece is verified. After the player exits, the download continues to the end
     #[command(after_long_help = "Example:\n  cardume register ana")]
     Register(NameArgs),
     /// Release a user name, and delete all publications under the name
-    #[command(after_long_help = "Example:\n  cardume unregister ana")]
-    Unregister(NameArgs),
+    #[command(after_long_help = "\
+Examples:
+  cardume unregister ana
+  cardume unregister --admin ana              any user, as an administrator")]
+    Unregister(UnregisterArgs),
     /// Publish a file under a user name; the publication stays while the user is offline
     #[command(
         after_long_help = "Example:\n  cardume publish --user ana aula1.mp4 'the first lesson'"
     )]
     Publish(PublishArgs),
     /// Delete a publication
-    #[command(after_long_help = "Example:\n  cardume delete --user ana aula1.mp4")]
+    #[command(after_long_help = "\
+Examples:
+  cardume delete --user ana aula1.mp4
+  cardume delete --admin --user ana aula1.mp4     as an administrator")]
     Delete(DeleteArgs),
     /// Report matching files as providers come and go, until Ctrl-C
     #[command(after_long_help = "\
@@ -322,6 +330,45 @@ Examples:
         after_long_help = "Examples:\n  cardume revoke ana\n  cardume revoke --invite 3f9a01c2"
     )]
     Revoke(RevokeArgs),
+    /// Close all connections of a member, user or address; it may come back
+    #[command(after_long_help = "\
+Examples:
+  cardume kick ana
+  cardume kick 192.0.2.7:40123                that connection alone
+
+Exit code 3 if there is no such connection. Downloads from other peers continue: they
+need no server.")]
+    Kick(KickArgs),
+    /// Ban a member, a key, an address or a range, and close its connections
+    #[command(after_long_help = "\
+Examples:
+  cardume ban ana --for 24h --reason 'copies of copies'
+  cardume ban 192.0.2.7
+  cardume ban 2001:db8::/64 --for 30d
+
+A banned address is cut off before its first byte, on every port of the server. A banned
+member reads the reason and the time left, and the other peers stop serving it within a
+second. The time counts while the server runs.")]
+    Ban(BanArgs),
+    /// Lift a ban
+    #[command(after_long_help = "Examples:\n  cardume unban ana\n  cardume unban 2001:db8::/64")]
+    Unban(UnbanArgs),
+    /// List the bans
+    #[command(after_long_help = "\
+Examples:
+  cardume bans                                subject, name, time left, since, by, reason
+  cardume bans --json")]
+    Bans(AskArgs),
+    /// Show or set the limits of a running server
+    #[command(after_long_help = "\
+Examples:
+  cardume limits                              limit, value, default, range, unit
+  cardume limits searches=20 peer_files=100000
+  cardume limits enrol_pause=30s
+  cardume limits searches=default             resets the limit
+
+A new limit holds at once, and after a restart. What is in use already stays.")]
+    Limits(LimitsArgs),
     /// Show the audit log of a server: admissions, changes and refusals
     #[command(after_long_help = "\
 Examples:
@@ -395,8 +442,8 @@ impl Verb {
     /// at a server, continues.
     pub fn is_for_its_output(&self) -> bool {
         use Verb::{
-            Audit, Content, Hash, Links, Ls, Members, Peers, RpcLog, Search, Status, Users, Verify,
-            Watch,
+            Audit, Bans, Content, Hash, Links, Ls, Members, Peers, RpcLog, Search, Status, Users,
+            Verify, Watch,
         };
         #[cfg(feature = "loadgen")]
         if matches!(self, Verb::Bench(_)) {
@@ -405,6 +452,7 @@ impl Verb {
         matches!(
             self,
             Audit(_)
+                | Bans(_)
                 | Content(_)
                 | Hash(_)
                 | Links(_)
@@ -474,6 +522,15 @@ pub struct NameArgs {
 }
 
 #[derive(Args)]
+pub struct UnregisterArgs {
+    /// Act as an administrator of the server, for any user
+    #[arg(long)]
+    pub admin: bool,
+    #[command(flatten)]
+    pub name: NameArgs,
+}
+
+#[derive(Args)]
 pub struct PublishArgs {
     /// The name of the file
     pub name: String,
@@ -491,6 +548,9 @@ pub struct PublishArgs {
 
 #[derive(Args)]
 pub struct DeleteArgs {
+    /// Act as an administrator of the server, for any user
+    #[arg(long)]
+    pub admin: bool,
     /// The name of the file
     pub name: String,
     /// The user that published the file

@@ -70,6 +70,70 @@ const HELP: &[(&str, &str)] = &[
         "Publish a file under a user name; the publication stays while the user is offline",
         "Publica un archivo en nombre de un usuario: vale también en su ausencia",
     ),
+    (
+        "Close all connections of a member, user or address; it may come back",
+        "Cierra todas las conexiones de un miembro, usuario o dirección, que puede volver",
+    ),
+    (
+        "Ban a member, a key, an address or a range, and close its connections",
+        "Veta a un miembro, una clave, una dirección o un rango, y cierra sus conexiones",
+    ),
+    ("Lift a ban", "Retira un veto"),
+    ("List the bans", "Lista los vetos"),
+    (
+        "Show or set the limits of a running server",
+        "Muestra o cambia los límites de un servidor en marcha",
+    ),
+    ("any user, as an administrator", "cualquier usuario, como administrador"),
+    ("as an administrator", "como administrador"),
+    ("that connection alone", "solo esa conexión"),
+    (
+        "Exit code 3 if there is no such connection. Downloads from other peers continue: they need no server.",
+        "Código de salida 3 si no hay tal conexión. Las descargas de otros peers continúan: no necesitan al servidor.",
+    ),
+    (
+        "A banned address is cut off before its first byte, on every port of the server. A banned member reads the reason and the time left, and the other peers stop serving it within a second. The time counts while the server runs.",
+        "Una dirección vetada se corta antes del primer byte, en todos los puertos del servidor. Un miembro vetado lee el motivo y el tiempo que falta, y los demás peers dejan de servirle en un segundo. El tiempo cuenta mientras el servidor está en marcha.",
+    ),
+    (
+        "subject, name, time left, since, by, reason",
+        "objeto, nombre, tiempo que falta, desde cuándo, por quién, motivo",
+    ),
+    ("limit, value, default, range, unit", "límite, valor, valor por omisión, rango, unidad"),
+    ("resets the limit", "vuelve al valor por omisión"),
+    (
+        "A new limit holds at once, and after a restart. What is in use already stays.",
+        "Un límite nuevo vale de inmediato, y tras un reinicio. Lo que ya está en uso se queda.",
+    ),
+    (
+        "The member or user, the key, or the address of the client",
+        "El miembro o usuario, la clave, o la dirección del cliente",
+    ),
+    (
+        "The member or user, the key, the address, or the range of addresses",
+        "El miembro o usuario, la clave, la dirección, o el rango de direcciones",
+    ),
+    (
+        "The time until the ban ends: 90s, 15m, 24h or 30d [default: no end]",
+        "El tiempo hasta el fin del veto: 90s, 15m, 24h o 30d [por omisión: sin fin]",
+    ),
+    (
+        "The reason, on a single line; the banned client reads it",
+        "El motivo, en una sola línea; el cliente vetado lo lee",
+    ),
+    ("Ban your own key or address, or loopback", "Veta su propia clave o dirección, o el loopback"),
+    (
+        "The name, the key, the address or the range, as `cardume bans` shows it",
+        "El nombre, la clave, la dirección o el rango, como lo muestra `cardume bans`",
+    ),
+    (
+        "The limits to set; `default` resets one",
+        "Los límites que cambiar; `default` vuelve al valor por omisión",
+    ),
+    (
+        "Act as an administrator of the server, for any user",
+        "Actúa como administrador del servidor, por cualquier usuario",
+    ),
     ("Delete a publication", "Retira lo que se publicó"),
     (
         "Report matching files as providers come and go, until Ctrl-C",
@@ -1187,4 +1251,22 @@ const MESSAGES: &[(&str, &str)] = &[
         "el servidor es otro: solo se sirve a los miembros del anterior",
     ),
     ("an invite begins with cardume://", "una invitación empieza con cardume://"),
+    (
+        "a reason is one line of at most 255 bytes",
+        "un motivo es una línea de 255 bytes como máximo",
+    ),
+    ("the limits are {}", "los límites son {}"),
+    ("{} is a number from {} to {}, or default", "{} es un número de {} a {}, o default"),
+    (
+        "a range is like 192.0.2.7, 10.1.0.0/16 or 2001:db8::/64",
+        "un rango es como 192.0.2.7, 10.1.0.0/16 o 2001:db8::/64",
+    ),
+    (
+        "the address of a range has no bits behind the prefix",
+        "la dirección de un rango no tiene bits tras el prefijo",
+    ),
+    (
+        "a range of all addresses would ban everyone",
+        "un rango de todas las direcciones vetaría a todos",
+    ),
 ];

@@ -70,6 +70,70 @@ const HELP: &[(&str, &str)] = &[
         "Publish a file under a user name; the publication stays while the user is offline",
         "Publica um arquivo em nome de um usuário: vale também na ausência dele",
     ),
+    (
+        "Close all connections of a member, user or address; it may come back",
+        "Fecha todas as conexões de um membro, usuário ou endereço, que pode voltar",
+    ),
+    (
+        "Ban a member, a key, an address or a range, and close its connections",
+        "Bane um membro, uma chave, um endereço ou uma faixa, e fecha as conexões",
+    ),
+    ("Lift a ban", "Retira um banimento"),
+    ("List the bans", "Lista os banimentos"),
+    (
+        "Show or set the limits of a running server",
+        "Mostra ou muda os limites de um servidor em execução",
+    ),
+    ("any user, as an administrator", "qualquer usuário, como administrador"),
+    ("as an administrator", "como administrador"),
+    ("that connection alone", "só aquela conexão"),
+    (
+        "Exit code 3 if there is no such connection. Downloads from other peers continue: they need no server.",
+        "Código de saída 3 se não há tal conexão. Os downloads de outros peers continuam: não precisam do servidor.",
+    ),
+    (
+        "A banned address is cut off before its first byte, on every port of the server. A banned member reads the reason and the time left, and the other peers stop serving it within a second. The time counts while the server runs.",
+        "Um endereço banido é cortado antes do primeiro byte, em todas as portas do servidor. Um membro banido lê o motivo e o tempo que falta, e os outros peers deixam de servi-lo em um segundo. O tempo conta enquanto o servidor está em execução.",
+    ),
+    (
+        "subject, name, time left, since, by, reason",
+        "objeto, nome, tempo que falta, desde quando, por quem, motivo",
+    ),
+    ("limit, value, default, range, unit", "limite, valor, padrão, faixa, unidade"),
+    ("resets the limit", "volta ao padrão"),
+    (
+        "A new limit holds at once, and after a restart. What is in use already stays.",
+        "Um limite novo vale logo, e depois de um reinício. O que já está em uso fica.",
+    ),
+    (
+        "The member or user, the key, or the address of the client",
+        "O membro ou usuário, a chave, ou o endereço do cliente",
+    ),
+    (
+        "The member or user, the key, the address, or the range of addresses",
+        "O membro ou usuário, a chave, o endereço, ou a faixa de endereços",
+    ),
+    (
+        "The time until the ban ends: 90s, 15m, 24h or 30d [default: no end]",
+        "O tempo até o fim do banimento: 90s, 15m, 24h ou 30d [padrão: sem fim]",
+    ),
+    (
+        "The reason, on a single line; the banned client reads it",
+        "O motivo, em uma só linha; o cliente banido o lê",
+    ),
+    (
+        "Ban your own key or address, or loopback",
+        "Bane a sua própria chave ou endereço, ou o loopback",
+    ),
+    (
+        "The name, the key, the address or the range, as `cardume bans` shows it",
+        "O nome, a chave, o endereço ou a faixa, como `cardume bans` mostra",
+    ),
+    ("The limits to set; `default` resets one", "Os limites a mudar; `default` volta ao padrão"),
+    (
+        "Act as an administrator of the server, for any user",
+        "Age como administrador do servidor, por qualquer usuário",
+    ),
     ("Delete a publication", "Retira o que foi publicado"),
     (
         "Report matching files as providers come and go, until Ctrl-C",
@@ -1157,4 +1221,19 @@ const MESSAGES: &[(&str, &str)] = &[
         "o servidor é outro: só os membros do anterior são servidos",
     ),
     ("an invite begins with cardume://", "um convite começa com cardume://"),
+    ("a reason is one line of at most 255 bytes", "um motivo é uma linha de no máximo 255 bytes"),
+    ("the limits are {}", "os limites são {}"),
+    ("{} is a number from {} to {}, or default", "{} é um número de {} a {}, ou default"),
+    (
+        "a range is like 192.0.2.7, 10.1.0.0/16 or 2001:db8::/64",
+        "uma faixa é como 192.0.2.7, 10.1.0.0/16 ou 2001:db8::/64",
+    ),
+    (
+        "the address of a range has no bits behind the prefix",
+        "o endereço de uma faixa não tem bits depois do prefixo",
+    ),
+    (
+        "a range of all addresses would ban everyone",
+        "uma faixa de todos os endereços baniria a todos",
+    ),
 ];

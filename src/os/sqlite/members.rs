@@ -6,10 +6,12 @@ use rusqlite::{Row, params};
 
 use crate::accounts::store::StoreError;
 use crate::members::audit::{AuditBase, AuditHead, AuditRow};
+use crate::members::bans::Ban;
 use crate::members::invite::Invite;
 use crate::members::store::{MemberRow, MemberStore};
 use crate::os::sqlite::database::{SharedDatabase, TableUser};
 use crate::os::sqlite::{line, most_of, signed, spoilt, text, user_name};
+use crate::protocol::administration::{BanSubject, LimitKey};
 use crate::protocol::member::{Applicant, Member};
 use crate::protocol::types::account::{Key, UserName};
 use crate::protocol::types::member::{Groups, InviteId, MemberRole};
@@ -64,7 +66,8 @@ INSERT INTO clock (id, now, audit_seq, audit_chain) VALUES (1, 0, 0, zeroblob(32
 ";
 
 /// The tables of version 3: the rows of the audit log that were pruned, and the next key of the
-/// server. At most a row each.
+/// server, at most a row each; bans and limits. The subject of a ban is a key in hex digits or a
+/// range.
 pub(super) const TABLES_3: &str = "
 CREATE TABLE audit_base (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -77,6 +80,18 @@ CREATE TABLE rotation (
     next_key BLOB NOT NULL,
     since INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE bans (
+    subject TEXT PRIMARY KEY,
+    name TEXT,
+    since INTEGER NOT NULL,
+    until INTEGER,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE limits (
+    key TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 const USER: TableUser = TableUser::Members;
@@ -213,6 +228,46 @@ impl MemberStore for SqliteMembers {
         self.change("DELETE FROM pending WHERE key = ?", [&key.bytes()[..]])
     }
 
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        let sql = "SELECT subject, name, since, until, by, reason FROM bans";
+        self.shared.rows(sql, [], ban)
+    }
+
+    fn put_ban(&self, ban: &Ban) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO bans (subject, name, since, until, by, reason)
+            VALUES (?, ?, ?, ?, ?, ?)";
+        let values = params![
+            ban.subject.to_string(),
+            ban.name.as_deref(),
+            signed(ban.since),
+            ban.until.map(signed),
+            &*ban.by,
+            &*ban.reason,
+        ];
+        self.change(sql, values)
+    }
+
+    fn remove_ban(&self, subject: &BanSubject) -> Result<(), StoreError> {
+        self.change("DELETE FROM bans WHERE subject = ?", [subject.to_string()])
+    }
+
+    fn limits(&self) -> Result<Vec<(LimitKey, u64)>, StoreError> {
+        let read = |row: &Row<'_>| Ok((LimitKey::parse(text(row, 0)?), unsigned(row, 1)?));
+        let rows = self.shared.rows("SELECT key, value FROM limits", [], read)?;
+        // Another version may have known more limits.
+        Ok(rows.into_iter().filter_map(|(key, value)| Some((key?, value))).collect())
+    }
+
+    fn set_limit(&self, key: LimitKey, value: Option<u64>) -> Result<(), StoreError> {
+        match value {
+            Some(value) => self.change(
+                "INSERT OR REPLACE INTO limits (key, value) VALUES (?, ?)",
+                params![key.as_str(), signed(value)],
+            ),
+            None => self.change("DELETE FROM limits WHERE key = ?", [key.as_str()]),
+        }
+    }
+
     fn append_audit(&self, row: &AuditRow) -> Result<(), StoreError> {
         let sql = "INSERT INTO audit (seq, at, who, from_addr, what, object, ok, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let values = params![
@@ -333,6 +388,21 @@ fn invite(row: &Row<'_>) -> rusqlite::Result<Invite> {
         by: line(row, 6)?,
         ephemeral: optional(row, 7)?,
         as_name,
+    })
+}
+
+fn ban(row: &Row<'_>) -> rusqlite::Result<Ban> {
+    let name = match row.get_ref(1)?.as_str_or_null()? {
+        Some(_) => Some(user_name(row, 1)?),
+        None => None,
+    };
+    Ok(Ban {
+        subject: BanSubject::parse(text(row, 0)?).ok_or_else(|| spoilt(0, "a ban of nothing"))?,
+        name,
+        since: unsigned(row, 2)?,
+        until: optional(row, 3)?,
+        by: line(row, 4)?,
+        reason: line(row, 5)?,
     })
 }
 
@@ -533,7 +603,8 @@ mod tests {
         raw()
             .execute_batch(
                 "DROP TABLE members; DROP TABLE invites; DROP TABLE pending; DROP TABLE audit;
-                DROP TABLE clock; DROP TABLE audit_base; DROP TABLE rotation; INSERT INTO users (name) VALUES ('ana'); PRAGMA user_version = 1;",
+                DROP TABLE clock; DROP TABLE audit_base; DROP TABLE rotation; DROP TABLE bans; DROP TABLE limits;
+                INSERT INTO users (name) VALUES ('ana'); PRAGMA user_version = 1;",
             )
             .unwrap();
         let reader = SqliteStore::open_read_only(folder.path()).unwrap();
@@ -549,6 +620,15 @@ mod tests {
         let version: i64 = raw().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         assert_eq!(version, 3);
         assert_eq!(opened(&SqliteStore::open(folder.path()).unwrap()).count(), 1);
+        // A store of version 2 keeps its members, and gets the tables of bans.
+        raw()
+            .execute_batch(
+                "DROP TABLE bans; DROP TABLE limits; DROP TABLE audit_base; DROP TABLE rotation;
+                PRAGMA user_version = 2;",
+            )
+            .unwrap();
+        let members = opened(&SqliteStore::open(folder.path()).unwrap());
+        assert_eq!((members.count(), members.bans(None, 0).count()), (1, 0));
     }
 
     #[test]

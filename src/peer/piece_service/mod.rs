@@ -31,7 +31,7 @@ use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::{LiveStats, Transfer, TransferStage, Transfers};
-use crate::protocol::member::{MemberRequest, MemberResponse, present_challenge};
+use crate::protocol::member::{MemberRequest, MemberResponse, Revocation, present_challenge};
 use crate::protocol::metric::Metric;
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{Response, WaitingReason};
@@ -250,12 +250,12 @@ impl PieceService {
         requester
     }
 
-    /// Closes the connections of revoked members.
-    pub(super) fn revoke(&mut self, keys: &[Key], io: &mut Io<'_>) {
-        self.passes.revoke(keys, io.now);
+    /// Closes the connections of members whose passes are void.
+    pub(super) fn revoke(&mut self, what: &Revocation, io: &mut Io<'_>) {
+        self.passes.revoke(what, io.now);
         for (id, peer) in self.peers.iter() {
             let key = peer.requester.as_ref().and_then(Requester::key);
-            if key.is_some_and(|key| keys.contains(&key))
+            if key.is_some_and(|key| what.keys.contains(&key))
                 && let Some(conn) = io.connection(id)
             {
                 conn.drop_now();

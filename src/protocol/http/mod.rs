@@ -547,7 +547,9 @@ impl Http {
             | ErrorCode::NotMember
             | ErrorCode::Forbidden
             | ErrorCode::Expired
-            | ErrorCode::EncryptedOnly => ("403 Forbidden", ""),
+            | ErrorCode::EncryptedOnly
+            | ErrorCode::Kicked
+            | ErrorCode::Banned => ("403 Forbidden", ""),
             ErrorCode::Busy => ("503 Service Unavailable", "Retry-After: 10\r\n"),
             ErrorCode::BadRequest | ErrorCode::BadName | ErrorCode::TooLarge => {
                 ("400 Bad Request", "")

@@ -126,7 +126,8 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
     if let Some(known) = about_members {
         let is_known = |key: &str| ["id", "method"].contains(&key) || known.contains(&key);
         let text = strict_json::reduced(&head, is_known, is_inner);
-        let request = member::request(&text).map(|request| Request::Member(Box::new(request)));
+        let request =
+            member::request(&method, &text).map(|request| Request::Member(Box::new(request)));
         return Ok(NumberedRequest { id, request });
     }
     if let Some(known) = link::fields(&method).filter(|_| role == Role::Peer) {
@@ -230,6 +231,8 @@ fn is_inner(field: &str, key: &str) -> bool {
         "quic" => ["port", "key"].contains(&key),
         "moved" => ["uploads", "downloads", "sent", "received"].contains(&key),
         "ports" => LegacyProfile::parse(key).is_some(),
+        // Each is a limit, or an error.
+        "set" => true,
         _ => false,
     }
 }

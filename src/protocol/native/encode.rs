@@ -97,8 +97,8 @@ impl MovedOut {
 }
 
 /// Write the event that reports revoked keys.
-pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
-    member::write_revoked(keys, out);
+pub fn write_revoked(keys: &[Key], until: u64, out: &mut Vec<u8>) {
+    member::write_revoked(keys, until, out);
 }
 
 /// Write the event that announces the next key of the server.

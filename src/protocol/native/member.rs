@@ -11,9 +11,9 @@ use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::member::{
     Applicant, ApplicantId, AuditLine, AuditState, InviteEntry, InviteTerms, Member, MemberRequest,
-    MemberResponse, NewInvite, RevokeTarget, ServerInfo,
+    MemberResponse, NewInvite, Revocation, RevokeTarget, ServerInfo,
 };
-use crate::protocol::native::{AnswerShape, NoFields, missing, put, small};
+use crate::protocol::native::{AnswerShape, NoFields, administration, missing, put, small};
 use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
@@ -42,7 +42,8 @@ pub fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
     if role == Role::Peer {
         return (method == "PRESENT").then_some(&["pass", "proof"]);
     }
-    METHODS.iter().find(|(known, _)| *known == method).map(|(_, fields)| *fields)
+    let mut known = METHODS.iter().chain(&administration::METHODS);
+    known.find(|(known, _)| *known == method).map(|(_, fields)| *fields)
 }
 
 /// All fields of all requests about members.
@@ -81,7 +82,10 @@ struct AskShape {
 }
 
 /// Decode a request that has only fields of its method.
-pub fn request(text: &str) -> Result<MemberRequest, ErrorReply> {
+pub fn request(method: &str, text: &str) -> Result<MemberRequest, ErrorReply> {
+    if administration::has_method(method) {
+        return administration::request(text).map(MemberRequest::Admin);
+    }
     let shape: AskShape = serde_json::from_str(text).map_err(|error| {
         ErrorReply::bad_request(format!("wrong field: {}", printable(&error.to_string())))
     })?;
@@ -212,6 +216,9 @@ fn names(groups: &Groups) -> Vec<String> {
 
 /// Write a request.
 pub fn write_request(id: u64, request: &MemberRequest, out: &mut Vec<u8>) {
+    if let MemberRequest::Admin(request) = request {
+        return administration::write_request(id, request, out);
+    }
     let blank =
         AskShape { id: Some(id), method: request.method().to_owned(), ..AskShape::default() };
     let (role, groups) = match request {
@@ -264,7 +271,7 @@ pub fn write_request(id: u64, request: &MemberRequest, out: &mut Vec<u8>) {
         MemberRequest::Invites { from } | MemberRequest::Applicants { from } => {
             AskShape { cursor: (*from > 0).then(|| from.to_string()), ..blank }
         }
-        MemberRequest::WhoAmI | MemberRequest::Pass => blank,
+        MemberRequest::WhoAmI | MemberRequest::Pass | MemberRequest::Admin(_) => blank,
     };
     put(out, &shape);
 }
@@ -534,6 +541,7 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
             };
             answer(id, "AUDIT_OK", fields, out);
         }
+        MemberResponse::Admin(response) => administration::write_response(id, response, out),
     }
 }
 
@@ -552,15 +560,24 @@ fn whoami_shape(info: &ServerInfo) -> WhoAmIShape {
     }
 }
 
-/// Write the event that reports revoked keys.
-pub fn write_revoked(keys: &[Key], out: &mut Vec<u8>) {
-    #[derive(Serialize)]
-    struct EventShape {
-        event: &'static str,
-        keys: Vec<String>,
-    }
+/// Write the event that reports void passes: those of `keys`, issued up to `until`.
+pub fn write_revoked(keys: &[Key], until: u64, out: &mut Vec<u8>) {
     let keys = keys.iter().map(ToString::to_string).collect();
-    put(out, &EventShape { event: REVOKED, keys });
+    let fields = VoidShape { keys, until: Some(until) };
+    put(out, &EventShape { event: REVOKED, fields });
+}
+
+#[derive(Serialize)]
+struct EventShape {
+    event: &'static str,
+    #[serde(flatten)]
+    fields: VoidShape,
+}
+
+#[derive(Deserialize, Serialize)]
+struct VoidShape {
+    keys: Vec<String>,
+    until: Option<u64>,
 }
 
 /// The event that reports revoked keys.
@@ -659,9 +676,14 @@ pub fn closed_opening(line: &[u8]) -> Result<(Option<Key>, Option<IpAddr>), Stri
     Ok((Some(key), reach.and_then(|text| text.parse().ok())))
 }
 
-/// The keys of a REVOKED event.
-pub fn revoked(line: &[u8]) -> Result<Vec<Key>, String> {
-    Ok(parse::<RevokedShape>(line)?.keys.iter().filter_map(|text| Key::parse(text)).collect())
+/// The content of a REVOKED event.
+pub fn revoked(line: &[u8]) -> Result<Revocation, String> {
+    let VoidShape { keys, until } = parse(line)?;
+    Ok(Revocation { keys: keys_of(&keys), until })
+}
+
+fn keys_of(texts: &[String]) -> Vec<Key> {
+    texts.iter().filter_map(|text| Key::parse(text)).collect()
 }
 
 /// Decode a response; `None` for a status that is not about members.
@@ -711,8 +733,8 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
             MemberResponse::Applicants { applicants, now, next }
         }
         "REVOKE_OK" => {
-            let keys = revoked(line)?;
-            let RevokedShape { count, .. } = parse(line)?;
+            let RevokedShape { keys, count } = parse(line)?;
+            let keys = keys_of(&keys);
             MemberResponse::Revoked { count: count.unwrap_or(keys.len() as u64), keys }
         }
         "AUDIT_OK" => {
@@ -725,7 +747,7 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
             let rows = rows.into_iter().map(AuditShape::line).collect();
             MemberResponse::Audit { rows, state, pruned, now, cursor }
         }
-        _ => return Ok(None),
+        _ => return Ok(administration::response(status, line)?.map(MemberResponse::Admin)),
     }))
 }
 

@@ -5,6 +5,7 @@
 //! [`decode_response`] reads responses, [`encode`] writes both. Names become [`RelativeName`]s here
 //! and nowhere else.
 
+mod administration;
 pub mod decode_request;
 pub mod decode_response;
 pub mod encode;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::member::Revocation;
 use crate::protocol::request::{FileEntry, Request};
 use crate::protocol::response::{Have, Response, WaitingReason};
 use crate::protocol::subscription::SubscriptionEvent;
@@ -103,8 +105,8 @@ pub enum Message {
     Have(Have),
     /// An event of the subscription with this id.
     Event(u64, SubscriptionEvent),
-    /// These keys are revoked.
-    Revoked(Vec<Key>),
+    /// The passes of these keys are void.
+    Revoked(Revocation),
     /// The server announces its next key; not verified.
     NextKey(NextKey),
     /// The key of this connection is a member now.

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod address;
+pub mod address_range;
 pub mod base64url;
 pub mod byte_range;
 pub mod file_name;

@@ -130,6 +130,8 @@ pub enum MemberNotice<'a> {
     Revoked(u64),
     /// So many rows were removed from the beginning of the audit log.
     Pruned(u64),
+    /// So many connections were closed.
+    Closed(u64),
 }
 
 /// A new link.
@@ -287,6 +289,7 @@ pub fn reason(reply: &ErrorReply) -> Option<&str> {
             | ErrorCode::BadToken
             | ErrorCode::Expired
             | ErrorCode::EncryptedOnly
+            | ErrorCode::Kicked
     );
     Some(&*reply.text).filter(|text| !code_is_reason && !text.is_empty())
 }

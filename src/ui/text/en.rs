@@ -186,6 +186,7 @@ impl Catalog for English {
             MemberNotice::Invite { uses, lasts } => {
                 format!("the invite is a secret: it admits {uses} for {lasts}")
             }
+            MemberNotice::Closed(count) => format!("connections closed: {count}"),
             MemberNotice::Revoked(count) => format!("revoked: {count}"),
             MemberNotice::Pruned(count) => {
                 format!(
@@ -263,6 +264,8 @@ impl Catalog for English {
             ErrorCode::BadToken => "the invite is unknown, used up or expired",
             ErrorCode::Forbidden => "your role on this server does not allow that",
             ErrorCode::Expired => "the pass has expired",
+            ErrorCode::Kicked => "an administrator has closed the connection",
+            ErrorCode::Banned => "an administrator has banned this key",
             ErrorCode::EncryptedOnly => {
                 "it is closed and takes encrypted connections only: use cardume join"
             }

@@ -192,6 +192,7 @@ impl Catalog for Spanish {
             MemberNotice::Invite { uses, lasts } => {
                 format!("la invitación es secreta: vale para {uses}, durante {lasts}")
             }
+            MemberNotice::Closed(count) => format!("conexiones cerradas: {count}"),
             MemberNotice::Revoked(count) => format!("revocados: {count}"),
             MemberNotice::Pruned(count) => {
                 format!(
@@ -275,6 +276,8 @@ impl Catalog for Spanish {
             ErrorCode::BadToken => "la invitación no existe, ya se usó o ha vencido",
             ErrorCode::Forbidden => "su papel en este servidor no permite eso",
             ErrorCode::Expired => "el pase ha vencido",
+            ErrorCode::Kicked => "un administrador ha cerrado la conexión",
+            ErrorCode::Banned => "un administrador ha vetado esta clave",
             ErrorCode::EncryptedOnly => {
                 "es cerrado y solo acepta conexiones cifradas: use cardume join"
             }

@@ -6,7 +6,7 @@ use crate::ui::event::MemberEvent;
 use crate::ui::lang::Lang;
 use crate::ui::qr;
 use crate::ui::text::catalog::MemberNotice;
-use crate::ui::text::{Output, catalog, rows};
+use crate::ui::text::{Output, administration, catalog, rows};
 
 /// An outcome in words: lists have a row per entry, with tabs between the columns.
 pub(super) fn say(event: &MemberEvent, lang: Lang) -> Output {
@@ -47,6 +47,7 @@ pub(super) fn say(event: &MemberEvent, lang: Lang) -> Output {
         MemberEvent::Revoked { count, .. } => notice(MemberNotice::Revoked(*count)),
         MemberEvent::Pruned(count) => notice(MemberNotice::Pruned(*count)),
         MemberEvent::Rows { rows: lines, now } => rows(lines.iter().map(|one| line(one, *now))),
+        MemberEvent::Admin(response) => administration::say(response, lang),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every text for people. The lines of the specification stay Portuguese; all others exist in three
 //! languages, each with a catalog of its own.
 
+mod administration;
 pub mod catalog;
 pub mod causes;
 mod en;

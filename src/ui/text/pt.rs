@@ -188,6 +188,7 @@ impl Catalog for Portuguese {
             MemberNotice::Invite { uses, lasts } => {
                 format!("o convite é secreto: vale para {uses}, por {lasts}")
             }
+            MemberNotice::Closed(count) => format!("conexões fechadas: {count}"),
             MemberNotice::Revoked(count) => format!("revogados: {count}"),
             MemberNotice::Pruned(count) => {
                 format!(
@@ -263,6 +264,8 @@ impl Catalog for Portuguese {
             ErrorCode::BadToken => "o convite não existe, já foi usado ou venceu",
             ErrorCode::Forbidden => "seu papel neste servidor não permite isso",
             ErrorCode::Expired => "o passe venceu",
+            ErrorCode::Kicked => "um administrador fechou a conexão",
+            ErrorCode::Banned => "um administrador baniu esta chave",
             ErrorCode::EncryptedOnly => "é fechado e só aceita conexões cifradas: use cardume join",
         }
     }
