@@ -257,6 +257,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         match outcome {
             WriteOutcome::WouldBlock => slot.ready.writable = false,
+            // A short write is no edge: try again until the stream takes no byte.
+            WriteOutcome::Empty if is_held => self.connections.queue(id),
             WriteOutcome::Empty => {}
             WriteOutcome::Budget => self.connections.queue(id),
             WriteOutcome::Pause(until) => {

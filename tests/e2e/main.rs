@@ -14,6 +14,7 @@ mod account_consoles;
 mod accounts;
 mod administration;
 mod adversaries;
+mod attacks;
 mod bench;
 mod consent;
 mod console;

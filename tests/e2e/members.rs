@@ -12,7 +12,11 @@ use crate::harness::{
 };
 
 /// A user with keys and known servers of its own.
+<<<<<<< HEAD
 pub struct User(pub Dir);
+=======
+pub struct User(Dir);
+>>>>>>> 54aa77a3 (sim: run closed worlds with members, TLS and men in the middle)
 
 impl User {
     pub fn new() -> User {
@@ -38,6 +42,11 @@ impl User {
         finish(Process::start(command)).succeeded();
     }
 
+    /// The secret key, as its file has it.
+    pub fn key_text(&self) -> String {
+        String::from_utf8_lossy(&self.0.read("cardume/key")).into_owned()
+    }
+
     /// A peer of this user that shares a folder, and has joined.
     #[track_caller]
     pub fn shares(&self, folder: &Dir, more: &[&str]) -> Node {
@@ -52,10 +61,17 @@ impl User {
 
 /// A server for members only, with an administrator and further invites.
 pub struct Closed {
+<<<<<<< HEAD
     pub data: Dir,
     pub at: SocketAddr,
     pub admin: User,
     pub server: Option<Node>,
+=======
+    data: Dir,
+    pub at: SocketAddr,
+    admin: User,
+    server: Option<Node>,
+>>>>>>> 54aa77a3 (sim: run closed worlds with members, TLS and men in the middle)
 }
 
 /// One server with `count` invites of these terms.
@@ -80,7 +96,18 @@ pub fn closed(terms: &[&[&str]]) -> (Closed, Vec<String>) {
 }
 
 impl Closed {
+<<<<<<< HEAD
     pub fn restarts(&mut self) {
+=======
+    /// The server starts again with another key, as after a loss of its disk.
+    pub fn loses_its_key(&mut self) {
+        drop(self.server.take());
+        std::fs::remove_file(self.data.at("server.key")).expect("a key");
+        self.restarts();
+    }
+
+    fn restarts(&mut self) {
+>>>>>>> 54aa77a3 (sim: run closed worlds with members, TLS and men in the middle)
         drop(self.server.take());
         let (at, data) = (self.at.to_string(), self.data.text());
         self.server = Some(server_with(&["--no-local", "--listen", &at, "--data", data]));

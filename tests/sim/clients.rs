@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use cardume::io::traits::RawWrite as _;
 use cardume::limits;
-use cardume::reactor::traits::Stream as _;
+use cardume::os::net::tcp_connection::Socket as _;
 use serde_json::Value;
 
 use crate::clock::SECOND;

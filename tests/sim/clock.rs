@@ -25,11 +25,6 @@ impl Clock {
         self.passed.get()
     }
 
-    /// The time as an instant.
-    pub fn instant(&self) -> Instant {
-        self.began + Duration::from_micros(self.passed.get())
-    }
-
     /// An instant as microseconds since the start, rounded up so that the clock never reports it
     /// early.
     pub fn micros(&self, at: Instant) -> u64 {
@@ -40,5 +35,38 @@ impl Clock {
     /// Advances to `at`, never back.
     pub fn move_to(&self, at: u64) {
         self.passed.set(self.passed.get().max(at));
+    }
+}
+
+/// The monotonic clock of one process, which may run fast or slow.
+#[derive(Clone)]
+pub struct LocalClock {
+    clock: Clock,
+    /// Parts in a million that the clock runs fast; negative: slow.
+    drift: i64,
+}
+
+impl LocalClock {
+    pub fn new(clock: Clock, drift: i64) -> LocalClock {
+        LocalClock { clock, drift }
+    }
+
+    fn rate(&self) -> i128 {
+        i128::from(1_000_000 + self.drift)
+    }
+
+    /// The time as this process sees it.
+    pub fn instant(&self) -> Instant {
+        let local = i128::from(self.clock.now()) * self.rate() / 1_000_000;
+        self.clock.began + Duration::from_micros(u64::try_from(local).unwrap_or(0))
+    }
+
+    /// The true time at which this process sees an instant, rounded up.
+    pub fn micros(&self, at: Instant) -> u64 {
+        if self.drift == 0 {
+            return self.clock.micros(at);
+        }
+        let local = i128::from(self.clock.micros(at)) * 1_000_000;
+        u64::try_from((local + self.rate() - 1) / self.rate()).unwrap_or(u64::MAX)
     }
 }

@@ -19,7 +19,9 @@ mod oracle;
 mod providers;
 mod resume_file;
 mod rng;
+mod secrecy;
 mod sniffers;
+mod tls_client;
 mod world;
 
 use std::collections::BTreeSet;

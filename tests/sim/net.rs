@@ -13,14 +13,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cardume::io::traits::{RawRead, RawWrite};
+use cardume::io::budget::Block;
+use cardume::io::traits::{RawRead, RawWrite, ReadAt};
 use cardume::limits;
 use cardume::node::io::{Security, Transport};
+use cardume::os::net::tcp_connection::{Socket, TcpConnection, TcpEnds};
+use cardume::os::net::tls::Tls;
+use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::reactor::traits::{Net, Ready, Stream};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, LocalClock};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
+use crate::secrecy::Secrecy;
 use crate::sniffers::Sniffer;
 
 /// One run of one process; its connections die with the process.
@@ -46,6 +51,10 @@ pub struct Inner {
     next_port: u16,
     /// Slowest and fastest one-way delay, in microseconds.
     delay: (u64, u64),
+    /// In a closed world: checks what is read and what goes over the wire.
+    pub secrecy: Option<Secrecy>,
+    /// Who answers in the place of whom: a man in the middle.
+    pub diverted: BTreeMap<SocketAddr, SocketAddr>,
 }
 
 /// The state of a process in the network.
@@ -58,6 +67,8 @@ pub struct Lived {
     pub busy: bool,
     /// The process runs a real host, so its behaviour is checked.
     pub judged: bool,
+    /// A handshake waits for the next iteration.
+    pub deferred: bool,
 }
 
 struct Port {
@@ -126,11 +137,28 @@ pub struct SimStream {
     pub side: usize,
 }
 
+/// A connection as a process sees it: plain, or by the TLS of the program.
+pub type SimConn = TcpConnection<SimStream>;
+
 /// The network as one process sees it.
 pub struct SimNet {
     pub wire: Wire,
     pub life: Life,
     random: Rng,
+    clock: LocalClock,
+    /// `None`: a process of an open world.
+    tls: Option<Tls>,
+    tls_ports: BTreeSet<usize>,
+}
+
+/// A connection that can be read and written, and whose plain bytes are checked.
+pub struct SimEnds<'a> {
+    ends: TcpEnds<'a, SimStream>,
+    wire: Wire,
+    conn: usize,
+    side: usize,
+    /// The plain bytes differ from those on the wire.
+    is_closed: bool,
 }
 
 fn os(code: i32) -> io::Error {
@@ -159,6 +187,8 @@ impl Wire {
             down: BTreeSet::new(),
             next_port: 50_000,
             delay,
+            secrecy: None,
+            diverted: BTreeMap::new(),
         })))
     }
 
@@ -173,13 +203,22 @@ impl Wire {
     /// A new process on the machine `ip`.
     pub fn live(&self, ip: IpAddr, judged: bool) -> Life {
         let mut inner = self.hold();
-        inner.lives.push(Lived { ip, ready: Vec::new(), moved: 0, busy: false, judged });
+        inner.lives.push(Lived {
+            ip,
+            ready: Vec::new(),
+            moved: 0,
+            busy: false,
+            judged,
+            deferred: false,
+        });
         inner.lives.len() - 1
     }
 
-    pub fn net(&self, life: Life) -> SimNet {
+    pub fn net(&self, life: Life, clock: LocalClock, identity: Option<TlsIdentity>) -> SimNet {
         let random = self.look().rng.fork();
-        SimNet { wire: self.clone(), life, random }
+        let tls = identity
+            .map(|identity| Tls::new(identity).unwrap_or_else(|why| panic!("no TLS: {why}")));
+        SimNet { wire: self.clone(), life, random, clock, tls, tls_ports: BTreeSet::new() }
     }
 
     pub fn listen(&self, life: Life, number: usize, at: SocketAddr) -> io::Result<SocketAddr> {
@@ -193,8 +232,18 @@ impl Wire {
     }
 
     pub fn connect(&self, life: Life, to: SocketAddr) -> SimStream {
+        let ip = self.look().lives[life].ip;
+        self.connect_as(life, ip, to)
+    }
+
+    /// As [`connect`](Wire::connect), from an address that may be of another machine: a man in the
+    /// middle has it.
+    pub fn connect_as(&self, life: Life, ip: IpAddr, to: SocketAddr) -> SimStream {
         let mut inner = self.hold();
-        let ip = inner.lives[life].ip;
+        let to = match inner.diverted.get(&to) {
+            Some(other) if other.ip() != inner.lives[life].ip => *other,
+            _ => to,
+        };
         inner.next_port = inner.next_port.checked_add(1).unwrap_or(50_000);
         let from = SocketAddr::new(ip, inner.next_port);
         let now = inner.clock.now();
@@ -401,7 +450,18 @@ impl Wire {
     }
 
     pub fn has_ready(&self, life: Life) -> bool {
-        !self.look().lives[life].ready.is_empty()
+        let life = &self.look().lives[life];
+        life.deferred || !life.ready.is_empty()
+    }
+
+    /// A process has read plain bytes.
+    pub fn was_read(&self, conn: usize, side: usize, bytes: &[u8]) {
+        let mut inner = self.hold();
+        let now = inner.clock.now();
+        let ip = inner.lives[inner.conns[conn].sides[side].life].ip;
+        if let Some(secrecy) = &mut inner.secrecy {
+            secrecy.was_read((conn, side), ip, bytes, now);
+        }
     }
 }
 
@@ -652,7 +712,11 @@ impl Inner {
         self.lives[life].busy = true;
         let (judged, Conn { sniffer, sides, .. }) =
             (self.lives[life].judged, &mut self.conns[conn]);
-        if side == 0 {
+        if let Some(secrecy) = &mut self.secrecy {
+            if judged {
+                secrecy.was_written((conn, side), &bytes[..count]);
+            }
+        } else if side == 0 {
             sniffer.on_request(
                 &bytes[..count],
                 judged,
@@ -698,7 +762,19 @@ impl RawWrite for SimStream {
 
 impl RawRead for SimStream {}
 
-impl Stream for SimStream {
+impl Socket for SimStream {
+    fn established(&mut self) -> io::Result<bool> {
+        let inner = self.wire.look();
+        let side = &inner.conns[self.conn].sides[self.side];
+        if side.refused {
+            return Err(os(libc::ECONNREFUSED));
+        }
+        if side.reset {
+            return Err(os(libc::ECONNRESET));
+        }
+        Ok(side.connected)
+    }
+
     fn end_writing(&mut self) {
         let mut inner = self.wire.hold();
         if !std::mem::replace(&mut inner.conns[self.conn].sides[self.side].shut, true) {
@@ -706,9 +782,8 @@ impl Stream for SimStream {
         }
     }
 
-    /// All processes of a world are of one user, as on one machine.
-    fn security(&self) -> Security {
-        Security { same_user: true, ..Security::default() }
+    fn unsent(&self) -> usize {
+        0
     }
 }
 
@@ -722,24 +797,111 @@ impl SimStream {
     }
 }
 
-impl Net for SimNet {
-    type Stream = SimStream;
-    type Ends<'a> = &'a mut SimStream;
+impl Read for SimEnds<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let result = self.ends.read(into);
+        if let (true, Ok(count)) = (self.is_closed, &result) {
+            self.wire.was_read(self.conn, self.side, &into[..*count]);
+        }
+        result
+    }
+}
 
-    fn io<'a>(&'a mut self, stream: &'a mut SimStream) -> &'a mut SimStream {
-        stream
+impl RawRead for SimEnds<'_> {
+    fn is_dry(&self) -> bool {
+        self.ends.is_dry()
+    }
+}
+
+impl RawWrite for SimEnds<'_> {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.ends.write_bytes(bytes)
+    }
+
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
+        self.ends.write_mapped(start, length)
+    }
+
+    fn takes_mapped(&self) -> bool {
+        self.ends.takes_mapped()
+    }
+
+    fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
+        self.ends.write_read(length, read)
+    }
+}
+
+impl Stream for SimEnds<'_> {
+    fn end_writing(&mut self) {
+        self.ends.end_writing();
+    }
+
+    fn security(&self) -> Security {
+        self.ends.security()
+    }
+
+    fn holds_output(&self) -> bool {
+        self.ends.holds_output()
+    }
+
+    fn flush_held(&mut self) -> io::Result<bool> {
+        self.ends.flush_held()
+    }
+}
+
+/// A wall clock that is ten years off, and jumps back and forth with each look.
+fn lying_date() -> String {
+    thread_local! {
+        static LOOKS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+    let looks = LOOKS.replace(LOOKS.get().wrapping_add(1));
+    format!("21/11/20{} 12:00:00", if looks % 2 == 0 { 16 } else { 36 })
+}
+
+impl SimNet {
+    /// A plain connection. All processes of an open world are of one user, as on one machine.
+    fn plain(&self, stream: SimStream) -> SimConn {
+        let mut conn = TcpConnection::plain(stream);
+        if self.tls.is_none() {
+            conn.set_same_user();
+        }
+        conn
+    }
+}
+
+impl Net for SimNet {
+    type Stream = SimConn;
+    type Ends<'a> = SimEnds<'a>;
+
+    fn io<'a>(&'a mut self, stream: &'a mut SimConn) -> SimEnds<'a> {
+        // Each read is followed by a look for output to flush.
+        if self.tls.as_ref().is_some_and(Tls::has_deferred) {
+            self.wire.hold().lives[self.life].deferred = true;
+        }
+        let (wire, is_closed) = (self.wire.clone(), self.tls.is_some());
+        let (conn, side) = (stream.socket().conn, stream.socket().side);
+        SimEnds { ends: stream.ends(self.tls.as_mut()), wire, conn, side, is_closed }
     }
 
     fn wait(&mut self, _: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut inner = self.wire.hold();
         let life = &mut inner.lives[self.life];
         life.moved = 0;
+        life.deferred = false;
         ready.append(&mut life.ready);
+        let deferred = self.tls.as_mut().map(Tls::take_deferred).unwrap_or_default();
+        ready.extend(deferred.into_iter().map(|link| Ready::Link {
+            link,
+            readable: true,
+            writable: false,
+            ended: false,
+            gone: false,
+        }));
         Ok(())
     }
 
     fn now(&self) -> Instant {
-        self.wire.look().clock.instant()
+        self.clock.instant()
     }
 
     fn random(&mut self) -> [u8; 16] {
@@ -748,14 +910,19 @@ impl Net for SimNet {
     }
 
     fn date(&self) -> fn() -> String {
-        || "21/11/2026 12:00:00".into()
+        if self.tls.is_some() { lying_date } else { || "21/11/2026 12:00:00".into() }
     }
 
-    fn listen(&mut self, port: usize, at: SocketAddr, _: bool) -> io::Result<SocketAddr> {
+    fn listen(&mut self, port: usize, at: SocketAddr, takes_tls: bool) -> io::Result<SocketAddr> {
+        if takes_tls {
+            self.tls_ports.insert(port);
+        } else {
+            self.tls_ports.remove(&port);
+        }
         self.wire.listen(self.life, port, at)
     }
 
-    fn accept(&mut self, port: usize) -> io::Result<(SimStream, SocketAddr)> {
+    fn accept(&mut self, port: usize) -> io::Result<(SimConn, SocketAddr)> {
         match self.random.below(200) {
             0 => return Err(os(libc::EMFILE)),
             1 => return Err(os(libc::EINTR)),
@@ -763,31 +930,36 @@ impl Net for SimNet {
         }
         let stream = self.wire.accept(self.life, port).ok_or_else(|| os(libc::EAGAIN))?;
         let from = stream.from();
-        Ok((stream, from))
+        let conn = if self.tls.is_some() && self.tls_ports.contains(&port) {
+            TcpConnection::undetected(stream, Block::of(from.ip()))
+        } else {
+            self.plain(stream)
+        };
+        Ok((conn, from))
     }
 
-    fn connect(&mut self, to: SocketAddr, _: Transport) -> io::Result<SimStream> {
-        Ok(self.wire.connect(self.life, to))
+    fn connect(&mut self, to: SocketAddr, transport: Transport) -> io::Result<SimConn> {
+        let stream = self.wire.connect(self.life, to);
+        match (transport, &self.tls) {
+            (Transport::Tls(_, key), Some(tls)) => TcpConnection::by_native_tls(stream, tls, key),
+            _ => Ok(self.plain(stream)),
+        }
     }
 
-    fn watch(&mut self, stream: &mut SimStream, link: usize) -> io::Result<()> {
-        self.wire.watch(stream, link);
+    fn watch(&mut self, stream: &mut SimConn, link: usize) -> io::Result<()> {
+        stream.set_link(link);
+        self.wire.watch(stream.socket(), link);
         Ok(())
     }
 
-    fn established(&mut self, stream: &mut SimStream) -> io::Result<bool> {
-        let inner = self.wire.look();
-        let side = &inner.conns[stream.conn].sides[0];
-        if side.refused {
-            return Err(os(libc::ECONNREFUSED));
-        }
-        if side.reset {
-            return Err(os(libc::ECONNRESET));
-        }
-        Ok(side.connected)
+    fn established(&mut self, stream: &mut SimConn) -> io::Result<bool> {
+        stream.established(self.tls.as_mut())
     }
 
-    fn close(&mut self, stream: SimStream) {
-        self.wire.close(&stream);
+    fn close(&mut self, mut stream: SimConn) {
+        if let Some(tls) = &mut self.tls {
+            stream.release(tls);
+        }
+        self.wire.close(stream.socket());
     }
 }

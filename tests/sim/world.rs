@@ -4,6 +4,7 @@
 //! Faults happen first. A calm phase without faults follows: at its end every requested file must
 //! exist and every host must respond.
 
+mod closed;
 mod pauses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,7 @@ use cardume::ui::event::{Failure, UiEvent};
 
 use crate::adversaries::Adversary;
 use crate::clients::Client;
-use crate::clock::{Clock, SECOND};
+use crate::clock::{Clock, LocalClock, SECOND};
 use crate::console::Script;
 use crate::disk::{Disk, Killed, SimDrive};
 use crate::net::{Life, SimNet, Wire};
@@ -44,6 +45,7 @@ use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
 use crate::providers::{ALL, Behaviour, Provider};
 use crate::resume_file::Meant;
 use crate::rng::Rng;
+use crate::world::closed::{ClosedServer, MemberOptions};
 
 /// Iterations without any effect in one second of virtual time: more means a busy loop. A
 /// connection with a non-resident file is polled twice a millisecond, and each useful iteration may
@@ -83,6 +85,8 @@ pub struct World {
     is_calm: bool,
     /// In a world of two: how often the disk kills the requester after a restart.
     more_ends: Option<u32>,
+    /// The members of a closed world.
+    closed: Option<ClosedServer>,
 }
 
 /// A machine with a real host.
@@ -112,8 +116,10 @@ struct Machine {
     stopped_until: u64,
     /// The exit code of a one-shot command.
     code: Option<i32>,
-    /// The events of a `watch`.
+    /// The events of a `watch`, or of any host of a closed world.
     received: Vec<UiEvent>,
+    /// The clock of its processes.
+    local: LocalClock,
 }
 
 #[derive(Clone)]
@@ -128,6 +134,8 @@ struct Options {
     once: Option<(Command, Option<Rc<dyn Sink>>)>,
     /// Share nothing and watch for this name.
     watches: Option<RelativeName>,
+    /// The key and the server of a member.
+    member: Option<MemberOptions>,
 }
 
 enum Plugged {
@@ -197,14 +205,16 @@ impl Options {
             speed: RateLimits::default(),
             once: None,
             watches: None,
+            member: None,
         }
     }
 }
 
 impl Machine {
-    fn new(at: SocketAddr, options: Options, disk: Rc<Disk>) -> Machine {
+    fn new(at: SocketAddr, options: Options, disk: Rc<Disk>, clock: &Clock) -> Machine {
         Machine {
             at,
+            local: LocalClock::new(clock.clone(), 0),
             disk,
             hashes: Rc::default(),
             life: usize::MAX,
@@ -240,7 +250,8 @@ impl World {
         let server_at = address(1, 1_099);
         let queues = rng.once_in(4);
         let machine = |at: SocketAddr, options: Options| {
-            Machine::new(at, options, Disk::new(at, clock.clone(), rng.fork(), Rc::clone(&oracle)))
+            let disk = Disk::new(at, clock.clone(), rng.fork(), Rc::clone(&oracle));
+            Machine::new(at, options, disk, &clock)
         };
         let plain = Options::plain(server_at);
         let server = machine(server_at, plain.clone());
@@ -327,6 +338,7 @@ impl World {
             next_actor: 0,
             is_calm: false,
             more_ends: None,
+            closed: None,
             rng,
         };
         world.begin(fake_server);
@@ -346,6 +358,7 @@ impl World {
                 at,
                 Options::plain(server_at),
                 Disk::new(at, clock.clone(), rng.fork(), Rc::clone(&oracle)),
+                &clock,
             )
         };
         let server = machine(server_at);
@@ -373,6 +386,7 @@ impl World {
             next_actor: 0,
             is_calm: false,
             more_ends: Some(0),
+            closed: None,
             rng,
         }
     }
@@ -774,6 +788,8 @@ impl World {
             return;
         }
         let (wire, heartbeat, seed) = (self.wire.clone(), self.heartbeat, self.seed);
+        let access = self.closed.as_ref().filter(|_| number == 0).map(ClosedServer::access);
+        let identity = self.tls_identity(number);
         let machine = self.machine(number);
         wire.power_up(machine.at.ip());
         machine.life = wire.live(machine.at.ip(), true);
@@ -781,11 +797,14 @@ impl World {
         (machine.joined, machine.stopping) = (false, false);
         machine.begun.clear();
         machine.blamed.clear();
-        let net = wire.net(machine.life);
+        let net = wire.net(machine.life, machine.local.clone(), identity);
         let options = machine.options.clone();
         let mut host = if number == 0 {
-            let options_of_server =
-                ServerOptions { heartbeat, ..ServerOptions::new(machine.at, seed) };
+            let options_of_server = ServerOptions {
+                heartbeat,
+                access: access.unwrap_or_default(),
+                ..ServerOptions::new(machine.at, seed)
+            };
             let server = Server::new(options_of_server, Box::new(MemoryStore::default()));
             Plugged::Server(Box::new(EventLoop::new(
                 server,
@@ -827,13 +846,18 @@ impl World {
             let open_folder: OpenFolder =
                 Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
             let defaults = PeerConfig::new(task, "folder".into(), open_folder);
-            let client = ClientConfig {
-                server: vec![options.server].into(),
+            let member = options.member.unwrap_or_default();
+            let mut client = ClientConfig {
+                server: member.target(options.server),
                 chooses: options.typed,
                 typed: options.typed,
                 ..defaults.client
             };
+            if let Some(open) = member.opens_identity() {
+                client.user.identity = open;
+            }
             let downloads = DownloadConfig {
+                groups: Rc::clone(&member.groups),
                 hashes: Rc::clone(&machine.hashes) as Rc<dyn HashStore>,
                 verify: options.verify,
                 place: target,
@@ -849,7 +873,9 @@ impl World {
             } else {
                 let mut network = defaults.network;
                 network.heartbeat = heartbeat;
+                network.key = member.key();
                 let uploads = UploadConfig {
+                    key: member.key(),
                     accept: options.accept,
                     slots: options.slots,
                     ..defaults.uploads
@@ -1210,7 +1236,7 @@ impl World {
                 .host
                 .as_ref()
                 .and_then(|host| each!(host, host => host.next_time()))
-                .map(|at| self.clock.micros(at));
+                .map(|at| machine.local.micros(at));
             if machine.stopped_until > now { Some(machine.stopped_until) } else { at }
         };
         let hosts = self.machines().filter_map(next).min();
@@ -1226,6 +1252,7 @@ impl World {
         let next =
             [hosts, self.wire.next_time(), actors.min(), plan, Some(self.next_look), Some(end)]
                 .into_iter()
+                .chain([self.next_of_closed()])
                 .flatten()
                 .min()
                 .unwrap_or(end);
@@ -1240,8 +1267,9 @@ impl World {
         if machine.stopped_until > clock.now() {
             return false;
         }
+        let local = machine.local.clone();
         let Some(host) = &mut machine.host else { return false };
-        let due = each!(host, host => host.is_busy() || host.next_time().is_some_and(|at| clock.micros(at) <= clock.now()));
+        let due = each!(host, host => host.is_busy() || host.next_time().is_some_and(|at| local.micros(at) <= clock.now()));
         if !due && !wire.has_ready(machine.life) {
             return false;
         }
@@ -1270,7 +1298,7 @@ impl World {
         } else {
             machine.empty_turns += 1;
             if machine.empty_turns > EMPTY_TURNS + 2 * machine.full_turns {
-                let (busy, next) = each!(host, host => (host.is_busy(), host.next_time().map(|at| clock.micros(at))));
+                let (busy, next) = each!(host, host => (host.is_busy(), host.next_time().map(|at| local.micros(at))));
                 let (at, turns, now) = (machine.at, machine.empty_turns, clock.now());
                 panic!(
                     "{at} spins: {turns} turns in a second without anything to do; busy: {busy}, next time {next:?}, now {now}"
@@ -1290,7 +1318,9 @@ impl World {
                 return true;
             }
             assert!(
-                machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number),
+                machine.stopping
+                    || self.victim.is_some_and(|victim| victim + 1 == number)
+                    || self.may_end(number),
                 "{at} ended by itself with {code}"
             );
             self.machine(number).host = None;
@@ -1312,7 +1342,7 @@ impl World {
         let oracle = Rc::clone(&self.oracle);
         let (now, is_calm) = (self.clock.now(), self.is_calm);
         let machine = self.machine(number);
-        if machine.options.watches.is_some() {
+        if machine.options.watches.is_some() || machine.options.member.is_some() {
             machine.received.push(report.clone());
         }
         match report {
@@ -1420,6 +1450,7 @@ impl World {
                 ran = true;
             }
         }
+        ran |= self.act_closed();
         for (client, wake) in &mut self.clients {
             if *wake <= now || self.wire.has_ready(client.life) {
                 self.wire.hold().lives[client.life].ready.clear();

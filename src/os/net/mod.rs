@@ -7,5 +7,5 @@ pub mod network;
 pub mod quic;
 pub mod same_user;
 pub mod tcp;
-mod tcp_connection;
+pub mod tcp_connection;
 pub mod tls;

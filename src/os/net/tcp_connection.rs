@@ -1,4 +1,5 @@
 //! A TCP connection of the loop: plain, or by TLS. The first byte of an accepted connection decides.
+//! The socket is a parameter, so that the simulator runs this code on its own.
 
 use std::io::{self, Read};
 
@@ -12,9 +13,38 @@ use crate::os::net::tls::session::{FIRST_BYTE, Session};
 use crate::protocol::types::account::Key;
 use crate::reactor::traits::Stream;
 
+/// A socket below a connection.
+pub trait Socket: RawRead + RawWrite {
+    /// Whether the socket is connected; `Ok(false)`: not yet.
+    ///
+    /// # Errors
+    /// Why the connection failed.
+    fn established(&mut self) -> io::Result<bool>;
+
+    /// Close the sending half.
+    fn end_writing(&mut self);
+
+    /// The bytes written but not yet acknowledged; 0 where the system does not report that.
+    fn unsent(&self) -> usize;
+}
+
+impl Socket for Tcp {
+    fn established(&mut self) -> io::Result<bool> {
+        Tcp::established(self)
+    }
+
+    fn end_writing(&mut self) {
+        Tcp::end_writing(self);
+    }
+
+    fn unsent(&self) -> usize {
+        Tcp::unsent(self)
+    }
+}
+
 /// A connection.
-pub struct TcpConnection {
-    pub(super) socket: Tcp,
+pub struct TcpConnection<S = Tcp> {
+    pub(super) socket: S,
     layer: Layer,
     /// The number that it is registered under.
     link: usize,
@@ -35,16 +65,16 @@ enum Layer {
 }
 
 /// A connection that can be read and written.
-pub struct TcpEnds<'a> {
-    conn: &'a mut TcpConnection,
+pub struct TcpEnds<'a, S = Tcp> {
+    conn: &'a mut TcpConnection<S>,
     /// `None` in a process without a key.
     tls: Option<&'a mut Tls>,
 }
 
-impl TcpConnection {
+impl<S: Socket> TcpConnection<S> {
     /// A plain connection.
     #[must_use]
-    pub fn plain(socket: Tcp) -> TcpConnection {
+    pub fn plain(socket: S) -> TcpConnection<S> {
         TcpConnection {
             socket,
             layer: Layer::Plain,
@@ -57,7 +87,7 @@ impl TcpConnection {
 
     /// An accepted connection, whose first byte decides.
     #[must_use]
-    pub fn undetected(socket: Tcp, from: Block) -> TcpConnection {
+    pub fn undetected(socket: S, from: Block) -> TcpConnection<S> {
         let from = Some(from);
         TcpConnection { layer: Layer::Undetected, from, ..TcpConnection::plain(socket) }
     }
@@ -67,13 +97,32 @@ impl TcpConnection {
     /// # Errors
     /// When the cryptography does not work.
     pub(in crate::os::net) fn by_tls(
-        socket: Tcp,
+        socket: S,
         tls: &Tls,
         key: Key,
         protocol: Protocol,
-    ) -> io::Result<TcpConnection> {
+    ) -> io::Result<TcpConnection<S>> {
         let layer = Layer::Tls(Box::new(Session::connect(tls, key, protocol)?));
         Ok(TcpConnection { layer, ..TcpConnection::plain(socket) })
+    }
+
+    /// As the native protocol asks for it: a connection to the process with this key.
+    ///
+    /// # Errors
+    /// When the cryptography does not work.
+    pub fn by_native_tls(socket: S, tls: &Tls, key: Key) -> io::Result<TcpConnection<S>> {
+        TcpConnection::by_tls(socket, tls, key, Protocol::Native)
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// The socket, to register or close it.
+    pub fn socket_mut(&mut self) -> &mut S {
+        &mut self.socket
     }
 
     /// Notes that the other side belongs to the same user of this machine.
@@ -110,12 +159,12 @@ impl TcpConnection {
     }
 
     /// Gives access to the bytes.
-    pub fn ends<'a>(&'a mut self, tls: Option<&'a mut Tls>) -> TcpEnds<'a> {
+    pub fn ends<'a>(&'a mut self, tls: Option<&'a mut Tls>) -> TcpEnds<'a, S> {
         TcpEnds { conn: self, tls }
     }
 }
 
-impl TcpEnds<'_> {
+impl<S: Socket> TcpEnds<'_, S> {
     /// Reads the first bytes of an accepted connection, which decide about its layer.
     fn detect(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.conn.socket.read(into)?;
@@ -140,7 +189,7 @@ impl TcpEnds<'_> {
     }
 }
 
-impl Read for TcpEnds<'_> {
+impl<S: Socket> Read for TcpEnds<'_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match (&mut self.conn.layer, self.tls.as_deref_mut()) {
             (Layer::Tls(session), Some(tls)) => {
@@ -156,7 +205,7 @@ impl Read for TcpEnds<'_> {
     }
 }
 
-impl RawRead for TcpEnds<'_> {
+impl<S: Socket> RawRead for TcpEnds<'_, S> {
     fn is_dry(&self) -> bool {
         match &self.conn.layer {
             Layer::Tls(session) => session.is_dry() && self.conn.socket.is_dry(),
@@ -165,7 +214,7 @@ impl RawRead for TcpEnds<'_> {
     }
 }
 
-impl RawWrite for TcpEnds<'_> {
+impl<S: Socket> RawWrite for TcpEnds<'_, S> {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match (&mut self.conn.layer, self.tls.as_deref_mut()) {
             (Layer::Tls(session), Some(tls)) => {
@@ -197,7 +246,7 @@ impl RawWrite for TcpEnds<'_> {
     }
 }
 
-impl Stream for TcpEnds<'_> {
+impl<S: Socket> Stream for TcpEnds<'_, S> {
     fn end_writing(&mut self) {
         if let Layer::Tls(session) = &mut self.conn.layer {
             session.end_writing(&mut self.conn.socket);

@@ -87,8 +87,8 @@ fn name() -> RelativeName {
 }
 
 /// A connection held by the test.
-struct Raw {
-    stream: SimStream,
+pub(super) struct Raw {
+    pub(super) stream: SimStream,
 }
 
 impl World {
@@ -143,7 +143,7 @@ impl World {
         self.machine(number).stopped_until = self.clock.now() + seconds * SECOND;
     }
 
-    fn raw(&mut self, to: SocketAddr) -> Raw {
+    pub(super) fn raw(&mut self, to: SocketAddr) -> Raw {
         let life = self.actor();
         let stream = self.wire.connect(life, to);
         self.wire.watch(&stream, stream.conn);
@@ -176,7 +176,7 @@ impl World {
         String::from_utf8_lossy(&got).into_owned()
     }
 
-    fn request(&mut self, raw: &mut Raw, text: &str) -> String {
+    pub(super) fn request(&mut self, raw: &mut Raw, text: &str) -> String {
         self.send(raw, text);
         self.receive(raw)
     }

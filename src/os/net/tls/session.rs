@@ -182,6 +182,7 @@ impl Session {
                 Ok(_) if self.ended => return Err(io::ErrorKind::ConnectionReset.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
             self.flush_held(socket)?;
@@ -368,9 +369,13 @@ impl Session {
     ) -> io::Result<()> {
         scratch.sealed.clear();
         self.seal(chunk, &mut scratch.sealed)?;
-        let sent = match socket.write_bytes(&scratch.sealed) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            other => other?,
+        // A record is sealed once: an interrupted call must not lose it.
+        let sent = loop {
+            match socket.write_bytes(&scratch.sealed) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
         };
         self.held.push(&scratch.sealed[sent..]);
         Ok(())
