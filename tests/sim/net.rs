@@ -855,7 +855,7 @@ fn lying_date() -> String {
         static LOOKS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
     }
     let looks = LOOKS.replace(LOOKS.get().wrapping_add(1));
-    format!("21/11/20{} 12:00:00", if looks % 2 == 0 { 16 } else { 36 })
+    format!("21/11/20{} 12:00:00", if looks.is_multiple_of(2) { 16 } else { 36 })
 }
 
 impl SimNet {

@@ -124,7 +124,7 @@ fn live_through(seed: u64, trace: bool) {
     let count = world.peers.len();
     for _ in 0..world.rng.between(4, 12) {
         let (at, peer) = (SECOND + world.rng.below(trouble), world.rng.place(count));
-        let name = (*world.rng.pick(&FILES)).0.to_owned();
+        let name = world.rng.pick(&FILES).0.to_owned();
         world.say_at(at, peer, format!("GET {name}"));
         world.wanted.insert((peer, name));
     }
@@ -606,7 +606,7 @@ fn a_pass_lives_as_long_as_promised_whatever_the_clocks_say() {
         let mut issued = world.clock.now();
         // A server that starts again goes on counting, and leaves out up to a minute.
         let mut left_out = 0;
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             world.pass_micros(400 * SECOND);
             issued = world.clock.now();
             pass = world.fresh_pass(2);
@@ -722,6 +722,39 @@ fn a_thousand_handshakes_at_a_byte_a_second_are_gone_after_ten_seconds() {
             assert_eq!(held(&world, &slow), 0);
         }
     }
+}
+
+/// From another machine: a program of the same machine has a limit of all ENROLs alone.
+#[test]
+fn ten_thousand_guesses_of_a_token_have_six_answers_a_minute() {
+    let mut world = World::of_members(2, false, 1, |_| Groups::default());
+    world.start(0);
+    world.pass_micros(SECOND);
+    let began = world.clock.now();
+    let (mut judged, mut answered) = (0, 0);
+    for batch in 0..100_u32 {
+        // Another key and another port, at the same address.
+        let secret = [u8::try_from(100 + batch % 100).unwrap_or(1); 32];
+        let mut client = world.to_server([10, 0, 5, 1], &secret);
+        for number in 0..100_u32 {
+            let token = format!("{:026}0", batch * 100 + number);
+            client.request(json!({"method": "ENROL", "token": token, "name": "eve"}));
+        }
+        let end = world.clock.now() + 2 * SECOND;
+        while world.clock.now() < end {
+            client.act();
+            while let Some(line) = client.next() {
+                let code = line["error"]["code"].as_str().unwrap_or_default();
+                judged += u64::from(code == "bad_token");
+                answered += u64::from(code == "busy" || code == "bad_token");
+            }
+            world.pass_micros(LOOK);
+        }
+        client.close();
+    }
+    let minutes = (world.clock.now() - began) / (60 * SECOND) + 1;
+    assert!(answered > 9_000, "only {answered} answers");
+    assert!((1..=5 + 6 * minutes).contains(&judged), "{judged} were judged in {minutes} minutes");
 }
 
 // The rotation of the server key gets its runs here: both keys are pinned for a while, passes of
