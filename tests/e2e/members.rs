@@ -12,11 +12,7 @@ use crate::harness::{
 };
 
 /// A user with keys and known servers of its own.
-<<<<<<< HEAD
 pub struct User(pub Dir);
-=======
-pub struct User(Dir);
->>>>>>> 54aa77a3 (sim: run closed worlds with members, TLS and men in the middle)
 
 impl User {
     pub fn new() -> User {
@@ -61,17 +57,10 @@ impl User {
 
 /// A server for members only, with an administrator and further invites.
 pub struct Closed {
-<<<<<<< HEAD
     pub data: Dir,
     pub at: SocketAddr,
     pub admin: User,
     pub server: Option<Node>,
-=======
-    data: Dir,
-    pub at: SocketAddr,
-    admin: User,
-    server: Option<Node>,
->>>>>>> 54aa77a3 (sim: run closed worlds with members, TLS and men in the middle)
 }
 
 /// One server with `count` invites of these terms.
@@ -96,9 +85,6 @@ pub fn closed(terms: &[&[&str]]) -> (Closed, Vec<String>) {
 }
 
 impl Closed {
-<<<<<<< HEAD
-    pub fn restarts(&mut self) {
-=======
     /// The server starts again with another key, as after a loss of its disk.
     pub fn loses_its_key(&mut self) {
         drop(self.server.take());
@@ -106,8 +92,7 @@ impl Closed {
         self.restarts();
     }
 
-    fn restarts(&mut self) {
->>>>>>> 54aa77a3 (sim: run closed worlds with members, TLS and men in the middle)
+    pub fn restarts(&mut self) {
         drop(self.server.take());
         let (at, data) = (self.at.to_string(), self.data.text());
         self.server = Some(server_with(&["--no-local", "--listen", &at, "--data", data]));

@@ -11,12 +11,14 @@ use cardume::accounts::identity::Identity;
 use cardume::accounts::store::StoreError;
 use cardume::client::config::OpenIdentity;
 use cardume::members::Members;
-use cardume::members::audit::{AuditHead, AuditRow};
+use cardume::members::audit::{AuditBase, AuditHead, AuditRow};
+use cardume::members::bans::Ban;
 use cardume::members::invite::Invite;
 use cardume::members::memory::MemoryMembers;
 use cardume::members::store::{MemberRow, MemberStore};
 use cardume::node::reconnect::ServiceTarget;
 use cardume::os::net::tls::identity::TlsIdentity;
+use cardume::protocol::administration::{BanSubject, LimitKey};
 use cardume::protocol::member::Applicant;
 use cardume::protocol::types::account::{Key, UserName};
 use cardume::protocol::types::member::{Groups, InviteId, MemberRole};
@@ -49,7 +51,7 @@ pub(super) struct MemberOptions {
 
 impl MemberOptions {
     pub(super) fn target(&self, at: SocketAddr) -> ServiceTarget {
-        ServiceTarget { addresses: vec![at], key: self.server }
+        ServiceTarget { addresses: vec![at], key: self.server, next: None }
     }
 
     pub(super) fn key(&self) -> Option<Key> {
@@ -134,7 +136,15 @@ delegate! {
     audit(after: u64, most: usize) -> Result<Vec<AuditRow>, StoreError>;
     audit_head() -> Result<AuditHead, StoreError>;
     last_audit() -> Result<u64, StoreError>;
-    audit_base() -> Result<AuditHead, StoreError>;
+    audit_base() -> Result<AuditBase, StoreError>;
+    prune_audit(base: &AuditBase) -> Result<(), StoreError>;
+    rotation() -> Result<Option<(Key, u64)>, StoreError>;
+    set_rotation(next: &Key, since: u64) -> Result<(), StoreError>;
+    bans() -> Result<Vec<Ban>, StoreError>;
+    put_ban(ban: &Ban) -> Result<(), StoreError>;
+    remove_ban(subject: &BanSubject) -> Result<(), StoreError>;
+    limits() -> Result<Vec<(LimitKey, u64)>, StoreError>;
+    set_limit(key: LimitKey, value: Option<u64>) -> Result<(), StoreError>;
 }
 
 /// What a man in the middle does.
