@@ -341,5 +341,7 @@ fn a_server_that_has_lost_its_key_is_refused_until_replaced() {
     let ana = User::new();
     ana.joins(&invites[0], "ana");
     closed.loses_its_key();
-    ana.run(&["search", "a.mp4"]).failed(6, "another key");
+    let shown = ana.run(&["search", "a.mp4"]);
+    shown.failed(6, "join --replace");
+    assert!(shown.err[0].contains(" has the key ") && shown.err[0].contains("the known key is "));
 }
