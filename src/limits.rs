@@ -289,6 +289,16 @@ pub const STALLED_NOTICE: Duration = Duration::from_secs(3);
 /// A request to the date service: real requests have three hundred bytes, the rest allows for
 /// headers.
 pub const SOAP_BYTES: usize = 64 << 10;
+
+/// The body of a request of the page: an invite with the longest names has four kilobytes.
+pub const API_BODY_BYTES: usize = 16 << 10;
+
+/// The life of a browser session: a day of work.
+pub const SESSION_SECONDS: u64 = 12 * 3_600;
+/// Browser sessions of a server: each holds two hundred bytes.
+pub const SESSIONS: usize = 10_000;
+/// Of these, sessions of one address: a school behind one router.
+pub const SESSIONS_OF_ONE: usize = 1_000;
 /// Depth of XML elements in a request: real requests have three levels.
 pub const SOAP_DEPTH: usize = 32;
 /// Attributes per XML element: each is compared to all others.

@@ -110,7 +110,7 @@ fn only_the_owner_of_a_peer_makes_lists_and_ends_links() {
         (elsewhere(), Security { key: key(OWN), ..encrypted() }, true),
         (here(), same_user(), true),
     ] {
-        let id = open(&mut stage, from, security);
+        let id = open(&mut stage, from, security.clone());
         for ask in [
             json!({"id": 1, "method": "LINK", "name": NAME}),
             json!({"id": 2, "method": "LINKS"}),
@@ -143,7 +143,7 @@ fn a_link_gives_one_file_by_tls_or_from_this_machine() {
         // Onlookers would learn the ticket.
         (elsewhere(), Security::default(), false),
     ] {
-        let answer = http(&mut stage, from, security, &head, "").0;
+        let answer = http(&mut stage, from, security.clone(), &head, "").0;
         let status = if is_served { "HTTP/1.1 200 OK\r\n" } else { UNKNOWN };
         assert!(answer.starts_with(status), "{from} {security:?}: {answer}");
         assert_eq!(answer.contains("Content-Length: 1099511627776\r\n"), is_served, "{answer}");
@@ -162,11 +162,11 @@ fn a_good_ticket_passes_the_gate_of_a_closed_peer() {
         let answer = http(&mut stage, elsewhere(), security, &format!("HEAD {target}"), "").0;
         answer.split(' ').nth(1).expect("a status").to_owned()
     };
-    for security in [encrypted(), stranger] {
-        assert_eq!(status(security, &path), "200");
-        assert_eq!(status(security, &path.replace(NAME, "other.bin")), "404");
+    for security in [encrypted(), stranger.clone()] {
+        assert_eq!(status(security.clone(), &path), "200");
+        assert_eq!(status(security.clone(), &path.replace(NAME, "other.bin")), "404");
         for closed in [&format!("/files/{NAME}"), "/", "/api/files"] {
-            assert_eq!(status(security, closed), "403", "{closed}");
+            assert_eq!(status(security.clone(), closed), "403", "{closed}");
         }
     }
     // Without TLS, nothing is answered but the reason.

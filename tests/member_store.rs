@@ -213,6 +213,26 @@ fn an_invite_admits_with_its_terms() {
 }
 
 #[test]
+fn the_member_of_a_session_is_forgotten_in_time_and_removed_at_its_end() {
+    with_members(|members| {
+        let token = invite(members, 1, InviteTerms { ephemeral: Some(60), ..terms(3) }, 100);
+        let longer = invite(members, 2, terms(3), 100);
+        let ana = members.enrol_for(&longer, &name("ana"), &key(1), Some(500), 100).unwrap();
+        let bia = members.enrol_for(&token, &name("bia"), &key(2), Some(500), 100).unwrap();
+        assert_eq!((ana.ephemeral, bia.ephemeral), (Some(500), Some(60)));
+        members.commit().unwrap();
+        for _ in 0..2 {
+            members.remove(&key(1)).unwrap();
+            members.commit().unwrap();
+            assert_eq!((members.by_key(&key(1)), members.count()), (None, 1));
+        }
+        // No revocation: the name is free again, and the key may come back.
+        assert!(!members.is_revoked(&key(1)) && members.by_name(&name("ana")).is_none());
+        assert!(members.enrol(&longer, &name("ana"), &key(1), 200).is_ok());
+    });
+}
+
+#[test]
 fn two_enrolments_of_one_iteration_cannot_share_a_single_use() {
     with_members(|members| {
         let token = invite(members, 1, terms(1), 0);

@@ -21,6 +21,7 @@ use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
+use cardume::os::net::tls::certificate::{Certificate, CertificateFiles};
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::net::{address, interfaces};
 use cardume::os::stdio::StdStreams;
@@ -53,7 +54,7 @@ use crate::cli::Exit;
 use crate::cli::accounts::{self, ServerStore, say_setup};
 use crate::cli::args::ls::LsArgs;
 use crate::cli::args::search::SearchArgs;
-use crate::cli::args::server::{Metrics, Policy, ServerArgs};
+use crate::cli::args::server::{AccessArgs, Metrics, Policy, ServerArgs};
 use crate::cli::args::transport;
 use crate::cli::args::{
     AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs,
@@ -66,12 +67,13 @@ use crate::cli::questions;
 /// connections and other programs.
 const MEMORY_SHARE: u64 = 2;
 
-/// A server and its key. Without an address, the user enters the address at the terminal.
+/// A server, its key, and the certificate of its operator. Without an address, the user enters the
+/// address at the terminal.
 pub fn server(
     args: ServerArgs,
     lang: Lang,
     err: &StdStreams,
-) -> Result<(Server, TlsIdentity), Exit> {
+) -> Result<(Server, TlsIdentity, Option<Certificate>), Exit> {
     let mut listen = args.listen;
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
@@ -98,6 +100,8 @@ pub fn server(
     if args.access.open && !is_local {
         say_setup(SetupNote::Open, lang, err);
     }
+    let certificate = certificate(&args.access)?;
+    let site = certificate.as_ref().and_then(|known| site(known, &args.access.public, first));
     let addresses = match args.access.public.is_empty() {
         true => listen.iter().flat_map(|at| interfaces::reachable_at(*at)).collect(),
         false => args.access.public,
@@ -111,6 +115,7 @@ pub fn server(
         key_files: folder.as_deref().map(|folder| Box::new(ServerKeys::new(folder)) as Box<_>),
         name: args.access.name,
         addresses,
+        site,
     };
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
@@ -136,7 +141,30 @@ pub fn server(
         access,
         ..ServerOptions::new(first, u64::from_le_bytes(system::random()))
     };
-    Ok((Server::new(options, accounts), tls_identity))
+    Ok((Server::new(options, accounts), tls_identity, certificate))
+}
+
+/// The certificate of the operator.
+fn certificate(args: &AccessArgs) -> Result<Option<Certificate>, Exit> {
+    let (Some(chain), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) else {
+        return Ok(None);
+    };
+    let opened = Certificate::open(CertificateFiles { chain, key });
+    opened.map(Some).map_err(|why| Exit::new(exit::LOCAL, why))
+}
+
+/// The host and the port for browsers: a public address that the certificate has, or else its first
+/// name that is no pattern.
+fn site(certificate: &Certificate, public: &[String], listen: SocketAddr) -> Option<(String, u16)> {
+    let split = |at: &String| {
+        let (host, port) = at.rsplit_once(':')?;
+        Some((host.to_ascii_lowercase(), port.parse().ok()?))
+    };
+    let known = public.iter().filter_map(split).find(|(host, _)| certificate.has_name(host));
+    known.or_else(|| {
+        let name = certificate.names().iter().find(|name| !name.contains('*'))?;
+        Some((name.clone(), listen.port()))
+    })
 }
 
 /// Lists folders of this machine, below `root` alone.

@@ -80,8 +80,13 @@ fn about_members(event: &MemberEvent) -> Vec<Value> {
                 json!({"event": "pending", "server": server.to_string(), "key": key.map(|key| key.to_string())}),
             ]
         }
-        MemberEvent::Invite { url, terms, .. } => {
-            vec![json!({"event": "invite", "url": url, "uses": terms.uses, "seconds": terms.lasts})]
+        MemberEvent::Invite { url, web, terms, .. } => {
+            let mut one =
+                json!({"event": "invite", "url": url, "uses": terms.uses, "seconds": terms.lasts});
+            if let Some(web) = web {
+                one["web"] = json!(web);
+            }
+            vec![one]
         }
         MemberEvent::Members { members, .. } => members.iter().map(member).collect(),
         MemberEvent::Changed(one) => vec![member(one)],
@@ -272,6 +277,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::WrongKey(_) | Failure::ServerKey { .. } => "wrong_key",
                 Failure::AuditRow(_) => "audit",
+                Failure::NoSite => "unsupported",
                 Failure::Ambiguous(_) => "ambiguous",
                 Failure::OtherContent { .. } => "other_content",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::NoReader | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => {

@@ -126,7 +126,8 @@ pub fn invite(args: &InviteArgs) -> Result<Client, Exit> {
             .map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
     }
     let inherits = terms.as_name.is_some() && args.role.is_none() && args.group.is_empty();
-    let command = MemberCommand::Invite { terms, inherits, at: args.at.clone(), qr: args.qr };
+    let command =
+        MemberCommand::Invite { terms, inherits, at: args.at.clone(), web: args.web, qr: args.qr };
     once(Command::Member(Box::new(command)), &args.ask)
 }
 

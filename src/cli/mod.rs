@@ -195,9 +195,13 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
                 return accounts::accounts(verb, lang, &outputs.out, &outputs.err);
             }
             let knows_own = !args.access.no_local;
-            let (node, identity) = build_node::server(*args, lang, &outputs.err)?;
+            let (node, identity, certificate) = build_node::server(*args, lang, &outputs.err)?;
+            let mut net = transport::network_of(identity, knows_own)?;
+            if let Some(certificate) = certificate {
+                net.use_certificate(certificate);
+            }
             plug_into(
-                transport::network_of(identity, knows_own)?,
+                net,
                 node,
                 Console::new(Style::Plain, lang, outputs),
                 RateLimits::default(),

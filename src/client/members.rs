@@ -40,6 +40,8 @@ pub enum MemberCommand {
         inherits: bool,
         /// The addresses of the server; empty: as the server knows them.
         at: Vec<String>,
+        /// Show the URL for browsers too.
+        web: bool,
         /// Show a QR code too.
         qr: bool,
     },
@@ -212,12 +214,21 @@ impl Client {
                     false => run.later(MemberRequest::WhoAmI, io.now),
                 }
             }
-            (MemberCommand::Invite { terms, at, qr, .. }, MemberResponse::Invited(new)) => {
+            (MemberCommand::Invite { terms, at, web, qr, .. }, MemberResponse::Invited(new)) => {
                 // Whoever uses the invite after the change of keys needs the next key.
                 let next = self.server.next_key();
                 match invite_url(at, &new, next, self.server.server()) {
                     Ok(url) => {
-                        tell(MemberEvent::Invite { url, terms: terms.clone(), qr: *qr }, io);
+                        let by_browser =
+                            new.web.map(|origin| format!("{origin}/#i={}", new.token.reveal()));
+                        let has_url = by_browser.is_some();
+                        let (terms, qr) = (terms.clone(), *qr);
+                        let by_browser = by_browser.filter(|_| *web);
+                        tell(MemberEvent::Invite { url, web: by_browser, terms, qr }, io);
+                        if *web && !has_url {
+                            io.tell(UiEvent::Failed(Failure::NoSite));
+                            return NextStep::Done(exit::REFUSED);
+                        }
                         NextStep::Done(exit::DONE)
                     }
                     Err(failure) => {

@@ -33,6 +33,7 @@ use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::types::rotation::NextKey;
+use crate::protocol::web_session::SessionSecret;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 use crate::storage::Opened;
 
@@ -72,6 +73,8 @@ pub struct Inbound {
     turned_away: Option<ErrorReply>,
     /// The client has chosen the native protocol in the TLS handshake.
     native_only: bool,
+    /// The host of the operator's certificate, by which the client has connected.
+    site: Option<Rc<str>>,
     /// Backpressure: no request is read until the client reads the responses.
     is_held_back: bool,
     /// The connection is ended by force, and closed at this time.
@@ -128,6 +131,7 @@ impl Inbound {
             no_more: false,
             turned_away: None,
             native_only: false,
+            site: None,
             is_held_back: false,
             closes_at: None,
         }
@@ -164,6 +168,11 @@ impl Inbound {
     /// Accept no other protocol than the native one.
     pub fn accept_native_only(&mut self) {
         self.native_only = true;
+    }
+
+    /// The client has connected to this host, by the certificate of the operator.
+    pub fn note_site(&mut self, site: Option<Rc<str>>) {
+        self.site = site;
     }
 
     /// True for a connection of a legacy port.
@@ -336,6 +345,7 @@ impl Inbound {
                 self.handshake.role,
                 self.handshake.hosts.clone(),
                 self.from.ip().to_canonical().is_loopback(),
+                self.site.clone(),
             ),
             Dialect::Json => match self.speech.extra_profile() {
                 Some(profile) => Codec::legacy(self.handshake.role, profile),
@@ -433,6 +443,21 @@ impl Inbound {
             InboundState::Open { dialect: Codec::Http(http), .. } => http.take_pass(),
             _ => None,
         }
+    }
+
+    /// The cookie of a session in the current request of HTTP, once.
+    pub fn take_session(&mut self) -> Option<SessionSecret> {
+        match &mut self.state {
+            InboundState::Open { dialect: Codec::Http(http), .. } => http.take_session(),
+            _ => None,
+        }
+    }
+
+    /// True if the current request of HTTP can't come from a person at this machine: a proxy or
+    /// another page has sent it.
+    #[must_use]
+    pub fn is_indirect(&self) -> bool {
+        matches!(&self.state, InboundState::Open { dialect: Codec::Http(http), .. } if !http.is_local())
     }
 
     /// True when the response to the current request is a header alone, without an upload slot.

@@ -378,6 +378,21 @@ impl Members {
         key: &Key,
         now: u64,
     ) -> Result<Member, MemberError> {
+        self.enrol_for(token, name, key, None, now)
+    }
+
+    /// As [`Members::enrol`], for a member that is forgotten after so many seconds at the latest.
+    ///
+    /// # Errors
+    /// As [`Members::enrol`].
+    pub fn enrol_for(
+        &mut self,
+        token: &InviteToken,
+        name: &UserName,
+        key: &Key,
+        most: Option<u64>,
+        now: u64,
+    ) -> Result<Member, MemberError> {
         self.attempt(|members| {
             if let Some(member) = members.by_key(key) {
                 return Ok(member.clone());
@@ -395,7 +410,7 @@ impl Members {
                 via: Some(invite.id),
                 since: now,
                 seen: now,
-                ephemeral: invite.ephemeral,
+                ephemeral: invite.ephemeral.into_iter().chain(most).min(),
             };
             members.check_new(&member, invite.as_name.is_some())?;
             invite.uses_left -= 1;
@@ -643,6 +658,22 @@ impl Members {
             self.tables.set_seen(key, now);
             self.unwritten.insert(*key);
         }
+    }
+
+    /// Remove a member whose key has no holder any more: a browser session is over. An unknown key
+    /// is no error.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove(&mut self, key: &Key) -> Result<(), MemberError> {
+        self.attempt(|members| {
+            if members.by_key(key).is_some() {
+                members.begin()?;
+                members.store.remove_member(key)?;
+                members.tables.put_member(*key, None);
+            }
+            Ok(())
+        })
     }
 
     /// Remove ephemeral members that have not been seen for their time. Looks at a slice of all

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::io::recv_buffer::RecvBuffer;
@@ -28,7 +29,7 @@ pub enum Transport {
 }
 
 /// What protects a connection, and what the other side has proven.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Security {
     /// TLS or QUIC protects the connection.
     pub is_encrypted: bool,
@@ -36,6 +37,9 @@ pub struct Security {
     pub same_user: bool,
     /// The other side has chosen the native protocol in the TLS handshake.
     pub native_only: bool,
+    /// The host that the client has asked for, in lower case, where the server has shown the
+    /// certificate of its operator.
+    pub site: Option<Rc<str>>,
     /// The key that the other side has proven.
     pub key: Option<Key>,
 }

@@ -138,7 +138,7 @@ impl PassCheck {
     }
 
     /// True for a connection that is refused whatever it asks.
-    pub(super) fn refuses(&self, security: Security) -> bool {
+    pub(super) fn refuses(&self, security: &Security) -> bool {
         self.served != ServedSet::Open && !security.is_encrypted && !security.same_user
     }
 
@@ -295,7 +295,9 @@ mod tests {
         let security =
             Security { is_encrypted: true, key: Some(identity(9).key()), ..Security::default() };
         let takes = |server: &u8| {
-            check.present(&mut Requester::new(security), &pass_by(*server), None, now).is_ok()
+            check
+                .present(&mut Requester::new(security.clone()), &pass_by(*server), None, now)
+                .is_ok()
         };
         (1..=4).filter(takes).collect()
     }
@@ -342,14 +344,14 @@ mod tests {
         check.set_clock(100, now);
         let security = Security { is_encrypted: true, key: Some(eve), ..Security::default() };
         let good = |check: &PassCheck, issued| {
-            let mut requester = Requester::new(security);
+            let mut requester = Requester::new(security.clone());
             let presented = check.present(&mut requester, &pass(issued), None, now);
             let permitted = check.permit(&requester, &Request::Live, now);
             presented.is_ok() && permitted != Err(no_member())
         };
         assert!(good(&check, 99) && good(&check, 100));
         // A pass that was shown before the ban is void as well.
-        let mut earlier = Requester::new(security);
+        let mut earlier = Requester::new(security.clone());
         check.present(&mut earlier, &pass(99), None, now).unwrap();
         check.revoke(&Revocation { keys: vec![eve], until: Some(100) }, now);
         assert_eq!(check.permit(&earlier, &Request::Live, now), Err(no_member()));

@@ -2,6 +2,8 @@
 //!
 //! To add a dialect: a file in this folder, a variant of [`Codec`], and the arms below.
 
+use std::rc::Rc;
+
 use crate::limits;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::http::host::HostNames;
@@ -87,10 +89,11 @@ impl Codec {
         Codec::Native(Native { opened: false, role })
     }
 
-    /// The HTTP codec of a process with this role that is reachable under these host names.
+    /// The HTTP codec of a process with this role that is reachable under these host names, and
+    /// by the certificate of the operator under this one.
     #[must_use]
-    pub fn http(role: Role, hosts: HostNames, from_loopback: bool) -> Codec {
-        Codec::Http(Box::new(Http::reached(role, hosts, from_loopback)))
+    pub fn http(role: Role, hosts: HostNames, from_loopback: bool, site: Option<Rc<str>>) -> Codec {
+        Codec::Http(Box::new(Http::reached(role, hosts, from_loopback).with_site(site)))
     }
 
     /// A legacy codec of a process with this role.

@@ -87,6 +87,8 @@ pub struct NewInvite {
     pub server: Key,
     /// Addresses of the server, `HOST:PORT`, as the server knows them.
     pub addresses: Vec<String>,
+    /// The origin for browsers, `https://HOST[:PORT]`, if the server has a certificate for them.
+    pub web: Option<String>,
 }
 
 /// A row of the audit log.

@@ -21,6 +21,7 @@ pub mod resp;
 pub mod response;
 pub mod subscription;
 pub mod types;
+pub mod web_session;
 
 use crate::protocol::types::byte_range::ByteRange;
 

@@ -14,6 +14,7 @@ use crate::protocol::types::member::Groups;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::web_session::SessionRequest;
 
 /// A file in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +181,8 @@ pub enum Request {
     Operation(Operation),
     /// A request about members.
     Member(Box<MemberRequest>),
+    /// A request about the session of a browser.
+    Session(SessionRequest),
     /// A request about links.
     Link(Box<LinkRequest>),
     /// The date and time of this side.

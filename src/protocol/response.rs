@@ -12,6 +12,7 @@ use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::web_session::SessionResponse;
 
 /// A peer that has a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,6 +198,8 @@ pub enum Response {
     Done(Method),
     /// The answer to a request about members.
     Member(Box<MemberResponse>),
+    /// The answer to a request about the session of a browser.
+    Session(Box<SessionResponse>),
     /// The answer to a request about links.
     Link(Box<LinkResponse>),
     /// Users that are online.

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use crate::index::Sees;
+use crate::members::MemberError;
 use crate::node::ConnId;
 use crate::node::io::{Io, Security};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -19,15 +20,21 @@ pub(super) struct Access {
     pub is_private: bool,
     /// The user that runs the server.
     pub is_local: bool,
-    /// The key, by TLS or by IDENTIFY.
+    /// The connection is by the certificate of the operator: a session gives the rights of each
+    /// request.
+    pub is_site: bool,
+    /// The key, by TLS, by IDENTIFY or by a session.
     pub key: Option<Key>,
 }
 
 impl Access {
-    fn of(security: Security) -> Access {
+    fn of(security: &Security) -> Access {
+        let is_site = security.site.is_some();
         Access {
             is_private: security.is_encrypted || security.same_user,
-            is_local: security.same_user,
+            // A proxy of the operator may hand on requests of others by this name.
+            is_local: security.same_user && !is_site,
+            is_site,
             key: security.key,
         }
     }
@@ -44,9 +51,11 @@ enum Need {
 fn need(request: &Request) -> Need {
     match request {
         // Metrics have readers of their own, by --metrics.
-        Request::Ping | Request::Date | Request::Member(_) | Request::Status { .. } => {
-            Need::Nothing
-        }
+        Request::Ping
+        | Request::Date
+        | Request::Member(_)
+        | Request::Session(_)
+        | Request::Status { .. } => Need::Nothing,
         Request::Join(_)
         | Request::Update { .. }
         | Request::Leave
@@ -73,8 +82,9 @@ impl Server {
         if client.access.is_some() || is_early {
             return;
         }
-        let access = Access::of(conn.security);
+        let access = Access::of(&conn.security);
         client.access = Some(access);
+        client.inbound.note_site(conn.security.site.clone());
         if conn.security.native_only {
             client.inbound.accept_native_only();
         }
@@ -108,6 +118,17 @@ impl Server {
         })
     }
 
+    /// The role of a client where other members are concerned: a proxy on this machine may hand on
+    /// requests of others, so they have no rights of the user that runs the server.
+    pub(super) fn direct_role(&self, id: ConnId) -> Option<MemberRole> {
+        let client = self.clients.get(&id)?;
+        let access = client.access?;
+        match access.is_local && client.inbound.is_http() && client.inbound.is_indirect() {
+            true => access.key.and_then(|key| self.members.role(&key)),
+            false => self.role(id),
+        }
+    }
+
     /// Check the rights of a client to a request.
     pub(super) fn permit(&self, id: ConnId, request: &Request) -> Result<(), ErrorReply> {
         if !self.members.is_closed() {
@@ -139,4 +160,23 @@ impl Server {
 
 pub(super) fn not_a_member() -> ErrorReply {
     ErrorReply::new(ErrorCode::NotMember, "this server is closed: join by an invite")
+}
+
+pub(super) fn no_members() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Unsupported, "this server has no members")
+}
+
+/// The answer to an operation that has failed.
+pub(super) fn refusal(error: MemberError) -> ErrorReply {
+    let code = match &error {
+        MemberError::BadToken => ErrorCode::BadToken,
+        MemberError::Taken => ErrorCode::Taken,
+        MemberError::Full => ErrorCode::Busy,
+        MemberError::Revoked => ErrorCode::Forbidden,
+        MemberError::Unknown | MemberError::NoBan => ErrorCode::NotFound,
+        MemberError::Ambiguous | MemberError::BadGroup => ErrorCode::BadRequest,
+        MemberError::BadName => ErrorCode::BadName,
+        MemberError::Store(_) => ErrorCode::Io,
+    };
+    ErrorReply::new(code, error.to_string())
 }

@@ -17,8 +17,9 @@ use crate::protocol::administration::{
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
 use crate::protocol::types::account::{Key, Line, UserName};
+use crate::server::access::refusal;
 use crate::server::cut::{Cut, banned};
-use crate::server::members::{PAGE, refusal, usual_enrol_limit};
+use crate::server::members::{PAGE, usual_enrol_limit};
 use crate::server::search_limit::Searcher;
 use crate::server::{ClientConnection, Server};
 

@@ -28,10 +28,11 @@ use crate::protocol::types::ids::to_hex;
 use crate::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole};
 use crate::protocol::types::pass::Pass;
 use crate::protocol::types::rotation::NextKey;
-use crate::server::access::{Access, not_a_member};
+use crate::server::access::{Access, no_members, not_a_member, refusal};
 use crate::server::cut::{self, Cut};
 use crate::server::key_files::{KeyFiles, KeyRotation};
 use crate::server::search_limit::SearchLimit;
+use crate::server::sessions::Sessions;
 use crate::server::{ClientConnection, Server};
 use crate::ui::event::{MemberEvent, UiEvent};
 
@@ -69,6 +70,9 @@ pub struct AccessOptions {
     pub name: String,
     /// The addresses for invites, `HOST:PORT`.
     pub addresses: Vec<String>,
+    /// The host and the port for browsers, by the certificate of the operator; port 0: the first
+    /// port that opens.
+    pub site: Option<(String, u16)>,
 }
 
 /// The members of a server.
@@ -80,10 +84,12 @@ pub(super) struct MemberService {
     pub(super) rotation: KeyRotation,
     name: String,
     addresses: Vec<String>,
+    site: Option<(String, u16)>,
     clock: IndexClock,
     pub(super) enrolments: EnrolLimit,
     pub(super) search_limit: SearchLimit,
     uncommitted: Vec<Uncommitted>,
+    pub(super) sessions: Sessions,
     pub(super) after_commit: AfterCommit,
     /// Keys whose bans were lifted, and when: passes issued up to that second are void.
     pub(super) lifted: BTreeMap<Key, u64>,
@@ -100,13 +106,15 @@ pub(super) struct AfterCommit {
     pub(super) cuts: Vec<Cut>,
     /// Limits were set.
     pub(super) has_new_limits: bool,
+    /// Members whose sessions have ended: their connections end, even if the commit fails.
+    ended: Vec<Key>,
 }
 
 /// An answer that waits for the commit.
 struct Uncommitted {
     conn: ConnId,
     request_id: Option<u64>,
-    answer: Result<MemberResponse, ErrorReply>,
+    answer: Result<Response, ErrorReply>,
 }
 
 /// The index seconds, which only this server counts.
@@ -121,6 +129,12 @@ impl IndexClock {
     fn now(&self, now: Instant) -> u64 {
         let passed = self.since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
         self.base.saturating_add(passed)
+    }
+
+    /// The time of an index second.
+    fn time_of(&self, seconds: u64) -> Option<Instant> {
+        let passed = Duration::from_secs(seconds.saturating_sub(self.base));
+        self.since?.checked_add(passed)
     }
 }
 
@@ -193,6 +207,7 @@ impl MemberService {
             key_files,
             name,
             addresses,
+            site,
         } = options;
         let members = members.unwrap_or_else(Members::in_memory);
         MemberService {
@@ -208,9 +223,11 @@ impl MemberService {
             rotation: KeyRotation::new(key_files),
             name,
             addresses,
+            site,
             enrolments: EnrolLimit::default(),
             search_limit: SearchLimit::default(),
             uncommitted: Vec::new(),
+            sessions: Sessions::default(),
             after_commit: AfterCommit::default(),
             lifted: BTreeMap::new(),
         }
@@ -242,6 +259,9 @@ impl MemberService {
             if let Some(known) = known.filter(of_port) {
                 *address = SocketAddr::new(known.ip(), at.port()).to_string();
             }
+        }
+        if let Some((_, port @ 0)) = &mut self.site {
+            *port = at.port();
         }
         if std::mem::take(&mut self.first_invite) && self.members.count() == 0 {
             self.show_invite(io);
@@ -276,7 +296,8 @@ impl MemberService {
             .and_then(|url| url.with_next(self.rotation.next_key()))
         {
             let url = url.reveal();
-            io.tell(UiEvent::Member(Box::new(MemberEvent::Invite { url, terms, qr: false })));
+            let invite = MemberEvent::Invite { url, web: None, terms, qr: false };
+            io.tell(UiEvent::Member(Box::new(invite)));
         }
     }
 
@@ -340,11 +361,48 @@ impl MemberService {
     }
 
     pub(super) fn has_uncommitted(&self) -> bool {
-        !self.uncommitted.is_empty() || self.members.is_open()
+        !self.uncommitted.is_empty()
+            || !self.after_commit.ended.is_empty()
+            || self.members.is_open()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.clock.save_at.into_iter().chain(self.rotation.deadline()).min()
+        let end = self.sessions.next_end().and_then(|until| self.clock.time_of(until));
+        let changes = self.clock.save_at.into_iter().chain(self.rotation.deadline());
+        changes.chain(end).min()
+    }
+
+    pub(super) fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Bound the guesses of tokens.
+    pub(super) fn check_enrol_rate(&mut self, from: Block, now: Instant) -> Result<(), ErrorReply> {
+        match self.enrolments.admits(from, now) {
+            true => Ok(()),
+            false => Err(ErrorReply::new(ErrorCode::Busy, "too many ENROLs: try again later")),
+        }
+    }
+
+    /// Admit the member of a session, as ENROL admits a key.
+    pub(super) fn enrol_session(
+        &mut self,
+        token: &InviteToken,
+        name: &UserName,
+        key: &Key,
+        now: u64,
+    ) -> Result<Member, MemberError> {
+        self.members.enrol_for(token, name, key, Some(limits::SESSION_SECONDS), now)
+    }
+
+    /// Remove the members of sessions that are over.
+    pub(super) fn remove_sessions(&mut self, keys: Vec<Key>) {
+        for key in &keys {
+            if let Err(error) = self.members.remove(key) {
+                log::error!("members: {error}");
+            }
+        }
+        self.after_commit.ended.extend(keys);
     }
 
     /// A connection is closed: its requests get no answer.
@@ -354,6 +412,8 @@ impl MemberService {
 
     /// Store the clock, and remove what has expired.
     fn tidy(&mut self, now: Instant) {
+        let over = self.sessions.expire(self.clock.now(now));
+        self.remove_sessions(over);
         if self.clock.save_at.is_none_or(|at| at > now) {
             return;
         }
@@ -372,7 +432,14 @@ impl MemberService {
     }
 
     /// Record a request in the audit log. Secrets are never part of it.
-    fn note(&mut self, access: Access, from: SocketAddr, noted: (&str, &str), ok: bool, now: u64) {
+    pub(super) fn note(
+        &mut self,
+        access: Access,
+        from: SocketAddr,
+        noted: (&str, &str),
+        ok: bool,
+        now: u64,
+    ) {
         let who = self.name_of(access);
         let (what, object) = noted;
         let entry = AuditEntry { who: &who, from: Some(from), what, object, ok };
@@ -399,9 +466,7 @@ impl MemberService {
         (token, name): (Option<InviteToken>, &UserName),
         now: (Instant, u64),
     ) -> Result<MemberResponse, ErrorReply> {
-        if !self.enrolments.admits(Block::of(from.ip()), now.0) {
-            return Err(ErrorReply::new(ErrorCode::Busy, "too many ENROLs: try again later"));
-        }
+        self.check_enrol_rate(Block::of(from.ip()), now.0)?;
         let Some(key) = access.key else { return Err(no_key()) };
         if self.members.by_key(&key).is_none() {
             check_reserved(name)?;
@@ -452,7 +517,12 @@ impl MemberService {
             match self.members.invite(terms.clone(), by.clone(), bytes, now) {
                 Ok(token) => {
                     let addresses = self.addresses.clone();
-                    return Ok(MemberResponse::Invited(NewInvite { token, server, addresses }));
+                    let web = self.site.as_ref().map(|(host, port)| match port {
+                        443 => format!("https://{host}"),
+                        port => format!("https://{host}:{port}"),
+                    });
+                    let new = NewInvite { token, server, addresses, web };
+                    return Ok(MemberResponse::Invited(new));
                 }
                 Err(MemberError::Taken) => {}
                 Err(error) => return Err(refusal(error)),
@@ -577,8 +647,19 @@ impl Server {
         io: &mut Io<'_>,
     ) {
         let answer = self.decide_member(id, request, io);
+        let answer = answer.map(|answer| Response::Member(Box::new(answer)));
+        self.answer_after_commit(id, request_id, answer, io);
+    }
+
+    /// Answer at once, or after the commit of changes.
+    pub(super) fn answer_after_commit(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        answer: Result<Response, ErrorReply>,
+        io: &mut Io<'_>,
+    ) {
         if !self.members.members.is_open() {
-            let answer = answer.map(|answer| Response::Member(Box::new(answer)));
             return self.respond(id, request_id, answer, io);
         }
         if self.queued(id) {
@@ -613,7 +694,7 @@ impl Server {
             MemberRequest::Enrol { token, name } => {
                 self.members.enrol(access, from, (token, &name), (io.now, now))
             }
-            request => match self.role(id) {
+            request => match self.direct_role(id) {
                 Some(MemberRole::Admin) => {
                     let by = self.members.name_of(access);
                     match request {
@@ -710,18 +791,22 @@ impl Server {
             return;
         }
         let committed = self.members.members.commit();
+        self.members.sessions.committed(committed.is_ok());
         for Uncommitted { conn, request_id, answer } in
             std::mem::take(&mut self.members.uncommitted)
         {
             let answer = match &committed {
-                Ok(()) => answer.map(|answer| Response::Member(Box::new(answer))),
+                Ok(()) => answer,
                 Err(error) => Err(refusal(error.clone().into())),
             };
             self.decided(conn);
             self.respond_queued(conn, request_id, answer, io);
         }
-        let AfterCommit { revoked, admitted, cuts, has_new_limits } =
+        let AfterCommit { revoked, admitted, cuts, has_new_limits, ended } =
             std::mem::take(&mut self.members.after_commit);
+        if !ended.is_empty() {
+            self.end_connections(&ended, io);
+        }
         if committed.is_err() {
             return;
         }
@@ -735,7 +820,20 @@ impl Server {
             self.report_admitted(&admitted, io);
         }
         if !revoked.is_empty() {
+            self.members.sessions.end_all(&revoked);
             self.report_revoked(&revoked, io);
+        }
+    }
+
+    /// End the connections of sessions that are over: live events go on until then.
+    fn end_connections(&self, keys: &[Key], io: &mut Io<'_>) {
+        let of_keys = |client: &ClientConnection| {
+            client.access.and_then(|access| access.key).is_some_and(|key| keys.contains(&key))
+        };
+        for (id, _) in self.clients.iter().filter(|(_, client)| of_keys(client)) {
+            if let Some(conn) = io.connection(id) {
+                conn.finish();
+            }
         }
     }
 
@@ -859,26 +957,7 @@ fn line(row: AuditRow) -> AuditLine {
     AuditLine { seq, at, who, from, what, object, ok }
 }
 
-/// The answer to an operation that has failed.
-pub(super) fn refusal(error: MemberError) -> ErrorReply {
-    let code = match &error {
-        MemberError::BadToken => ErrorCode::BadToken,
-        MemberError::Taken => ErrorCode::Taken,
-        MemberError::Full => ErrorCode::Busy,
-        MemberError::Revoked => ErrorCode::Forbidden,
-        MemberError::Unknown | MemberError::NoBan => ErrorCode::NotFound,
-        MemberError::Ambiguous | MemberError::BadGroup => ErrorCode::BadRequest,
-        MemberError::BadName => ErrorCode::BadName,
-        MemberError::Store(_) => ErrorCode::Io,
-    };
-    ErrorReply::new(code, error.to_string())
-}
-
 fn no_key() -> ErrorReply {
     let text = "this connection shows no key: use TLS with a key, or IDENTIFY";
     ErrorReply::new(ErrorCode::NotMember, text)
-}
-
-fn no_members() -> ErrorReply {
-    ErrorReply::new(ErrorCode::Unsupported, "this server has no members")
 }

@@ -22,6 +22,7 @@ pub mod op_log;
 mod rotation;
 mod search;
 mod search_limit;
+mod sessions;
 mod subscribe;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::web_session::SessionSecret;
 use crate::server::access::Access;
 use crate::server::accounts::OperationQueue;
 use crate::server::address_budget::ServerBudgets;
@@ -176,6 +178,8 @@ struct ClientConnection {
     inbound: Inbound,
     /// `None` before its first byte.
     access: Option<Access>,
+    /// The session of the current request, and its end in index seconds.
+    session: Option<(SessionSecret, u64)>,
     membership: Membership,
     /// Requests whose answers wait for the end of an iteration.
     unanswered: usize,
@@ -275,6 +279,7 @@ impl Server {
                 InboundStep::Again => {}
                 InboundStep::Asked(request_id, request) => {
                     self.requests.note(&request);
+                    self.note_session(id, io);
                     let permitted = self.permit(id, &request);
                     let permitted = permitted.and_then(|()| self.admit_search(id, &request, now));
                     if let Err(refusal) = permitted {
@@ -296,6 +301,9 @@ impl Server {
                         }
                         Request::Member(request) => {
                             self.member_request(id, request_id, *request, io)
+                        }
+                        Request::Session(request) => {
+                            self.session_request(id, request_id, request, io)
                         }
                         Request::Find(query) => self.find(id, request_id, &query, io),
                         Request::Join(join) => self.join(id, request_id, *join, io),
@@ -449,6 +457,7 @@ impl Server {
             | Request::Operation(_)
             | Request::Member(_)
             | Request::Link(_)
+            | Request::Session(_)
             | Request::Subscribe(_)
             | Request::Find(_)
             | Request::Fetch(_)
@@ -605,6 +614,7 @@ impl Node for Server {
                     ClientConnection {
                         inbound,
                         access: None,
+                        session: None,
                         membership: Membership::Guest,
                         unanswered: 0,
                         undecided: 0,

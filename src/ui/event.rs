@@ -101,6 +101,8 @@ pub enum Failure {
     AuditRow(u64),
     /// The text is no invite; the reason is in English.
     Invite(String),
+    /// The server has no certificate for browsers.
+    NoSite,
     /// No file can have this name.
     Name(String, BadName),
     /// The other side refuses.
@@ -176,6 +178,7 @@ impl Failure {
             | Failure::ServerKey { .. }
             | Failure::AuditRow(_) => exit::VERIFY,
             Failure::Invite(_) => exit::USAGE,
+            Failure::NoSite => exit::REFUSED,
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
@@ -284,6 +287,8 @@ pub enum MemberEvent {
     /// A new invite; its URL is a secret.
     Invite {
         url: String,
+        /// The same invite for a browser.
+        web: Option<String>,
         terms: InviteTerms,
         qr: bool,
     },

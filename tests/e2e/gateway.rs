@@ -205,6 +205,28 @@ fn requests_of_other_pages_and_other_secrets_are_refused() {
 }
 
 #[test]
+fn changes_pass_from_the_own_page_with_the_rights_of_the_member() {
+    let closed = Closed::new();
+    let gateway = closed.gateway();
+    let viewer = gateway.json("api/session");
+    assert_eq!((&viewer["role"], &viewer["left"]), (&json!("share"), &Value::Null));
+    let first = format!("POST {}api/admin/revoke HTTP/1.1", gateway.base);
+    let (host, body) = (format!("Host: {}", gateway.at), "{\"name\":\"eve\"}");
+    let length = format!("Content-Length: {}", body.len());
+    let sends = |from: &str| gateway.ask(&[&first, &host, from, &length, "", body]);
+    // The member has no such right, and the server says so.
+    let refused = sends("Sec-Fetch-Site: same-origin");
+    let said: Value = serde_json::from_slice(&refused.body).expect("JSON");
+    assert_eq!((refused.status, &said["error"]), (403, &json!("forbidden")), "{said}");
+    for from in ["X: y", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site"] {
+        let refused = sends(from);
+        assert_eq!((refused.status, &*refused.body), (403, &b"not from here\n"[..]), "{from}");
+    }
+    let listed = gateway.get("api/admin/members", &[]);
+    assert_eq!(listed.status, 403);
+}
+
+#[test]
 fn only_listed_providers_with_the_key_of_the_index_are_reached() {
     let (closed, here) = (Closed::new(), Dir::with("a.mp4", b"hello"));
     let peer = closed.peer(&here, &[]);

@@ -61,6 +61,7 @@ mod resume;
 mod rotation;
 mod scripted_peer;
 mod search;
+mod sessions;
 mod several_servers;
 mod shared_folder;
 mod silent_sources;

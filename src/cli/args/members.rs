@@ -74,12 +74,16 @@ pub struct InviteArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub at: Vec<String>,
 
+    /// Print the URL for a browser as well, if the server has a certificate for browsers
+    #[arg(long)]
+    pub web: bool,
+
     /// Show a QR code as well
     #[arg(long)]
     pub qr: bool,
 
     /// List the invites that are still valid, instead of making one
-    #[arg(long, conflicts_with_all = ["uses", "lasts", "role", "group", "ephemeral", "as_name", "at", "qr"])]
+    #[arg(long, conflicts_with_all = ["uses", "lasts", "role", "group", "ephemeral", "as_name", "at", "web", "qr"])]
     pub list: bool,
 
     #[command(flatten)]

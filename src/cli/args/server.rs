@@ -88,6 +88,13 @@ pub struct AccessArgs {
     /// administrators and need no encryption
     #[arg(long)]
     pub no_local: bool,
+    /// A certificate for browsers, with its chain, in PEM: its names get it, all others the key of
+    /// the server. Read again when the files change
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = clap::ValueHint::FilePath)]
+    pub tls_cert: Option<std::path::PathBuf>,
+    /// The secret key of --tls-cert in PEM: RSA, ECDSA or Ed25519, without a passphrase
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = clap::ValueHint::FilePath)]
+    pub tls_key: Option<std::path::PathBuf>,
     /// The name of the server, for people
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = server_name)]
     pub name: String,

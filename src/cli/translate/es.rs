@@ -756,6 +756,18 @@ const HELP: &[(&str, &str)] = &[
         "La clave del servidor se comprueba antes de enviar nada. Después, el servidor es el de --server por omisión. Repetir la orden no cambia nada. Sin contraseña en la invitación, la orden espera hasta que un administrador admita la clave.",
     ),
     ("The member", "El miembro"),
+    (
+        "A certificate for browsers, with its chain, in PEM: its names get it, all others the key of the server. Read again when the files change",
+        "Un certificado para navegadores, con su cadena, en PEM: sus nombres lo reciben, todos los demás la clave del servidor. Se lee de nuevo cuando los archivos cambian",
+    ),
+    (
+        "The secret key of --tls-cert in PEM: RSA, ECDSA or Ed25519, without a passphrase",
+        "La clave secreta de --tls-cert en PEM: RSA, ECDSA o Ed25519, sin contraseña",
+    ),
+    (
+        "Print the URL for a browser as well, if the server has a certificate for browsers",
+        "Muestra también la URL para un navegador, si el servidor tiene un certificado para navegadores",
+    ),
     ("The name of the server, for people", "El nombre del servidor, para las personas"),
     ("The name or the key that waits", "El nombre o la clave que espera"),
     ("The new role: read, share or admin", "El nuevo papel: read, share o admin"),
@@ -1195,6 +1207,28 @@ const MESSAGES: &[(&str, &str)] = &[
         "una invitación tiene un número de 8 dígitos hexadecimales",
     ),
     ("a time is like 90s, 15m, 24h or 30d", "un tiempo es como 90s, 15m, 24h o 30d"),
+    ("{}: this is no certificate in PEM", "{}: esto no es un certificado en PEM"),
+    ("{}: the certificate has errors", "{}: el certificado tiene errores"),
+    ("{}: the certificate has no DNS name", "{}: el certificado no tiene nombre DNS"),
+    (
+        "{}: this is no key in PEM, or a key with a passphrase",
+        "{}: esto no es una clave en PEM, o es una clave con contraseña",
+    ),
+    ("{}: the key is not of RSA, ECDSA or Ed25519", "{}: la clave no es de RSA, ECDSA ni Ed25519"),
+    ("{}: the key belongs to another certificate", "{}: la clave es de otro certificado"),
+    (
+        "{}: every user may read the key: chmod 600 it",
+        "{}: cualquier usuario puede leer la clave: use chmod 600 en ella",
+    ),
+    (
+        "{}: the certificate has expired, and browsers refuse it",
+        "{}: el certificado ha caducado, y los navegadores lo rechazan",
+    ),
+    (
+        "{}: the certificate is not valid yet, and browsers refuse it",
+        "{}: el certificado aún no vale, y los navegadores lo rechazan",
+    ),
+    ("the earlier certificate stays in use", "el certificado anterior sigue en uso"),
     ("a name is a line of at most 64 bytes", "un nombre es una línea de 64 bytes como máximo"),
     (
         "an address is like video.example.org or 192.168.1.9:1099",

@@ -741,6 +741,18 @@ const HELP: &[(&str, &str)] = &[
         "A chave do servidor é conferida antes de qualquer envio. Depois, o servidor passa a ser o padrão de --server. Repetir o comando não muda nada. Sem senha no convite, o comando espera até que um administrador admita a chave.",
     ),
     ("The member", "O membro"),
+    (
+        "A certificate for browsers, with its chain, in PEM: its names get it, all others the key of the server. Read again when the files change",
+        "Um certificado para navegadores, com sua cadeia, em PEM: os nomes dele o recebem, todos os outros a chave do servidor. Lido de novo quando os arquivos mudam",
+    ),
+    (
+        "The secret key of --tls-cert in PEM: RSA, ECDSA or Ed25519, without a passphrase",
+        "A chave secreta de --tls-cert em PEM: RSA, ECDSA ou Ed25519, sem senha",
+    ),
+    (
+        "Print the URL for a browser as well, if the server has a certificate for browsers",
+        "Mostra também a URL para um navegador, se o servidor tem um certificado para navegadores",
+    ),
     ("The name of the server, for people", "O nome do servidor, para as pessoas"),
     ("The name or the key that waits", "O nome ou a chave que espera"),
     ("The new role: read, share or admin", "O novo papel: read, share ou admin"),
@@ -1168,6 +1180,28 @@ const MESSAGES: &[(&str, &str)] = &[
         "um convite tem um número de 8 dígitos hexadecimais",
     ),
     ("a time is like 90s, 15m, 24h or 30d", "um tempo é como 90s, 15m, 24h ou 30d"),
+    ("{}: this is no certificate in PEM", "{}: isto não é um certificado em PEM"),
+    ("{}: the certificate has errors", "{}: o certificado tem erros"),
+    ("{}: the certificate has no DNS name", "{}: o certificado não tem nome DNS"),
+    (
+        "{}: this is no key in PEM, or a key with a passphrase",
+        "{}: isto não é uma chave em PEM, ou é uma chave com senha",
+    ),
+    ("{}: the key is not of RSA, ECDSA or Ed25519", "{}: a chave não é de RSA, ECDSA nem Ed25519"),
+    ("{}: the key belongs to another certificate", "{}: a chave é de outro certificado"),
+    (
+        "{}: every user may read the key: chmod 600 it",
+        "{}: qualquer usuário pode ler a chave: use chmod 600 nela",
+    ),
+    (
+        "{}: the certificate has expired, and browsers refuse it",
+        "{}: o certificado expirou, e os navegadores o recusam",
+    ),
+    (
+        "{}: the certificate is not valid yet, and browsers refuse it",
+        "{}: o certificado ainda não vale, e os navegadores o recusam",
+    ),
+    ("the earlier certificate stays in use", "o certificado anterior continua em uso"),
     ("a name is a line of at most 64 bytes", "um nome é uma linha de no máximo 64 bytes"),
     (
         "an address is like video.example.org or 192.168.1.9:1099",

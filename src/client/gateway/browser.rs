@@ -117,8 +117,13 @@ impl BrowserConn {
         io: &mut Io<'_>,
     ) -> Option<ConnId> {
         let now = io.now;
+        // A change is sent once: a kept connection may end before the response.
+        let is_change = forward.request.change.is_some();
         let kept = self.upstream.as_ref().filter(|upstream| {
-            upstream.target == target && !upstream.has_ended && upstream.unsent.is_none()
+            !is_change
+                && upstream.target == target
+                && !upstream.has_ended
+                && upstream.unsent.is_none()
         });
         if let Some(conn) = kept.and_then(|upstream| io.connection(upstream.conn)) {
             conn.send_queue.memory().with(|out| out.extend_from_slice(head.as_bytes()));

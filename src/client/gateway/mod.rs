@@ -142,7 +142,7 @@ impl Gateway {
         }
         // A paused player leaves bytes unread for long.
         conn.is_own = true;
-        conn.max_header = limits::GATEWAY_HEADER_BYTES + 1;
+        conn.max_header = limits::GATEWAY_HEADER_BYTES + limits::API_BODY_BYTES + 1;
         self.uses += 1;
         let mut browser_conn = BrowserConn::new(now, self.uses);
         browser_conn.set_deadlines(id, io);

@@ -16,6 +16,7 @@ use crate::os::net::same_user::SocketOwners;
 use crate::os::net::tcp::{Tcp, TcpStack};
 use crate::os::net::tcp_connection::{TcpConnection, TcpEnds};
 use crate::os::net::tls::Tls;
+use crate::os::net::tls::certificate::Certificate;
 use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::net::tls::keys::Protocol;
 use crate::os::system;
@@ -98,6 +99,14 @@ impl Network {
         self.quic.use_identity(identity.clone());
         self.tls = Some(Tls::new(identity)?);
         Ok(())
+    }
+
+    /// Shows this certificate to browsers that ask for one of its names. The identity comes first.
+    pub fn use_certificate(&mut self, certificate: Certificate) {
+        debug_assert!(self.tls.is_some(), "a process with a certificate has an identity");
+        if let Some(tls) = &mut self.tls {
+            tls.use_certificate(certificate);
+        }
     }
 
     /// Shows the key that `open` gives on connections by TLS. It is called for the first of them.

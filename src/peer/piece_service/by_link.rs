@@ -45,7 +45,7 @@ impl PieceService {
     /// True for a program of the user that runs this peer: by the kernel, or by the key of this
     /// peer, which no other user has.
     fn is_owner(&self, conn: &ConnHandle) -> bool {
-        let security = conn.security;
+        let security = &conn.security;
         security.same_user || self.key.is_some() && security.key == self.key
     }
 

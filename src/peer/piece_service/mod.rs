@@ -201,11 +201,11 @@ impl PieceService {
         if peer.requester.is_some() || is_early {
             return;
         }
-        peer.requester = Some(Requester::new(conn.security));
+        peer.requester = Some(Requester::new(conn.security.clone()));
         if conn.security.native_only {
             peer.inbound.accept_native_only();
         }
-        if self.passes.refuses(conn.security) {
+        if self.passes.refuses(&conn.security) {
             peer.inbound.refuse_plain();
         }
     }

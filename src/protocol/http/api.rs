@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::http::admin;
 use crate::protocol::http::host;
 use crate::protocol::http::mime;
 use crate::protocol::http::percent_encoded;
@@ -20,6 +21,18 @@ use crate::protocol::response::{Away, PeerEntry, Provider, Response};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
+use crate::protocol::web_session::SessionRequest;
+
+/// The addresses of peers that the client can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerLinks {
+    /// Those of peers on this machine as well.
+    Local,
+    /// Those of other machines.
+    Remote,
+    /// None.
+    Nowhere,
+}
 
 /// Decode a path below `/api/`; `None` for an empty search, which finds nothing.
 ///
@@ -32,9 +45,14 @@ pub fn request(
     local: bool,
 ) -> Result<Option<Request>, ErrorReply> {
     let known = match role {
-        Role::Server => ["search", "name", "root", "peers", "files", "live"].as_slice(),
+        Role::Server => ["search", "name", "root", "peers", "files", "live", "session"].as_slice(),
         Role::Peer => &["files", "transfers", "live"],
     };
+    if let Some(name) = path.strip_prefix(admin::PATH).filter(|_| role == Role::Server)
+        && let Some(request) = admin::list(name, &QueryString::of(query)?)
+    {
+        return request.map(Some);
+    }
     if !known.contains(&path) {
         return Err(ErrorReply::new(ErrorCode::NotFound, "nothing here"));
     }
@@ -66,6 +84,7 @@ pub fn request(
             Request::Ls { peer: Some(peer), cursor }
         }
         "transfers" => Request::Transfers { local },
+        "session" => Request::Session(SessionRequest::Show),
         _ => Request::Live,
     }))
 }
@@ -137,8 +156,8 @@ struct HolderOut<'a> {
 }
 
 impl HolderOut<'_> {
-    fn of(holder: &Provider, local: bool) -> HolderOut<'_> {
-        let base = page_of(holder.peer, holder.speaks, local);
+    fn of(holder: &Provider, links: PeerLinks) -> HolderOut<'_> {
+        let base = page_of(holder.peer, holder.speaks, links);
         let (user, speaks) = (holder.user.as_deref(), holder.speaks.map(LegacyProfile::as_str));
         HolderOut {
             peer: holder.peer,
@@ -183,8 +202,8 @@ struct ApiPeerEntry<'a> {
 }
 
 impl ApiPeerEntry<'_> {
-    fn of(present: &PeerEntry, local: bool) -> ApiPeerEntry<'_> {
-        let page = page_of(present.peer, present.speaks, local).map(|base| base + "/");
+    fn of(present: &PeerEntry, links: PeerLinks) -> ApiPeerEntry<'_> {
+        let page = page_of(present.peer, present.speaks, links).map(|base| base + "/");
         ApiPeerEntry {
             peer: present.peer,
             files: small(present.files),
@@ -197,9 +216,13 @@ impl ApiPeerEntry<'_> {
 
 /// The base URL of a peer; native peers only. A peer on a loopback address is reachable only for
 /// clients on this machine: for others the address means their own machine.
-fn page_of(peer: SocketAddr, speaks: Option<LegacyProfile>, local: bool) -> Option<String> {
-    (speaks.is_none() && (local || !peer.ip().to_canonical().is_loopback()))
-        .then(|| format!("http://{peer}"))
+fn page_of(peer: SocketAddr, speaks: Option<LegacyProfile>, links: PeerLinks) -> Option<String> {
+    let is_followed = match links {
+        PeerLinks::Local => true,
+        PeerLinks::Remote => !peer.ip().to_canonical().is_loopback(),
+        PeerLinks::Nowhere => false,
+    };
+    (speaks.is_none() && is_followed).then(|| format!("http://{peer}"))
 }
 
 #[derive(Serialize)]
@@ -232,7 +255,7 @@ impl TransferOut<'_> {
 /// Encode a response, for a client on this machine or elsewhere; `None` for a response without a
 /// JSON form.
 #[must_use]
-pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
+pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
     #[derive(Serialize)]
     struct ApiFound<'a> {
         holders: Vec<HolderOut<'a>>,
@@ -259,7 +282,7 @@ pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
     }
     match reply {
         Response::Found { holders, away, cursor } => {
-            let holders = holders.iter().map(|holder| HolderOut::of(holder, local)).collect();
+            let holders = holders.iter().map(|holder| HolderOut::of(holder, links)).collect();
             text(&ApiFound {
                 holders,
                 away: away.iter().map(AwayOut::of).collect(),
@@ -267,14 +290,14 @@ pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
             })
         }
         Response::Peers { peers, cursor } => text(&ApiPeers {
-            peers: peers.iter().map(|peer| ApiPeerEntry::of(peer, local)).collect(),
+            peers: peers.iter().map(|peer| ApiPeerEntry::of(peer, links)).collect(),
             cursor: cursor.as_deref(),
         }),
         Response::Files { peer, files, cursor } => {
             // A peer lists its own files by path: it doesn't know the host name that the client
             // used.
             let base =
-                if role == Role::Peer { Some(String::new()) } else { page_of(*peer, None, local) };
+                if role == Role::Peer { Some(String::new()) } else { page_of(*peer, None, links) };
             let files = files.iter().map(|file| ApiFile::of(file, base.as_deref())).collect();
             text(&ApiFiles { peer: *peer, files, cursor: cursor.as_deref() })
         }
@@ -514,7 +537,7 @@ mod tests {
                 away: Vec::new(),
                 cursor: Some("1".into()),
             },
-            true,
+            PeerLinks::Local,
         )
         .unwrap();
         let value: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -532,7 +555,7 @@ mod tests {
             cursor: None,
         };
         let own: serde_json::Value =
-            serde_json::from_str(&reply(Role::Peer, &partial, false).unwrap()).unwrap();
+            serde_json::from_str(&reply(Role::Peer, &partial, PeerLinks::Remote).unwrap()).unwrap();
         assert_eq!(
             (&own["files"][0]["play"], own["files"][1]["play"].as_str()),
             (&serde_json::Value::Null, Some(path))
@@ -550,7 +573,7 @@ mod tests {
             ("192.0.2.1:4000", true),
         ] {
             let peer: SocketAddr = peer.parse().unwrap();
-            for local in [false, true] {
+            for links in [PeerLinks::Nowhere, PeerLinks::Remote, PeerLinks::Local] {
                 let holder = Provider {
                     peer,
                     file: file.clone(),
@@ -564,21 +587,26 @@ mod tests {
                     reply(
                         Role::Server,
                         &Response::Found { holders: vec![holder], away: Vec::new(), cursor: None },
-                        local,
+                        links,
                     ),
                     reply(
                         Role::Server,
                         &Response::Peers { peers: vec![present], cursor: None },
-                        local,
+                        links,
                     ),
                     reply(
                         Role::Server,
                         &Response::Files { peer, files: vec![file.clone()], cursor: None },
-                        local,
+                        links,
                     ),
                 ];
                 for said in all.into_iter().flatten() {
-                    assert_eq!(said.contains("http://"), reachable || local, "{said}");
+                    let wanted = match links {
+                        PeerLinks::Nowhere => false,
+                        PeerLinks::Remote => reachable,
+                        PeerLinks::Local => true,
+                    };
+                    assert_eq!(said.contains("http://"), wanted, "{said}");
                 }
             }
         }

@@ -50,14 +50,29 @@ pub struct ForwardedHead {
 /// The header of a request to the server or a provider at this address.
 #[must_use]
 pub fn request(request: &GatedRequest, to: SocketAddr, pass: Option<&PassText>) -> String {
-    let method = if request.head_only { "HEAD" } else { "GET" };
+    let method = match &request.change {
+        Some(_) => "POST",
+        None if request.head_only => "HEAD",
+        None => "GET",
+    };
     let path = match &request.target {
         GatedTarget::Server(path) => path.clone(),
         GatedTarget::File(file) => api::path_of(&file.name),
         GatedTarget::Unslashed | GatedTarget::Asset(_) => "/".into(),
     };
     let pass = pass.map(|pass| format!("Cardume-Pass: {}\r\n", pass.reveal())).unwrap_or_default();
-    format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\n{pass}{}\r\n", request.fields)
+    // The gate has checked that the own page has sent a change.
+    let (change, body) = match &request.change {
+        Some(body) => {
+            let length = body.len();
+            let fields = format!(
+                "Content-Type: application/json\r\nContent-Length: {length}\r\nSec-Fetch-Site: same-origin\r\n"
+            );
+            (fields, body.as_str())
+        }
+        None => (String::new(), ""),
+    };
+    format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\n{pass}{change}{}\r\n{body}", request.fields)
 }
 
 /// Decode the header of a response, and make the header for the browser.
@@ -211,6 +226,7 @@ mod tests {
             head_only: false,
             closes: false,
             target,
+            change: None,
             fields: "Range: bytes=1-\r\n".into(),
         }
     }

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use crate::limits;
 use crate::protocol::http::assets::{self, Asset};
+use crate::protocol::http::change::{self, Change};
 use crate::protocol::http::{HEADERS, RequestTarget, closes, host, percent_decoded};
 use crate::protocol::types::base64url;
 use crate::protocol::types::relative_path::RelativeName;
@@ -36,6 +37,8 @@ pub struct GatedRequest {
     pub closes: bool,
     /// The resource.
     pub target: GatedTarget,
+    /// The body of a request that changes something, which is a POST.
+    pub change: Option<String>,
     /// Header lines for the other side.
     pub(super) fields: String,
 }
@@ -123,20 +126,34 @@ impl Gate {
         let Some(path) = self.below_secret(target.path) else {
             return refuse("404 Not Found", "nothing here");
         };
-        if !matches!(parsed.method, Some("GET" | "HEAD")) {
+        let is_change =
+            change::change(Role::Server, parsed.method, path).is_some_and(Change::is_admin);
+        if !matches!(parsed.method, Some("GET" | "HEAD")) && !is_change {
             return refuse("405 Method Not Allowed", "GET and HEAD only");
+        }
+        if is_change && !is_from_page(&parsed) {
+            return refuse("403 Forbidden", "not from here");
         }
         let mut request = GatedRequest {
             head_only,
             closes: parsed.version == Some(0),
             target: GatedTarget::Unslashed,
+            change: None,
             fields: String::new(),
         };
-        let mut html = false;
+        let (mut html, mut length) = (false, None::<usize>);
         for header in parsed.headers.iter() {
             let name = header.name.to_ascii_lowercase();
             let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
             match &*name {
+                "content-length" if is_change => {
+                    let number =
+                        value.parse().ok().filter(|number| *number <= limits::API_BODY_BYTES);
+                    if number.is_none() || length.is_some() {
+                        return refuse("400 Bad Request", "one length, of at most 16 KiB");
+                    }
+                    length = number;
+                }
                 "content-length" if value != "0" => {
                     return refuse("400 Bad Request", "no bodies here");
                 }
@@ -153,7 +170,15 @@ impl Gate {
             return refuse("404 Not Found", "nothing here");
         };
         request.target = target;
-        Ok(Decoded::Whole { item: request, used })
+        let Some(length) = length.filter(|_| is_change) else {
+            return Ok(Decoded::Whole { item: request, used });
+        };
+        let Some(body) = buffer.get(used..used + length) else { return Ok(Decoded::Partial) };
+        let Ok(body) = std::str::from_utf8(body) else {
+            return refuse("400 Bad Request", "the body is no UTF-8");
+        };
+        request.change = Some(body.to_owned());
+        Ok(Decoded::Whole { item: request, used: used + length })
     }
 
     /// True for the names of this port. A foreign name that resolves here is no such name.
@@ -190,6 +215,15 @@ fn comes_from_own_page(host: &str, request: &httparse::Request<'_, '_>) -> bool 
             "service-worker" => false,
             _ => true,
         }
+    })
+}
+
+/// True if the browser says that a page has sent the request, which is the own page then. Programs
+/// that are no browser say so as well.
+fn is_from_page(request: &httparse::Request<'_, '_>) -> bool {
+    request.headers.iter().any(|header| {
+        let name = header.name.to_ascii_lowercase();
+        name == "origin" || name == "sec-fetch-site" && header.value.trim_ascii() == b"same-origin"
     })
 }
 
@@ -325,6 +359,38 @@ mod tests {
         }
         for body in ["Content-Length: 1", "Transfer-Encoding: chunked"] {
             assert_eq!(at(&path, &["Host: localhost:4321", body]), Err("400"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_an_administrator_passes_from_the_own_page_alone() {
+        let path = format!("POST {}api/admin/revoke HTTP/1.1", gate().path());
+        let host = "Host: 127.0.0.1:4321";
+        let read = |lines: &[&str], body: &[u8]| {
+            let mut request: Vec<u8> = format!("{path}\r\n{host}\r\n").into();
+            for line in lines.iter().chain(&[""]) {
+                request.extend(format!("{line}\r\n").bytes());
+            }
+            request.extend(body);
+            gate().read(&request).map_err(|refusal| refusal.status)
+        };
+        let body = b"{\"name\":\"eve\"}";
+        let length = "Content-Length: 14";
+        for own in ["Origin: http://127.0.0.1:4321", "Sec-Fetch-Site: same-origin"] {
+            let Ok(Decoded::Whole { item, .. }) = read(&[own, length], body) else {
+                panic!("{own} is refused")
+            };
+            assert_eq!(item.change.as_deref().map(str::as_bytes), Some(&body[..]));
+            assert_eq!(item.target, GatedTarget::Server("/api/admin/revoke".into()));
+            assert_eq!(read(&[own, length], &body[..9]), Ok(Decoded::Partial));
+            for wrong in ["Content-Length: 99999", "Content-Length: -1", "Transfer-Encoding: x"] {
+                assert_eq!(read(&[own, wrong], b""), Err("400 Bad Request"), "{wrong}");
+            }
+            assert_eq!(read(&[own, length, length], body), Err("400 Bad Request"));
+            assert_eq!(read(&[own, "Content-Length: 1"], b"\xff"), Err("400 Bad Request"));
+        }
+        for other in ["X: y", "Sec-Fetch-Site: none", "Origin: http://evil.example"] {
+            assert_eq!(read(&[other, length], body), Err("403 Forbidden"), "{other}");
         }
     }
 

@@ -70,6 +70,12 @@ impl<'a> HostAuthority<'a> {
         Some(HostAuthority { name, port, text, is_v6 })
     }
 
+    /// True for this name, ignoring case.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        without_dot(self.name).eq_ignore_ascii_case(name)
+    }
+
     /// True for `localhost` and literal addresses, which no name server controls.
     #[must_use]
     pub fn is_local(&self) -> bool {

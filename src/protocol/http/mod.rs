@@ -9,8 +9,10 @@
 //!
 //! A server also has the date service of UC3M: the WSDL at `/?wsdl`, and POST to `/`.
 
+mod admin;
 pub mod api;
 pub mod assets;
+mod change;
 mod conditions;
 mod date;
 pub mod forward;
@@ -25,10 +27,13 @@ pub mod search_params;
 mod soap_post;
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::http::api::PeerLinks;
 use crate::protocol::http::assets::Asset;
+use crate::protocol::http::change::PendingChange;
 use crate::protocol::http::conditions::{PreconditionVerdict, Preconditions, RequestedPart};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::link::{self, LinkFetch, LinkRequest};
@@ -40,6 +45,7 @@ use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::link_ticket::LinkTicket;
 use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::web_session::SessionSecret;
 use crate::protocol::{Decoded, Role};
 
 /// Header lines per request: browsers send about twenty.
@@ -67,6 +73,10 @@ pub struct Http {
     streams: bool,
     /// The player port, which serves programs on this machine only, under local names.
     own_port: Option<u16>,
+    /// The host of the operator's certificate, by which the client has connected.
+    site: Option<Rc<str>>,
+    /// A request of the page whose body is incomplete.
+    pending: Option<Box<PendingChange>>,
     #[cfg(feature = "compat")]
     posted: Option<soap_post::SoapPost>,
 }
@@ -89,6 +99,8 @@ struct Conditions {
     link: Option<RelativeName>,
     /// The pass that the client shows.
     pass: Option<PassText>,
+    /// The cookie of a session, on the site of the operator.
+    session: Option<SessionSecret>,
     #[cfg(feature = "compat")]
     soap: bool,
 }
@@ -118,6 +130,8 @@ impl Http {
             ended: false,
             streams: false,
             own_port: None,
+            site: None,
+            pending: None,
             #[cfg(feature = "compat")]
             posted: None,
         }
@@ -129,6 +143,12 @@ impl Http {
         Http { hosts, from_loopback, ..Http::new(role) }
     }
 
+    /// Serve browsers that have connected to this host, by the certificate of the operator.
+    #[must_use]
+    pub fn with_site(self, site: Option<Rc<str>>) -> Http {
+        Http { site, ..self }
+    }
+
     /// True while a request waits for its response.
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -138,6 +158,17 @@ impl Http {
     /// The pass in the current request, once.
     pub fn take_pass(&mut self) -> Option<PassText> {
         self.asked.as_mut()?.pass.take()
+    }
+
+    /// The cookie of a session in the current request, once.
+    pub fn take_session(&mut self) -> Option<SessionSecret> {
+        self.asked.as_mut()?.session.take()
+    }
+
+    /// True if the current request may come from a person at this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.local)
     }
 
     /// True when the connection closes after the responses written so far.
@@ -161,6 +192,9 @@ impl Http {
         }
         if self.ended || self.is_busy() {
             return Ok(Decoded::Partial);
+        }
+        if self.pending.is_some() {
+            return Ok(self.change_body(buffer, out));
         }
         #[cfg(feature = "compat")]
         if self.posted.is_some() {
@@ -202,6 +236,11 @@ impl Http {
             }
             return self.posted_head(&parsed, used, buffer.len() > used, out);
         }
+        let path = RequestTarget::of(parsed.path.unwrap_or_default()).path;
+        let change = change::change(self.role, parsed.method, path);
+        if let Some(change) = change.filter(|_| self.own_port.is_none()) {
+            return self.change_head(change, &parsed, used, buffer.len() > used, out);
+        }
         let method = parsed.method.unwrap_or_default();
         let mut asked = Conditions {
             close: parsed.version == Some(0),
@@ -218,6 +257,9 @@ impl Http {
                 // Ranges apply to GET only.
                 "range" if asked.head_only => {}
                 "accept" => asked.html |= value.to_ascii_lowercase().contains("text/html"),
+                "cookie" => {
+                    asked.session = change::secret_of(value).filter(|_| self.site.is_some())
+                }
                 PASS_FIELD => asked.pass = PassText::parse(value).ok(),
                 name => asked.preconditions.record(name, value),
             }
@@ -263,7 +305,11 @@ impl Http {
         };
         let may_ask = match self.own_port {
             Some(port) => player::may_ask(port, host, parsed),
-            None => host.is_none_or(|host| self.hosts.allows(&host)),
+            None => match &self.site {
+                // A browser sends the name of its TLS connection.
+                Some(site) => host.is_some_and(|host| host.is_named(site)),
+                None => host.is_none_or(|host| self.hosts.allows(&host)),
+            },
         };
         let text = if self.own_port.is_some() {
             "not from here\n"
@@ -497,9 +543,18 @@ impl Http {
 
     /// Write a response other than a file.
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
-        let local = self.asked.as_ref().is_some_and(|asked| asked.local);
+        if let Response::Session(response) = reply {
+            return self.session(response, out);
+        }
+        let links = match (&self.site, self.is_local()) {
+            // A page by TLS loads nothing without, and peers have no certificate for browsers.
+            (Some(_), _) => PeerLinks::Nowhere,
+            (None, true) => PeerLinks::Local,
+            (None, false) => PeerLinks::Remote,
+        };
         if self.is_json()
-            && let Some(text) = api::reply(self.role, reply, local)
+            && let Some(text) =
+                change::member_text(reply).or_else(|| api::reply(self.role, reply, links))
         {
             return self.answer_as(JSON, "200 OK", FRESH, &text, out);
         }
@@ -545,6 +600,7 @@ impl Http {
             ErrorCode::Expired if by_link => ("410 Gone", ""),
             ErrorCode::Refused
             | ErrorCode::NotMember
+            | ErrorCode::BadToken
             | ErrorCode::Forbidden
             | ErrorCode::Expired
             | ErrorCode::EncryptedOnly
@@ -651,7 +707,10 @@ impl Http {
 
     fn head(&self, status: &str, fields: &str, out: &mut Vec<u8>) {
         let close = if self.ended { "Connection: close\r\n" } else { "" };
-        out.extend_from_slice(format!("HTTP/1.1 {status}\r\n{fields}{close}\r\n").as_bytes());
+        let strict = if self.site.is_some() { STRICT } else { "" };
+        out.extend_from_slice(
+            format!("HTTP/1.1 {status}\r\n{fields}{strict}{close}\r\n").as_bytes(),
+        );
     }
 }
 
@@ -664,6 +723,8 @@ const FRESH: &str = "Cache-Control: no-store\r\nCross-Origin-Resource-Policy: sa
 const OF_LINK: &str = "Cache-Control: private\r\nReferrer-Policy: no-referrer\r\n";
 /// The answer to a link may be another one later.
 const LINK_ERROR: &str = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n";
+/// Browsers use TLS alone for the host of the operator, for a year.
+const STRICT: &str = "Strict-Transport-Security: max-age=31536000\r\n";
 /// Ask proxies not to buffer the stream.
 const UNBUFFERED: &str = "X-Accel-Buffering: no\r\n";
 /// Keep a shared HTML file from acting as this site.

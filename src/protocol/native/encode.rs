@@ -323,6 +323,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         // Written above, or requests of other dialects only.
         Request::Member(_)
         | Request::Link(_)
+        | Request::Session(_)
         | Request::Enter(_)
         | Request::Replace { .. }
         | Request::Date
@@ -578,6 +579,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         // Written above, or responses of other dialects only.
         Response::Member(_)
         | Response::Link(_)
+        | Response::Session(_)
         | Response::Entered { .. }
         | Response::Date(_)
         | Response::Live(_)

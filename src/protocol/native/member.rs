@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::http::host::HostAuthority;
 use crate::protocol::member::{
     Applicant, ApplicantId, AuditLine, AuditState, InviteEntry, InviteTerms, Member, MemberRequest,
     MemberResponse, NewInvite, Revocation, RevokeTarget, ServerInfo,
@@ -446,6 +447,8 @@ struct InvitedShape {
     token: String,
     key: String,
     addresses: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    web: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -505,9 +508,10 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
         MemberResponse::Presented(left) => {
             answer(id, "PRESENT_OK", PresentedShape { left: *left }, out);
         }
-        MemberResponse::Invited(NewInvite { token, server, addresses }) => {
+        MemberResponse::Invited(NewInvite { token, server, addresses, web }) => {
             let (token, key) = (token.reveal(), server.to_string());
-            let fields = InvitedShape { token, key, addresses: addresses.clone() };
+            let (addresses, web) = (addresses.clone(), web.clone());
+            let fields = InvitedShape { token, key, addresses, web };
             answer(id, "INVITE_OK", fields, out);
         }
         MemberResponse::Invites { invites, next } => {
@@ -706,11 +710,16 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<MemberResponse>, Str
         }
         "PRESENT_OK" => MemberResponse::Presented(parse::<PresentedShape>(line)?.left),
         "INVITE_OK" => {
-            let InvitedShape { token, key, addresses } = parse(line)?;
+            let InvitedShape { token, key, addresses, web } = parse(line)?;
             MemberResponse::Invited(NewInvite {
                 token: InviteToken::parse(&token).ok_or("INVITE_OK without a good token")?,
                 server: Key::parse(&key).ok_or("INVITE_OK without a good key")?,
                 addresses: addresses.into_iter().take(limits::INVITE_ADDRESSES).collect(),
+                // Shown to a person, who opens it.
+                web: web.filter(|web| {
+                    web.strip_prefix("https://")
+                        .is_some_and(|at| HostAuthority::parse(at).is_some())
+                }),
             })
         }
         "INVITES_OK" => {

@@ -124,6 +124,7 @@ impl Catalog for English {
                     "{at} has the key {shown}, and the known key is {known}: nothing was sent; if the server has a new key, use cardume join --replace INVITE"
                 )
             }
+            Failure::NoSite => "the server has no certificate for browsers".into(),
             Failure::WrongKey(at) => {
                 format!("{at} has another key than expected: nothing was sent")
             }

@@ -128,6 +128,7 @@ impl Catalog for Spanish {
                     "{at} tiene la clave {shown}, y la conocida es {known}: no se ha enviado nada; si el servidor tiene una clave nueva, use cardume join --replace INVITACIÓN"
                 )
             }
+            Failure::NoSite => "el servidor no tiene certificado para navegadores".into(),
             Failure::WrongKey(at) => {
                 format!("{at} tiene otra clave, no la esperada: no se envió nada")
             }

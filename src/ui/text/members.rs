@@ -24,10 +24,12 @@ pub(super) fn say(event: &MemberEvent, lang: Lang) -> Output {
             let key = key.map(|key| key.to_string()).unwrap_or_default();
             notice(MemberNotice::Pending { key: &key })
         }
-        MemberEvent::Invite { url, terms, qr } => Output::Answer {
-            line: match qr.then(|| qr::render(url, None)).flatten() {
-                Some(code) => format!("{url}\n{code}"),
-                None => url.clone(),
+        MemberEvent::Invite { url, web, terms, qr } => Output::Answer {
+            line: {
+                let lines = web.as_ref().map_or_else(|| url.clone(), |web| format!("{url}\n{web}"));
+                // A phone opens the URL of a browser.
+                let code = qr.then(|| qr::render(web.as_ref().unwrap_or(url), None)).flatten();
+                code.map_or_else(|| lines.clone(), |code| format!("{lines}\n{code}"))
             },
             note: catalog(lang)
                 .member(&MemberNotice::Invite { uses: terms.uses, lasts: &span(terms.lasts) }),

@@ -124,6 +124,7 @@ impl Catalog for Portuguese {
                     "{at} tem a chave {shown}, e a conhecida é {known}: nada foi enviado; se o servidor tem chave nova, use cardume join --replace CONVITE"
                 )
             }
+            Failure::NoSite => "o servidor não tem certificado para navegadores".into(),
             Failure::WrongKey(at) => {
                 format!("{at} tem outra chave, não a esperada: nada foi enviado")
             }

@@ -1,11 +1,12 @@
-//! The configurations of rustls: TLS 1.3 only, Ed25519 only, no resumption.
+//! The configurations of rustls: TLS 1.3 only, no resumption, and keys of Ed25519 except for the
+//! certificate of an operator.
 
 use std::sync::Arc;
 
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, ResolvesServerCert};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, Error, ServerConfig};
 
@@ -44,6 +45,21 @@ pub(super) fn server_by(
 ) -> Result<Arc<ServerConfig>, String> {
     let mut config = server_config(provider, identity, is_raw, takes_key)?;
     config.alpn_protocols = vec![NATIVE.to_vec(), HTTP.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The configuration with the certificate of an operator, for HTTP alone. It asks for no key of the
+/// client, as a browser would show a dialog.
+pub(super) fn site_server(certified: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, String> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(text)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.ignore_client_order = true;
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = vec![HTTP.to_vec()];
     Ok(Arc::new(config))
 }
 

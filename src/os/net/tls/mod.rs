@@ -8,20 +8,28 @@
 //! A process has one Ed25519 key, and shows it as a raw public key (RFC 7250), or as a self-signed
 //! certificate to programs without raw keys. The other side pins the key in both cases. No session
 //! is ever resumed.
+//!
+//! A server may have a certificate of its operator as well, for browsers. A hello that names a host
+//! of that certificate gets it, unless the client takes raw keys.
 
+pub mod certificate;
+mod der;
 pub mod identity;
 pub(in crate::os::net) mod keys;
 mod leftover;
 pub mod session;
 mod verifier;
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::server::{CertificateType, ClientHello};
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::io::budget::{Block, Budget};
 use crate::limits;
+use crate::os::net::tls::certificate::Certificate;
 use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::net::tls::keys::Protocol;
 use crate::protocol::types::account::Key;
@@ -32,6 +40,8 @@ const HANDSHAKES: u32 = 8;
 /// The configurations of a process, and the memory that its sessions share.
 pub struct Tls {
     accepting: Accepting,
+    /// The certificate of the operator.
+    certificate: Option<Certificate>,
     identity: TlsIdentity,
     scratch: Scratch,
     /// Handshakes that may still begin in this iteration.
@@ -71,6 +81,7 @@ impl Tls {
     pub fn new(identity: TlsIdentity) -> Result<Tls, String> {
         Ok(Tls {
             accepting: Accepting::new(&identity)?,
+            certificate: None,
             identity,
             scratch: Scratch::default(),
             handshakes_left: HANDSHAKES,
@@ -87,6 +98,26 @@ impl Tls {
         self.accepting = Accepting::new(&identity)?;
         self.identity = identity;
         Ok(())
+    }
+
+    /// Show this certificate to browsers as well.
+    pub fn use_certificate(&mut self, certificate: Certificate) {
+        self.certificate = Some(certificate);
+    }
+
+    /// The configuration for a client with this hello, and the host of the operator that the client
+    /// has asked for.
+    fn choose(&mut self, hello: &ClientHello<'_>) -> (Arc<ServerConfig>, Option<Rc<str>>) {
+        let site = match (&mut self.certificate, hello.server_name()) {
+            (Some(certificate), Some(name)) if !is_raw(hello.server_cert_types()) => {
+                certificate.choose(name, Instant::now())
+            }
+            _ => None,
+        };
+        match site {
+            Some((config, name)) => (config, Some(name)),
+            None => (Arc::clone(self.accepting.choose(hello)), None),
+        }
     }
 
     /// The memory that sessions share.
@@ -140,13 +171,15 @@ impl Accepting {
 
     /// The configuration for a client with this hello.
     fn choose(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
-        let is_raw = |kinds: Option<&[CertificateType]>| {
-            kinds.is_some_and(|kinds| kinds.contains(&CertificateType::RawPublicKey))
-        };
         match (is_raw(hello.server_cert_types()), is_raw(hello.client_cert_types())) {
             (true, true) => &self.raw,
             (true, false) => &self.raw_server,
             (false, _) => &self.certificates,
         }
     }
+}
+
+/// True for a side that takes raw keys.
+fn is_raw(kinds: Option<&[CertificateType]>) -> bool {
+    kinds.is_some_and(|kinds| kinds.contains(&CertificateType::RawPublicKey))
 }

@@ -1,6 +1,7 @@
 //! One TLS session: ciphertext of a socket in, plain bytes out, and back.
 
 use std::io::{self, Read};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -51,6 +52,8 @@ pub struct Session {
     is_dry: bool,
     /// The number of the connection.
     link: usize,
+    /// The host of the operator that the client has asked for.
+    site: Option<Rc<str>>,
     /// Known once the handshake is finished.
     security: Option<Security>,
 }
@@ -107,6 +110,7 @@ impl Session {
             ended: false,
             is_dry: false,
             link: usize::MAX,
+            site: None,
             security: None,
         }
     }
@@ -120,7 +124,7 @@ impl Session {
     /// What the handshake has proven.
     #[must_use]
     pub fn security(&self) -> Security {
-        self.security.unwrap_or(Security { is_encrypted: true, ..Security::default() })
+        self.security.clone().unwrap_or(Security { is_encrypted: true, ..Security::default() })
     }
 
     /// Notes the key of the other side once the handshake is finished.
@@ -132,6 +136,7 @@ impl Session {
             is_encrypted: true,
             same_user: false,
             native_only: common.alpn_protocol() == Some(keys::NATIVE),
+            site: self.site.clone(),
             key: common
                 .peer_certificates()
                 .and_then(|shown| shown.first())
@@ -300,7 +305,8 @@ impl Session {
                 }
             }
         };
-        let config = Arc::clone(tls.accepting.choose(&accepted.client_hello()));
+        let (config, site) = tls.choose(&accepted.client_hello());
+        self.site = site;
         self.state = State::Deferred(config);
         Ok(())
     }

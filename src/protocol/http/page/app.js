@@ -1,4 +1,53 @@
 'use strict';
+// --- The session ---
+// The token of an invite must stay neither in the address bar nor in the history.
+const token = /^#i=(.*)$/.exec(location.hash)?.[1];
+if (token !== undefined) history.replaceState(null, '', location.pathname + location.search);
+let me = null, joinError = null;
+
+/** True for a visitor without any right: nothing but the notice is shown. */
+const isOutside = () => Boolean(me && me.closed && !me.role);
+
+function showMe() {
+  const outside = isOutside(), inSession = Boolean(me && me.left !== null);
+  for (const e of document.querySelectorAll('main > :not(#you)')) e.classList.toggle('outside', outside);
+  $('you').hidden = !outside && !inSession;
+  $('leave').hidden = !inSession;
+  if (outside) {
+    $('youTitle').textContent = t('membersOnly');
+    $('youText').textContent = joinError || t('inviteNeeded');
+  } else if (inSession) {
+    const until = new Intl.DateTimeFormat(lang, { hour: '2-digit', minute: '2-digit' }).format(me.until);
+    $('youTitle').textContent = t('youAre', { name: safe(me.name), role: t(me.role) });
+    $('youText').textContent = t('howToFetch') + ' ' + t('sessionEnds', { until });
+  }
+}
+renderers.push(showMe);
+
+async function meet(method, body) {
+  try {
+    me = await ask('api/session', undefined, method, body);
+    me.until = Date.now() + 1000 * (me.left || 0);
+    if (method) joinError = null;
+  } catch (error) {
+    if (method) joinError = error.code === 'bad_token' ? t('inviteBad') : t('failed', { why: error.message });
+    // A server without sessions, or one that is away, which the live line tells.
+    else me ||= { closed: false, role: null, left: null };
+  }
+  if (!me) await meet();
+  showMe();
+}
+
+$('leave').addEventListener('click', async () => { await meet('DELETE'); location.reload(); });
+
+/** The first request: the invite in the address, or who this is already. */
+function enter() {
+  if (token === undefined) return meet();
+  if (location.protocol === 'https:') return meet('POST', { token });
+  joinError = t('inviteTls');
+  return meet();
+}
+
 // --- Search as you type ---
 const MOST = 1000, FIRST = 30;
 let search = { q: '', groups: new Map(), more: [], done: true, error: null, shown: FIRST, similar: false, control: null };
@@ -129,7 +178,7 @@ function resultLine({ name, holders, rank }, others) {
       named ? el('span', { text: t('otherNames', { n: number(named) }) }) : null,
       rank === 2 && file.user ? el('span', { class: 'tag', text: t('ofUser', { user: safe(file.user) }) }) : null));
   const row = el('div', { class: 'row' }, what, actions(file, sources));
-  const notes = sources.some(h => h.play) ? null : el('p', { class: 'said', text: t(list.some(h => h.speaks) ? 'notPlayable' : list.every(h => h.partial) ? 'partial' : 'elsewhere') });
+  const notes = sources.some(h => h.play) ? null : el('p', { class: 'said', text: t(list.some(h => h.speaks) ? 'notPlayable' : me && me.left !== null ? 'byWeb' : list.every(h => h.partial) ? 'partial' : 'elsewhere') });
   const details = el('details', null, el('summary', { text: t('whoHas') }), el('ul', null, ...sources.slice(0, 64).map(holderLine)), file.root ? el('code', { text: 'b3:' + file.root }) : null);
   return el('li', null, row, notes, details);
 }
@@ -254,7 +303,7 @@ function showLive() {
 renderers.push(showLive);
 
 let anew = 0;
-live('api/live', (now, fresh) => {
+const begun = () => live('api/live', (now, fresh) => {
   // Both ends of a transfer may report the same bytes.
   for (const [searches, , , , sent, received] of now.seconds) { keep(chart.first, Math.max(sent, received)); keep(chart.second, searches); }
   last = now;
@@ -266,8 +315,12 @@ live('api/live', (now, fresh) => {
   reload = setTimeout(loadPeers, 300);
   // Providers may have changed. Limit the rate, since many viewers may react to each change.
   if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : search.groups.size > 200 ? 30000 : 5000);
-});
+}, () => { if (me?.left !== null) meet(); });
 
 speak(lang);
 const asked = /^#q=(.*)$/.exec(location.hash);
-if (asked) { try { $('q').value = decodeURIComponent(asked[1]); begin(); } catch { /* a broken address asks for nothing */ } }
+enter().then(() => {
+  if (isOutside()) return $('youTitle').focus();
+  begun();
+  if (asked) try { $('q').value = decodeURIComponent(asked[1]); begin(); } catch { /* a broken address asks for nothing */ }
+});

@@ -88,14 +88,15 @@ function bytes(n) {
 }
 
 // --- Asking ---
-async function ask(path, signal) {
+async function ask(path, signal, method = 'GET', data = undefined) {
   let answer;
-  try { answer = await fetch(path, { signal, cache: 'no-store' }); } catch (error) {
+  const headers = data === undefined ? {} : { 'Content-Type': 'application/json' };
+  try { answer = await fetch(path, { signal, method, headers, body: data && JSON.stringify(data), cache: 'no-store' }); } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw Object.assign(new Error(t('offline')), { passing: true });
   }
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Error(safe(body.text || answer.status)), { passing: answer.status >= 500 });
+  if (!answer.ok) throw Object.assign(new Error(safe(body.text || answer.status)), { passing: answer.status >= 500, code: body.error });
   return body;
 }
 
@@ -324,7 +325,7 @@ const KEPT = 300;
 const chart = { first: [], second: [] };
 
 /** Receive live events while the page is open; the first event of each connection is marked as fresh. */
-function live(path, heard) {
+function live(path, heard, lost) {
   let source, pause = 2000, was = '';
   const state = key => { if (was !== key) { was = key; $('liveState').textContent = t(key); } };
   renderers.push(() => { if (was) $('liveState').textContent = t(was); });
@@ -343,6 +344,7 @@ function live(path, heard) {
     source.onerror = () => {
       state('lost');
       source.close();
+      lost?.();
       setTimeout(open, pause);
       pause = Math.min(pause * 2, 30000);
     };

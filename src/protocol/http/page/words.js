@@ -2,6 +2,9 @@
 // Every text of the pages, in three languages. {…} is replaced as text.
 const WORDS = {
   en: {
+    membersOnly: 'This server is for its members.', inviteNeeded: 'Open the link of your invite in this browser, or join with cardume.', inviteBad: 'The invite is not valid: it is unknown, used up or expired. Ask for a new one.', inviteTls: 'Open the link of the invite by https.',
+    youAre: 'You are {name} here, to {role}.', read: 'search', share: 'search', admin: 'administer', sessionEnds: 'This session ends at {until}.', leave: 'Log out',
+    byWeb: 'To fetch it: “cardume web” on your own computer, or a link of its owner.', howToFetch: 'This page searches, and shows who is there. To fetch a file, become a member and run “cardume web” on your own computer, or ask the owner of the file for a link.',
     moreN: 'Show more ({n} left)', foundLike: 'Nothing has these words. Similar names:', rootShort: 'Behind b3: come the 64 digits of a hash.', elsewhere: 'This peer answers only on the machine of the server.', getting: 'Asking {peer} for {name}…', got: '{name} comes from {peer}.', ofUser: 'of {user}', away: 'away', awayUser: '{user} is not online.', otherNames: '{n} more under other names',
     skip: 'Skip to search', motto: 'Who has which file, straight from one to another.', language: 'Language', searchLabel: 'Search files', searchHint: 'A name or a part of it, @user, or b3:HASH',
     results: 'Found', more: 'Show more', close: 'Close', live: 'Right now', peersOnline: 'peers online', filesShared: 'files shared', transfersNow: 'transfers under way',
@@ -17,6 +20,9 @@ const WORDS = {
     connected: 'Live.', lost: 'The live counters are away; trying again…', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits', others: 'Only who sits at that computer sees which.',
   },
   pt: {
+    membersOnly: 'Este servidor é para seus membros.', inviteNeeded: 'Abra o link do seu convite neste navegador, ou entre com o cardume.', inviteBad: 'O convite não vale: é desconhecido, já foi usado ou expirou. Peça um novo.', inviteTls: 'Abra o link do convite por https.',
+    youAre: 'Aqui você é {name}, para {role}.', read: 'buscar', share: 'buscar', admin: 'administrar', sessionEnds: 'Esta sessão termina às {until}.', leave: 'Sair',
+    byWeb: 'Para baixar: “cardume web” no seu computador, ou um link do dono.', howToFetch: 'Esta página busca, e mostra quem está aí. Para baixar um arquivo, torne-se membro e rode “cardume web” no seu computador, ou peça um link ao dono do arquivo.',
     moreN: 'Mostrar mais (faltam {n})', foundLike: 'Nada tem estas palavras. Nomes parecidos:', rootShort: 'Depois de b3: vêm os 64 dígitos de um hash.', elsewhere: 'Este peer só responde na máquina do servidor.', getting: 'Pedindo {name} a {peer}…', got: '{name} vem de {peer}.', ofUser: 'de {user}', away: 'ausente', awayUser: '{user} não está conectado.', otherNames: 'mais {n} com outros nomes',
     skip: 'Ir para a busca', motto: 'Quem tem que arquivo, direto de um para o outro.', language: 'Idioma', searchLabel: 'Buscar arquivos', searchHint: 'Um nome ou uma parte dele, @usuário, ou b3:HASH',
     results: 'Encontrados', more: 'Mostrar mais', close: 'Fechar', live: 'Agora mesmo', peersOnline: 'peers conectados', filesShared: 'arquivos compartilhados', transfersNow: 'transferências em curso',
@@ -32,6 +38,9 @@ const WORDS = {
     connected: 'Ao vivo.', lost: 'Os contadores sumiram; tentando de novo…', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera', others: 'Só quem está naquele computador vê quais.',
   },
   es: {
+    membersOnly: 'Este servidor es para sus miembros.', inviteNeeded: 'Abre el enlace de tu invitación en este navegador, o entra con cardume.', inviteBad: 'La invitación no vale: es desconocida, ya se usó o caducó. Pide una nueva.', inviteTls: 'Abre el enlace de la invitación por https.',
+    youAre: 'Aquí eres {name}, para {role}.', read: 'buscar', share: 'buscar', admin: 'administrar', sessionEnds: 'Esta sesión termina a las {until}.', leave: 'Salir',
+    byWeb: 'Para descargarlo: “cardume web” en tu ordenador, o un enlace de su dueño.', howToFetch: 'Esta página busca, y muestra quién está. Para descargar un archivo, hazte miembro y ejecuta “cardume web” en tu ordenador, o pide un enlace a su dueño.',
     moreN: 'Mostrar más (faltan {n})', foundLike: 'Nada tiene estas palabras. Nombres parecidos:', rootShort: 'Detrás de b3: van los 64 dígitos de un hash.', elsewhere: 'Este peer solo responde en la máquina del servidor.', getting: 'Pidiendo {name} a {peer}…', got: '{name} viene de {peer}.', ofUser: 'de {user}', away: 'ausente', awayUser: '{user} no está conectado.', otherNames: '{n} más con otros nombres',
     skip: 'Ir a la búsqueda', motto: 'Quién tiene qué archivo, directo de uno a otro.', language: 'Idioma', searchLabel: 'Buscar archivos', searchHint: 'Un nombre o una parte de él, @usuario, o b3:HASH',
     results: 'Encontrados', more: 'Mostrar más', close: 'Cerrar', live: 'Ahora mismo', peersOnline: 'peers conectados', filesShared: 'archivos compartidos', transfersNow: 'transferencias en curso',
