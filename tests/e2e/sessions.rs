@@ -661,6 +661,90 @@ fn an_administrator_administers_by_http_as_by_the_native_protocol() {
 }
 
 #[test]
+fn an_administrator_bans_kicks_limits_and_deletes_by_http() {
+    let site = Site::new();
+    let own = site.joins("admin", &site.invites(&["--role", "admin"])).json()["name"].clone();
+    let sends = |path: &str, body: Value| {
+        site.sends("admin", "POST", &format!("/api/admin/{path}"), &body.to_string())
+    };
+    let lists = |path: &str| site.asks("admin", &format!("/api/admin/{path}"), &[]).json();
+    let name = site.joins("eve", &site.invites(&[])).json()["name"].clone();
+    let live = || {
+        let output = site.authority.path("events");
+        let _ = std::fs::remove_file(&output);
+        let mut live = site.curl("eve");
+        live.args(["-N", "-o", &output]).arg(format!("{}/api/live", site.origin()));
+        let live = live.spawn().expect("curl");
+        wait_until("events", || {
+            std::fs::read_to_string(&output).is_ok_and(|text| text.contains("data:")).then_some(())
+        });
+        live
+    };
+    // A kick ends the connections, and a ban the session as well.
+    let mut watching = live();
+    let kicked = sends("kick", json!({"name": name})).json();
+    assert_eq!((&kicked["status"], &kicked["closed"]), (&json!("KICK_OK"), &json!(1)));
+    watching.wait().expect("an end");
+    assert_eq!(site.search_status("eve"), 200);
+    let mut watching = live();
+    let banned = sends("ban", json!({"name": name, "lasts": 3600, "reason": "scans"})).json();
+    assert_eq!((&banned["status"], &banned["closed"]), (&json!("BAN_OK"), &json!(1)), "{banned}");
+    watching.wait().expect("an end");
+    assert_eq!(site.search_status("eve"), 403);
+    let range = json!({"range": "192.0.2.0/24", "reason": ""});
+    assert_eq!(sends("ban", range).json()["ban"]["left"], Value::Null);
+    let bans = lists("bans");
+    let [of_key, of_range] = &bans["bans"].as_array().expect("a list")[..] else {
+        panic!("{bans}");
+    };
+    assert_eq!((&of_key["name"], &of_key["by"], &of_key["reason"]), (&name, &own, &json!("scans")));
+    assert_eq!((&of_range["range"], &of_range["key"]), (&json!("192.0.2.0/24"), &Value::Null));
+    let native = site.administers(&["bans"]).out.join("\n");
+    assert!(native.contains("192.0.2.0/24") && native.contains("scans"), "{native}");
+    for subject in [json!({"key": of_key["key"]}), json!({"range": "192.0.2.0/24"})] {
+        assert_eq!(sends("unban", subject).json()["status"], "UNBAN_OK");
+    }
+    assert_eq!(lists("bans")["bans"], json!([]));
+    // The session of the banned member is over, so the ban's end does not bring it back.
+    assert_eq!(site.search_status("eve"), 403);
+    for subject in [json!({"name": own}), json!({"range": "127.0.0.0/8"})] {
+        let refused = sends("ban", subject);
+        assert_eq!((refused.status, &refused.json()["error"]), (403, &json!("refused")));
+    }
+    assert_eq!(sends("kick", json!({"name": own})).status, 404);
+    // Limits, and publications of others.
+    let value = |answer: &Value| {
+        let limits = answer["limits"].as_array().expect("a list");
+        let limit = limits.iter().find(|limit| limit["limit"] == "user_publications");
+        limit.expect("the limit")["value"].clone()
+    };
+    assert_eq!(value(&sends("limits", json!({"set": {"user_publications": 2}})).json()), 2);
+    assert_eq!(value(&lists("limits")), 2);
+    assert_eq!(sends("limits", json!({"set": {"user_publications": 0}})).status, 400);
+    for file in ["a.mp4", "b.mp4"] {
+        site.administers(&["publish", "--user", "ana", file]);
+    }
+    let of_ana = json!({"user": "ana", "name": "a.mp4"});
+    assert_eq!(sends("unpublish", of_ana.clone()).json()["status"], "UNPUBLISH_OK");
+    assert_eq!(sends("unpublish", of_ana).status, 404);
+    assert_eq!(sends("remove_user", json!({"user": "ana"})).json()["status"], "REMOVE_USER_OK");
+    assert_eq!(sends("remove_user", json!({"user": "ana"})).status, 404);
+    let rows = site.administers(&["audit"]).out.join("\n");
+    for what in ["KICK", "BAN", "UNBAN", "LIMITS", "UNPUBLISH", "REMOVE_USER"] {
+        assert!(rows.contains(&format!("\t{what}\t")), "{what} in {rows}");
+    }
+    // A reader, and a stranger.
+    site.joins("reader", &site.invites(&["--role", "read"]));
+    for (jar, error) in [("reader", "forbidden"), ("none", "not_member")] {
+        let body = json!({"name": own}).to_string();
+        let refused = site.sends(jar, "POST", "/api/admin/ban", &body);
+        assert_eq!((refused.status, &refused.json()["error"]), (403, &json!(error)));
+        assert_eq!(site.asks(jar, "/api/admin/bans", &[]).status, 403);
+    }
+    assert_eq!(lists("bans")["bans"], json!([]));
+}
+
+#[test]
 fn a_proxy_of_the_same_user_is_no_administrator() {
     let site = Site::new();
     let url = format!("http://{}/api/admin/members", site.at);

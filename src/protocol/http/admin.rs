@@ -80,6 +80,7 @@ pub fn text(response: &Response) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::administration::AdminRequest;
     use crate::protocol::error::ErrorCode;
     use crate::protocol::member::{MemberRequest, RevokeTarget};
 
@@ -97,6 +98,58 @@ mod tests {
         assert!(list("revoke", &query).is_none() && change("members").is_none());
         for (name, method) in LISTS.iter().chain(&CHANGES) {
             assert_eq!(&name.to_uppercase(), method);
+        }
+    }
+
+    /// The request of an administrator beyond the members.
+    fn admin(request: Result<Request, ErrorReply>) -> AdminRequest {
+        let Ok(Request::Member(request)) = request else { panic!("{request:?}") };
+        let MemberRequest::Admin(request) = *request else { panic!("{request:?}") };
+        request
+    }
+
+    #[test]
+    fn each_path_beyond_the_members_takes_the_fields_of_its_method() {
+        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        for (name, body, object) in [
+            ("kick", "{\"name\":\"eve\"}", "eve"),
+            ("kick", "{\"key\":\"KEY\"}", key),
+            ("kick", "{\"address\":\"192.0.2.1\",\"port\":7}", "192.0.2.1:7"),
+            (
+                "ban",
+                "{\"range\":\"192.0.2.0/24\",\"lasts\":60,\"reason\":\"scans\",\"force\":true}",
+                "192.0.2.0/24 for 60 s, forced: scans",
+            ),
+            ("ban", "{\"name\":\"eve\",\"reason\":\"\"}", "eve"),
+            ("unban", "{\"key\":\"KEY\"}", key),
+            ("limits", "{\"set\":{\"searches\":5,\"enrols\":null}}", "enrols=default, searches=5"),
+            ("unpublish", "{\"user\":\"ana\",\"name\":\"a/b.mp4\"}", "a/b.mp4 of ana"),
+            ("remove_user", "{\"user\":\"ana\"}", "ana"),
+        ] {
+            let method = change(name).expect("a method");
+            let request = admin(posted(method, body.replace("KEY", key).as_bytes()));
+            assert_eq!((request.method(), &*request.object()), (method, object));
+        }
+        let query = QueryString::of("cursor=192.0.2.0%2F24").expect("a query");
+        let request = admin(list("bans", &query).expect("a method"));
+        assert!(matches!(request, AdminRequest::Bans { cursor: Some(_) }));
+        let request = admin(list("limits", &QueryString::of("").expect("a query")).expect("one"));
+        assert!(request.is_list());
+        for (method, body) in [
+            ("BAN", "{\"name\":\"eve\",\"range\":\"192.0.2.1\"}"),
+            ("BAN", "{\"name\":\"eve\",\"name\":\"ana\"}"),
+            ("BAN", "{\"name\":\"eve\",\"lasts\":0}"),
+            ("BAN", "{\"name\":\"eve\",\"method\":\"UNBAN\"}"),
+            ("KICK", "{\"name\":\"eve\",\"id\":2}"),
+            ("KICK", "{\"address\":\"eve\"}"),
+            ("UNBAN", "{}"),
+            ("LIMITS", "{\"set\":{\"speed\":5}}"),
+            ("LIMITS", "{\"set\":{\"enrols\":0}}"),
+            ("UNPUBLISH", "{\"user\":\"ana\"}"),
+            ("REMOVE_USER", "{\"name\":\"ana\"}"),
+        ] {
+            let refused = posted(method, body.as_bytes()).map_err(|refusal| refusal.code);
+            assert_eq!(refused, Err(ErrorCode::BadRequest), "{method} {body}");
         }
     }
 

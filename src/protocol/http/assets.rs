@@ -48,6 +48,8 @@ pub fn asset(role: Role, path: &str, reads_html: bool) -> Option<Asset> {
             Asset { kind: HTML, text: include_str!("page/peer.html") }
         }
         (Role::Server, "/app.js") => Asset { kind: SCRIPT, text: include_str!("page/app.js") },
+        // Loaded by the page of an administrator.
+        (Role::Server, "/admin.js") => Asset { kind: SCRIPT, text: include_str!("page/admin.js") },
         (Role::Peer, "/peer.js") => Asset { kind: SCRIPT, text: include_str!("page/peer.js") },
         (_, "/shared.js") => SHARED,
         (_, "/words.js") => WORDS,
@@ -77,7 +79,7 @@ mod tests {
     #[test]
     fn asset_paths_are_relative() {
         for role in [Role::Server, Role::Peer] {
-            for path in ["/", "/app.js", "/peer.js", "/shared.js", "/words.js"] {
+            for path in ["/", "/app.js", "/admin.js", "/peer.js", "/shared.js", "/words.js"] {
                 let Some(asset) = asset(role, path, true) else { continue };
                 for wrong in
                     ["href=\"/", "src=\"/", "'/api", "\"/api", "fetch('/", "ask('/", "live('/"]
@@ -92,8 +94,11 @@ mod tests {
     fn a_page_is_self_contained_and_below_ninety_kilobytes() {
         for role in [Role::Server, Role::Peer] {
             let page = asset(role, "/", true).unwrap();
-            let paths = named(page.text);
+            let mut paths = named(page.text);
             assert!(paths.len() >= 3, "{paths:?}");
+            if role == Role::Server {
+                paths.push("/admin.js".to_owned());
+            }
             let parts: Vec<Asset> = paths
                 .iter()
                 .map(|path| {

@@ -11,6 +11,8 @@ const isOutside = () => Boolean(me && me.closed && !me.role);
 function showMe() {
   const outside = isOutside(), inSession = Boolean(me && me.left !== null);
   for (const e of document.querySelectorAll('main > :not(#you)')) e.classList.toggle('outside', outside);
+  // The view of administrators is a script of its own, which others do not load.
+  if (me?.role === 'admin' && !document.querySelector('script[src="admin.js"]')) document.body.append(el('script', { src: 'admin.js' }));
   $('you').hidden = !outside && !inSession;
   $('leave').hidden = !inSession;
   if (outside) {
