@@ -38,6 +38,7 @@ extern crate self as cardume;
 
 pub mod accounts;
 pub mod client;
+pub mod cluster;
 pub mod connection;
 pub mod download;
 pub mod index;

@@ -2,6 +2,7 @@
 //! [`recv_buffer`] holds a header until it is parsed, or passes a body to its sink. [`transfer`]
 //! moves bytes between both and a stream. [`token_bucket`] limits the rate.
 
+pub mod backoff;
 pub mod budget;
 pub mod recv_buffer;
 pub mod send_queue;

@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::io::backoff;
 use crate::io::recv_buffer::RecvBuffer;
 use crate::io::send_queue::SendQueue;
-use crate::limits;
 use crate::node::stats::histogram::Histogram;
 use crate::node::{ConnId, PortId};
 use crate::protocol::types::account::Key;
@@ -248,14 +248,13 @@ impl Io<'_> {
 
     /// The time of the next attempt, after so many that failed since the last success.
     pub fn backoff(&mut self, attempts: u32) -> Instant {
-        let (first, longest) = limits::BACKOFF;
-        self.now + self.jitter(first.saturating_mul(1 << attempts.min(16)).min(longest))
+        self.now + self.jitter(backoff::pause(attempts))
     }
 
     /// A random part of `whole`, from a half to all of it, so that many clients of one server do
     /// not return together.
     pub fn jitter(&mut self, whole: Duration) -> Duration {
         let [a, b, ..] = (self.random)();
-        whole / 2 + whole.mul_f64(f64::from(u16::from_le_bytes([a, b])) / 131_072.0)
+        backoff::jitter(whole, u16::from_le_bytes([a, b]))
     }
 }

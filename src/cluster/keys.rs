@@ -1,0 +1,411 @@
+//! The keys in an engine, and the entries of the sorted sets of providers.
+//!
+//! A name or a content hash never chooses its slot: the tag in braces comes from a hash with a
+//! secret key. So names may hold braces, and no client can aim many names at one slot.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cluster::ids::ID_BYTES;
+use crate::cluster::slots::{LETTERS, SlotTags};
+use crate::limits;
+use crate::protocol::types::ids::{ContentHash, to_hex};
+use crate::protocol::types::relative_path::RelativeName;
+
+/// Parts of the list of members, so that no single node holds all of it.
+pub const PEER_PARTS: u8 = 64;
+/// Streams of events: a server writes to one of them.
+pub const STREAMS: u8 = 8;
+/// The prefix of the keys: the name of a service.
+const PREFIX_BYTES: usize = 64;
+
+/// The content hash follows.
+const ROOT: u8 = 1;
+/// The provider lacks pieces.
+const PARTIAL: u8 = 2;
+/// The member's own record says more: user, key, further ports.
+const MORE: u8 = 4;
+/// The address has 16 bytes.
+const V6: u8 = 8;
+const ALL: u8 = ROOT | PARTIAL | MORE | V6;
+/// Bytes of a number of 64 bits, seven a byte.
+const VARINT_BYTES: usize = 10;
+
+/// The keys of one index.
+pub struct Keys {
+    prefix: Vec<u8>,
+    secret: [u8; 32],
+    tags: SlotTags,
+}
+
+impl Keys {
+    /// The keys with this prefix and this secret.
+    #[must_use]
+    pub fn new(prefix: &str, secret: [u8; 32]) -> Keys {
+        Keys { prefix: prefix.as_bytes().to_vec(), secret, tags: SlotTags::new() }
+    }
+
+    /// True if keys may begin so: a prefix with a brace would choose the slot.
+    #[must_use]
+    pub fn is_prefix(text: &str) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
+        text.len() <= PREFIX_BYTES && text.bytes().all(is_plain)
+    }
+
+    /// Use this secret, which all servers share.
+    pub fn set_secret(&mut self, secret: [u8; 32]) {
+        self.secret = secret;
+    }
+
+    fn tag(&self, text: &[u8]) -> [u8; 3] {
+        let hash = blake3::keyed_hash(&self.secret, text);
+        let [a, b, c, ..] = *hash.as_bytes();
+        [a, b, c].map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
+    }
+
+    /// `prefix kind {tag} rest`.
+    fn key(&self, kind: &[u8], tag: &[u8], rest: &[u8]) -> Vec<u8> {
+        let length = self.prefix.len() + kind.len() + tag.len() + rest.len() + 2;
+        let mut key = Vec::with_capacity(length);
+        key.extend_from_slice(&self.prefix);
+        key.extend_from_slice(kind);
+        key.push(b'{');
+        key.extend_from_slice(tag);
+        key.push(b'}');
+        key.extend_from_slice(rest);
+        key
+    }
+
+    fn plain(&self, name: &[u8]) -> Vec<u8> {
+        [&self.prefix, name].concat()
+    }
+
+    /// The providers of a name.
+    #[must_use]
+    pub fn name(&self, name: &str) -> Vec<u8> {
+        self.key(b"n:", &self.tag(name.as_bytes()), name.as_bytes())
+    }
+
+    /// The providers of a content.
+    #[must_use]
+    pub fn root(&self, root: &ContentHash) -> Vec<u8> {
+        self.key(b"r:", &self.tag(&root.0), &root.0)
+    }
+
+    /// The record of a member.
+    #[must_use]
+    pub fn member(&self, id: [u8; ID_BYTES]) -> Vec<u8> {
+        self.key(b"m:", to_hex(&id).as_bytes(), b"")
+    }
+
+    /// The member at an address.
+    #[must_use]
+    pub fn address(&self, address: SocketAddr) -> Vec<u8> {
+        self.key(b"a:", address.to_string().as_bytes(), b"")
+    }
+
+    /// The part of the list of members that has this member.
+    #[must_use]
+    pub fn peers(&self, part: u8) -> Vec<u8> {
+        self.key(b"P:", (part % PEER_PARTS).to_string().as_bytes(), b"")
+    }
+
+    /// The marks of the servers that have mirrored this slot.
+    #[must_use]
+    pub fn marks(&self, slot: u16) -> Vec<u8> {
+        self.key(b"z:", &self.tags.of(slot), b"")
+    }
+
+    /// A stream of events.
+    #[must_use]
+    pub fn stream(&self, number: u8) -> Vec<u8> {
+        self.key(b"x:", (number % STREAMS).to_string().as_bytes(), b"")
+    }
+
+    /// The inbox of a server.
+    #[must_use]
+    pub fn inbox(&self, epoch: u32) -> Vec<u8> {
+        self.key(b"i:", epoch.to_string().as_bytes(), b"")
+    }
+
+    /// The subscriptions of a server.
+    #[must_use]
+    pub fn watches(&self, epoch: u32) -> Vec<u8> {
+        self.key(b"w:", epoch.to_string().as_bytes(), b"")
+    }
+
+    /// The key of a user.
+    #[must_use]
+    pub fn user(&self, user: &str) -> Vec<u8> {
+        self.key(b"u:", &self.tag(user.as_bytes()), user.as_bytes())
+    }
+
+    /// The publications of a user, in the slot of [`Keys::user`].
+    #[must_use]
+    pub fn publications(&self, user: &str) -> Vec<u8> {
+        self.key(b"q:", &self.tag(user.as_bytes()), user.as_bytes())
+    }
+
+    /// The servers.
+    #[must_use]
+    pub fn servers(&self) -> Vec<u8> {
+        self.plain(b"c:servers")
+    }
+
+    /// The last epoch given to a server.
+    #[must_use]
+    pub fn epoch(&self) -> Vec<u8> {
+        self.plain(b"c:epoch")
+    }
+
+    /// The secret of the tags.
+    #[must_use]
+    pub fn secret(&self) -> Vec<u8> {
+        self.plain(b"c:secret")
+    }
+}
+
+/// The entry of a provider in the sorted set of a name or of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HolderEntry {
+    /// The member.
+    pub id: [u8; ID_BYTES],
+    /// Its address.
+    pub address: SocketAddr,
+    /// Size of the file.
+    pub size: Option<u64>,
+    /// The provider lacks pieces.
+    pub partial: bool,
+    /// The member's own record says more.
+    pub more: bool,
+    /// The content hash, in the set of a name; `None` in the set of a content.
+    pub root: Option<ContentHash>,
+    /// The name, in the set of a content.
+    pub name: Option<RelativeName>,
+}
+
+impl HolderEntry {
+    /// The entry as bytes. Entries of one member begin with its number.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.extend_from_slice(&self.id);
+        let mut flags = 0;
+        for (is_set, flag) in [
+            (self.root.is_some(), ROOT),
+            (self.partial, PARTIAL),
+            (self.more, MORE),
+            (self.address.is_ipv6(), V6),
+        ] {
+            flags |= if is_set { flag } else { 0 };
+        }
+        out.push(flags);
+        out.extend_from_slice(&self.address.port().to_be_bytes());
+        match self.address.ip() {
+            IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+        }
+        // 0 stands for an unknown size.
+        put_varint(self.size.map_or(0, |size| size.min(limits::LARGEST_INTEGER) + 1), &mut out);
+        if let Some(root) = &self.root {
+            out.extend_from_slice(&root.0);
+        }
+        if let Some(name) = &self.name {
+            out.extend_from_slice(name.as_bytes());
+        }
+        out
+    }
+
+    /// Read an entry of the set of a name.
+    #[must_use]
+    pub fn of_name(bytes: &[u8]) -> Option<HolderEntry> {
+        let (mut entry, has_root, rest) = HolderEntry::start(bytes)?;
+        entry.root = match (has_root, rest) {
+            (false, []) => None,
+            (true, root) => Some(ContentHash(root.try_into().ok()?)),
+            _ => return None,
+        };
+        Some(entry)
+    }
+
+    /// Read an entry of the set of a content.
+    #[must_use]
+    pub fn of_root(bytes: &[u8]) -> Option<HolderEntry> {
+        let (mut entry, has_root, rest) = HolderEntry::start(bytes)?;
+        let name = RelativeName::new(std::str::from_utf8(rest).ok()?).ok()?;
+        entry.name = (!has_root).then_some(name);
+        entry.name.is_some().then_some(entry)
+    }
+
+    /// The common start, whether a content hash follows, and the rest.
+    fn start(bytes: &[u8]) -> Option<(HolderEntry, bool, &[u8])> {
+        let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let (&[flags, high, low], rest) = rest.split_first_chunk::<3>()?;
+        if flags & !ALL != 0 {
+            return None;
+        }
+        let (ip, rest) = if flags & V6 == 0 {
+            let (ip, rest) = rest.split_first_chunk::<4>()?;
+            (IpAddr::from(*ip), rest)
+        } else {
+            let (ip, rest) = rest.split_first_chunk::<16>()?;
+            (IpAddr::from(*ip), rest)
+        };
+        let (size, rest) = varint(rest)?;
+        let entry = HolderEntry {
+            id: *id,
+            address: SocketAddr::new(ip, u16::from_be_bytes([high, low])),
+            size: size.checked_sub(1),
+            partial: flags & PARTIAL != 0,
+            more: flags & MORE != 0,
+            root: None,
+            name: None,
+        };
+        let is_size = size <= limits::LARGEST_INTEGER + 1;
+        is_size.then_some((entry, flags & ROOT != 0, rest))
+    }
+}
+
+/// The number of the member at the start of an entry.
+#[must_use]
+pub fn id_of(entry: &[u8]) -> Option<[u8; ID_BYTES]> {
+    entry.first_chunk::<ID_BYTES>().copied()
+}
+
+/// Write a number, seven bits a byte, the low ones first.
+fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+    #[allow(clippy::cast_possible_truncation)]
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    #[allow(clippy::cast_possible_truncation)]
+    out.push(number as u8);
+}
+
+/// Read a number and the rest. Only the shortest form counts: two entries never mean the same.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    for (place, byte) in bytes.iter().take(VARINT_BYTES).enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        let shifted = bits << (7 * place);
+        if shifted >> (7 * place) != bits {
+            return None;
+        }
+        number |= shifted;
+        if byte & 0x80 == 0 {
+            return (place == 0 || *byte != 0).then(|| (number, &bytes[place + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::slots::slot_of;
+
+    fn entries() -> impl Strategy<Value = HolderEntry> {
+        let address = prop_oneof![
+            any::<([u8; 4], u16)>().prop_map(|(ip, port)| SocketAddr::from((ip, port))),
+            any::<([u8; 16], u16)>().prop_map(|(ip, port)| SocketAddr::from((ip, port))),
+        ];
+        let size = proptest::option::of(0..=limits::LARGEST_INTEGER);
+        (any::<[u8; 7]>(), address, size, any::<(bool, bool)>()).prop_map(
+            |(id, address, size, (partial, more))| HolderEntry {
+                id,
+                address,
+                size,
+                partial,
+                more,
+                root: None,
+                name: None,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_read_back_and_no_part_of_it(
+            entry in entries(),
+            root in proptest::option::of(any::<[u8; 32]>()),
+        ) {
+            let by_name = HolderEntry { root: root.map(ContentHash), ..entry.clone() };
+            let bytes = by_name.encode();
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(HolderEntry::of_name(&bytes[..cut]), None);
+            }
+            prop_assert_eq!(id_of(&bytes), Some(entry.id));
+            let longer = [bytes.as_slice(), b"x"].concat();
+            prop_assert_eq!(HolderEntry::of_name(&longer), None);
+            prop_assert_eq!(HolderEntry::of_name(&bytes), Some(by_name));
+            let name = RelativeName::new("Curso {1}/aula}.mp4").unwrap();
+            let by_root = HolderEntry { name: Some(name), ..entry };
+            prop_assert_eq!(HolderEntry::of_root(&by_root.encode()), Some(by_root.clone()));
+            prop_assert_eq!(HolderEntry::of_name(&by_root.encode()), None);
+        }
+
+        #[test]
+        fn bytes_of_another_program_never_panic_and_are_no_entry_of_two_spellings(
+            bytes in vec(any::<u8>(), 0..90),
+            flags in 0_u8..16,
+        ) {
+            let mut bytes = bytes;
+            if let Some(place) = bytes.get_mut(7) {
+                *place = flags;
+            }
+            for entry in [HolderEntry::of_name(&bytes), HolderEntry::of_root(&bytes)] {
+                if let Some(entry) = entry {
+                    prop_assert_eq!(entry.encode(), bytes.clone());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_name_takes_few_bytes() {
+        let entry = HolderEntry {
+            id: [1; 7],
+            address: "10.0.0.1:4000".parse().unwrap(),
+            size: Some(4 << 30),
+            partial: false,
+            more: false,
+            root: None,
+            name: None,
+        };
+        assert_eq!(entry.encode().len(), 19);
+        assert_eq!(HolderEntry { size: None, ..entry }.encode().len(), 15);
+    }
+
+    #[test]
+    fn a_key_takes_its_slot_from_a_secret_hash_even_with_braces_in_the_name() {
+        let keys = Keys::new("p:", [7; 32]);
+        let key = keys.name("{a}{b}.mp4");
+        assert!(key.starts_with(b"p:n:{") && key.ends_with(b"}{a}{b}.mp4"));
+        assert_eq!(slot_of(&key), slot_of(&key[5..8]));
+        let other = Keys::new("p:", [8; 32]);
+        let names: Vec<String> = (0..100).map(|number| format!("{{a}}{number}")).collect();
+        let slots = |keys: &Keys| names.iter().map(|n| slot_of(&keys.name(n))).collect::<Vec<_>>();
+        assert_ne!(slots(&keys), slots(&other));
+        let mut all = slots(&keys);
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.len() > 90, "{} slots", all.len());
+        assert_eq!(slot_of(&keys.user("a}b")), slot_of(&keys.publications("a}b")));
+        let root = keys.root(&ContentHash(*b"}}}}}}}}}}}}}}}}{{{{{{{{{{{{{{{{"));
+        assert_eq!(slot_of(&root), slot_of(&root[5..8]));
+        for slot in [0, 9_999, 16_383] {
+            assert_eq!(slot_of(&keys.marks(slot)), slot);
+        }
+    }
+
+    #[test]
+    fn a_prefix_holds_no_brace_and_no_space() {
+        assert!(Keys::is_prefix("") && Keys::is_prefix("cardume-2:"));
+        for text in ["{a}", "}", "a b", "é", &"a".repeat(65)] {
+            assert!(!Keys::is_prefix(text), "{text}");
+        }
+    }
+}
