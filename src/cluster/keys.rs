@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::ids::ID_BYTES;
-use crate::cluster::slots::{LETTERS, SlotTags};
+use crate::cluster::slots::{SLOTS, SlotTags};
 use crate::limits;
 use crate::protocol::types::ids::{ContentHash, to_hex};
 use crate::protocol::types::relative_path::RelativeName;
@@ -34,14 +34,33 @@ const VARINT_BYTES: usize = 10;
 pub struct Keys {
     prefix: Vec<u8>,
     secret: [u8; 32],
-    tags: SlotTags,
+    /// The slots in use: one in so many.
+    step: u16,
 }
 
 impl Keys {
     /// The keys with this prefix and this secret.
     #[must_use]
     pub fn new(prefix: &str, secret: [u8; 32]) -> Keys {
-        Keys { prefix: prefix.as_bytes().to_vec(), secret, tags: SlotTags::new() }
+        Keys { prefix: prefix.as_bytes().to_vec(), secret, step: 1 }
+    }
+
+    /// Use this many slots only, a power of two. For engines so small that a mark a slot counts.
+    #[must_use]
+    pub fn with_slots(self, slots: u16) -> Keys {
+        let slots = slots.clamp(1, SLOTS as u16);
+        Keys { step: SLOTS as u16 / (1 << slots.ilog2()), ..self }
+    }
+
+    /// The slots of names and contents, in order.
+    pub fn slots(&self) -> impl Iterator<Item = u16> + use<> {
+        (0..SLOTS as u16).step_by(usize::from(self.step))
+    }
+
+    /// The place of a slot in [`Keys::slots`].
+    #[must_use]
+    pub fn place_of(&self, slot: u16) -> usize {
+        usize::from(slot / self.step)
     }
 
     /// True if keys may begin so: a prefix with a brace would choose the slot.
@@ -58,8 +77,9 @@ impl Keys {
 
     fn tag(&self, text: &[u8]) -> [u8; 3] {
         let hash = blake3::keyed_hash(&self.secret, text);
-        let [a, b, c, ..] = *hash.as_bytes();
-        [a, b, c].map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
+        let [a, b, ..] = *hash.as_bytes();
+        let slot = u16::from_le_bytes([a, b]) % SLOTS as u16;
+        SlotTags::shared().of(slot - slot % self.step)
     }
 
     /// `prefix kind {tag} rest`.
@@ -112,7 +132,7 @@ impl Keys {
     /// The marks of the servers that have mirrored this slot.
     #[must_use]
     pub fn marks(&self, slot: u16) -> Vec<u8> {
-        self.key(b"z:", &self.tags.of(slot), b"")
+        self.key(b"z:", &SlotTags::shared().of(slot), b"")
     }
 
     /// A stream of events.

@@ -1,14 +1,21 @@
 //! One index for several servers, on an engine that speaks the protocol of Redis Cluster.
 //!
 //! Pure: bytes in, bytes out, outcomes by token, a deadline; no socket and no clock. [`engine`]
-//! finds the node for a request; the other modules know the requests and their replies.
+//! finds the node for a request; [`service`] is what a server uses; the other modules know the requests
+//! and their replies.
 
+pub mod claim;
 pub mod command;
+pub mod durable;
 pub mod engine;
 pub mod ids;
 pub mod info;
 pub mod keys;
+pub mod mirror;
 pub mod node;
+pub mod registry;
 pub mod resp;
+pub mod search;
+pub mod service;
 pub mod slots;
 pub mod url;

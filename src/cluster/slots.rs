@@ -1,6 +1,7 @@
 //! The slots of a cluster: 16,384 parts of the keys, each at one master.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use crate::cluster::resp::Reply;
 
@@ -50,15 +51,13 @@ pub fn slot_of(key: &[u8]) -> u16 {
 }
 
 /// The letters of a tag: safe between braces.
-pub const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// For each slot a tag of three letters that leads there.
 pub struct SlotTags(Vec<[u8; 3]>);
 
 impl SlotTags {
-    /// Find the tags.
-    #[must_use]
-    pub fn new() -> SlotTags {
+    fn new() -> SlotTags {
         let mut tags = vec![[0; 3]; SLOTS];
         for a in LETTERS {
             for b in LETTERS {
@@ -74,16 +73,16 @@ impl SlotTags {
         SlotTags(tags)
     }
 
+    /// The tags, which are the same for every index.
+    pub fn shared() -> &'static SlotTags {
+        static TAGS: OnceLock<SlotTags> = OnceLock::new();
+        TAGS.get_or_init(SlotTags::new)
+    }
+
     /// A tag that leads to this slot.
     #[must_use]
     pub fn of(&self, slot: u16) -> [u8; 3] {
         self.0[usize::from(slot) % SLOTS]
-    }
-}
-
-impl Default for SlotTags {
-    fn default() -> SlotTags {
-        SlotTags::new()
     }
 }
 
@@ -144,19 +143,21 @@ pub struct SlotMap {
     masters: Vec<SocketAddr>,
     /// The number of the master, for each slot.
     of: Vec<u16>,
+    /// Slots with a master.
+    covered: usize,
 }
 
 impl SlotMap {
     /// The map of a single engine, which has all slots.
     #[must_use]
     pub fn single(address: SocketAddr) -> SlotMap {
-        SlotMap { masters: vec![address], of: vec![0; SLOTS] }
+        SlotMap { masters: vec![address], of: vec![0; SLOTS], covered: SLOTS }
     }
 
     /// A map without a master.
     #[must_use]
     pub fn unknown() -> SlotMap {
-        SlotMap { masters: Vec::new(), of: vec![NOBODY; SLOTS] }
+        SlotMap { masters: Vec::new(), of: vec![NOBODY; SLOTS], covered: 0 }
     }
 
     /// Read the reply to `CLUSTER SLOTS`. A node without an address is the node at `asked`. `None`
@@ -177,6 +178,7 @@ impl SlotMap {
             let number = map.number(master)?;
             map.of[first..=last].fill(number);
         }
+        map.covered = map.of.iter().filter(|number| **number != NOBODY).count();
         Some(map)
     }
 
@@ -209,7 +211,9 @@ impl SlotMap {
     /// A node has said that this slot is elsewhere.
     pub fn moved(&mut self, slot: u16, to: SocketAddr) {
         if let Some(number) = self.number(to) {
-            self.of[usize::from(slot) % SLOTS] = number;
+            let place = &mut self.of[usize::from(slot) % SLOTS];
+            self.covered += usize::from(*place == NOBODY);
+            *place = number;
         }
     }
 
@@ -229,7 +233,7 @@ impl SlotMap {
     /// Number of slots with a master.
     #[must_use]
     pub fn covered(&self) -> usize {
-        self.of.iter().filter(|number| **number != NOBODY).count()
+        self.covered
     }
 }
 
@@ -305,7 +309,7 @@ mod tests {
 
     #[test]
     fn each_slot_has_a_tag_that_leads_there() {
-        let tags = SlotTags::new();
+        let tags = SlotTags::shared();
         for slot in 0..SLOTS as u16 {
             let key = [b"z:{".as_slice(), &tags.of(slot), b"}"].concat();
             assert_eq!(slot_of(&key), slot);

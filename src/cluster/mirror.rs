@@ -1,0 +1,451 @@
+//! The members of this server, mirrored into the engine.
+//!
+//! Changes go out in order as far as they touch the same entry. [`Mirror::watermark`] says which
+//! are acknowledged. A master that is new, or has lost its data, has another replication id: then
+//! the owner asserts its entries of those slots again, and the mirror writes a mark a slot.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::cluster::command::{EngineRequest, EngineToken};
+use crate::cluster::engine::Engine;
+use crate::cluster::ids::{ID_BYTES, after};
+use crate::cluster::info::ReplicationId;
+use crate::cluster::keys::{Keys, id_of};
+use crate::cluster::slots::{SlotSet, slot_of};
+
+/// Changes in flight: enough to fill the pipes to all nodes.
+const FLIGHT: usize = 2_048;
+/// Bytes of changes that wait. More would hide a dead engine: JOINs are not read meanwhile.
+const QUEUE_BYTES: usize = 32 << 20;
+/// A change besides its bytes, in the queue and in the tables.
+const CHANGE_BYTES: usize = 160;
+/// A change that failed is tried again after this pause: about a map refresh.
+const RETRY: Duration = Duration::from_millis(200);
+/// Removals are kept this long: a replica that takes over is not further behind.
+const REMOVALS_FOR: Duration = Duration::from_secs(60);
+/// Removals kept for a repetition: a peer of a million files leaves at most.
+const REMOVALS: usize = 1_000_000;
+/// The map is compared at most so often while slots move.
+const OBSERVE: Duration = Duration::from_millis(50);
+/// A removal goes out again so long after a connection was dropped as late: by then the node has
+/// run all that was left in the old connection.
+const AFTER_LATE: Duration = Duration::from_secs(2);
+/// Entries of a stream of events, about: a minute of a busy index.
+const STREAM_ENTRIES: &[u8] = b"20000";
+
+/// A change of the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MirrorChange {
+    /// Add an entry of a member that has no other in this set.
+    Add {
+        /// The set.
+        key: Vec<u8>,
+        /// The entry; begins with the number of the member.
+        entry: Vec<u8>,
+    },
+    /// Put an entry in the place of the member's others.
+    Replace {
+        /// The set.
+        key: Vec<u8>,
+        /// The entry; begins with the number of the member.
+        entry: Vec<u8>,
+    },
+    /// Remove the entries of a member.
+    Remove {
+        /// The set.
+        key: Vec<u8>,
+        /// The member.
+        id: [u8; ID_BYTES],
+    },
+    /// Set fields of a record.
+    Set {
+        /// The record.
+        key: Vec<u8>,
+        /// Names and values.
+        fields: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    /// Remove a key.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// Append an event to a stream.
+    Append {
+        /// The stream.
+        key: Vec<u8>,
+        /// The event.
+        event: Vec<u8>,
+    },
+    /// This server has mirrored a slot to the master with this identity.
+    #[doc(hidden)]
+    Mark {
+        /// The slot.
+        slot: u16,
+        /// The identity.
+        replication: ReplicationId,
+    },
+}
+
+/// The entry that a change touches: key and member. Changes of one entry keep their order.
+type Touched = (Vec<u8>, [u8; ID_BYTES]);
+
+/// A change with its place in the order.
+struct Placed {
+    position: u64,
+    change: MirrorChange,
+}
+
+/// The state of an assertion.
+enum Assertion {
+    /// None is under way.
+    Idle,
+    /// The owner pushes its entries of these slots.
+    Walking(Vec<(u16, ReplicationId)>),
+    /// The entries before this position must be acknowledged, then the slots get their marks.
+    Written(Vec<(u16, ReplicationId)>, u64),
+    /// The marks before this position must be acknowledged.
+    Marked(u64),
+}
+
+/// The changes on their way, and the identities of the masters.
+pub struct Mirror {
+    next: u64,
+    queue: VecDeque<Placed>,
+    queue_bytes: usize,
+    flight: BTreeMap<EngineToken, Placed>,
+    retries: VecDeque<(Instant, Placed)>,
+    busy: BTreeSet<Touched>,
+    /// Positions that are not acknowledged.
+    pending: BTreeSet<u64>,
+    removals: BTreeMap<Touched, Instant>,
+    /// For each slot the present identity of its master, and that for which it was asserted.
+    current: Vec<Option<ReplicationId>>,
+    asserted: Vec<Option<ReplicationId>>,
+    assertion: Assertion,
+    /// The version of the engine that `current` shows, and when to look again.
+    observed: (u64, Option<Instant>),
+    /// Late connections of the engine that were noticed, and when removals go out again.
+    late: (u64, Option<Instant>),
+}
+
+impl Default for Mirror {
+    fn default() -> Mirror {
+        Mirror {
+            next: 0,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            flight: BTreeMap::new(),
+            retries: VecDeque::new(),
+            busy: BTreeSet::new(),
+            pending: BTreeSet::new(),
+            removals: BTreeMap::new(),
+            current: Vec::new(),
+            asserted: Vec::new(),
+            assertion: Assertion::Idle,
+            observed: (0, None),
+            late: (0, None),
+        }
+    }
+}
+
+impl MirrorChange {
+    fn touched(&self, keys: &Keys) -> Touched {
+        match self {
+            MirrorChange::Add { key, entry } | MirrorChange::Replace { key, entry } => {
+                (key.clone(), id_of(entry).unwrap_or_default())
+            }
+            MirrorChange::Remove { key, id } => (key.clone(), *id),
+            MirrorChange::Set { key, .. }
+            | MirrorChange::Delete { key }
+            | MirrorChange::Append { key, .. } => (key.clone(), [0; ID_BYTES]),
+            MirrorChange::Mark { slot, .. } => (keys.marks(*slot), [0; ID_BYTES]),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        CHANGE_BYTES
+            + match self {
+                MirrorChange::Add { key, entry } | MirrorChange::Replace { key, entry } => {
+                    key.len() + entry.len()
+                }
+                MirrorChange::Remove { key, .. } | MirrorChange::Delete { key } => key.len(),
+                MirrorChange::Append { key, event } => key.len() + event.len(),
+                MirrorChange::Set { key, fields } => {
+                    key.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+                }
+                MirrorChange::Mark { .. } => 0,
+            }
+    }
+
+    fn request(&self, keys: &Keys, epoch: u32) -> EngineRequest {
+        match self {
+            MirrorChange::Add { key, entry } => {
+                EngineRequest::new(key).command(&[b"ZADD", key, b"0", entry])
+            }
+            MirrorChange::Replace { key, entry } => {
+                let (from, to) = range(id_of(entry).unwrap_or_default());
+                EngineRequest::new(key)
+                    .command(&[b"MULTI"])
+                    .command(&[b"ZREMRANGEBYLEX", key, &from, &to])
+                    .command(&[b"ZADD", key, b"0", entry])
+                    .command(&[b"EXEC"])
+            }
+            MirrorChange::Remove { key, id } => {
+                let (from, to) = range(*id);
+                EngineRequest::new(key).command(&[b"ZREMRANGEBYLEX", key, &from, &to])
+            }
+            MirrorChange::Set { key, fields } => {
+                let mut words: Vec<&[u8]> = vec![b"HSET", key];
+                for (name, value) in fields {
+                    words.extend([name.as_slice(), value]);
+                }
+                EngineRequest::new(key).command(&words)
+            }
+            MirrorChange::Delete { key } => EngineRequest::new(key).command(&[b"DEL", key]),
+            MirrorChange::Append { key, event } => EngineRequest::new(key).command(&[
+                b"XADD",
+                key,
+                b"MAXLEN",
+                b"~",
+                STREAM_ENTRIES,
+                b"*",
+                b"e",
+                event,
+            ]),
+            MirrorChange::Mark { slot, replication } => {
+                let key = keys.marks(*slot);
+                EngineRequest::new(&key).command(&[
+                    b"HSET",
+                    &key,
+                    epoch.to_string().as_bytes(),
+                    &replication.0,
+                ])
+            }
+        }
+    }
+}
+
+/// The range of the entries of a member, as `BYLEX` wants it.
+fn range(id: [u8; ID_BYTES]) -> (Vec<u8>, Vec<u8>) {
+    let from = [b"[".as_slice(), &id].concat();
+    let to = after(id).map_or_else(|| b"+".to_vec(), |next| [b"(".as_slice(), &next].concat());
+    (from, to)
+}
+
+impl Mirror {
+    /// True if the owner may push more: while false, JOINs should not be read.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.queue_bytes < QUEUE_BYTES
+    }
+
+    /// Queue a change. Returns its position: it is acknowledged once the watermark is beyond.
+    pub fn push(&mut self, change: MirrorChange, keys: &Keys, now: Instant) -> u64 {
+        let position = self.next;
+        self.next += 1;
+        match &change {
+            MirrorChange::Remove { .. } if self.removals.len() < REMOVALS => {
+                self.removals.insert(change.touched(keys), now);
+            }
+            MirrorChange::Add { .. } | MirrorChange::Replace { .. } => {
+                self.removals.remove(&change.touched(keys));
+            }
+            _ => {}
+        }
+        self.queue_bytes += change.bytes();
+        self.pending.insert(position);
+        self.queue.push_back(Placed { position, change });
+        position
+    }
+
+    /// All changes before this position are acknowledged.
+    #[must_use]
+    pub fn watermark(&self) -> u64 {
+        self.pending.first().copied().unwrap_or(self.next)
+    }
+
+    /// Changes that are not acknowledged.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Another epoch: nothing is asserted any more.
+    pub fn forget(&mut self) {
+        self.asserted.fill(None);
+        self.assertion = Assertion::Idle;
+    }
+
+    /// The next change to send, with its request.
+    pub(super) fn next_request(
+        &mut self,
+        keys: &Keys,
+        epoch: u32,
+        now: Instant,
+    ) -> Option<(MirrorTicket, EngineRequest)> {
+        if self.flight.len() >= FLIGHT {
+            return None;
+        }
+        let is_due = self.retries.front().is_some_and(|(at, _)| *at <= now);
+        let placed = if is_due {
+            self.retries.pop_front().map(|(_, placed)| placed)?
+        } else {
+            let touched = self.queue.front()?.change.touched(keys);
+            if !self.busy.insert(touched) {
+                return None;
+            }
+            let placed = self.queue.pop_front()?;
+            self.queue_bytes -= placed.change.bytes();
+            placed
+        };
+        // A mark for a master that is gone would only be wrong.
+        if let MirrorChange::Mark { slot, replication } = placed.change
+            && self.current[keys.place_of(slot)] != Some(replication)
+        {
+            self.finished(&placed, keys);
+            return self.next_request(keys, epoch, now);
+        }
+        let request = placed.change.request(keys, epoch);
+        Some((MirrorTicket(placed), request))
+    }
+
+    /// The request of a change is sent.
+    pub(super) fn sent(&mut self, token: EngineToken, ticket: MirrorTicket) {
+        self.flight.insert(token, ticket.0);
+    }
+
+    /// The engine has no room for a request now.
+    pub(super) fn refused(&mut self, ticket: MirrorTicket, now: Instant) {
+        self.retries.push_back((now + RETRY, ticket.0));
+    }
+
+    /// The result of a change. A change that failed is tried again: the index is the truth.
+    pub(super) fn done(&mut self, token: EngineToken, is_done: bool, keys: &Keys, now: Instant) {
+        let Some(placed) = self.flight.remove(&token) else { return };
+        if !is_done {
+            self.retries.push_back((now + RETRY, placed));
+            return;
+        }
+        if let MirrorChange::Mark { slot, replication } = placed.change {
+            self.asserted[keys.place_of(slot)] = Some(replication);
+        }
+        self.finished(&placed, keys);
+    }
+
+    fn finished(&mut self, placed: &Placed, keys: &Keys) {
+        self.busy.remove(&placed.change.touched(keys));
+        self.pending.remove(&placed.position);
+    }
+
+    /// Compare the masters with those that have the entries of this server.
+    pub(super) fn observe(&mut self, engine: &Engine, keys: &Keys, now: Instant) {
+        let late = engine.counters().late;
+        if late != self.late.0 {
+            self.late = (late, Some(now + AFTER_LATE));
+        }
+        if self.late.1.is_some_and(|at| at <= now) {
+            self.late.1 = None;
+            self.repeat_removals(None, now);
+        }
+        if engine.version() != self.observed.0 && self.observed.1.is_none_or(|at| at <= now) {
+            self.observed = (engine.version(), Some(now + OBSERVE));
+            let map = engine.map();
+            self.current = keys
+                .slots()
+                .map(|slot| map.master(slot).and_then(|master| engine.replication(master)))
+                .collect();
+            self.asserted.resize(self.current.len(), None);
+        }
+        if let Assertion::Written(_, position) = self.assertion
+            && self.watermark() >= position
+            && let Assertion::Written(slots, _) =
+                std::mem::replace(&mut self.assertion, Assertion::Idle)
+        {
+            for (slot, replication) in slots {
+                if self.current[keys.place_of(slot)] == Some(replication) {
+                    self.push(MirrorChange::Mark { slot, replication }, keys, now);
+                }
+            }
+            self.assertion = Assertion::Marked(self.next);
+        }
+        if let Assertion::Marked(position) = self.assertion
+            && self.watermark() >= position
+        {
+            self.assertion = Assertion::Idle;
+        }
+    }
+
+    /// Slots whose entries the owner must push again, followed by [`Mirror::walked`].
+    pub(super) fn next_assertion(&mut self, keys: &Keys, now: Instant) -> Option<SlotSet> {
+        if !matches!(self.assertion, Assertion::Idle) {
+            return None;
+        }
+        let slots: Vec<(u16, ReplicationId)> = keys
+            .slots()
+            .zip(self.current.iter().zip(&self.asserted))
+            .filter_map(|(slot, (current, asserted))| {
+                current.filter(|_| current != asserted).map(|current| (slot, current))
+            })
+            .collect();
+        if slots.is_empty() {
+            return None;
+        }
+        let mut set = SlotSet::empty();
+        slots.iter().for_each(|(slot, _)| set.insert(*slot));
+        self.assertion = Assertion::Walking(slots);
+        self.repeat_removals(Some(&set), now);
+        Some(set)
+    }
+
+    /// The owner has pushed its entries of the slots of the assertion.
+    pub(super) fn walked(&mut self) {
+        let assertion = std::mem::replace(&mut self.assertion, Assertion::Idle);
+        if let Assertion::Walking(slots) = assertion {
+            self.assertion = Assertion::Written(slots, self.next);
+        }
+    }
+
+    /// Send the removals of the last minute again: the master may have lost them, or may have run
+    /// an older change after them. An entry that was added again is not among them.
+    fn repeat_removals(&mut self, slots: Option<&SlotSet>, now: Instant) {
+        self.removals.retain(|_, at| *at + REMOVALS_FOR > now);
+        let again: Vec<Touched> = self
+            .removals
+            .keys()
+            .filter(|(key, _)| slots.is_none_or(|slots| slots.contains(slot_of(key))))
+            .cloned()
+            .collect();
+        for (key, id) in again {
+            let change = MirrorChange::Remove { key, id };
+            self.queue_bytes += change.bytes();
+            self.pending.insert(self.next);
+            self.queue.push_back(Placed { position: self.next, change });
+            self.next += 1;
+        }
+    }
+
+    /// True once all slots with a known master are asserted and marked.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.current.is_empty()
+            && self.current.iter().all(Option::is_some)
+            && self.current == self.asserted
+    }
+
+    /// Slots that are not asserted.
+    #[must_use]
+    pub fn unasserted(&self) -> usize {
+        self.current.iter().zip(&self.asserted).filter(|(current, done)| current != done).count()
+    }
+
+    /// The time of the next action.
+    pub(super) fn deadline(&self, engine: &Engine) -> Option<Instant> {
+        let retry = self.retries.front().map(|(at, _)| *at);
+        let observe = self.observed.1.filter(|_| engine.version() != self.observed.0);
+        [retry, observe, self.late.1].into_iter().flatten().min()
+    }
+}
+
+/// A change that is taken from the queue and not sent yet.
+pub(super) struct MirrorTicket(Placed);

@@ -1,0 +1,356 @@
+//! The servers of an index: their epochs, and which of them live, without comparing clocks.
+//!
+//! Each server adds one to its counter once a second. A counter that stands still, for five seconds
+//! in which this server could read it, is that of a dead server. A read that fails counts for
+//! nothing: a server that can't see declares no other dead.
+//!
+//! Rules for an empty answer, which must know of every server with a member:
+//! - A server takes members only two seconds after its counter is visible as that of a serving one.
+//! - A server believes no empty answer when its last read is older than a second and a half.
+//! - After a failover of the registry's node the servers have two seconds to write themselves again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::cluster::command::{EngineRequest, Replies};
+use crate::cluster::ids::LAST_EPOCH;
+use crate::cluster::info::{self, ReplicationId};
+use crate::cluster::keys::Keys;
+use crate::cluster::resp::Reply;
+
+/// The interval of the counters: some writes a second for all servers together.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Reads further apart than this leave a gap: one read may fail.
+const READ_GAP: Duration = Duration::from_millis(1_500);
+/// A server takes members, and believes empty answers, after so long without a gap.
+const SETTLE: Duration = Duration::from_secs(2);
+/// A counter that stands still for so long is that of a dead server: five heartbeats.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
+/// A dead server is removed after so long: a paused one has come back by then.
+const REMOVE_AFTER: Duration = Duration::from_secs(60);
+/// Servers of an index; each reads the counters of all.
+const SERVERS: usize = 1_000;
+
+/// Remove a server whose counter is still the same.
+pub const REMOVE: &[u8] =
+    b"if redis.call('HGET',KEYS[1],ARGV[1])==ARGV[2] then return redis.call('HDEL',KEYS[1],ARGV[1]) end return 0";
+
+/// What a server is to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerLife {
+    /// Its counter moves, or has stood still only for a short time.
+    Live,
+    /// Its counter stands still.
+    Dead,
+    /// This server has never read of it.
+    Unknown,
+}
+
+/// A server as read from the registry.
+#[derive(Clone, Debug)]
+struct SeenServer {
+    value: Vec<u8>,
+    is_serving: bool,
+    /// How long the counter stands still, as far as reads have succeeded.
+    still: Duration,
+}
+
+/// The next request for the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RegistryStep {
+    /// Read or set the secret.
+    Secret,
+    /// Take a number.
+    Epoch,
+    /// Write this epoch, unless another server has it.
+    Enter(u32),
+    /// Count.
+    Beat(u32),
+}
+
+/// The servers, as this one sees them.
+pub struct Registry {
+    step: RegistryStep,
+    /// Tells two servers with one epoch apart.
+    nonce: u64,
+    counter: u64,
+    is_serving: bool,
+    seen: BTreeMap<u32, SeenServer>,
+    /// The time when the last successful read was sent.
+    last_read: Option<Instant>,
+    /// The start of the present reads without a gap, since this server serves.
+    steady_since: Option<Instant>,
+    /// The identity of the registry's node, and since when.
+    replication: Option<(ReplicationId, Instant)>,
+    next_at: Option<Instant>,
+    /// A request is in flight.
+    sent: Option<Instant>,
+}
+
+/// News for the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryNews {
+    /// Nothing of interest.
+    Nothing,
+    /// The secret of the tags.
+    Secret([u8; 32]),
+    /// The server has a new epoch.
+    Entered(u32),
+    /// The server has lost its epoch.
+    Left,
+}
+
+impl Registry {
+    /// A server that is not registered yet. The nonce is random.
+    #[must_use]
+    pub fn new(nonce: u64) -> Registry {
+        Registry {
+            step: RegistryStep::Secret,
+            nonce,
+            counter: 0,
+            is_serving: false,
+            seen: BTreeMap::new(),
+            last_read: None,
+            steady_since: None,
+            replication: None,
+            next_at: None,
+            sent: None,
+        }
+    }
+
+    /// The epoch of this server, once registered.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u32> {
+        match self.step {
+            RegistryStep::Beat(epoch) => Some(epoch),
+            _ => None,
+        }
+    }
+
+    fn value(&self) -> String {
+        let state = if self.is_serving { 's' } else { '-' };
+        format!("{} {:016x} {state}", self.counter, self.nonce)
+    }
+
+    /// The marks of this server stand: count as a serving one.
+    pub fn serve(&mut self, now: Instant) {
+        if !self.is_serving {
+            self.is_serving = true;
+            self.next_at = Some(now);
+        }
+    }
+
+    /// The time of the next request.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.sent.is_some() { None } else { self.next_at }
+    }
+
+    /// The next request, when due.
+    pub fn request(&mut self, keys: &Keys, secret: [u8; 32], now: Instant) -> Option<EngineRequest> {
+        if self.sent.is_some() || self.next_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.sent = Some(now);
+        self.next_at = Some(now + HEARTBEAT);
+        let servers = keys.servers();
+        Some(match self.step {
+            RegistryStep::Secret => {
+                let key = keys.secret();
+                EngineRequest::new(&key).command(&[b"SET", &key, &secret, b"NX", b"GET"])
+            }
+            RegistryStep::Epoch => {
+                let key = keys.epoch();
+                EngineRequest::new(&key).command(&[b"INCR", &key])
+            }
+            RegistryStep::Enter(epoch) => EngineRequest::new(&servers).command(&[
+                b"HSETNX",
+                &servers,
+                epoch.to_string().as_bytes(),
+                self.value().as_bytes(),
+            ]),
+            RegistryStep::Beat(epoch) => {
+                self.counter += 1;
+                EngineRequest::new(&servers)
+                    .command(&[b"MULTI"])
+                    .command(&[b"HGETALL", &servers])
+                    .command(&[
+                        b"HSET",
+                        &servers,
+                        epoch.to_string().as_bytes(),
+                        self.value().as_bytes(),
+                    ])
+                    .command(&[b"INFO", b"replication"])
+                    .command(&[b"EXEC"])
+            }
+        })
+    }
+
+    /// The request failed: try again at the next interval.
+    pub fn failed(&mut self) {
+        self.sent = None;
+    }
+
+    /// Read the replies to the request. `secret`: the proposed one.
+    pub fn replied(&mut self, replies: Replies<'_>, secret: [u8; 32], now: Instant) -> RegistryNews {
+        let Some(sent) = self.sent.take() else { return RegistryNews::Nothing };
+        let reply = replies.last_reply();
+        match self.step {
+            RegistryStep::Secret => {
+                let held = match reply {
+                    // `GET` returns the value before: none, so the proposed one stands.
+                    Reply::Nil => Some(secret),
+                    Reply::Bulk(bytes) => bytes.try_into().ok(),
+                    _ => None,
+                };
+                let Some(secret) = held else { return RegistryNews::Nothing };
+                self.step = RegistryStep::Epoch;
+                self.next_at = Some(now);
+                return RegistryNews::Secret(secret);
+            }
+            RegistryStep::Epoch => {
+                let number = reply.count().unwrap_or(0) % u64::from(LAST_EPOCH);
+                self.step = RegistryStep::Enter(u32::try_from(number).unwrap_or(0) + 1);
+                self.next_at = Some(now);
+            }
+            RegistryStep::Enter(epoch) => {
+                let is_ours = reply == Reply::Integer(1);
+                self.step = if is_ours { RegistryStep::Beat(epoch) } else { RegistryStep::Epoch };
+                self.next_at = Some(now);
+                if is_ours {
+                    return RegistryNews::Entered(epoch);
+                }
+            }
+            RegistryStep::Beat(epoch) => return self.read(epoch, replies, sent),
+        }
+        RegistryNews::Nothing
+    }
+
+    fn read(&mut self, epoch: u32, replies: Replies<'_>, sent: Instant) -> RegistryNews {
+        let Some(mut executed) = replies.executed() else { return RegistryNews::Nothing };
+        let mut fields = executed.next().unwrap_or(Reply::Nil).elements();
+        let text = executed.nth(1).and_then(Reply::bytes);
+        let Some((_, replication)) = text.and_then(info::replication) else {
+            return RegistryNews::Nothing;
+        };
+        if self.replication.is_none_or(|(known, _)| known != replication) {
+            self.replication = Some((replication, sent));
+        }
+        let gap = self.last_read.map(|last| sent - last);
+        let passed = gap.filter(|gap| *gap <= READ_GAP);
+        let mut read = BTreeMap::new();
+        while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
+            let number = field.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            if let (Some(number), Some(value)) = (number, value.bytes())
+                && read.len() < SERVERS
+            {
+                read.insert(number, value);
+            }
+        }
+        let own = read.get(&epoch).copied();
+        for (number, value) in &read {
+            let is_serving = value.ends_with(b"s");
+            let still = match self.seen.get(number) {
+                Some(server) if server.value == *value => server.still + passed.unwrap_or_default(),
+                _ => Duration::ZERO,
+            };
+            self.seen.insert(*number, SeenServer { value: value.to_vec(), is_serving, still });
+        }
+        for (number, server) in &mut self.seen {
+            // A server that is missing may have been lost with a failover: it will write again.
+            if !read.contains_key(number) {
+                server.still += passed.unwrap_or_default();
+            }
+        }
+        self.seen.retain(|number, server| {
+            read.contains_key(number) || server.still < REMOVE_AFTER + HEARTBEAT
+        });
+        self.last_read = Some(sent);
+        if passed.is_none() {
+            self.steady_since = None;
+        }
+        if self.is_serving && self.steady_since.is_none() {
+            self.steady_since = Some(sent);
+        }
+        let nonce = format!(" {:016x} ", self.nonce);
+        let is_ours = match own {
+            Some(value) => value.windows(nonce.len()).any(|part| part == nonce.as_bytes()),
+            // The first beat, or a failover: only a long gap lets others remove this server.
+            None => gap.is_none_or(|gap| gap < REMOVE_AFTER / 2),
+        };
+        if is_ours {
+            return RegistryNews::Nothing;
+        }
+        self.leave();
+        RegistryNews::Left
+    }
+
+    fn leave(&mut self) {
+        self.step = RegistryStep::Epoch;
+        self.is_serving = false;
+        self.steady_since = None;
+        self.nonce = self.nonce.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    }
+
+    /// A server that has been dead for long, with the request that removes it.
+    #[must_use]
+    pub fn removal(&mut self, keys: &Keys) -> Option<EngineRequest> {
+        let (epoch, server) =
+            self.seen.iter_mut().find(|(_, server)| server.still >= REMOVE_AFTER)?;
+        let key = keys.servers();
+        let request = EngineRequest::new(&key).command(&[
+            b"EVAL",
+            REMOVE,
+            b"1",
+            &key,
+            epoch.to_string().as_bytes(),
+            &server.value,
+        ]);
+        // Not again before a second has passed.
+        server.still -= HEARTBEAT;
+        Some(request)
+    }
+
+    /// What is known of a server.
+    #[must_use]
+    pub fn life(&self, epoch: u32) -> ServerLife {
+        match self.seen.get(&epoch) {
+            _ if self.epoch() == Some(epoch) => ServerLife::Live,
+            None => ServerLife::Unknown,
+            Some(server) if server.still >= DEAD_AFTER => ServerLife::Dead,
+            Some(_) => ServerLife::Live,
+        }
+    }
+
+    /// The live servers that have members.
+    pub fn serving(&self) -> impl Iterator<Item = u32> + '_ {
+        self.seen
+            .iter()
+            .filter(|(_, server)| server.is_serving && server.still < DEAD_AFTER)
+            .map(|(epoch, _)| *epoch)
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.last_read.is_some_and(|read| now < read + READ_GAP)
+    }
+
+    /// True if every server with a member is known.
+    #[must_use]
+    pub fn is_complete(&self, now: Instant) -> bool {
+        let is_settled = self.replication.is_some_and(|(_, since)| now >= since + SETTLE);
+        self.epoch().is_some() && is_settled && self.is_fresh(now)
+    }
+
+    /// True if others know of this server, so that a member may be told that it has joined.
+    #[must_use]
+    pub fn takes_members(&self, now: Instant) -> bool {
+        self.steady_since.is_some_and(|since| now >= since + SETTLE) && self.is_fresh(now)
+    }
+
+    /// Live servers and dead ones, for a display.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let dead = self.seen.values().filter(|server| server.still >= DEAD_AFTER).count();
+        (self.seen.len() - dead, dead)
+    }
+}

@@ -1,0 +1,311 @@
+//! A search for the providers of a name or of a content, and the rule for empty answers.
+//!
+//! A small set is read as a whole. Of a large one each search reads a page from a random start:
+//! all providers get their share of the clients. The cursor holds the start and the last entry, so
+//! it survives a failover.
+//!
+//! **No provider** is an answer only when every live server has marked the slot as mirrored to the
+//! very data that the node has now. Mark, set and identity are read in one transaction.
+
+use std::time::Instant;
+
+use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, Replies};
+use crate::cluster::engine::EngineRandom;
+use crate::cluster::ids::{ID_BYTES, MemberId};
+use crate::cluster::info::{self, ReplicationId};
+use crate::cluster::keys::{HolderEntry, Keys};
+use crate::cluster::registry::{Registry, ServerLife};
+use crate::cluster::resp::{Elements, Reply};
+use crate::limits;
+use crate::protocol::types::ids::{ContentHash, hex, to_hex};
+use crate::protocol::types::relative_path::RelativeName;
+
+/// Entries of one reply: a page, and one more to know that others follow.
+const PAGE: usize = limits::HOLDERS + 1;
+/// The same number as a word of a command.
+const PAGE_WORD: &[u8] = b"65";
+/// The last place of a first page.
+const LAST_WORD: &[u8] = b"64";
+/// Replies of one search: dead servers may fill some pages.
+const ROUNDS: u32 = 8;
+/// Members in one cursor: the start, and the last entry.
+const CURSOR_MEMBERS: usize = 2;
+
+/// The file that a search is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileKey {
+    /// A file of this name.
+    Name(RelativeName),
+    /// A file with this content.
+    Root(ContentHash),
+}
+
+/// A page of providers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HolderPage {
+    /// The providers; none means that there is none, which is certain.
+    pub holders: Vec<HolderEntry>,
+    /// The cursor of the next page.
+    pub cursor: Option<String>,
+}
+
+/// The next step of a search.
+#[derive(Debug)]
+pub enum SearchStep {
+    /// Ask the engine.
+    Ask(EngineRequest),
+    /// The search is over.
+    Done(Result<HolderPage, EngineFailure>),
+}
+
+/// A place in a large set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    /// The search began here.
+    start: [u8; ID_BYTES],
+    /// The last entry; `None` before the first.
+    last: Option<[u8; ID_BYTES]>,
+    /// The end of the set was reached: the search goes on from its begin to `start`.
+    is_wrapped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SearchStage {
+    /// The first entries of the set.
+    First,
+    /// A part of a large set.
+    Part(Cursor),
+    /// The set with its marks.
+    Check,
+}
+
+/// A search under way.
+pub struct HolderSearch {
+    key: Vec<u8>,
+    marks: Vec<u8>,
+    is_root: bool,
+    stage: SearchStage,
+    holders: Vec<HolderEntry>,
+    rounds: u32,
+}
+
+impl HolderSearch {
+    /// Begin a search. `check`: the owner shows none of the providers of an earlier answer, so an
+    /// answer must be certain.
+    ///
+    /// # Errors
+    /// `Refused` for a foreign cursor.
+    pub fn new(
+        file: &FileKey,
+        cursor: Option<&str>,
+        check: bool,
+        keys: &Keys,
+    ) -> Result<HolderSearch, EngineFailure> {
+        let (key, is_root) = match file {
+            FileKey::Name(name) => (keys.name(name), false),
+            FileKey::Root(root) => (keys.root(root), true),
+        };
+        let stage = match cursor {
+            Some(text) => {
+                SearchStage::Part(Cursor::parse(text).ok_or(EngineFailure::Refused)?)
+            }
+            None if check => SearchStage::Check,
+            None => SearchStage::First,
+        };
+        let marks = keys.marks(crate::cluster::slots::slot_of(&key));
+        Ok(HolderSearch { key, marks, is_root, stage, holders: Vec::new(), rounds: 0 })
+    }
+
+    /// The request of the present stage.
+    #[must_use]
+    pub fn request(&self) -> EngineRequest {
+        let request = EngineRequest::new(&self.key);
+        match self.stage {
+            SearchStage::First => request.command(&[b"ZRANGE", &self.key, b"0", LAST_WORD]),
+            SearchStage::Part(cursor) => {
+                let (from, to) = cursor.range();
+                request.command(&[
+                    b"ZRANGE", &self.key, &from, &to, b"BYLEX", b"LIMIT", b"0", PAGE_WORD,
+                ])
+            }
+            SearchStage::Check => request
+                .command(&[b"MULTI"])
+                .command(&[b"HGETALL", &self.marks])
+                .command(&[b"ZRANGE", &self.key, b"0", LAST_WORD])
+                .command(&[b"INFO", b"replication"])
+                .command(&[b"EXEC"]),
+        }
+    }
+
+    /// Read the outcome of the last request.
+    pub(super) fn step(
+        &mut self,
+        outcome: EngineOutcome<'_>,
+        registry: &Registry,
+        random: &mut EngineRandom,
+        now: Instant,
+    ) -> SearchStep {
+        let replies = match outcome {
+            Ok(replies) => replies,
+            Err(failure) => return SearchStep::Done(Err(failure)),
+        };
+        self.rounds += 1;
+        let next = match self.stage {
+            SearchStage::First => self.first(replies, registry, random),
+            SearchStage::Part(cursor) => self.part(cursor, replies, registry),
+            SearchStage::Check => return SearchStep::Done(self.check(replies, registry, random, now)),
+        };
+        match next {
+            Some(Ok(page)) if page.holders.is_empty() && page.cursor.is_none() => {
+                self.stage = SearchStage::Check;
+                SearchStep::Ask(self.request())
+            }
+            Some(page) => SearchStep::Done(page),
+            None if self.rounds >= ROUNDS => SearchStep::Done(Err(EngineFailure::Unavailable)),
+            None => SearchStep::Ask(self.request()),
+        }
+    }
+
+    fn first(
+        &mut self,
+        replies: Replies<'_>,
+        registry: &Registry,
+        random: &mut EngineRandom,
+    ) -> Option<Result<HolderPage, EngineFailure>> {
+        let Reply::Array(entries) = replies.last_reply() else {
+            return Some(Err(EngineFailure::Refused));
+        };
+        if entries.size_hint().0 >= PAGE {
+            let [_, start @ ..] = random.next().to_be_bytes();
+            self.stage = SearchStage::Part(Cursor { start, last: None, is_wrapped: false });
+            return None;
+        }
+        self.take(entries, registry);
+        Some(Ok(self.rotated(random)))
+    }
+
+    fn rotated(&mut self, random: &mut EngineRandom) -> HolderPage {
+        let mut holders = std::mem::take(&mut self.holders);
+        if holders.len() > 1 {
+            let by = usize::try_from(random.next() >> 32).unwrap_or(0) % holders.len();
+            holders.rotate_left(by);
+        }
+        HolderPage { holders, cursor: None }
+    }
+
+    /// Keep the entries of live servers. Bytes of another program are no entry.
+    fn take<'a>(&mut self, entries: impl Iterator<Item = Reply<'a>>, registry: &Registry) {
+        for entry in entries.filter_map(Reply::bytes) {
+            let entry =
+                if self.is_root { HolderEntry::of_root(entry) } else { HolderEntry::of_name(entry) };
+            let is_live = |entry: &HolderEntry| {
+                registry.life(MemberId::decode(entry.id).epoch) == ServerLife::Live
+            };
+            self.holders.extend(entry.filter(is_live));
+        }
+    }
+
+    fn part(
+        &mut self,
+        mut cursor: Cursor,
+        replies: Replies<'_>,
+        registry: &Registry,
+    ) -> Option<Result<HolderPage, EngineFailure>> {
+        let Reply::Array(entries) = replies.last_reply() else {
+            return Some(Err(EngineFailure::Refused));
+        };
+        let count = entries.size_hint().0;
+        for entry in entries {
+            let id = entry.bytes().and_then(crate::cluster::keys::id_of);
+            self.take(std::iter::once(entry), registry);
+            cursor.last = id.or(cursor.last);
+            if self.holders.len() >= limits::HOLDERS {
+                let holders = std::mem::take(&mut self.holders);
+                return Some(Ok(HolderPage { holders, cursor: Some(cursor.to_string()) }));
+            }
+        }
+        if count < PAGE {
+            if cursor.is_wrapped {
+                let holders = std::mem::take(&mut self.holders);
+                return Some(Ok(HolderPage { holders, cursor: None }));
+            }
+            cursor = Cursor { last: None, is_wrapped: true, ..cursor };
+        }
+        self.stage = SearchStage::Part(cursor);
+        None
+    }
+
+    fn check(
+        &mut self,
+        replies: Replies<'_>,
+        registry: &Registry,
+        random: &mut EngineRandom,
+        now: Instant,
+    ) -> Result<HolderPage, EngineFailure> {
+        let mut parts = replies.executed().ok_or(EngineFailure::Refused)?;
+        let marks = parts.next().unwrap_or(Reply::Nil).elements();
+        let entries = parts.next().unwrap_or(Reply::Nil).elements();
+        let is_full = entries.size_hint().0 >= PAGE;
+        let replication = parts.next().and_then(Reply::bytes).and_then(info::replication);
+        self.take(entries, registry);
+        if !self.holders.is_empty() {
+            return Ok(self.rotated(random));
+        }
+        let is_believed = replication
+            .is_some_and(|(is_master, id)| is_master && is_marked(marks, id, registry));
+        if is_believed && !is_full && registry.is_complete(now) {
+            return Ok(HolderPage { holders: Vec::new(), cursor: None });
+        }
+        Err(EngineFailure::Unavailable)
+    }
+}
+
+/// True if every serving server has marked the slot for this identity.
+fn is_marked(marks: Elements<'_>, id: ReplicationId, registry: &Registry) -> bool {
+    let is_marked = |epoch: u32| {
+        let (name, mut marks) = (epoch.to_string(), marks);
+        while let (Some(field), Some(value)) = (marks.next(), marks.next()) {
+            if field.bytes() == Some(name.as_bytes()) {
+                return value.bytes() == Some(&id.0);
+            }
+        }
+        false
+    };
+    registry.serving().all(is_marked)
+}
+
+impl Cursor {
+    fn range(self) -> (Vec<u8>, Vec<u8>) {
+        let begin = match (self.last, self.is_wrapped) {
+            // Entries are longer than a number: those of the last member come before the next one.
+            (Some(last), _) => crate::cluster::ids::after(last)
+                .map_or_else(|| b"+".to_vec(), |next| [b"[".as_slice(), &next].concat()),
+            (None, false) => [b"[".as_slice(), &self.start].concat(),
+            (None, true) => b"-".to_vec(),
+        };
+        let end = if self.is_wrapped {
+            [b"(".as_slice(), &self.start].concat()
+        } else {
+            b"+".to_vec()
+        };
+        (begin, end)
+    }
+
+    fn parse(text: &str) -> Option<Cursor> {
+        let mut parts = text.splitn(CURSOR_MEMBERS + 1, '.');
+        let (start, last, wrapped) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_wrapped = match wrapped {
+            "0" => false,
+            "1" => true,
+            _ => return None,
+        };
+        Some(Cursor { start: hex(start)?, last: Some(hex(last)?), is_wrapped })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let last = self.last.unwrap_or(self.start);
+        write!(f, "{}.{}.{}", to_hex(&self.start), to_hex(&last), u8::from(self.is_wrapped))
+    }
+}

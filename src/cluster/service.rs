@@ -1,0 +1,396 @@
+//! The index on an engine, as the server uses it: questions with a ticket, changes with a position.
+//!
+//! See docs/ARCHITECTURE.md, "One index on a cluster", for the order of the calls.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
+use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
+use crate::cluster::durable::{DurableWrite, WriteResult};
+use crate::cluster::engine::{
+    Engine, EngineOptions, EngineRandom, LinkAction, QUESTION_TIMEOUT, Received,
+};
+use crate::cluster::ids::{ID_BYTES, MemberId};
+use crate::cluster::keys::Keys;
+use crate::cluster::mirror::{Mirror, MirrorChange};
+use crate::cluster::node::LinkId;
+use crate::cluster::registry::{Registry, RegistryNews};
+use crate::cluster::search::{FileKey, HolderPage, HolderSearch, SearchStep};
+use crate::cluster::slots::SlotSet;
+use crate::protocol::types::ids::SessionId;
+
+/// Identifies a question of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterTicket(pub u64);
+
+/// Settings.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The engine.
+    pub engine: EngineOptions,
+    /// The prefix of all keys; see [`Keys::is_prefix`].
+    pub prefix: String,
+    /// Replicas that must have an account or a publication: 1, or 0 for an engine without any.
+    pub replicas: u8,
+    /// Slots in use, see [`Keys::with_slots`]; all servers need the same number.
+    pub slots: u16,
+    /// The secret to propose to an empty engine.
+    pub secret: [u8; 32],
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterAnswer {
+    /// Of [`ClusterIndex::search`].
+    Found(Result<HolderPage, EngineFailure>),
+    /// Of [`ClusterIndex::claim`].
+    Claimed(Result<ClaimResult, EngineFailure>),
+    /// Of [`ClusterIndex::write`].
+    Written(Result<WriteResult, EngineFailure>),
+}
+
+/// News without a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// This server has a new epoch: its members get new numbers.
+    Epoch(u32),
+    /// Push all entries of these slots again, then call [`ClusterIndex::walked`].
+    Assert(SlotSet),
+}
+
+/// A request in flight, by its purpose.
+enum ClusterTask {
+    Search(ClusterTicket, Box<HolderSearch>),
+    Claim(ClusterTicket, Box<AddressClaim>),
+    Write(ClusterTicket, Box<DurableWrite>),
+    Change,
+    Registry,
+    /// A request whose result does not matter.
+    Loose,
+}
+
+/// The index of all servers.
+pub struct ClusterIndex {
+    options: ClusterOptions,
+    engine: Engine,
+    keys: Keys,
+    registry: Registry,
+    mirror: Mirror,
+    random: EngineRandom,
+    tasks: BTreeMap<EngineToken, ClusterTask>,
+    last_token: u64,
+    last_ticket: u64,
+    answers: VecDeque<(ClusterTicket, ClusterAnswer)>,
+    events: VecDeque<ClusterEvent>,
+}
+
+impl ClusterIndex {
+    /// An index without a connection; [`ClusterIndex::on_time`] begins.
+    #[must_use]
+    pub fn new(options: ClusterOptions) -> ClusterIndex {
+        let mut random = EngineRandom(options.engine.random ^ 0x6361_7264_756d_65);
+        ClusterIndex {
+            engine: Engine::new(options.engine.clone()),
+            keys: Keys::new(&options.prefix, options.secret).with_slots(options.slots),
+            registry: Registry::new(random.next()),
+            mirror: Mirror::default(),
+            random,
+            tasks: BTreeMap::new(),
+            last_token: 0,
+            last_ticket: 0,
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+            options,
+        }
+    }
+
+    fn ticket(&mut self) -> ClusterTicket {
+        self.last_ticket += 1;
+        ClusterTicket(self.last_ticket)
+    }
+
+    /// Search for providers. `check`: ask again because the owner shows none of an earlier answer.
+    pub fn search(
+        &mut self,
+        file: &FileKey,
+        cursor: Option<&str>,
+        check: bool,
+        now: Instant,
+    ) -> ClusterTicket {
+        let ticket = self.ticket();
+        match HolderSearch::new(file, cursor, check, &self.keys) {
+            Ok(search) => {
+                let request = search.request();
+                self.ask(ClusterTask::Search(ticket, Box::new(search)), request, now);
+            }
+            Err(failure) => self.answers.push_back((ticket, ClusterAnswer::Found(Err(failure)))),
+        }
+        ticket
+    }
+
+    /// Claim an address for a member; see [`AddressClaim`].
+    pub fn claim(
+        &mut self,
+        address: SocketAddr,
+        id: [u8; ID_BYTES],
+        session: SessionId,
+        proof: Option<SessionId>,
+        now: Instant,
+    ) -> ClusterTicket {
+        let ticket = self.ticket();
+        let claim = AddressClaim::new(self.keys.address(address), id, session, proof);
+        let request = claim.request();
+        self.ask(ClusterTask::Claim(ticket, Box::new(claim)), request, now);
+        ticket
+    }
+
+    /// Give the address of a member back.
+    pub fn release(
+        &mut self,
+        address: SocketAddr,
+        id: [u8; ID_BYTES],
+        session: SessionId,
+        now: Instant,
+    ) {
+        let request = release(&self.keys.address(address), id, session);
+        self.ask(ClusterTask::Loose, request, now);
+    }
+
+    /// Write an account or a publication.
+    pub fn write(&mut self, write: DurableWrite, now: Instant) -> ClusterTicket {
+        let ticket = self.ticket();
+        let request = write.request.clone();
+        self.ask(ClusterTask::Write(ticket, Box::new(write)), request, now);
+        ticket
+    }
+
+    /// Replicas that a [`DurableWrite`] must reach.
+    #[must_use]
+    pub fn replicas(&self) -> u8 {
+        self.options.replicas
+    }
+
+    /// Mirror a change. Returns its position; see [`ClusterIndex::watermark`].
+    pub fn push(&mut self, change: MirrorChange, now: Instant) -> u64 {
+        self.mirror.push(change, &self.keys, now)
+    }
+
+    /// Send what waits: call once after all pushes of an iteration.
+    pub fn flush(&mut self, now: Instant) {
+        let Some(epoch) = self.registry.epoch() else { return };
+        while let Some((ticket, request)) = self.mirror.next_request(&self.keys, epoch, now) {
+            let token = self.token();
+            if self.engine.ask(token, request, now).is_err() {
+                return self.mirror.refused(ticket, now);
+            }
+            self.mirror.sent(token, ticket);
+            self.tasks.insert(token, ClusterTask::Change);
+        }
+    }
+
+    /// All changes before this position are acknowledged by the masters.
+    #[must_use]
+    pub fn watermark(&self) -> u64 {
+        self.mirror.watermark()
+    }
+
+    /// False while so many changes wait that JOINs should not be read.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.mirror.has_room()
+    }
+
+    /// The owner has pushed its entries of the slots of [`ClusterEvent::Assert`].
+    pub fn walked(&mut self) {
+        self.mirror.walked();
+    }
+
+    /// The number of a member of this server; `None` before the server has an epoch.
+    #[must_use]
+    pub fn member(&self, member: u32) -> Option<[u8; ID_BYTES]> {
+        self.registry.epoch().map(|epoch| MemberId { epoch, member }.encode())
+    }
+
+    /// True if a member may be told that it has joined, once its changes are acknowledged.
+    #[must_use]
+    pub fn takes_members(&self, now: Instant) -> bool {
+        self.registry.takes_members(now)
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The nodes, for a display and for the checks at the start.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The servers, for a display.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The changes on their way, for a display.
+    #[must_use]
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// The next action for the owner of the sockets.
+    pub fn next_action(&mut self) -> Option<LinkAction> {
+        self.engine.next_action()
+    }
+
+    /// The next answer.
+    pub fn next_answer(&mut self) -> Option<(ClusterTicket, ClusterAnswer)> {
+        self.answers.pop_front()
+    }
+
+    /// The next event.
+    pub fn next_event(&mut self) -> Option<ClusterEvent> {
+        self.events.pop_front()
+    }
+
+    /// A connection is made.
+    pub fn connected(&mut self, link: LinkId, now: Instant) {
+        self.engine.connected(link, now);
+    }
+
+    /// A connection failed, or has ended.
+    pub fn lost(&mut self, link: LinkId, now: Instant) {
+        self.engine.lost(link, now);
+        self.settle(now);
+    }
+
+    /// Move the bytes to write on a connection to the end of `out`.
+    pub fn take_output(&mut self, link: LinkId, out: &mut Vec<u8>) {
+        self.engine.take_output(link, out);
+    }
+
+    /// Read bytes that came on a connection. Returns how many are used up.
+    pub fn received(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> usize {
+        let mut used = 0;
+        loop {
+            match self.engine.receive(link, &bytes[used..], now) {
+                Received::Wait | Received::Closed => break,
+                Received::Used(length) => used += length,
+                Received::Answer(token, outcome, length) => {
+                    used += length;
+                    self.answered(token, outcome, now);
+                }
+            }
+        }
+        self.settle(now);
+        used
+    }
+
+    /// The time of the next call of [`ClusterIndex::on_time`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let parts =
+            [self.engine.deadline(), self.registry.deadline(), self.mirror.deadline(&self.engine)];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Do all that is due. The first call begins.
+    pub fn on_time(&mut self, now: Instant) {
+        self.engine.on_time(now);
+        if self.engine.is_ready() || self.registry.epoch().is_some() {
+            if let Some(request) = self.registry.request(&self.keys, self.options.secret, now) {
+                self.ask(ClusterTask::Registry, request, now);
+            }
+            if let Some(request) = self.registry.removal(&self.keys) {
+                self.ask(ClusterTask::Loose, request, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    fn token(&mut self) -> EngineToken {
+        self.last_token += 1;
+        EngineToken(self.last_token)
+    }
+
+    fn ask(&mut self, task: ClusterTask, request: EngineRequest, now: Instant) {
+        let token = self.token();
+        self.tasks.insert(token, task);
+        if let Err(failure) = self.engine.ask(token, request, now) {
+            self.answered(token, Err(failure), now);
+        }
+    }
+
+    fn answered(&mut self, token: EngineToken, outcome: EngineOutcome<'_>, now: Instant) {
+        let Some(task) = self.tasks.remove(&token) else { return };
+        match task {
+            ClusterTask::Search(ticket, mut search) => {
+                match search.step(outcome, &self.registry, &mut self.random, now) {
+                    SearchStep::Ask(request) => {
+                        self.ask(ClusterTask::Search(ticket, search), request, now);
+                    }
+                    SearchStep::Done(page) => {
+                        self.answers.push_back((ticket, ClusterAnswer::Found(page)));
+                    }
+                }
+            }
+            ClusterTask::Claim(ticket, mut claim) => match claim.step(outcome, &self.registry) {
+                ClaimStep::Ask(request) => self.ask(ClusterTask::Claim(ticket, claim), request, now),
+                ClaimStep::Done(result) => {
+                    self.answers.push_back((ticket, ClusterAnswer::Claimed(result)));
+                }
+            },
+            ClusterTask::Write(ticket, write) => {
+                let result = write.result(outcome);
+                self.answers.push_back((ticket, ClusterAnswer::Written(result)));
+            }
+            ClusterTask::Change => {
+                // A key of another program stays as it is: no search believes such a key either.
+                let is_done = matches!(outcome, Ok(_) | Err(EngineFailure::Refused));
+                self.mirror.done(token, is_done, &self.keys, now);
+            }
+            ClusterTask::Registry => match outcome {
+                Ok(replies) => {
+                    match self.registry.replied(replies, self.options.secret, now) {
+                        RegistryNews::Nothing => {}
+                        RegistryNews::Secret(secret) => self.keys.set_secret(secret),
+                        RegistryNews::Entered(epoch) => {
+                            self.events.push_back(ClusterEvent::Epoch(epoch));
+                        }
+                        RegistryNews::Left => self.mirror.forget(),
+                    }
+                }
+                Err(_) => self.registry.failed(),
+            },
+            ClusterTask::Loose => {}
+        }
+    }
+
+    /// Follow up after any input.
+    fn settle(&mut self, now: Instant) {
+        while let Some((token, failure)) = self.engine.next_failure() {
+            self.answered(token, Err(failure), now);
+        }
+        if self.registry.epoch().is_some() {
+            self.mirror.observe(&self.engine, &self.keys, now);
+            if let Some(slots) = self.mirror.next_assertion(&self.keys, now) {
+                self.events.push_back(ClusterEvent::Assert(slots));
+            }
+            if self.mirror.is_whole() {
+                self.registry.serve(now);
+            }
+            self.flush(now);
+        }
+    }
+
+    /// The longest time until a question is answered, but for the last reply.
+    #[must_use]
+    pub fn question_timeout() -> std::time::Duration {
+        QUESTION_TIMEOUT
+    }
+}
