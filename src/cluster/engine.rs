@@ -78,8 +78,6 @@ struct EngineNode {
     /// Failed attempts since the last success.
     attempts: u32,
     retry_at: Option<Instant>,
-    /// Was late: not used before another node has confirmed that it is still a master.
-    is_suspect: bool,
     replication: Option<ReplicationId>,
 }
 
@@ -114,7 +112,7 @@ pub struct EngineCounters {
 struct MapRefresh {
     wanted: bool,
     asked: Option<Instant>,
-    pending: Option<LinkId>,
+    pending: Option<(LinkId, Instant)>,
     /// Ask another node: this one may live in the past.
     avoid: Option<SocketAddr>,
 }
@@ -350,7 +348,7 @@ impl Engine {
             Some(link) if link.has_room(question.request.bytes().len()) => {
                 let was_empty = link.output().is_empty();
                 link.push(question, now);
-                if was_empty && !link.output().is_empty() {
+                if was_empty {
                     self.actions.push_back(LinkAction::Write(id));
                 }
             }
@@ -367,13 +365,19 @@ impl Engine {
     /// The connection to a node that may be used now; begins to connect when there is none.
     fn usable(&mut self, address: SocketAddr, lane: Lane, now: Instant) -> Option<LinkId> {
         let node = self.nodes.entry(address).or_default();
-        if node.is_suspect {
+        let Some(id) = node.links[lane as usize] else {
+            if node.retry_at.is_none_or(|at| at <= now) {
+                self.connect(address, lane, now);
+            }
+            return None;
+        };
+        let link = self.links.get(&id)?;
+        if link.is_stale(self.late, now) {
+            // This process was paused, so nothing tells whether the node was, too.
+            self.close(id, Some(LinkFault::Late), now);
             return None;
         }
-        if node.links[lane as usize].is_none() && node.retry_at.is_none_or(|at| at <= now) {
-            self.connect(address, lane, now);
-        }
-        self.nodes.get(&address)?.links[lane as usize]
+        link.is_usable().then_some(id)
     }
 
     fn connect(&mut self, address: SocketAddr, lane: Lane, now: Instant) {
@@ -426,14 +430,13 @@ impl Engine {
 
     fn open(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        link.open(now);
+        link.open(self.is_cluster == Some(true), now);
         let address = link.address;
-        self.actions.push_back(LinkAction::Write(id));
         if let Some(node) = self.nodes.get_mut(&address) {
             node.attempts = 0;
-            node.is_suspect &= self.is_cluster == Some(true);
         }
-        self.refresh.wanted |= self.map.covered() == 0;
+        self.refresh.avoid = Some(address);
+        self.refresh.wanted = true;
         self.place_all(now);
     }
 
@@ -455,9 +458,8 @@ impl Engine {
 
     /// The reply to `CLUSTER SLOTS`.
     fn mapped(&mut self, id: LinkId, from: SocketAddr, reply: Reply<'_>, now: Instant) {
-        if self.refresh.pending == Some(id) {
-            self.refresh.pending = None;
-        }
+        let asked = self.refresh.pending.filter(|(link, _)| *link == id).map(|(_, asked)| asked);
+        self.refresh.pending = self.refresh.pending.filter(|(link, _)| *link != id);
         let map = SlotMap::parse(reply, from).filter(|map| map.covered() > 0);
         let Some(map) = map else {
             self.refresh.wanted = true;
@@ -469,13 +471,15 @@ impl Engine {
             self.state.version += 1;
         }
         let is_alone = self.map.masters().len() == 1;
-        for (address, node) in &mut self.nodes {
-            // A node that was late does not vouch for itself.
-            node.is_suspect &= *address == from && !is_alone;
+        for link in self.links.values_mut() {
+            // A node does not vouch for itself.
+            if is_alone || link.address != from {
+                link.confirm(asked);
+            }
         }
-        let is_suspect = self.nodes.get(&from).is_some_and(|node| node.is_suspect);
-        self.refresh.avoid = self.refresh.avoid.filter(|_| is_suspect);
-        self.refresh.wanted = is_suspect;
+        let suspect = self.links.values().find(|link| link.is_suspect());
+        self.refresh.avoid = suspect.map(|link| link.address);
+        self.refresh.wanted = suspect.is_some();
         self.place_all(now);
     }
 
@@ -489,9 +493,7 @@ impl Engine {
     fn drop_link(&mut self, id: LinkId, fault: Option<LinkFault>, now: Instant) {
         let Some(link) = self.links.remove(&id) else { return };
         let (address, lane) = (link.address, link.lane);
-        if self.refresh.pending == Some(id) {
-            self.refresh.pending = None;
-        }
+        self.refresh.pending = self.refresh.pending.filter(|(link, _)| *link != id);
         self.refresh.wanted = true;
         if let Some(node) = self.nodes.get_mut(&address) {
             node.links[lane as usize] = None;
@@ -500,7 +502,6 @@ impl Engine {
             node.attempts = node.attempts.saturating_add(1);
             if fault == Some(LinkFault::Late) && link.phase != LinkPhase::Connecting {
                 self.state.counters.late += 1;
-                node.is_suspect = self.is_cluster == Some(true);
                 self.refresh.avoid = Some(address);
             }
         }
@@ -508,12 +509,12 @@ impl Engine {
             self.set_replication(address, None);
         }
         let questions: Vec<_> = link.into_questions().collect();
-        for (mut question, may_have_run) in questions {
-            if may_have_run && !question.request.repeats {
+        for mut question in questions {
+            if !question.request.repeats {
                 self.failed.push_back((question.token, EngineFailure::Unavailable));
                 continue;
             }
-            self.state.counters.repeated += u64::from(may_have_run);
+            self.state.counters.repeated += 1;
             question.asking = None;
             self.place(question, now);
         }
@@ -538,7 +539,7 @@ impl Engine {
         let late: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.is_late(self.late, now))
+            .filter(|(_, link)| link.is_late(self.late, now) || link.is_stale(self.late, now))
             .map(|(id, _)| *id)
             .collect();
         for id in late {
@@ -622,7 +623,7 @@ impl Engine {
         let choice = usize::try_from(self.random.next() % count).unwrap_or(0);
         if let Some(link) = self.links.get_mut(&from[choice]) {
             link.send(LinkPurpose::Map, &[b"CLUSTER", b"SLOTS"], now);
-            self.refresh.pending = Some(from[choice]);
+            self.refresh.pending = Some((from[choice], now));
             self.actions.push_back(LinkAction::Write(from[choice]));
         }
     }
@@ -638,7 +639,10 @@ impl Engine {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.map.covered() == crate::cluster::slots::SLOTS
-            && self.map.masters().iter().all(|master| self.replication(*master).is_some())
+            && self.map.masters().iter().all(|master| {
+                let id = self.nodes.get(master).and_then(|n| n.links[Lane::Usual as usize]);
+                id.and_then(|id| self.links.get(&id)).is_some_and(EngineLink::is_usable)
+            })
     }
 
     /// True for a cluster, false for a single engine; `None` before the first node has answered.

@@ -89,12 +89,14 @@ pub(super) struct EngineLink {
     pub lane: Lane,
     pub phase: LinkPhase,
     flight: VecDeque<Flight>,
-    /// Questions that wait for the connection.
-    queue: VecDeque<EngineQuestion>,
-    /// Bytes of all questions in flight and in the queue.
+    /// Bytes of all questions in flight.
     bytes: usize,
     output: Vec<u8>,
     last_sent: Instant,
+    /// Open since then, and not used before another node, asked later, has confirmed that this is
+    /// a master. A node that was paused serves for some milliseconds before it notices that it was
+    /// replaced.
+    suspect_since: Option<Instant>,
 }
 
 impl EngineLink {
@@ -104,10 +106,10 @@ impl EngineLink {
             lane,
             phase: LinkPhase::Connecting,
             flight: VecDeque::new(),
-            queue: VecDeque::new(),
             bytes: 0,
             output: Vec::new(),
             last_sent: now,
+            suspect_since: None,
         }
     }
 
@@ -124,12 +126,26 @@ impl EngineLink {
         self.send(LinkPurpose::Timeout, &[b"CONFIG", b"GET", b"cluster-node-timeout"], now);
     }
 
-    /// All checks are passed: send the questions that have waited.
-    pub(super) fn open(&mut self, now: Instant) {
+    /// All checks are passed. In a cluster another node must confirm this one.
+    pub(super) fn open(&mut self, is_cluster: bool, now: Instant) {
         self.phase = LinkPhase::Open;
-        while let Some(question) = self.queue.pop_front() {
-            self.send_question(question, now);
-        }
+        self.suspect_since = is_cluster.then_some(now);
+    }
+
+    /// Another node, asked at this time, says that this one is a master, or no node does.
+    pub(super) fn confirm(&mut self, asked: Option<Instant>) {
+        self.suspect_since =
+            self.suspect_since.filter(|since| asked.is_none_or(|asked| asked < *since));
+    }
+
+    /// True while no other node has confirmed this one.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect_since.is_some()
+    }
+
+    /// True if questions may be sent.
+    pub(super) fn is_usable(&self) -> bool {
+        self.phase == LinkPhase::Open && self.suspect_since.is_none()
     }
 
     pub(super) fn send(&mut self, purpose: LinkPurpose, words: &[&[u8]], now: Instant) {
@@ -138,7 +154,9 @@ impl EngineLink {
         self.last_sent = now;
     }
 
-    fn send_question(&mut self, question: EngineQuestion, now: Instant) {
+    /// Send a question.
+    pub(super) fn push(&mut self, question: EngineQuestion, now: Instant) {
+        self.bytes += question.request.bytes().len();
         let is_asking = question.asking.is_some();
         if is_asking {
             resp::put_command(&[b"ASKING"], &mut self.output);
@@ -153,24 +171,14 @@ impl EngineLink {
         self.last_sent = now;
     }
 
-    /// True if a request of so many bytes may be sent or queued.
+    /// True if a request of so many bytes may be sent.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.flight.len() + self.queue.len() < LINK_REQUESTS && self.bytes + bytes <= LINK_BYTES
+        self.flight.len() < LINK_REQUESTS && self.bytes + bytes <= LINK_BYTES
     }
 
-    /// Send a question, or queue it until the connection is open.
-    pub(super) fn push(&mut self, question: EngineQuestion, now: Instant) {
-        self.bytes += question.request.bytes().len();
-        if self.phase == LinkPhase::Open {
-            self.send_question(question, now);
-        } else {
-            self.queue.push_back(question);
-        }
-    }
-
-    /// Requests in flight and in the queue.
+    /// Requests in flight.
     pub(super) fn load(&self) -> usize {
-        self.flight.len() + self.queue.len()
+        self.flight.len()
     }
 
     /// The bytes to write.
@@ -216,6 +224,11 @@ impl EngineLink {
         self.late_at(late) <= Some(now) && self.late_at(late).is_some()
     }
 
+    /// Nothing was sent for so long, although a probe was due: this process was paused.
+    pub(super) fn is_stale(&self, late: Duration, now: Instant) -> bool {
+        self.phase == LinkPhase::Open && now >= self.last_sent + late
+    }
+
     fn late_at(&self, late: Duration) -> Option<Instant> {
         match self.phase {
             LinkPhase::Connecting => Some(self.last_sent + CONNECT_TIMEOUT),
@@ -242,13 +255,12 @@ impl EngineLink {
         [self.late_at(late), self.probe_at(late)].into_iter().flatten().min()
     }
 
-    /// The end of the connection: its questions, and whether each may have run already.
-    pub(super) fn into_questions(self) -> impl Iterator<Item = (EngineQuestion, bool)> {
-        let sent = self.flight.into_iter().filter_map(|flight| match flight.purpose {
-            LinkPurpose::Question(question) => Some((question, true)),
+    /// The end of the connection: its questions. Each may have run already.
+    pub(super) fn into_questions(self) -> impl Iterator<Item = EngineQuestion> {
+        self.flight.into_iter().filter_map(|flight| match flight.purpose {
+            LinkPurpose::Question(question) => Some(question),
             _ => None,
-        });
-        sent.chain(self.queue.into_iter().map(|question| (question, false)))
+        })
     }
 }
 
@@ -276,7 +288,7 @@ mod tests {
         link.greet(None, now);
         while link.flight.pop_front().is_some() {}
         link.output().clear();
-        link.open(now);
+        link.open(false, now);
         link
     }
 
@@ -323,9 +335,8 @@ mod tests {
         link.push(question(1, now), now);
         assert_eq!(link.receive(b"HTTP/1.1", LATE, now).err(), Some(LinkFault::Nonsense));
         assert!(link.receive(b"", LATE, now).unwrap().is_none());
-        let rest: Vec<_> =
-            link.into_questions().map(|(question, sent)| (question.token.0, sent)).collect();
-        assert_eq!(rest, [(1, true)]);
+        let rest: Vec<_> = link.into_questions().map(|question| question.token.0).collect();
+        assert_eq!(rest, [1]);
     }
 
     #[test]
@@ -344,15 +355,20 @@ mod tests {
     }
 
     #[test]
-    fn questions_wait_for_an_open_connection() {
+    fn a_node_of_a_cluster_is_used_once_another_node_has_confirmed_it() {
         let now = Instant::now();
         let mut link = EngineLink::new("127.0.0.1:1".parse().unwrap(), Lane::Usual, now);
-        link.push(question(1, now), now);
         assert!(link.output().is_empty() && link.is_late(LATE, now + CONNECT_TIMEOUT));
         let login = Login { user: b"ana".to_vec(), password: b"x".to_vec() };
         link.greet(Some(&login), now);
         assert!(link.output().starts_with(b"*3\r\n$4\r\nAUTH\r\n$3\r\nana\r\n$1\r\nx\r\n*3"));
-        link.open(now);
+        let (before, later) = (now, now + LATE);
+        link.open(true, later);
+        link.confirm(Some(before));
+        assert!(!link.is_usable() && link.is_suspect());
+        link.confirm(Some(later));
+        assert!(link.is_usable() && !link.is_suspect());
+        link.push(question(1, later), later);
         assert!(link.output().ends_with(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"));
     }
 }

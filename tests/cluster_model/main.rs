@@ -1,0 +1,52 @@
+//! The index on a cluster against a model engine: never a wrong "nobody has it", whatever fails.
+//! The model itself is compared with the real engines that this machine has.
+
+mod differential;
+mod store;
+mod world;
+
+use world::{Report, World};
+
+/// Worlds a run; each has its own faults.
+const SEEDS: u64 = 1_000;
+
+fn run(seed: u64, trace: bool) -> (Report, Result<(), String>) {
+    let mut world = World::new(seed, trace);
+    world.run(60, 1 + seed % 6);
+    (world.report.clone(), world.is_whole())
+}
+
+#[test]
+fn no_fault_makes_a_wrong_empty_answer_and_all_entries_come_back() {
+    let seeds = match std::env::var("CLUSTER_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..SEEDS,
+    };
+    let is_single = seeds.end - seeds.start == 1;
+    let mut sum = Report::default();
+    for seed in seeds {
+        let (report, whole) = run(seed, is_single);
+        assert_eq!(report.wrong, Vec::<String>::new(), "CLUSTER_SEED={seed}");
+        assert_eq!(whole, Ok(()), "CLUSTER_SEED={seed}");
+        assert!(report.longest < 7_000_000, "CLUSTER_SEED={seed}: {}", report.longest);
+        sum.hits += report.hits;
+        sum.believed += report.believed;
+        sum.unavailable += report.unavailable;
+        sum.joined += report.joined;
+        sum.longest = sum.longest.max(report.longest);
+        sum.faults += report.faults;
+        sum.lost_writes += report.lost_writes;
+    }
+    println!("{sum:?}");
+    // A world in which nothing happens would prove nothing.
+    let asked = sum.hits + sum.believed + sum.unavailable;
+    assert!(sum.unavailable * 3 < asked && sum.believed * 20 > asked, "{sum:?}");
+}
+
+#[test]
+fn a_world_is_the_same_each_time() {
+    assert_eq!(run(7, false), run(7, false));
+}
