@@ -68,9 +68,7 @@ impl AddressClaim {
         let request = EngineRequest::new(&self.key);
         match &self.before {
             None => request.command(&[b"SET", &self.key, &self.value, b"NX", b"GET"]),
-            Some(before) => {
-                request.command(&[b"EVAL", SWAP, b"1", &self.key, before, &self.value])
-            }
+            Some(before) => request.command(&[b"EVAL", SWAP, b"1", &self.key, before, &self.value]),
         }
     }
 
@@ -102,8 +100,7 @@ impl AddressClaim {
                     let Ok(before) = <[u8; CLAIM_BYTES]>::try_from(bytes) else {
                         return ClaimStep::Done(Err(EngineFailure::Refused));
                     };
-                    let is_proven =
-                        self.proof.is_some_and(|proof| proof.0 == before[ID_BYTES..]);
+                    let is_proven = self.proof.is_some_and(|proof| proof.0 == before[ID_BYTES..]);
                     let is_dead = registry.life(owner(&before).epoch) != ServerLife::Live;
                     if !is_proven && !is_dead {
                         return ClaimStep::Done(Ok(ClaimResult::InUse));

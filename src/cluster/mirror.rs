@@ -172,7 +172,8 @@ impl MirrorChange {
                 MirrorChange::Remove { key, .. } | MirrorChange::Delete { key } => key.len(),
                 MirrorChange::Append { key, event } => key.len() + event.len(),
                 MirrorChange::Set { key, fields } => {
-                    key.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+                    key.len()
+                        + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
                 }
                 MirrorChange::Mark { .. } => 0,
             }

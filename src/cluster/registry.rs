@@ -147,7 +147,12 @@ impl Registry {
     }
 
     /// The next request, when due.
-    pub fn request(&mut self, keys: &Keys, secret: [u8; 32], now: Instant) -> Option<EngineRequest> {
+    pub fn request(
+        &mut self,
+        keys: &Keys,
+        secret: [u8; 32],
+        now: Instant,
+    ) -> Option<EngineRequest> {
         if self.sent.is_some() || self.next_at.is_some_and(|at| at > now) {
             return None;
         }
@@ -192,7 +197,12 @@ impl Registry {
     }
 
     /// Read the replies to the request. `secret`: the proposed one.
-    pub fn replied(&mut self, replies: Replies<'_>, secret: [u8; 32], now: Instant) -> RegistryNews {
+    pub fn replied(
+        &mut self,
+        replies: Replies<'_>,
+        secret: [u8; 32],
+        now: Instant,
+    ) -> RegistryNews {
         let Some(sent) = self.sent.take() else { return RegistryNews::Nothing };
         let reply = replies.last_reply();
         match self.step {
@@ -240,7 +250,8 @@ impl Registry {
         let passed = gap.filter(|gap| *gap <= READ_GAP);
         let mut read = BTreeMap::new();
         while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
-            let number = field.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let number =
+                field.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
             if let (Some(number), Some(value)) = (number, value.bytes())
                 && read.len() < SERVERS
             {

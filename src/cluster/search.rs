@@ -106,9 +106,7 @@ impl HolderSearch {
             FileKey::Root(root) => (keys.root(root), true),
         };
         let stage = match cursor {
-            Some(text) => {
-                SearchStage::Part(Cursor::parse(text).ok_or(EngineFailure::Refused)?)
-            }
+            Some(text) => SearchStage::Part(Cursor::parse(text).ok_or(EngineFailure::Refused)?),
             None if check => SearchStage::Check,
             None => SearchStage::First,
         };
@@ -153,7 +151,9 @@ impl HolderSearch {
         let next = match self.stage {
             SearchStage::First => self.first(replies, registry, random),
             SearchStage::Part(cursor) => self.part(cursor, replies, registry),
-            SearchStage::Check => return SearchStep::Done(self.check(replies, registry, random, now)),
+            SearchStage::Check => {
+                return SearchStep::Done(self.check(replies, registry, random, now));
+            }
         };
         match next {
             Some(Ok(page)) if page.holders.is_empty() && page.cursor.is_none() => {
@@ -196,8 +196,11 @@ impl HolderSearch {
     /// Keep the entries of live servers. Bytes of another program are no entry.
     fn take<'a>(&mut self, entries: impl Iterator<Item = Reply<'a>>, registry: &Registry) {
         for entry in entries.filter_map(Reply::bytes) {
-            let entry =
-                if self.is_root { HolderEntry::of_root(entry) } else { HolderEntry::of_name(entry) };
+            let entry = if self.is_root {
+                HolderEntry::of_root(entry)
+            } else {
+                HolderEntry::of_name(entry)
+            };
             let is_live = |entry: &HolderEntry| {
                 registry.life(MemberId::decode(entry.id).epoch) == ServerLife::Live
             };
@@ -251,8 +254,8 @@ impl HolderSearch {
         if !self.holders.is_empty() {
             return Ok(self.rotated(random));
         }
-        let is_believed = replication
-            .is_some_and(|(is_master, id)| is_master && is_marked(marks, id, registry));
+        let is_believed =
+            replication.is_some_and(|(is_master, id)| is_master && is_marked(marks, id, registry));
         if is_believed && !is_full && registry.is_complete(now) {
             return Ok(HolderPage { holders: Vec::new(), cursor: None });
         }
@@ -283,11 +286,8 @@ impl Cursor {
             (None, false) => [b"[".as_slice(), &self.start].concat(),
             (None, true) => b"-".to_vec(),
         };
-        let end = if self.is_wrapped {
-            [b"(".as_slice(), &self.start].concat()
-        } else {
-            b"+".to_vec()
-        };
+        let end =
+            if self.is_wrapped { [b"(".as_slice(), &self.start].concat() } else { b"+".to_vec() };
         (begin, end)
     }
 

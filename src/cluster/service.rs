@@ -340,7 +340,9 @@ impl ClusterIndex {
                 }
             }
             ClusterTask::Claim(ticket, mut claim) => match claim.step(outcome, &self.registry) {
-                ClaimStep::Ask(request) => self.ask(ClusterTask::Claim(ticket, claim), request, now),
+                ClaimStep::Ask(request) => {
+                    self.ask(ClusterTask::Claim(ticket, claim), request, now)
+                }
                 ClaimStep::Done(result) => {
                     self.answers.push_back((ticket, ClusterAnswer::Claimed(result)));
                 }
@@ -355,16 +357,14 @@ impl ClusterIndex {
                 self.mirror.done(token, is_done, &self.keys, now);
             }
             ClusterTask::Registry => match outcome {
-                Ok(replies) => {
-                    match self.registry.replied(replies, self.options.secret, now) {
-                        RegistryNews::Nothing => {}
-                        RegistryNews::Secret(secret) => self.keys.set_secret(secret),
-                        RegistryNews::Entered(epoch) => {
-                            self.events.push_back(ClusterEvent::Epoch(epoch));
-                        }
-                        RegistryNews::Left => self.mirror.forget(),
+                Ok(replies) => match self.registry.replied(replies, self.options.secret, now) {
+                    RegistryNews::Nothing => {}
+                    RegistryNews::Secret(secret) => self.keys.set_secret(secret),
+                    RegistryNews::Entered(epoch) => {
+                        self.events.push_back(ClusterEvent::Epoch(epoch));
                     }
-                }
+                    RegistryNews::Left => self.mirror.forget(),
+                },
                 Err(_) => self.registry.failed(),
             },
             ClusterTask::Loose => {}

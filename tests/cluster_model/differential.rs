@@ -1,1 +1,227 @@
-//! Compared with real engines.
+//! The model beside real engines: the same commands, the same replies. Each engine that this
+//! machine has is started on a free port of the loopback interface and ended at the end.
+//! `CARDUME_ENGINES` names further programs, separated by `:`.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cardume::cluster::resp::{Reply, parse, put_command};
+use cardume::cluster::slots::slot_of;
+use cardume::cluster::{claim, durable, registry};
+
+use crate::store::{Keyspace, Words};
+use crate::world::Dice;
+
+/// The real engine, ended with the value.
+struct RealEngine {
+    process: Child,
+    stream: TcpStream,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for RealEngine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The programs of this machine.
+fn programs() -> Vec<String> {
+    let more = std::env::var("CARDUME_ENGINES").unwrap_or_default();
+    let usual = ["redis-server", "valkey-server"].map(str::to_owned);
+    let all =
+        usual.into_iter().chain(more.split(':').filter(|name| !name.is_empty()).map(str::to_owned));
+    all.filter(|program| {
+        let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    })
+    .collect()
+}
+
+impl RealEngine {
+    fn start(program: &str) -> RealEngine {
+        let folder = tempfile::tempdir().expect("a folder");
+        // A port that was free a moment ago; another attempt when it is taken meanwhile.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut process = Command::new(program)
+                .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+                .args(["--appendonly", "no", "--dir"])
+                .arg(folder.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("an engine");
+            let until = Instant::now() + Duration::from_secs(10);
+            while Instant::now() < until && process.try_wait().unwrap().is_none() {
+                if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+                    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    return RealEngine { process, stream, _folder: folder };
+                }
+                std::thread::yield_now();
+            }
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        panic!("{program} does not start");
+    }
+
+    fn ask(&mut self, words: &Words) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_command(&words.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut out);
+        self.stream.write_all(&out).unwrap();
+        let mut bytes = Vec::new();
+        let mut part = [0; 4096];
+        loop {
+            let read = self.stream.read(&mut part).expect("a reply");
+            assert!(read > 0, "the engine has closed the connection");
+            bytes.extend_from_slice(&part[..read]);
+            if let Some((_, used)) = parse(&bytes, 1 << 20).expect("RESP2") {
+                assert_eq!(used, bytes.len());
+                return bytes;
+            }
+        }
+    }
+}
+
+/// A reply in a comparable form: fields of a hash have no order, numbers of a stream hold the
+/// time, and of an error only the code counts.
+fn plain(words: &Words, bytes: &[u8]) -> String {
+    let (reply, _) = parse(bytes, 1 << 20).unwrap().unwrap();
+    match (words[0].as_slice(), reply) {
+        (b"HGETALL", Reply::Array(fields)) => {
+            let fields: Vec<_> = fields.filter_map(Reply::bytes).collect();
+            let mut pairs: Vec<_> = fields.chunks(2).collect();
+            pairs.sort();
+            format!("{pairs:?}")
+        }
+        (b"XADD", Reply::Bulk(_)) => "a number".to_owned(),
+        (_, Reply::Error(text)) => {
+            String::from_utf8_lossy(text.split(|byte| *byte == b' ').next().unwrap()).into_owned()
+        }
+        (_, Reply::Array(all)) => format!("{:?}", all.collect::<Vec<_>>()),
+        (_, reply) => format!("{reply:?}"),
+    }
+}
+
+/// A random command of those that the index sends.
+fn command(dice: &mut Dice) -> Words {
+    let text = |dice: &mut Dice| dice.below(4).to_string().into_bytes();
+    let key = |kind: &str, dice: &mut Dice| format!("{kind}{{t}}{}", dice.below(3)).into_bytes();
+    let entry = |dice: &mut Dice| {
+        let length = 7 + dice.below(3);
+        (0..length).map(|_| [0, 1, b'a', 0xff][dice.below(4) as usize]).collect::<Vec<u8>>()
+    };
+    let bound = |dice: &mut Dice| match dice.below(6) {
+        0 => b"-".to_vec(),
+        1 => b"+".to_vec(),
+        2 | 3 => [b"[".to_vec(), entry(dice)].concat(),
+        4 => [b"(".to_vec(), entry(dice)].concat(),
+        _ => b"wrong".to_vec(),
+    };
+    let words = |all: &[&[u8]]| all.iter().map(|word| word.to_vec()).collect::<Words>();
+    // Keys of another type now and then: `s` is a text, `h` a hash, `z` a set, `x` a stream.
+    let any = |kind: &str, dice: &mut Dice| {
+        let kind =
+            if dice.below(20) == 0 { ["s", "h", "z", "x"][dice.below(4) as usize] } else { kind };
+        key(kind, dice)
+    };
+    match dice.below(20) {
+        0 => words(&[b"SET", &any("s", dice), &text(dice)]),
+        1 => words(&[b"SET", &any("s", dice), &text(dice), b"NX", b"GET"]),
+        2 => words(&[b"GET", &any("s", dice)]),
+        3 => words(&[b"DEL", &any("h", dice)]),
+        4 => words(&[b"INCR", &any("s", dice)]),
+        5 => words(&[b"HSET", &any("h", dice), &text(dice), &text(dice), &text(dice), &text(dice)]),
+        6 => words(&[b"HSETNX", &any("h", dice), &text(dice), &text(dice)]),
+        7 => words(&[b"HGET", &any("h", dice), &text(dice)]),
+        8 => words(&[b"HGETALL", &any("h", dice)]),
+        9 => words(&[b"HDEL", &any("h", dice), &text(dice)]),
+        10 | 11 => words(&[b"ZADD", &any("z", dice), b"0", &entry(dice)]),
+        12 => words(&[b"ZRANGE", &any("z", dice), b"0", b"4"]),
+        13 | 14 => words(&[
+            b"ZRANGE",
+            &any("z", dice),
+            &bound(dice),
+            &bound(dice),
+            b"BYLEX",
+            b"LIMIT",
+            b"0",
+            b"5",
+        ]),
+        15 => words(&[b"ZREMRANGEBYLEX", &any("z", dice), &bound(dice), &bound(dice)]),
+        16 => {
+            words(&[b"XADD", &any("x", dice), b"MAXLEN", b"~", b"20000", b"*", b"e", &text(dice)])
+        }
+        17 => match dice.below(3) {
+            0 => words(&[b"EVAL", claim::SWAP, b"1", &key("s", dice), &text(dice), &text(dice)]),
+            1 => words(&[b"EVAL", claim::RELEASE, b"1", &key("s", dice), &text(dice)]),
+            _ => {
+                words(&[b"EVAL", registry::REMOVE, b"1", &key("h", dice), &text(dice), &text(dice)])
+            }
+        },
+        18 => {
+            let (user, list) = (key("s", dice), key("h", dice));
+            let (own, file, about) = (text(dice), text(dice), text(dice));
+            if dice.below(2) == 0 {
+                words(&[b"EVAL", durable::PUBLISH, b"2", &user, &list, &own, &file, &about])
+            } else {
+                words(&[b"EVAL", durable::WITHDRAW, b"2", &user, &list, &own, &file])
+            }
+        }
+        _ => words(&[[&b"ZCARD"[..], b"XLEN"][dice.below(2) as usize], &any("z", dice)]),
+    }
+}
+
+#[test]
+fn the_model_replies_as_the_real_engines_of_this_machine_do() {
+    let programs = programs();
+    for program in &programs {
+        let mut engine = RealEngine::start(program);
+        let mut model = Keyspace::default();
+        let mut dice = Dice(15);
+        for number in 0..20_000 {
+            let words = command(&mut dice);
+            let (real, own) = (engine.ask(&words), model.run(&words));
+            let shown: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+            assert_eq!(
+                plain(&words, &own),
+                plain(&words, &real),
+                "{program}, command {number}: {shown:?}"
+            );
+        }
+        // The checks at the start, and the transaction of an empty answer.
+        let word = |text: &str| text.as_bytes().to_vec();
+        let info = engine.ask(&vec![word("INFO")]);
+        let text = parse(&info, 1 << 20).unwrap().unwrap().0.bytes().unwrap();
+        let checked = cardume::cluster::info::NodeInfo::check(text);
+        assert!(checked.is_ok_and(|info| info.is_master && !info.is_cluster), "{program}");
+        assert_eq!(engine.ask(&vec![word("MULTI")]), b"+OK\r\n");
+        for words in [
+            vec!["HGETALL", "h{t}9"],
+            vec!["ZRANGE", "z{t}9", "0", "64"],
+            vec!["INFO", "replication"],
+        ] {
+            let words: Words = words.into_iter().map(word).collect();
+            assert_eq!(engine.ask(&words), b"+QUEUED\r\n", "{program}");
+        }
+        let executed = engine.ask(&vec![word("EXEC")]);
+        let mut parts = parse(&executed, 1 << 20).unwrap().unwrap().0.elements();
+        assert_eq!(parts.next().map(|hash| hash.elements().count()), Some(0));
+        assert_eq!(parts.next().map(|set| set.elements().count()), Some(0));
+        let text = parts.next().and_then(Reply::bytes).unwrap();
+        assert!(cardume::cluster::info::replication(text).is_some(), "{program}");
+        // A single engine has no CLUSTER SLOTS; KEYSLOT needs no cluster in some versions.
+        let reply = engine.ask(&vec![word("CLUSTER"), word("KEYSLOT"), word("n:{abc}x")]);
+        if let Reply::Integer(slot) = parse(&reply, 1 << 20).unwrap().unwrap().0 {
+            assert_eq!(slot, i64::from(slot_of(b"n:{abc}x")));
+        }
+        println!("{program}: 20,000 commands alike");
+    }
+    if programs.is_empty() {
+        println!("no engine on the PATH: nothing compared");
+    }
+}

@@ -12,7 +12,7 @@ const SEEDS: u64 = 1_000;
 
 fn run(seed: u64, trace: bool) -> (Report, Result<(), String>) {
     let mut world = World::new(seed, trace);
-    world.run(60, 1 + seed % 6);
+    world.run(42, 1 + seed % 6);
     (world.report.clone(), world.is_whole())
 }
 

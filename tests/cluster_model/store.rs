@@ -55,8 +55,16 @@ pub fn keys_of(words: &Words) -> Vec<Vec<u8>> {
 pub fn writes(words: &Words) -> bool {
     matches!(
         words[0].as_slice(),
-        b"SET" | b"DEL" | b"INCR" | b"HSET" | b"HSETNX" | b"HDEL" | b"ZADD" | b"ZREMRANGEBYLEX"
-            | b"XADD" | b"EVAL"
+        b"SET"
+            | b"DEL"
+            | b"INCR"
+            | b"HSET"
+            | b"HSETNX"
+            | b"HDEL"
+            | b"ZADD"
+            | b"ZREMRANGEBYLEX"
+            | b"XADD"
+            | b"EVAL"
     )
 }
 
@@ -102,7 +110,11 @@ impl Keyspace {
         }
     }
 
-    fn hash(&mut self, key: &[u8], create: bool) -> Result<Option<&mut Vec<(Vec<u8>, Vec<u8>)>>, Vec<u8>> {
+    fn hash(
+        &mut self,
+        key: &[u8],
+        create: bool,
+    ) -> Result<Option<&mut Vec<(Vec<u8>, Vec<u8>)>>, Vec<u8>> {
         if create {
             self.0.entry(key.to_vec()).or_insert(Value::Hash(Vec::new()));
         }
@@ -122,7 +134,8 @@ impl Keyspace {
     }
 
     fn get_field(&mut self, key: &[u8], field: &[u8]) -> Result<Option<Vec<u8>>, Vec<u8>> {
-        let found = self.hash(key, false)?.and_then(|hash| hash.iter().find(|(name, _)| name == field));
+        let found =
+            self.hash(key, false)?.and_then(|hash| hash.iter().find(|(name, _)| name == field));
         Ok(found.map(|(_, value)| value.clone()))
     }
 
@@ -169,9 +182,9 @@ impl Keyspace {
             },
             [b"DEL", key] => integer(usize::from(self.0.remove(*key).is_some())),
             [b"INCR", key] => {
-                let held = self.text(key)?.map_or(Some(0), |text| {
-                    std::str::from_utf8(text).ok()?.parse::<usize>().ok()
-                });
+                let held = self
+                    .text(key)?
+                    .map_or(Some(0), |text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
                 let Some(held) = held else {
                     return Err(b"-ERR value is not an integer or out of range\r\n".to_vec());
                 };
@@ -189,7 +202,9 @@ impl Keyspace {
                 Some(_) => 0,
                 None => self.set_field(key, field, value)?,
             }),
-            [b"HGET", key, field] => self.get_field(key, field)?.map_or_else(nil, |value| bulk(&value)),
+            [b"HGET", key, field] => {
+                self.get_field(key, field)?.map_or_else(nil, |value| bulk(&value))
+            }
             [b"HDEL", key, field] => integer(self.delete_field(key, field)?),
             [b"HGETALL", key] => {
                 let hash = self.hash(key, false)?;
@@ -211,13 +226,17 @@ impl Keyspace {
             }
             [b"ZRANGE", key, from, to, b"BYLEX", b"LIMIT", b"0", count] => {
                 let count: usize = std::str::from_utf8(count).unwrap().parse().unwrap();
-                let (Some(from), Some(to)) = (bound(from), bound(to)) else { return Err(no_range()) };
+                let (Some(from), Some(to)) = (bound(from), bound(to)) else {
+                    return Err(no_range());
+                };
                 let entries = self.set(key)?.into_iter().flat_map(|set| set.iter());
                 let inside = entries.filter(|entry| is_inside(entry, &from, &to));
                 array(&inside.take(count).map(|entry| bulk(entry)).collect::<Vec<_>>())
             }
             [b"ZREMRANGEBYLEX", key, from, to] => {
-                let (Some(from), Some(to)) = (bound(from), bound(to)) else { return Err(no_range()) };
+                let (Some(from), Some(to)) = (bound(from), bound(to)) else {
+                    return Err(no_range());
+                };
                 let Some(set) = self.set(key)? else { return Ok(integer(0)) };
                 let before = set.len();
                 set.retain(|entry| !is_inside(entry, &from, &to));

@@ -23,6 +23,8 @@ const USED: u16 = 16;
 const NAMES: usize = 24;
 const SHARDS: usize = 3;
 const SERVERS: usize = 3;
+/// The last part of a run, without a new fault.
+const QUIET: Micros = 20_000_000;
 const NODE_TIMEOUT: u64 = 2_000_000;
 
 /// Microseconds since the start.
@@ -134,6 +136,8 @@ pub struct World {
     trace: bool,
     /// No more work from then on, so that all changes arrive.
     quiet_from: Micros,
+    /// The reply to `CLUSTER SLOTS`, until the next change.
+    slots_text: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -185,6 +189,7 @@ impl World {
             nodes,
             trace,
             quiet_from: Micros::MAX,
+            slots_text: None,
             dice: Dice(0),
         };
         for number in 0..SERVERS {
@@ -236,11 +241,11 @@ impl World {
         let end = seconds * 1_000_000;
         self.quiet_from = end - 4_000_000;
         for _ in 0..faults {
-            let at = self.dice.range(5_000_000, end - 25_000_000);
+            let at = self.dice.range(4_000_000, end - QUIET);
             let kind = self.dice.next();
             self.add(at, Happening::Fault(kind));
         }
-        self.add(end - 25_000_000, Happening::Heal);
+        self.add(end - QUIET, Happening::Heal);
         while let Some(((at, _), what)) = self.events.pop_first() {
             if at > end {
                 break;
@@ -368,6 +373,7 @@ impl World {
                 self.say(|| format!("slot {slot} is at shard {to}"));
                 self.moving.remove(&slot);
                 self.owner[usize::from(slot)] = to;
+                self.slots_text = None;
             }
         }
     }
@@ -612,7 +618,10 @@ impl World {
                     _ => false,
                 };
                 if !is_there {
-                    return Err(format!("server {number}: {} of {} is lost", holding.number, holding.name));
+                    return Err(format!(
+                        "server {number}: {} of {} is lost",
+                        holding.number, holding.name
+                    ));
                 }
             }
         }
@@ -629,9 +638,8 @@ impl World {
         }
         self.replicate(node);
         let mut out = Vec::new();
-        let input = std::mem::take(
-            &mut self.nodes[node].sessions.get_mut(&(server, link)).unwrap().input,
-        );
+        let input =
+            std::mem::take(&mut self.nodes[node].sessions.get_mut(&(server, link)).unwrap().input);
         let mut used = 0;
         while let Some((words, length)) = read_command(&input[used..]) {
             used += length;
@@ -658,8 +666,8 @@ impl World {
         if self.master_of[shard] != master {
             return;
         }
-        let Some(replica) = (0..self.nodes.len())
-            .find(|node| self.nodes[*node].shard == shard && *node != master)
+        let Some(replica) =
+            (0..self.nodes.len()).find(|node| self.nodes[*node].shard == shard && *node != master)
         else {
             return;
         };
@@ -691,7 +699,8 @@ impl World {
                     return b"-ERR EXEC without MULTI\r\n".to_vec();
                 };
                 if !is_good {
-                    return b"-EXECABORT Transaction discarded because of previous errors.\r\n".to_vec();
+                    return b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+                        .to_vec();
                 }
                 let keys: Vec<Vec<u8>> = commands.iter().flat_map(keys_of).collect();
                 if let Some(error) = self.detour(node, &keys, is_asking) {
@@ -739,7 +748,9 @@ impl World {
                 && is_missing
             {
                 if count > 1 && distinct.len() < count {
-                    return text("-TRYAGAIN Multiple keys request during rehashing of slot\r\n".into());
+                    return text(
+                        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n".into(),
+                    );
                 }
                 return text(format!("-ASK {slot} {}\r\n", address(*to)));
             }
@@ -773,6 +784,9 @@ impl World {
             }
             b"WAIT" => integer(1),
             b"CLUSTER" => {
+                if let Some(text) = &self.slots_text {
+                    return text.clone();
+                }
                 let mut parts = Vec::new();
                 let mut first = 0;
                 for slot in 1..=SLOTS {
@@ -788,7 +802,9 @@ impl World {
                         first = slot;
                     }
                 }
-                array(&parts)
+                let text = array(&parts);
+                self.slots_text = Some(text.clone());
+                text
             }
             _ => {
                 let reply = self.nodes[node].data.run(words);
@@ -824,7 +840,8 @@ impl World {
                     if self.nodes[node].shard == from && node != source {
                         self.nodes[node].data.0.remove(&key);
                     }
-                    if self.nodes[node].shard == to && node != target && !self.nodes[node].is_master {
+                    if self.nodes[node].shard == to && node != target && !self.nodes[node].is_master
+                    {
                         self.nodes[node].data.0.insert(key.clone(), value.clone());
                     }
                 }
@@ -862,6 +879,7 @@ impl World {
         self.nodes[new].replication = replication;
         self.nodes[new].lag = 2_000;
         self.master_of[shard] = new;
+        self.slots_text = None;
         self.say(|| format!("node {new} is the master of shard {shard}"));
     }
 
