@@ -126,3 +126,79 @@ pub fn release(key: &[u8], id: [u8; ID_BYTES], session: SessionId) -> EngineRequ
 /// Remove a key, if it still has this value.
 pub const RELEASE: &[u8] =
     b"if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::command::Replies;
+    use crate::cluster::resp::put_word;
+
+    const ID: [u8; ID_BYTES] = [1; ID_BYTES];
+
+    fn step(claim: &mut AddressClaim, reply: &[u8]) -> ClaimStep {
+        let replies = Replies::read(reply, 1).unwrap().unwrap().0;
+        claim.step(Ok(replies), &Registry::new(1))
+    }
+
+    fn claim(proof: Option<u8>) -> AddressClaim {
+        let proof = proof.map(|byte| SessionId([byte; 16]));
+        AddressClaim::new(b"a:{x}".to_vec(), ID, SessionId([2; 16]), proof)
+    }
+
+    fn held(by: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_word(by, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_free_address_and_an_own_one_are_claimed_at_once() {
+        let done = |step| matches!(step, ClaimStep::Done(Ok(ClaimResult::Claimed(None))));
+        assert!(done(step(&mut claim(None), b"$-1\r\n")));
+        let own = value(ID, SessionId([2; 16]));
+        assert!(done(step(&mut claim(None), &held(&own))));
+    }
+
+    #[test]
+    fn another_member_is_replaced_only_with_its_session_or_when_its_server_is_gone() {
+        // No server is known, so the one of this claim is gone.
+        let before = value([9; ID_BYTES], SessionId([3; 16]));
+        for proof in [None, Some(3), Some(4)] {
+            let mut claim = claim(proof);
+            let ClaimStep::Ask(request) = step(&mut claim, &held(&before)) else {
+                panic!("no swap");
+            };
+            assert!(request.bytes().windows(23).any(|bytes| bytes == before));
+            let ClaimStep::Done(Ok(ClaimResult::Claimed(Some(put_out)))) =
+                step(&mut claim, b":1\r\n")
+            else {
+                panic!("no claim");
+            };
+            assert_eq!(put_out, MemberId::decode([9; ID_BYTES]));
+        }
+    }
+
+    #[test]
+    fn a_race_is_tried_again_and_ends() {
+        let before = value([9; ID_BYTES], SessionId([3; 16]));
+        let mut claim = claim(Some(3));
+        let mut rounds = 0;
+        let end = loop {
+            let reply = if rounds % 2 == 0 { held(&before) } else { b":0\r\n".to_vec() };
+            rounds += 1;
+            match step(&mut claim, &reply) {
+                ClaimStep::Ask(_) => {}
+                ClaimStep::Done(result) => break result,
+            }
+        };
+        assert_eq!((end, rounds), (Err(EngineFailure::Unavailable), 4));
+    }
+
+    #[test]
+    fn a_value_of_another_program_is_refused() {
+        for reply in [&b"$3\r\nabc\r\n"[..], b":7\r\n", b"*0\r\n"] {
+            let end = step(&mut claim(None), reply);
+            assert!(matches!(end, ClaimStep::Done(Err(EngineFailure::Refused))), "{end:?}");
+        }
+    }
+}

@@ -115,3 +115,41 @@ impl DurableWrite {
         Ok(result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(write: &DurableWrite, reply: &[u8]) -> Result<WriteResult, EngineFailure> {
+        assert_eq!(write.request.commands, 2);
+        write.result(Ok(Replies::read(reply, 2).unwrap().unwrap().0))
+    }
+
+    #[test]
+    fn a_write_counts_once_a_replica_has_it() {
+        let keys = Keys::new("", [0; 32]);
+        let register = DurableWrite::register("ana", b"key", 1, &keys);
+        let publish = DurableWrite::publish("ana", b"key", "a.mp4", "mine", 1, &keys);
+        let withdraw = DurableWrite::withdraw("ana", b"key", "a.mp4", 1, &keys);
+        for (write, reply, wanted) in [
+            (&register, &b"$-1\r\n:1\r\n"[..], Ok(WriteResult::Done)),
+            (&register, b"$3\r\nkey\r\n:2\r\n", Ok(WriteResult::Done)),
+            (&register, b"$-1\r\n:0\r\n", Err(EngineFailure::Unavailable)),
+            (&register, b"$3\r\nkey\r\n:0\r\n", Err(EngineFailure::Unavailable)),
+            (&register, b"$5\r\nother\r\n:0\r\n", Ok(WriteResult::Conflict)),
+            (&register, b":1\r\n:1\r\n", Err(EngineFailure::Refused)),
+            (&publish, b":1\r\n:1\r\n", Ok(WriteResult::Done)),
+            (&publish, b":1\r\n:0\r\n", Err(EngineFailure::Unavailable)),
+            (&publish, b":0\r\n:1\r\n", Ok(WriteResult::Conflict)),
+            (&publish, b":-1\r\n:1\r\n", Ok(WriteResult::OtherKey)),
+            (&withdraw, b":1\r\n:1\r\n", Ok(WriteResult::Done)),
+            (&withdraw, b":0\r\n:0\r\n", Ok(WriteResult::Conflict)),
+            (&withdraw, b"+OK\r\n+OK\r\n", Err(EngineFailure::Refused)),
+        ] {
+            let shown = String::from_utf8_lossy(reply).into_owned();
+            assert_eq!(result(write, reply), wanted, "{shown}");
+        }
+        let alone = DurableWrite::register("ana", b"key", 0, &keys);
+        assert_eq!(result(&alone, b"$-1\r\n:0\r\n"), Ok(WriteResult::Done));
+    }
+}

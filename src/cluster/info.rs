@@ -127,7 +127,7 @@ mod tests {
 
     fn info(changes: &[(&str, &str)]) -> Result<NodeInfo, EngineRefusal> {
         let id = "0123456789abcdef0123456789abcdef01234567";
-        let mut fields = vec![
+        let mut fields = [
             ("redis_version", "7.0.15"),
             ("maxmemory_policy", "noeviction"),
             ("role", "master"),

@@ -376,10 +376,9 @@ mod tests {
             if let Some(place) = bytes.get_mut(7) {
                 *place = flags;
             }
-            for entry in [HolderEntry::of_name(&bytes), HolderEntry::of_root(&bytes)] {
-                if let Some(entry) = entry {
-                    prop_assert_eq!(entry.encode(), bytes.clone());
-                }
+            let read = [HolderEntry::of_name(&bytes), HolderEntry::of_root(&bytes)];
+            for entry in read.into_iter().flatten() {
+                prop_assert_eq!(entry.encode(), bytes.clone());
             }
         }
     }

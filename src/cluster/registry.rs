@@ -306,8 +306,11 @@ impl Registry {
     /// A server that has been dead for long, with the request that removes it.
     #[must_use]
     pub fn removal(&mut self, keys: &Keys) -> Option<EngineRequest> {
-        let (epoch, server) =
-            self.seen.iter_mut().find(|(_, server)| server.still >= REMOVE_AFTER)?;
+        let own = self.epoch();
+        let (epoch, server) = self
+            .seen
+            .iter_mut()
+            .find(|(epoch, server)| server.still >= REMOVE_AFTER && own != Some(**epoch))?;
         let key = keys.servers();
         let request = EngineRequest::new(&key).command(&[
             b"EVAL",
@@ -337,7 +340,7 @@ impl Registry {
     pub fn serving(&self) -> impl Iterator<Item = u32> + '_ {
         self.seen
             .iter()
-            .filter(|(_, server)| server.is_serving && server.still < DEAD_AFTER)
+            .filter(|(epoch, server)| server.is_serving && self.life(**epoch) == ServerLife::Live)
             .map(|(epoch, _)| *epoch)
     }
 
@@ -363,5 +366,121 @@ impl Registry {
     pub fn counts(&self) -> (usize, usize) {
         let dead = self.seen.values().filter(|server| server.still >= DEAD_AFTER).count();
         (self.seen.len() - dead, dead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::resp::{put_header, put_word};
+
+    const HERE: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    /// A registry with epoch 1, and the time of its first heartbeat.
+    fn entered(start: Instant) -> Registry {
+        let keys = Keys::new("", [0; 32]);
+        let mut registry = Registry::new(7);
+        for reply in [&b"$-1\r\n"[..], b":0\r\n", b":1\r\n"] {
+            assert!(registry.request(&keys, [0; 32], start).is_some());
+            registry.replied(Replies::read(reply, 1).unwrap().unwrap().0, [0; 32], start);
+        }
+        registry
+    }
+
+    fn beat(registry: &mut Registry, servers: &[(&str, &str)], at: Instant) -> RegistryNews {
+        assert!(registry.request(&Keys::new("", [0; 32]), [0; 32], at).is_some());
+        let mut bytes = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n".to_vec();
+        put_header(servers.len() * 2, &mut bytes);
+        for (name, value) in servers {
+            put_word(name.as_bytes(), &mut bytes);
+            put_word(value.as_bytes(), &mut bytes);
+        }
+        bytes.extend_from_slice(b":0\r\n");
+        put_word(format!("role:master\r\nmaster_replid:{HERE}\r\n").as_bytes(), &mut bytes);
+        let replies = Replies::read(&bytes, 5).unwrap().unwrap().0;
+        registry.replied(replies, [0; 32], at)
+    }
+
+    const OWN: (&str, &str) = ("1", "1 0000000000000007 s");
+
+    #[test]
+    fn a_counter_that_stands_still_is_dead_only_after_five_seconds_of_own_reads() {
+        let start = Instant::now();
+        let mut registry = entered(start);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        for second in 1..=5 {
+            beat(&mut registry, &[OWN, ("2", "9 x s")], at(second));
+            assert_eq!(registry.life(2), ServerLife::Live, "{second}");
+        }
+        // A gap of a minute counts for nothing.
+        beat(&mut registry, &[OWN, ("2", "9 x s")], at(65));
+        assert_eq!(registry.life(2), ServerLife::Live);
+        beat(&mut registry, &[OWN, ("2", "9 x s")], at(66));
+        assert_eq!((registry.life(2), registry.life(3)), (ServerLife::Dead, ServerLife::Unknown));
+        assert_eq!(registry.serving().collect::<Vec<_>>(), [1]);
+        beat(&mut registry, &[OWN, ("2", "10 x s")], at(67));
+        assert_eq!(registry.life(2), ServerLife::Live);
+    }
+
+    #[test]
+    fn a_missing_server_is_remembered_and_a_dead_one_removed_after_a_minute() {
+        let start = Instant::now();
+        let mut registry = entered(start);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        beat(&mut registry, &[OWN, ("2", "9 x s")], at(1));
+        for second in 2..6 {
+            beat(&mut registry, &[OWN], at(second));
+            assert_eq!(registry.life(2), ServerLife::Live);
+        }
+        for second in 6..61 {
+            beat(&mut registry, &[OWN, ("2", "9 x s")], at(second));
+            assert!(registry.removal(&Keys::new("", [0; 32])).is_none(), "{second}");
+        }
+        beat(&mut registry, &[OWN, ("2", "9 x s")], at(61));
+        let request = registry.removal(&Keys::new("", [0; 32])).unwrap();
+        assert!(request.bytes().windows(5).any(|bytes| bytes == b"9 x s"));
+        assert!(registry.removal(&Keys::new("", [0; 32])).is_none());
+    }
+
+    #[test]
+    fn members_are_taken_and_empty_answers_believed_only_in_steady_times() {
+        let start = Instant::now();
+        let mut registry = entered(start);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        beat(&mut registry, &[OWN], at(1_000));
+        assert!(!registry.takes_members(at(1_100)) && !registry.is_complete(at(1_100)));
+        registry.serve(at(1_100));
+        for second in 2..5 {
+            beat(&mut registry, &[OWN], at(second * 1_000));
+        }
+        assert!(registry.takes_members(at(4_100)) && registry.is_complete(at(4_100)));
+        assert!(!registry.takes_members(at(5_500)) && !registry.is_complete(at(5_500)));
+        // After a gap, others may count this server as dead: steady times begin anew.
+        beat(&mut registry, &[OWN], at(9_000));
+        assert!(!registry.takes_members(at(9_100)) && registry.is_complete(at(9_100)));
+    }
+
+    #[test]
+    fn a_server_with_the_epoch_of_another_or_removed_by_others_takes_a_new_one() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut registry = entered(start);
+        beat(&mut registry, &[OWN], at(1));
+        assert_eq!(beat(&mut registry, &[], at(3)), RegistryNews::Nothing);
+        let foreign = ("1", "5 00000000000000ff s");
+        assert_eq!(beat(&mut registry, &[foreign], at(4)), RegistryNews::Left);
+        assert_eq!(registry.epoch(), None);
+        let mut registry = entered(start);
+        beat(&mut registry, &[OWN], at(1));
+        assert_eq!(beat(&mut registry, &[], at(91)), RegistryNews::Left);
+    }
+
+    #[test]
+    fn nonsense_in_the_registry_is_no_server() {
+        let start = Instant::now();
+        let mut registry = entered(start);
+        let odd = [OWN, ("x", "1 y s"), ("", ""), ("99999999999", "1 y s"), ("3", "")];
+        beat(&mut registry, &odd, start + Duration::from_secs(1));
+        assert_eq!(registry.counts(), (2, 0));
     }
 }

@@ -43,7 +43,7 @@ pub enum FileKey {
 /// A page of providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderPage {
-    /// The providers; none means that there is none, which is certain.
+    /// The providers. None without a cursor in the question: there is none, which is certain.
     pub holders: Vec<HolderEntry>,
     /// The cursor of the next page.
     pub cursor: Option<String>,
@@ -84,6 +84,8 @@ pub struct HolderSearch {
     key: Vec<u8>,
     marks: Vec<u8>,
     is_root: bool,
+    /// Earlier pages had providers, so an empty last page says nothing new.
+    is_continued: bool,
     stage: SearchStage,
     holders: Vec<HolderEntry>,
     rounds: u32,
@@ -111,7 +113,15 @@ impl HolderSearch {
             None => SearchStage::First,
         };
         let marks = keys.marks(crate::cluster::slots::slot_of(&key));
-        Ok(HolderSearch { key, marks, is_root, stage, holders: Vec::new(), rounds: 0 })
+        Ok(HolderSearch {
+            key,
+            marks,
+            is_root,
+            is_continued: cursor.is_some(),
+            stage,
+            holders: Vec::new(),
+            rounds: 0,
+        })
     }
 
     /// The request of the present stage.
@@ -156,7 +166,9 @@ impl HolderSearch {
             }
         };
         match next {
-            Some(Ok(page)) if page.holders.is_empty() && page.cursor.is_none() => {
+            Some(Ok(page))
+                if page.holders.is_empty() && page.cursor.is_none() && !self.is_continued =>
+            {
                 self.stage = SearchStage::Check;
                 SearchStep::Ask(self.request())
             }
@@ -307,5 +319,202 @@ impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let last = self.last.unwrap_or(self.start);
         write!(f, "{}.{}.{}", to_hex(&self.start), to_hex(&last), u8::from(self.is_wrapped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::resp::put_word;
+
+    const HERE: &str = "0123456789abcdef0123456789abcdef01234567";
+    const OTHER: &str = "89abcdef0123456789abcdef0123456789abcdef";
+
+    fn bulks(words: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = format!("*{}\r\n", words.len()).into_bytes();
+        words.iter().for_each(|word| put_word(word, &mut out));
+        out
+    }
+
+    fn info(id: &str) -> Vec<u8> {
+        format!("role:master\r\nmaster_replid:{id}\r\n").into_bytes()
+    }
+
+    fn transaction(parts: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n".to_vec();
+        out.extend(format!("*{}\r\n", parts.len()).into_bytes());
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+        out
+    }
+
+    fn word(text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_word(text, &mut out);
+        out
+    }
+
+    fn entry(epoch: u32, member: u32) -> Vec<u8> {
+        HolderEntry {
+            id: MemberId { epoch, member }.encode(),
+            address: "10.0.0.1:4000".parse().unwrap(),
+            size: Some(u64::from(member)),
+            partial: false,
+            more: false,
+            root: None,
+            name: None,
+        }
+        .encode()
+    }
+
+    /// Server 1 of servers 1 and 2, both serving, after some heartbeats.
+    fn registry(now: Instant) -> Registry {
+        let keys = Keys::new("", [0; 32]);
+        let mut registry = Registry::new(7);
+        for (number, reply) in [&b"$-1\r\n"[..], b":0\r\n", b":1\r\n"].into_iter().enumerate() {
+            let at = now + Duration::from_millis(number as u64);
+            assert!(registry.request(&keys, [0; 32], at).is_some());
+            let replies = Replies::read(reply, 1).unwrap().unwrap().0;
+            registry.replied(replies, [0; 32], at);
+        }
+        assert_eq!(registry.epoch(), Some(1));
+        for second in 1..6_u64 {
+            let at = now + Duration::from_secs(second);
+            registry.serve(at);
+            assert!(registry.request(&keys, [0; 32], at).is_some());
+            let own = format!("{} 0000000000000007 s", second - 1);
+            let other = format!("{second} 0000000000000008 s");
+            let fields = ["1", &own, "2", &other].map(|text| text.as_bytes().to_vec());
+            let bytes = transaction(&[bulks(&fields), b":0\r\n".to_vec(), word(&info(HERE))]);
+            let replies = Replies::read(&bytes, 5).unwrap().unwrap().0;
+            registry.replied(replies, [0; 32], at);
+        }
+        registry
+    }
+
+    fn search(cursor: Option<&str>) -> HolderSearch {
+        let file = FileKey::Name(RelativeName::new("a.mp4").unwrap());
+        HolderSearch::new(&file, cursor, false, &Keys::new("", [0; 32])).unwrap()
+    }
+
+    fn step(
+        search: &mut HolderSearch,
+        reply: &[u8],
+        registry: &Registry,
+        now: Instant,
+    ) -> SearchStep {
+        let count = search.request().commands;
+        let replies = Replies::read(reply, count).unwrap().unwrap().0;
+        search.step(Ok(replies), registry, &mut EngineRandom(1), now)
+    }
+
+    /// The answer to an empty set with these marks and this identity.
+    fn checked(marks: &[(&str, &str)], id: &str, after: u64) -> Result<HolderPage, EngineFailure> {
+        let now = Instant::now();
+        let registry = registry(now);
+        let now = now + Duration::from_millis(after);
+        let mut search = search(None);
+        assert!(matches!(step(&mut search, b"*0\r\n", &registry, now), SearchStep::Ask(_)));
+        let fields: Vec<Vec<u8>> = marks
+            .iter()
+            .flat_map(|(a, b)| [a.as_bytes().to_vec(), b.as_bytes().to_vec()])
+            .collect();
+        let reply = transaction(&[bulks(&fields), bulks(&[]), word(&info(id))]);
+        match step(&mut search, &reply, &registry, now) {
+            SearchStep::Done(result) => result,
+            SearchStep::Ask(_) => panic!("a third question"),
+        }
+    }
+
+    #[test]
+    fn an_empty_set_is_believed_only_with_the_marks_of_all_live_servers() {
+        let none = Ok(HolderPage { holders: Vec::new(), cursor: None });
+        assert_eq!(checked(&[("1", HERE), ("2", HERE)], HERE, 5_100), none);
+        assert_eq!(checked(&[("2", HERE), ("9", OTHER), ("1", HERE)], HERE, 5_100), none);
+        let unknown = Err(EngineFailure::Unavailable);
+        for marks in [
+            &[][..],
+            &[("1", HERE)],
+            &[("1", HERE), ("2", OTHER)],
+            &[("1", OTHER), ("2", OTHER)],
+            &[("1", HERE), ("22", HERE)],
+        ] {
+            assert_eq!(checked(marks, HERE, 5_100), unknown, "{marks:?}");
+        }
+        // The registry was read too long ago.
+        assert_eq!(checked(&[("1", HERE), ("2", HERE)], HERE, 6_600), unknown);
+    }
+
+    #[test]
+    fn providers_of_live_servers_are_shown_and_other_bytes_are_not() {
+        let now = Instant::now();
+        let registry = registry(now);
+        let entries = [entry(1, 5), entry(2, 6), entry(3, 7), b"another program".to_vec()];
+        let SearchStep::Done(Ok(page)) = step(&mut search(None), &bulks(&entries), &registry, now)
+        else {
+            panic!("no page");
+        };
+        let mut sizes: Vec<_> = page.holders.iter().filter_map(|holder| holder.size).collect();
+        sizes.sort_unstable();
+        assert_eq!((sizes, page.cursor), (vec![5, 6], None));
+        let wrong = step(&mut search(None), b":1\r\n", &registry, now);
+        assert!(matches!(wrong, SearchStep::Done(Err(EngineFailure::Refused))));
+    }
+
+    /// Answer `ZRANGE` from a sorted set, until the page is there.
+    fn page(search: &mut HolderSearch, set: &[Vec<u8>], registry: &Registry) -> HolderPage {
+        let now = Instant::now();
+        for _ in 0..9 {
+            let request = search.request();
+            let (reply, _) =
+                crate::cluster::resp::parse(request.bytes(), 1 << 20).unwrap().unwrap();
+            let words: Vec<&[u8]> = reply.elements().filter_map(Reply::bytes).collect();
+            let found: Vec<Vec<u8>> = match words[4..] {
+                [] => set.iter().take(PAGE).cloned().collect(),
+                _ => {
+                    let inside = |entry: &&Vec<u8>| {
+                        let above = words[2] == b"-" || entry.as_slice() >= &words[2][1..];
+                        above && (words[3] == b"+" || entry.as_slice() < &words[3][1..])
+                    };
+                    set.iter().filter(inside).take(PAGE).cloned().collect()
+                }
+            };
+            if let SearchStep::Done(page) = step(search, &bulks(&found), registry, now) {
+                return page.unwrap();
+            }
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn the_pages_of_a_large_set_have_each_provider_once() {
+        let registry = registry(Instant::now());
+        for count in [64, 65, 66, 128, 129, 1_000] {
+            let mut set: Vec<Vec<u8>> = (0..count).map(|member| entry(1, member)).collect();
+            set.sort();
+            let mut found = Vec::new();
+            let mut cursor = None;
+            loop {
+                let page = page(&mut search(cursor.as_deref()), &set, &registry);
+                assert!(page.holders.len() <= limits::HOLDERS);
+                found.extend(page.holders.iter().filter_map(|holder| holder.size));
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            found.sort_unstable();
+            assert_eq!(found, (0..u64::from(count)).collect::<Vec<_>>(), "{count} providers");
+        }
+    }
+
+    #[test]
+    fn a_foreign_cursor_is_refused() {
+        let file = FileKey::Root(ContentHash([1; 32]));
+        for text in ["", "a", "1.2.3", "00000000000000.00000000000000.2", "00000000000000.x.0"] {
+            let made = HolderSearch::new(&file, Some(text), false, &Keys::new("", [0; 32]));
+            assert_eq!(made.err(), Some(EngineFailure::Refused), "{text}");
+        }
     }
 }

@@ -90,7 +90,7 @@ impl ClusterIndex {
     /// An index without a connection; [`ClusterIndex::on_time`] begins.
     #[must_use]
     pub fn new(options: ClusterOptions) -> ClusterIndex {
-        let mut random = EngineRandom(options.engine.random ^ 0x6361_7264_756d_65);
+        let mut random = EngineRandom(options.engine.random ^ 0x0063_6172_6475_6d65);
         ClusterIndex {
             engine: Engine::new(options.engine.clone()),
             keys: Keys::new(&options.prefix, options.secret).with_slots(options.slots),

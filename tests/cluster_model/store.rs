@@ -9,7 +9,7 @@ use cardume::cluster::{claim, durable, registry};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Text(Vec<u8>),
-    Hash(Vec<(Vec<u8>, Vec<u8>)>),
+    Hash(Fields),
     Set(BTreeSet<Vec<u8>>),
     Stream(Vec<Vec<u8>>),
 }
@@ -19,6 +19,7 @@ pub enum Value {
 pub struct Keyspace(pub BTreeMap<Vec<u8>, Value>);
 
 pub type Words = Vec<Vec<u8>>;
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 const WRONG_TYPE: &[u8] = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
 
@@ -110,11 +111,7 @@ impl Keyspace {
         }
     }
 
-    fn hash(
-        &mut self,
-        key: &[u8],
-        create: bool,
-    ) -> Result<Option<&mut Vec<(Vec<u8>, Vec<u8>)>>, Vec<u8>> {
+    fn hash(&mut self, key: &[u8], create: bool) -> Result<Option<&mut Fields>, Vec<u8>> {
         if create {
             self.0.entry(key.to_vec()).or_insert(Value::Hash(Vec::new()));
         }
