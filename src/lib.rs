@@ -15,7 +15,7 @@
 //!                                |
 //!    4  connection     inbound    outbound    body    player    legacy
 //!                      |                    |                     |
-//!    3  storage, members        shared folder, piece picker, partial files; members, invites
+//!    3  storage, members, cluster    shared folder, piece picker, partial files; members; an engine
 //!    2  io, index, accounts     buffers and queues; entries and look-ups; users
 //!                      |                    |                     |
 //!    1  protocol       types, requests, responses, codecs (native, http, legacy)

@@ -2,14 +2,31 @@
 //! machine has is started on a free port of the loopback interface and ended at the end.
 //! `CARDUME_ENGINES` names further programs, separated by `:`.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cardume::cluster::claim::ClaimResult;
+use cardume::cluster::command::EngineFailure;
+use cardume::cluster::durable::{DurableWrite, WriteResult};
+use cardume::cluster::engine::{EngineOptions, LinkAction};
+use cardume::cluster::ids::MemberId;
+use cardume::cluster::info::EngineRefusal;
+use cardume::cluster::keys::HolderEntry;
+use cardume::cluster::mirror::MirrorChange;
+use cardume::cluster::node::LinkId;
 use cardume::cluster::resp::{Reply, parse, put_command};
+use cardume::cluster::search::{FileKey, HolderPage};
+use cardume::cluster::service::{
+    ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
+};
 use cardume::cluster::slots::slot_of;
+use cardume::cluster::url::Login;
 use cardume::cluster::{claim, durable, registry};
+use cardume::protocol::types::ids::SessionId;
+use cardume::protocol::types::relative_path::RelativeName;
 
 use crate::store::{Keyspace, Words};
 use crate::world::Dice;
@@ -224,4 +241,230 @@ fn the_model_replies_as_the_real_engines_of_this_machine_do() {
     if programs.is_empty() {
         println!("no engine on the PATH: nothing compared");
     }
+}
+
+/// An index on real sockets, for a test.
+struct RealIndex {
+    index: ClusterIndex,
+    streams: BTreeMap<LinkId, (TcpStream, Vec<u8>)>,
+}
+
+impl RealIndex {
+    fn new(seeds: Vec<SocketAddr>, login: Option<Login>, random: u64) -> RealIndex {
+        let engine = EngineOptions { seeds, login, random };
+        let prefix = "test:".to_owned();
+        let secret = [random as u8; 32];
+        let options = ClusterOptions { engine, prefix, replicas: 0, slots: 256, secret };
+        RealIndex { index: ClusterIndex::new(options), streams: BTreeMap::new() }
+    }
+
+    /// One iteration. Nothing is ever missing here, so an assertion has nothing to push.
+    fn step(&mut self) {
+        self.index.on_time(Instant::now());
+        while let Some(event) = self.index.next_event() {
+            if matches!(event, ClusterEvent::Assert(_)) {
+                self.index.walked();
+            }
+        }
+        while let Some(action) = self.index.next_action() {
+            match action {
+                LinkAction::Connect(link, address) => match TcpStream::connect(address) {
+                    Ok(stream) => {
+                        stream.set_nonblocking(true).unwrap();
+                        stream.set_nodelay(true).unwrap();
+                        self.streams.insert(link, (stream, Vec::new()));
+                        self.index.connected(link, Instant::now());
+                    }
+                    Err(_) => self.index.lost(link, Instant::now()),
+                },
+                LinkAction::Write(link) => {
+                    let mut out = Vec::new();
+                    self.index.take_output(link, &mut out);
+                    let Some((stream, _)) = self.streams.get_mut(&link) else { continue };
+                    let mut rest = out.as_slice();
+                    while !rest.is_empty() {
+                        match stream.write(rest) {
+                            Ok(written) => rest = &rest[written..],
+                            Err(why) if why.kind() == ErrorKind::WouldBlock => {
+                                std::thread::yield_now();
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                }
+                LinkAction::Close(link) => drop(self.streams.remove(&link)),
+            }
+        }
+        let links: Vec<LinkId> = self.streams.keys().copied().collect();
+        for link in links {
+            let (stream, input) = self.streams.get_mut(&link).unwrap();
+            let mut part = [0; 16 << 10];
+            match stream.read(&mut part) {
+                Ok(0) => {
+                    self.streams.remove(&link);
+                    self.index.lost(link, Instant::now());
+                }
+                Ok(read) => {
+                    input.extend_from_slice(&part[..read]);
+                    let used = self.index.received(link, input, Instant::now());
+                    input.drain(..used);
+                }
+                Err(why) if why.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(_) => {
+                    self.streams.remove(&link);
+                    self.index.lost(link, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Run until `is_done`, for at most 20 seconds.
+    #[track_caller]
+    fn until(&mut self, what: &str, mut is_done: impl FnMut(&mut ClusterIndex) -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !is_done(&mut self.index) {
+            assert!(Instant::now() < end, "{what}: {:?}", self.index.engine().refused());
+            self.step();
+        }
+    }
+
+    fn answer(&mut self, ticket: ClusterTicket) -> ClusterAnswer {
+        let mut found = None;
+        self.until("an answer", |index| {
+            while let Some((of, answer)) = index.next_answer() {
+                found = found.take().or((of == ticket).then_some(answer));
+            }
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    fn search(&mut self, name: &str) -> Result<HolderPage, EngineFailure> {
+        let file = FileKey::Name(RelativeName::new(name).unwrap());
+        let ticket = self.index.search(&file, None, false, Instant::now());
+        match self.answer(ticket) {
+            ClusterAnswer::Found(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Two servers on one engine: what the first has, the second finds; an empty answer is certain;
+/// users are of one server as of the other.
+fn two_servers_share(seeds: &[SocketAddr]) {
+    let mut all = [1, 2].map(|random| RealIndex::new(seeds.to_vec(), None, random));
+    for server in &mut all {
+        server.until("a start", |index| index.takes_members(Instant::now()));
+    }
+    let [one, two] = &mut all;
+    let id = one.index.member(1).unwrap();
+    let (address, session) = ("10.0.0.1:4000".parse().unwrap(), SessionId([1; 16]));
+    let ticket = one.index.claim(address, id, session, None, Instant::now());
+    assert_eq!(one.answer(ticket), ClusterAnswer::Claimed(Ok(ClaimResult::Claimed(None))));
+    let entry = HolderEntry {
+        id,
+        address,
+        size: Some(7),
+        partial: false,
+        more: false,
+        root: None,
+        name: None,
+    };
+    let names: Vec<String> = (0..2_000).map(|number| format!("aula {{{number}}}.mp4")).collect();
+    let now = Instant::now();
+    for name in &names {
+        let key = one.index.keys().name(name);
+        one.index.push(MirrorChange::Replace { key, entry: entry.encode() }, now);
+    }
+    let end = one
+        .index
+        .push(MirrorChange::Append { key: one.index.keys().stream(0), event: id.to_vec() }, now);
+    one.index.flush(now);
+    one.until("all changes", |index| index.watermark() > end);
+    let took = now.elapsed();
+    // The other server reads the heartbeat of the first one.
+    two.until("steady reads", |index| index.registry().counts().0 == 2);
+    for name in names.iter().step_by(97) {
+        assert_eq!(two.search(name).unwrap().holders, [entry.clone()], "{name}");
+    }
+    let mut tries = 0;
+    let none = loop {
+        // A heartbeat may be due; a server that is asked nothing else answers within seconds.
+        one.step();
+        match two.search("nothing.mp4") {
+            Err(EngineFailure::Unavailable) if tries < 200 => tries += 1,
+            result => break result,
+        }
+    };
+    assert_eq!(none, Ok(HolderPage { holders: Vec::new(), cursor: None }));
+    let id_two = two.index.member(1).unwrap();
+    let ticket = two.index.claim(address, id_two, SessionId([2; 16]), None, Instant::now());
+    assert_eq!(two.answer(ticket), ClusterAnswer::Claimed(Ok(ClaimResult::InUse)));
+    let ticket = two.index.claim(address, id_two, session, Some(session), Instant::now());
+    let before = MemberId::decode(id);
+    assert_eq!(two.answer(ticket), ClusterAnswer::Claimed(Ok(ClaimResult::Claimed(Some(before)))));
+    for (server, key, wanted) in [(0, b"k1", WriteResult::Done), (1, b"k2", WriteResult::Conflict)]
+    {
+        let server = &mut all[server];
+        let write = DurableWrite::register("ana", key, 0, server.index.keys());
+        let ticket = server.index.write(write, Instant::now());
+        assert_eq!(server.answer(ticket), ClusterAnswer::Written(Ok(wanted)));
+    }
+    println!("2,000 changes took {took:?}, {tries} empty answers were not believed at first");
+}
+
+#[test]
+fn two_servers_share_an_index_on_each_real_engine_of_this_machine() {
+    for program in programs() {
+        let engine = RealEngine::start(&program);
+        two_servers_share(&[engine.stream.peer_addr().unwrap()]);
+    }
+    // Nodes of a cluster that someone else has started: `127.0.0.1:7000,127.0.0.1:7001`.
+    if let Ok(seeds) = std::env::var("CARDUME_CLUSTER") {
+        let seeds: Vec<SocketAddr> = seeds.split(',').map(|seed| seed.parse().unwrap()).collect();
+        two_servers_share(&seeds);
+    }
+}
+
+#[test]
+fn an_engine_that_evicts_or_wants_a_password_is_refused_with_the_reason() {
+    for program in programs() {
+        let mut engine = RealEngine::start(&program);
+        let seeds = vec![engine.stream.peer_addr().unwrap()];
+        let refused = |login: Option<(&str, &str)>, wanted: Option<EngineRefusal>| {
+            let login = login.map(|(user, password)| Login {
+                user: user.as_bytes().to_vec(),
+                password: password.as_bytes().to_vec(),
+            });
+            let mut server = RealIndex::new(seeds.clone(), login, 3);
+            server.until("a decision", |index| match wanted {
+                Some(_) => index.engine().refused() == wanted,
+                None => index.engine().is_ready(),
+            });
+        };
+        let mut config = |name: &str, value: &str| {
+            let words = ["CONFIG", "SET", name, value].map(|word| word.as_bytes().to_vec());
+            assert_eq!(engine.ask(&words.to_vec()), b"+OK\r\n", "{program} {name}");
+        };
+        config("maxmemory-policy", "allkeys-lru");
+        refused(None, Some(EngineRefusal::Evicts));
+        config("maxmemory-policy", "noeviction");
+        config("requirepass", "s{cret");
+        refused(None, Some(EngineRefusal::NeedsPassword));
+        refused(Some(("", "wrong")), Some(EngineRefusal::WrongPassword));
+        refused(Some(("", "s{cret")), None);
+        refused(Some(("default", "s{cret")), None);
+    }
+    // A server of another protocol.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut server = RealIndex::new(vec![listener.local_addr().unwrap()], None, 4);
+    let mut clients = Vec::new();
+    server.until("a refusal", |index| {
+        if let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            clients.push(stream);
+        }
+        index.engine().refused() == Some(EngineRefusal::NoEngine)
+    });
 }
