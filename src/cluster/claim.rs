@@ -1,4 +1,4 @@
-//! A member's claim of its address: one member an address, whichever server it joins.
+//! A member's claim of an address: a single member per address, over all servers.
 
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest};
 use crate::cluster::ids::{ID_BYTES, MemberId};
@@ -6,7 +6,7 @@ use crate::cluster::registry::{Registry, ServerLife};
 use crate::cluster::resp::Reply;
 use crate::protocol::types::ids::SessionId;
 
-/// Set a key, if it still has the value that was read.
+/// Set a key, if the value is still that of the read.
 pub const SWAP: &[u8] =
     b"if redis.call('GET',KEYS[1])==ARGV[1] then redis.call('SET',KEYS[1],ARGV[2]) return 1 end return 0";
 /// Attempts: each means that another server was faster.
@@ -123,7 +123,7 @@ pub fn release(key: &[u8], id: [u8; ID_BYTES], session: SessionId) -> EngineRequ
     EngineRequest::new(key).command(&[b"EVAL", RELEASE, b"1", key, &value(id, session)])
 }
 
-/// Remove a key, if it still has this value.
+/// Remove a key, if the value is still this.
 pub const RELEASE: &[u8] =
     b"if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0";
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn another_member_is_replaced_only_with_its_session_or_when_its_server_is_gone() {
-        // No server is known, so the one of this claim is gone.
+        // No server is known, so the server of this claim is gone.
         let before = value([9; ID_BYTES], SessionId([3; 16]));
         for proof in [None, Some(3), Some(4)] {
             let mut claim = claim(proof);

@@ -1,4 +1,4 @@
-//! A request to an engine: commands for one slot, and their replies.
+//! A request to an engine: commands for a slot, and the replies.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::cluster::slots::{redirection, slot_of};
 /// A reply: 20 pages of providers, or the registry of a thousand servers.
 pub const REPLY_BYTES: usize = 1 << 20;
 
-/// Identifies a request to its sender.
+/// Identifies a request to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineToken(pub u64);
 
@@ -21,7 +21,7 @@ pub enum Lane {
     Durable,
 }
 
-/// Commands that go to the master of one slot, one directly behind the other.
+/// Commands that go to the master of one slot, each directly behind the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineRequest {
     /// The slot of all keys.
@@ -53,7 +53,7 @@ pub enum EngineFailure {
     Refused,
 }
 
-/// The replies to the commands of a request, borrowed from the buffer. No one is an error.
+/// The replies to the commands of a request, borrowed from the buffer. None is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replies<'a> {
     bytes: &'a [u8],
@@ -65,11 +65,11 @@ pub struct Replies<'a> {
 pub(super) enum Detour {
     /// The slot is at this node from now on.
     Moved(u16, SocketAddr),
-    /// The key is at this node already, while its slot still moves there.
+    /// The key is at this node already, while the slot still moves there.
     Ask(SocketAddr),
     /// Some keys of the slot are at another node; soon all are.
     TryAgain,
-    /// The node can't serve: it is loading, or a replica, or its cluster is down.
+    /// The node can't serve: loading, or a replica, or of a cluster that is down.
     Down,
     /// The request has failed.
     Fails(EngineFailure),
@@ -117,7 +117,7 @@ impl EngineRequest {
     }
 }
 
-/// A write waits so long for its replicas: a healthy one needs a millisecond.
+/// A write waits so long for replicas: a healthy replica needs a millisecond.
 const WAIT_MS: &[u8] = b"500";
 
 impl<'a> Replies<'a> {
@@ -143,7 +143,7 @@ impl<'a> Replies<'a> {
         self.last().unwrap_or(Reply::Nil)
     }
 
-    /// The replies inside a transaction, whose `EXEC` came last. `None` when one is an error.
+    /// The replies inside a transaction, whose `EXEC` came last. `None` when any is an error.
     #[must_use]
     pub fn executed(self) -> Option<Elements<'a>> {
         let Reply::Array(replies) = self.last_reply() else { return None };
@@ -176,7 +176,7 @@ fn detour(text: &[u8], asked: SocketAddr) -> Detour {
     let (code, rest) = text.split_at(end);
     let target = || redirection(rest.get(1..).unwrap_or_default(), asked);
     match code {
-        // A redirection without a usable address: a new map may have one.
+        // A redirection without a usable address: a new map may have an address.
         b"MOVED" => target().map_or(Detour::Down, |(slot, to)| Detour::Moved(slot, to)),
         b"ASK" => target().map_or(Detour::Down, |(_, to)| Detour::Ask(to)),
         b"TRYAGAIN" => Detour::TryAgain,

@@ -1,4 +1,4 @@
-//! Users and publications: writes that count only once a replica has them.
+//! Users and publications: writes that count only once a replica has the write.
 //!
 //! A write whose fate is unknown is `Unavailable`; each may be repeated.
 
@@ -42,7 +42,7 @@ enum WriteKind {
 }
 
 impl DurableWrite {
-    /// REGISTER: a user with a key. With the same key again it is done as well.
+    /// REGISTER: a user with a key. With the same key again: done as well.
     #[must_use]
     pub fn register(user: &str, key: &[u8], replicas: u8, keys: &Keys) -> DurableWrite {
         let place = keys.user(user);
@@ -52,7 +52,7 @@ impl DurableWrite {
         DurableWrite { request, kind: WriteKind::Register(key.to_vec()), replicas }
     }
 
-    /// PUBLISH: a file with its description, of a user with this key.
+    /// PUBLISH: a file with a description, of a user with this key.
     #[must_use]
     pub fn publish(
         user: &str,

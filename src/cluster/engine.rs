@@ -21,13 +21,13 @@ use crate::io::backoff;
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Replies count for at most this long: half of the advised `cluster-node-timeout`.
 const LATEST: Duration = Duration::from_secs(1);
-/// Replies count for at least this long, whatever the cluster's timeout: a node saves and sorts.
+/// Replies count for at least this long, even with a short timeout of the cluster: a node saves and sorts.
 const EARLIEST: Duration = Duration::from_millis(100);
 /// The pause between two questions for the map, which costs a node a millisecond.
 const MAP_PAUSE: Duration = Duration::from_millis(100);
 /// A map is asked for at least so often: a failover shows itself soon even without a request.
 const MAP_AGE: Duration = Duration::from_secs(1);
-/// The pause before another attempt after `TRYAGAIN`, which lasts while one key moves.
+/// The pause before another attempt after `TRYAGAIN`, which lasts while a single key moves.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
 /// The pause before another look for an open connection.
 const NO_LINK: Duration = Duration::from_millis(20);
@@ -54,7 +54,7 @@ pub enum LinkAction {
     Connect(LinkId, SocketAddr),
     /// Bytes are ready, see [`Engine::take_output`].
     Write(LinkId),
-    /// Close the connection, and report nothing more of it.
+    /// Close the connection, and report nothing more.
     Close(LinkId),
 }
 
@@ -113,7 +113,7 @@ struct MapRefresh {
     wanted: bool,
     asked: Option<Instant>,
     pending: Option<(LinkId, Instant)>,
-    /// Ask another node: this one may live in the past.
+    /// Ask another node: this node may live in the past.
     avoid: Option<SocketAddr>,
 }
 
@@ -138,7 +138,7 @@ pub struct Engine {
     state: EngineState,
 }
 
-/// What others observe of an engine.
+/// The parts of an engine that others observe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct EngineState {
     /// Grows with each change of the map or of a replication id.
@@ -330,7 +330,7 @@ impl Engine {
         Received::Used(used)
     }
 
-    /// Send a question, or let it wait.
+    /// Send a question, or let the question wait.
     fn place(&mut self, question: EngineQuestion, now: Instant) {
         if question.deadline <= now {
             self.failed.push_back((question.token, EngineFailure::Unavailable));
@@ -635,7 +635,7 @@ impl Engine {
         self.refused
     }
 
-    /// Every slot has a master, and each of them a connection that is open.
+    /// Every slot has a master, each with an open connection.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.map.covered() == crate::cluster::slots::SLOTS
@@ -663,7 +663,7 @@ impl Engine {
         self.state.version
     }
 
-    /// The identity of the data of a master, while it is known.
+    /// The identity of the data of a master, while known.
     #[must_use]
     pub fn replication(&self, master: SocketAddr) -> Option<ReplicationId> {
         self.nodes.get(&master).and_then(|node| node.replication)

@@ -1,6 +1,6 @@
 //! Numbers of members that all servers share: the epoch of the server and a number below it.
 //!
-//! The number is scrambled, so that members of one server are spread over a sorted set. Every
+//! The number is scrambled, so that members of a server are spread over a sorted set. Every
 //! server reads the epoch back: entries of a dead server are recognized without a question.
 
 /// Bytes of a member's number in an engine.
@@ -15,7 +15,7 @@ const MASK: u64 = (1 << BITS) - 1;
 /// An odd factor has an inverse below a power of two.
 const FACTOR: u64 = 0x9e_3779_b97f_4a7d;
 const INVERSE: u64 = inverse(FACTOR);
-/// Half of the bits: such a shift is its own inverse.
+/// Half of the bits: such a shift is an inverse of itself.
 const HALF: u32 = BITS / 2;
 
 /// The inverse of an odd number below 2^56, by Newton's steps: each doubles the right bits.
@@ -29,12 +29,12 @@ const fn inverse(odd: u64) -> u64 {
     found & MASK
 }
 
-/// A member of one of the servers.
+/// A member of any server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId {
-    /// The epoch of its server; at most [`LAST_EPOCH`].
+    /// The epoch of the server; at most [`LAST_EPOCH`].
     pub epoch: u32,
-    /// Its number at that server.
+    /// The number at that server.
     pub member: u32,
 }
 

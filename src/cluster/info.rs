@@ -1,11 +1,11 @@
-//! What a node says of itself in `INFO`, and the checks at the start.
+//! The `INFO` of a node, and the checks at the start.
 
 use std::fmt;
 
 /// The oldest version with all commands in use.
 const OLDEST: (u32, u32) = (7, 0);
 
-/// The identity of a master's data: a new one after each failover and each restart.
+/// The identity of a master's data: new after each failover and each restart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplicationId(pub [u8; 40]);
 
@@ -27,17 +27,17 @@ impl fmt::Debug for ReplicationId {
 /// An engine that can't carry an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineRefusal {
-    /// Its version is too old, or unknown.
+    /// The version is too old, or unknown.
     Version,
-    /// It may drop entries to make room, which would be a wrong "nobody has it".
+    /// The engine may drop entries to make room, which would be a wrong empty answer.
     Evicts,
-    /// It asks for a password.
+    /// The engine asks for a password.
     NeedsPassword,
-    /// It refuses this user or password.
+    /// The engine refuses this user or password.
     WrongPassword,
-    /// It is a replica outside a cluster, which takes no writes.
+    /// The engine is a replica outside a cluster, which takes no writes.
     Replica,
-    /// It speaks another protocol.
+    /// The other side speaks another protocol.
     NoEngine,
 }
 
@@ -69,12 +69,12 @@ pub struct NodeInfo {
     pub is_cluster: bool,
     /// A master.
     pub is_master: bool,
-    /// The identity of its data.
+    /// The identity of the data.
     pub replication: ReplicationId,
 }
 
 impl NodeInfo {
-    /// Read all sections of `INFO`, and check them. An engine whose text lacks a field is refused.
+    /// Read all sections of `INFO`, and check them. A text without a field is refused.
     ///
     /// # Errors
     /// The reason for which this engine can't carry an index.
@@ -95,7 +95,7 @@ impl NodeInfo {
     }
 }
 
-/// Whether the node is a master, and the identity of its data, from `INFO replication`.
+/// Whether the node is a master, and the identity of the data, from `INFO replication`.
 #[must_use]
 pub fn replication(text: &[u8]) -> Option<(bool, ReplicationId)> {
     let is_master = match field(text, b"role")? {

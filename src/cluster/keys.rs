@@ -1,7 +1,7 @@
 //! The keys in an engine, and the entries of the sorted sets of providers.
 //!
-//! A name or a content hash never chooses its slot: the tag in braces comes from a hash with a
-//! secret key. So names may hold braces, and no client can aim many names at one slot.
+//! A name or a content hash never chooses a slot: the tag in braces comes from a hash with a
+//! secret key. So names may hold braces, and no client can aim many names at a single slot.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,9 +11,9 @@ use crate::limits;
 use crate::protocol::types::ids::{ContentHash, to_hex};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Parts of the list of members, so that no single node holds all of it.
+/// Parts of the list of members, so that no single node holds the whole list.
 pub const PEER_PARTS: u8 = 64;
-/// Streams of events: a server writes to one of them.
+/// Streams of events: a server writes to a single stream.
 pub const STREAMS: u8 = 8;
 /// The prefix of the keys: the name of a service.
 const PREFIX_BYTES: usize = 64;
@@ -30,11 +30,11 @@ const ALL: u8 = ROOT | PARTIAL | MORE | V6;
 /// Bytes of a number of 64 bits, seven a byte.
 const VARINT_BYTES: usize = 10;
 
-/// The keys of one index.
+/// The keys of an index.
 pub struct Keys {
     prefix: Vec<u8>,
     secret: [u8; 32],
-    /// The slots in use: one in so many.
+    /// The slots in use: the first of each so many.
     step: u16,
 }
 
@@ -189,7 +189,7 @@ impl Keys {
 pub struct HolderEntry {
     /// The member.
     pub id: [u8; ID_BYTES],
-    /// Its address.
+    /// The address.
     pub address: SocketAddr,
     /// Size of the file.
     pub size: Option<u64>,
@@ -204,7 +204,7 @@ pub struct HolderEntry {
 }
 
 impl HolderEntry {
-    /// The entry as bytes. Entries of one member begin with its number.
+    /// The entry as bytes. Entries of a member begin with the number of the member.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
@@ -291,7 +291,7 @@ pub fn id_of(entry: &[u8]) -> Option<[u8; ID_BYTES]> {
     entry.first_chunk::<ID_BYTES>().copied()
 }
 
-/// Write a number, seven bits a byte, the low ones first.
+/// Write a number, seven bits a byte, the low bits first.
 fn put_varint(mut number: u64, out: &mut Vec<u8>) {
     #[allow(clippy::cast_possible_truncation)]
     while number >= 0x80 {

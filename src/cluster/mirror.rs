@@ -1,8 +1,8 @@
 //! The members of this server, mirrored into the engine.
 //!
 //! Changes go out in order as far as they touch the same entry. [`Mirror::watermark`] says which
-//! are acknowledged. A master that is new, or has lost its data, has another replication id: then
-//! the owner asserts its entries of those slots again, and the mirror writes a mark a slot.
+//! are acknowledged. A master that is new, or has lost data, has another replication id: then
+//! the owner asserts the entries of these slots again, and the mirror writes a mark a slot.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::cluster::slots::{SlotSet, slot_of};
 const FLIGHT: usize = 2_048;
 /// Bytes of changes that wait. More would hide a dead engine: JOINs are not read meanwhile.
 const QUEUE_BYTES: usize = 32 << 20;
-/// A change besides its bytes, in the queue and in the tables.
+/// A change besides the bytes, in the queue and in the tables.
 const CHANGE_BYTES: usize = 160;
 /// A change that failed is tried again after this pause: about a map refresh.
 const RETRY: Duration = Duration::from_millis(200);
@@ -87,10 +87,10 @@ pub enum MirrorChange {
     },
 }
 
-/// The entry that a change touches: key and member. Changes of one entry keep their order.
+/// The entry that a change touches: key and member. Changes of an entry keep the order.
 type Touched = (Vec<u8>, [u8; ID_BYTES]);
 
-/// A change with its place in the order.
+/// A change with a place in the order.
 struct Placed {
     position: u64,
     change: MirrorChange,
@@ -100,7 +100,7 @@ struct Placed {
 enum Assertion {
     /// None is under way.
     Idle,
-    /// The owner pushes its entries of these slots.
+    /// The owner pushes all entries of these slots.
     Walking(Vec<(u16, ReplicationId)>),
     /// The entries before this position must be acknowledged, then the slots get their marks.
     Written(Vec<(u16, ReplicationId)>, u64),
@@ -119,7 +119,7 @@ pub struct Mirror {
     /// Positions that are not acknowledged.
     pending: BTreeSet<u64>,
     removals: BTreeMap<Touched, Instant>,
-    /// For each slot the present identity of its master, and that for which it was asserted.
+    /// For each slot the present identity of the master, and the asserted identity.
     current: Vec<Option<ReplicationId>>,
     asserted: Vec<Option<ReplicationId>>,
     assertion: Assertion,
@@ -227,7 +227,7 @@ impl MirrorChange {
     }
 }
 
-/// The range of the entries of a member, as `BYLEX` wants it.
+/// The range of the entries of a member, as for `BYLEX`.
 fn range(id: [u8; ID_BYTES]) -> (Vec<u8>, Vec<u8>) {
     let from = [b"[".as_slice(), &id].concat();
     let to = after(id).map_or_else(|| b"+".to_vec(), |next| [b"(".as_slice(), &next].concat());
@@ -241,7 +241,7 @@ impl Mirror {
         self.queue_bytes < QUEUE_BYTES
     }
 
-    /// Queue a change. Returns its position: it is acknowledged once the watermark is beyond.
+    /// Queue a change. Returns the position: acknowledged once the watermark is beyond.
     pub fn push(&mut self, change: MirrorChange, keys: &Keys, now: Instant) -> u64 {
         let position = self.next;
         self.next += 1;
@@ -278,7 +278,7 @@ impl Mirror {
         self.assertion = Assertion::Idle;
     }
 
-    /// The next change to send, with its request.
+    /// The next change to send, with the request.
     pub(super) fn next_request(
         &mut self,
         keys: &Keys,
@@ -339,7 +339,7 @@ impl Mirror {
         self.pending.remove(&placed.position);
     }
 
-    /// Compare the masters with those that have the entries of this server.
+    /// Compare the masters with the masters that have the entries of this server.
     pub(super) fn observe(&mut self, engine: &Engine, keys: &Keys, now: Instant) {
         let late = engine.counters().late;
         if late != self.late.0 {
@@ -377,7 +377,7 @@ impl Mirror {
         }
     }
 
-    /// Slots whose entries the owner must push again, followed by [`Mirror::walked`].
+    /// Slots of entries that the owner must push again, followed by [`Mirror::walked`].
     pub(super) fn next_assertion(&mut self, keys: &Keys, now: Instant) -> Option<SlotSet> {
         if !matches!(self.assertion, Assertion::Idle) {
             return None;
@@ -399,7 +399,7 @@ impl Mirror {
         Some(set)
     }
 
-    /// The owner has pushed its entries of the slots of the assertion.
+    /// The owner has pushed all entries of the slots of the assertion.
     pub(super) fn walked(&mut self) {
         let assertion = std::mem::replace(&mut self.assertion, Assertion::Idle);
         if let Assertion::Walking(slots) = assertion {
@@ -407,8 +407,8 @@ impl Mirror {
         }
     }
 
-    /// Send the removals of the last minute again: the master may have lost them, or may have run
-    /// an older change after them. An entry that was added again is not among them.
+    /// Send the removals of the last minute again: the master may have lost some, or may have run
+    /// an older change later. An entry that was added again is left out.
     fn repeat_removals(&mut self, slots: Option<&SlotSet>, now: Instant) {
         self.removals.retain(|_, at| *at + REMOVALS_FOR > now);
         let again: Vec<Touched> = self

@@ -1,7 +1,7 @@
 //! One index for several servers, on an engine that speaks the protocol of Redis Cluster.
 //!
 //! Pure: bytes in, bytes out, outcomes by token, a deadline; no socket and no clock. [`engine`]
-//! finds the node for a request; [`service`] is what a server uses; the other modules know the requests
+//! finds the node for a request; [`service`] is for the server; the other modules know the requests
 //! and their replies.
 
 pub mod claim;

@@ -1,10 +1,10 @@
-//! One connection to a node of an engine: requests in flight, in the order of their replies.
+//! One connection to a node of an engine: requests in flight, in the order of the replies.
 //!
 //! ```text
 //!   Connecting --connected--> Greeting --checked--> Open
 //! ```
 //!
-//! A paused master acknowledges writes that its successor never gets. So a reply later than half of
+//! A paused master acknowledges writes that the successor never gets. So a reply later than half of
 //! the time after which the cluster replaces a master counts as nothing, and an idle connection is
 //! probed: no connection outlives a pause of the node that is long enough for a failover.
 
@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkId(pub u64);
 
-/// A request of a client of the engine, with its history.
+/// A request of a client of the engine, with a history.
 #[derive(Debug)]
 pub(super) struct EngineQuestion {
     pub token: EngineToken,
@@ -47,7 +47,7 @@ pub(super) enum LinkPurpose {
     Question(EngineQuestion),
     /// `AUTH`.
     Login,
-    /// `CLIENT SETNAME`, for the operator of the engine; its reply does not matter.
+    /// `CLIENT SETNAME`, for the operator of the engine; the reply does not matter.
     Name,
     /// `INFO`, for the checks at the start.
     Check,
@@ -83,7 +83,7 @@ pub(super) enum LinkFault {
     Nonsense,
 }
 
-/// One connection.
+/// A connection.
 pub(super) struct EngineLink {
     pub address: SocketAddr,
     pub lane: Lane,
@@ -94,8 +94,8 @@ pub(super) struct EngineLink {
     output: Vec<u8>,
     last_sent: Instant,
     /// Open since then, and not used before another node, asked later, has confirmed that this is
-    /// a master. A node that was paused serves for some milliseconds before it notices that it was
-    /// replaced.
+    /// a master. A node that was paused serves for some milliseconds before the node notices that
+    /// another has taken over.
     suspect_since: Option<Instant>,
 }
 
@@ -126,19 +126,19 @@ impl EngineLink {
         self.send(LinkPurpose::Timeout, &[b"CONFIG", b"GET", b"cluster-node-timeout"], now);
     }
 
-    /// All checks are passed. In a cluster another node must confirm this one.
+    /// All checks are passed. In a cluster another node must confirm this node.
     pub(super) fn open(&mut self, is_cluster: bool, now: Instant) {
         self.phase = LinkPhase::Open;
         self.suspect_since = is_cluster.then_some(now);
     }
 
-    /// Another node, asked at this time, says that this one is a master, or no node does.
+    /// Another node, asked at this time, says that this node is a master, or no node does.
     pub(super) fn confirm(&mut self, asked: Option<Instant>) {
         self.suspect_since =
             self.suspect_since.filter(|since| asked.is_none_or(|asked| asked < *since));
     }
 
-    /// True while no other node has confirmed this one.
+    /// True while no other node has confirmed this node.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect_since.is_some()
     }
@@ -219,7 +219,7 @@ impl EngineLink {
         if is_whole { self.flight.pop_front() } else { None }
     }
 
-    /// The connection is late: with a reply, or with its handshake.
+    /// The connection is late: with a reply, or with the handshake.
     pub(super) fn is_late(&self, late: Duration, now: Instant) -> bool {
         self.late_at(late) <= Some(now) && self.late_at(late).is_some()
     }
@@ -255,7 +255,7 @@ impl EngineLink {
         [self.late_at(late), self.probe_at(late)].into_iter().flatten().min()
     }
 
-    /// The end of the connection: its questions. Each may have run already.
+    /// The end of the connection: the questions in flight. Each may have run already.
     pub(super) fn into_questions(self) -> impl Iterator<Item = EngineQuestion> {
         self.flight.into_iter().filter_map(|flight| match flight.purpose {
             LinkPurpose::Question(question) => Some(question),

@@ -1,12 +1,12 @@
-//! The servers of an index: their epochs, and which of them live, without comparing clocks.
+//! The servers of an index: epochs, and which servers live, without comparing clocks.
 //!
-//! Each server adds one to its counter once a second. A counter that stands still, for five seconds
-//! in which this server could read it, is that of a dead server. A read that fails counts for
+//! Each server adds 1 to a counter once a second. A counter that stands still, for five seconds
+//! in which this server could read, is that of a dead server. A read that fails counts for
 //! nothing: a server that can't see declares no other dead.
 //!
 //! Rules for an empty answer, which must know of every server with a member:
-//! - A server takes members only two seconds after its counter is visible as that of a serving one.
-//! - A server believes no empty answer when its last read is older than a second and a half.
+//! - A server takes members only two seconds after others can read the counter of a serving server.
+//! - A server believes no empty answer when the last read is older than a second and a half.
 //! - After a failover of the registry's node the servers have two seconds to write themselves again.
 
 use std::collections::BTreeMap;
@@ -20,29 +20,29 @@ use crate::cluster::resp::Reply;
 
 /// The interval of the counters: some writes a second for all servers together.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Reads further apart than this leave a gap: one read may fail.
+/// Reads further apart than this leave a gap: a single read may fail.
 const READ_GAP: Duration = Duration::from_millis(1_500);
 /// A server takes members, and believes empty answers, after so long without a gap.
 const SETTLE: Duration = Duration::from_secs(2);
 /// A counter that stands still for so long is that of a dead server: five heartbeats.
 const DEAD_AFTER: Duration = Duration::from_secs(5);
-/// A dead server is removed after so long: a paused one has come back by then.
+/// A dead server is removed after so long: a paused server has come back by then.
 const REMOVE_AFTER: Duration = Duration::from_secs(60);
 /// Servers of an index; each reads the counters of all.
 const SERVERS: usize = 1_000;
 
-/// Remove a server whose counter is still the same.
+/// Remove a server with an unchanged counter.
 pub const REMOVE: &[u8] =
     b"if redis.call('HGET',KEYS[1],ARGV[1])==ARGV[2] then return redis.call('HDEL',KEYS[1],ARGV[1]) end return 0";
 
-/// What a server is to others.
+/// The state of a server for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerLife {
-    /// Its counter moves, or has stood still only for a short time.
+    /// The counter moves, or has stood still only for a short time.
     Live,
-    /// Its counter stands still.
+    /// The counter stands still.
     Dead,
-    /// This server has never read of it.
+    /// This server has never read of that server.
     Unknown,
 }
 
@@ -68,10 +68,10 @@ enum RegistryStep {
     Beat(u32),
 }
 
-/// The servers, as this one sees them.
+/// The servers, as this server sees the others.
 pub struct Registry {
     step: RegistryStep,
-    /// Tells two servers with one epoch apart.
+    /// Tells two servers with the same epoch apart.
     nonce: u64,
     counter: u64,
     is_serving: bool,
@@ -96,7 +96,7 @@ pub enum RegistryNews {
     Secret([u8; 32]),
     /// The server has a new epoch.
     Entered(u32),
-    /// The server has lost its epoch.
+    /// The server has lost the epoch.
     Left,
 }
 
@@ -132,7 +132,7 @@ impl Registry {
         format!("{} {:016x} {state}", self.counter, self.nonce)
     }
 
-    /// The marks of this server stand: count as a serving one.
+    /// The marks of this server stand: count as serving.
     pub fn serve(&mut self, now: Instant) {
         if !self.is_serving {
             self.is_serving = true;
@@ -196,7 +196,7 @@ impl Registry {
         self.sent = None;
     }
 
-    /// Read the replies to the request. `secret`: the proposed one.
+    /// Read the replies to the request. `secret`: the proposed secret.
     pub fn replied(
         &mut self,
         replies: Replies<'_>,
@@ -208,7 +208,7 @@ impl Registry {
         match self.step {
             RegistryStep::Secret => {
                 let held = match reply {
-                    // `GET` returns the value before: none, so the proposed one stands.
+                    // `GET` returns the value before: none, so the proposal stands.
                     Reply::Nil => Some(secret),
                     Reply::Bulk(bytes) => bytes.try_into().ok(),
                     _ => None,
@@ -268,7 +268,7 @@ impl Registry {
             self.seen.insert(*number, SeenServer { value: value.to_vec(), is_serving, still });
         }
         for (number, server) in &mut self.seen {
-            // A server that is missing may have been lost with a failover: it will write again.
+            // A server that is missing may have been lost with a failover: that server will write again.
             if !read.contains_key(number) {
                 server.still += passed.unwrap_or_default();
             }
@@ -325,7 +325,7 @@ impl Registry {
         Some(request)
     }
 
-    /// What is known of a server.
+    /// The state of a server.
     #[must_use]
     pub fn life(&self, epoch: u32) -> ServerLife {
         match self.seen.get(&epoch) {
@@ -361,7 +361,7 @@ impl Registry {
         self.steady_since.is_some_and(|since| now >= since + SETTLE) && self.is_fresh(now)
     }
 
-    /// Live servers and dead ones, for a display.
+    /// Live and dead servers, for a display.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let dead = self.seen.values().filter(|server| server.still >= DEAD_AFTER).count();

@@ -1,11 +1,11 @@
-//! RESP2, the protocol between an engine and its clients: commands out, replies in.
+//! RESP2, the protocol between an engine and clients: commands out, replies in.
 //!
-//! A reply is checked as a whole and then borrowed from the buffer: an array yields its elements
-//! one by one, and nothing is allocated.
+//! A reply is checked as a whole and then borrowed from the buffer: an array yields element
+//! by element, and nothing is allocated.
 
-/// A status or an error: an engine quotes at most a hundred bytes of a command in its errors.
+/// A status or an error: an engine quotes at most a hundred bytes of a command in an error.
 const LINE_BYTES: usize = 4 << 10;
-/// The text of a number with its type: 19 digits, a sign and a type, and some to spare.
+/// The text of a number with a type: 19 digits, a sign and a type, and some to spare.
 const NUMBER_BYTES: usize = 32;
 /// Arrays inside arrays: `CLUSTER SLOTS` needs four.
 const DEPTH: usize = 8;
@@ -22,7 +22,7 @@ pub struct BadReply(pub &'static str);
 pub enum Reply<'a> {
     /// A status, such as `OK`.
     Simple(&'a [u8]),
-    /// An error, with its code as the first word.
+    /// An error, with a code as the first word.
     Error(&'a [u8]),
     /// An integer.
     Integer(i64),
@@ -76,7 +76,7 @@ fn put_number(number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Read the reply at the start of `bytes`, with its length; `None` when bytes are missing.
+/// Read the reply at the start of `bytes`, with the length; `None` when bytes are missing.
 ///
 /// # Errors
 /// When the bytes are no RESP2, or a reply of more than `most` bytes.
@@ -92,7 +92,7 @@ pub fn parse(bytes: &[u8], most: usize) -> Result<Option<(Reply<'_>, usize)>, Ba
     }))
 }
 
-/// Length of the reply at the start of `bytes`; `None` when bytes are missing. Checks all of it.
+/// Length of the reply at the start of `bytes`; `None` when bytes are missing. Checks all bytes.
 fn length(bytes: &[u8], most: usize) -> Result<Option<usize>, BadReply> {
     let mut used = 0;
     // The elements that are still to come, for each open array.
@@ -124,7 +124,7 @@ fn length(bytes: &[u8], most: usize) -> Result<Option<usize>, BadReply> {
 
 const TOO_LONG: BadReply = BadReply("a reply is too long");
 
-/// Read one piece with its length; `None` when bytes are missing.
+/// Read one piece with the length; `None` when bytes are missing.
 #[inline]
 fn first(bytes: &[u8], most: usize) -> Result<Option<(Item<'_>, usize)>, BadReply> {
     let Some(&kind) = bytes.first() else { return Ok(None) };
@@ -279,7 +279,7 @@ mod tests {
 
     const MOST: usize = 1 << 20;
 
-    /// A reply that owns its parts.
+    /// A reply that owns all parts.
     #[derive(Clone, Debug, PartialEq)]
     enum Tree {
         Simple(Vec<u8>),

@@ -1,11 +1,11 @@
 //! A search for the providers of a name or of a content, and the rule for empty answers.
 //!
-//! A small set is read as a whole. Of a large one each search reads a page from a random start:
+//! A small set is read as a whole. Of a large set each search reads a page from a random start:
 //! all providers get their share of the clients. The cursor holds the start and the last entry, so
-//! it survives a failover.
+//! cursors survive a failover.
 //!
 //! **No provider** is an answer only when every live server has marked the slot as mirrored to the
-//! very data that the node has now. Mark, set and identity are read in one transaction.
+//! very data that the node has now. Mark, set and identity are read in a single transaction.
 
 use std::time::Instant;
 
@@ -20,15 +20,15 @@ use crate::limits;
 use crate::protocol::types::ids::{ContentHash, hex, to_hex};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Entries of one reply: a page, and one more to know that others follow.
+/// Entries of a reply: a page, and another to know that others follow.
 const PAGE: usize = limits::HOLDERS + 1;
 /// The same number as a word of a command.
 const PAGE_WORD: &[u8] = b"65";
 /// The last place of a first page.
 const LAST_WORD: &[u8] = b"64";
-/// Replies of one search: dead servers may fill some pages.
+/// Replies of a search: dead servers may fill some pages.
 const ROUNDS: u32 = 8;
-/// Members in one cursor: the start, and the last entry.
+/// Members in a cursor: the start, and the last entry.
 const CURSOR_MEMBERS: usize = 2;
 
 /// The file that a search is for.
@@ -65,7 +65,7 @@ struct Cursor {
     start: [u8; ID_BYTES],
     /// The last entry; `None` before the first.
     last: Option<[u8; ID_BYTES]>,
-    /// The end of the set was reached: the search goes on from its begin to `start`.
+    /// The end of the set was reached: the search goes on from the first entry to `start`.
     is_wrapped: bool,
 }
 
@@ -75,7 +75,7 @@ enum SearchStage {
     First,
     /// A part of a large set.
     Part(Cursor),
-    /// The set with its marks.
+    /// The set with the marks.
     Check,
 }
 

@@ -1,4 +1,4 @@
-//! The index on an engine, as the server uses it: questions with a ticket, changes with a position.
+//! The index on an engine, for a server: questions with a ticket, changes with a position.
 //!
 //! See docs/ARCHITECTURE.md, "One index on a cluster", for the order of the calls.
 
@@ -54,20 +54,20 @@ pub enum ClusterAnswer {
 /// News without a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterEvent {
-    /// This server has a new epoch: its members get new numbers.
+    /// This server has a new epoch: all members get new numbers.
     Epoch(u32),
     /// Push all entries of these slots again, then call [`ClusterIndex::walked`].
     Assert(SlotSet),
 }
 
-/// A request in flight, by its purpose.
+/// A request in flight, by purpose.
 enum ClusterTask {
     Search(ClusterTicket, Box<HolderSearch>),
     Claim(ClusterTicket, Box<AddressClaim>),
     Write(ClusterTicket, Box<DurableWrite>),
     Change,
     Registry,
-    /// A request whose result does not matter.
+    /// A request without an interesting result.
     Loose,
 }
 
@@ -172,12 +172,12 @@ impl ClusterIndex {
         self.options.replicas
     }
 
-    /// Mirror a change. Returns its position; see [`ClusterIndex::watermark`].
+    /// Mirror a change. Returns the position; see [`ClusterIndex::watermark`].
     pub fn push(&mut self, change: MirrorChange, now: Instant) -> u64 {
         self.mirror.push(change, &self.keys, now)
     }
 
-    /// Send what waits: call once after all pushes of an iteration.
+    /// Send the waiting changes: call once after all pushes of an iteration.
     pub fn flush(&mut self, now: Instant) {
         let Some(epoch) = self.registry.epoch() else { return };
         while let Some((ticket, request)) = self.mirror.next_request(&self.keys, epoch, now) {
@@ -202,7 +202,7 @@ impl ClusterIndex {
         self.mirror.has_room()
     }
 
-    /// The owner has pushed its entries of the slots of [`ClusterEvent::Assert`].
+    /// The owner has pushed all entries of the slots of [`ClusterEvent::Assert`].
     pub fn walked(&mut self) {
         self.mirror.walked();
     }
@@ -213,7 +213,7 @@ impl ClusterIndex {
         self.registry.epoch().map(|epoch| MemberId { epoch, member }.encode())
     }
 
-    /// True if a member may be told that it has joined, once its changes are acknowledged.
+    /// True if a member may be told that it has joined, once all changes are acknowledged.
     #[must_use]
     pub fn takes_members(&self, now: Instant) -> bool {
         self.registry.takes_members(now)
@@ -352,7 +352,7 @@ impl ClusterIndex {
                 self.answers.push_back((ticket, ClusterAnswer::Written(result)));
             }
             ClusterTask::Change => {
-                // A key of another program stays as it is: no search believes such a key either.
+                // A key of another program stays unchanged: no search believes such a key either.
                 let is_done = matches!(outcome, Ok(_) | Err(EngineFailure::Refused));
                 self.mirror.done(token, is_done, &self.keys, now);
             }

@@ -1,4 +1,4 @@
-//! The slots of a cluster: 16,384 parts of the keys, each at one master.
+//! The slots of a cluster: 16,384 parts of the keys, each at a master.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -7,12 +7,12 @@ use crate::cluster::resp::Reply;
 
 /// The slots of every cluster.
 pub const SLOTS: usize = 16_384;
-/// Masters of a cluster: its documents advise at most a thousand nodes.
+/// Masters of a cluster: the documents advise at most a thousand nodes.
 const MASTERS: usize = 1_000;
 /// No master has this slot.
 const NOBODY: u16 = u16::MAX;
 
-/// The CRC16 of XMODEM, one step a byte.
+/// The CRC16 of XMODEM, a step a byte.
 const CRC: [u16; 256] = {
     let mut table = [0_u16; 256];
     let mut byte = 0;
@@ -30,7 +30,7 @@ const CRC: [u16; 256] = {
     table
 };
 
-/// CRC16 as clusters use it.
+/// CRC16 as in clusters.
 #[must_use]
 pub fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| step(crc, *byte))
@@ -107,7 +107,7 @@ impl SlotSet {
         self.0[usize::from(slot) % SLOTS / 64] &= !(1 << (slot % 64));
     }
 
-    /// True if the slot is one of them.
+    /// True if the slot is in the set.
     #[must_use]
     pub fn contains(&self, slot: u16) -> bool {
         self.0[usize::from(slot) % SLOTS / 64] & 1 << (slot % 64) != 0
@@ -173,7 +173,7 @@ impl SlotMap {
             if first > last || last >= SLOTS {
                 return None;
             }
-            // The first node is the master. Its address may be unknown for a while.
+            // The first node is the master. The address may be unknown for a while.
             let Some(master) = parts.next().and_then(|node| address(node, asked)) else { continue };
             let number = map.number(master)?;
             map.of[first..=last].fill(number);
@@ -244,7 +244,7 @@ fn address(node: Reply<'_>, asked: SocketAddr) -> Option<SocketAddr> {
     let endpoint = parts.next()?;
     let port = u16::try_from(parts.next()?.count()?).ok().filter(|port| *port > 0)?;
     let ip = match endpoint {
-        // The engine does not know its own address: it is the one that was asked.
+        // The engine does not know the address: take the address that was asked.
         Reply::Nil | Reply::Bulk(b"") => asked.ip(),
         Reply::Bulk(text) => ip(text).or_else(|| {
             let more = parts.nth(1)?;

@@ -6,14 +6,14 @@ use std::net::Ipv6Addr;
 
 /// The usual port of an engine.
 const PORT: u16 = 6_379;
-/// Hosts in a URL: one that answers is enough, and a cluster names the others.
+/// Hosts in a URL: a single answer is enough, and a cluster names the others.
 const HOSTS: usize = 16;
 /// A host name: the longest of DNS.
 const HOST_BYTES: usize = 255;
 /// A user or a password of an engine: as long as engines accept in practice.
 const SECRET_BYTES: usize = 1_024;
 
-/// A user and a password. `Debug` hides them, and there is no `Display`.
+/// A user and a password. `Debug` hides both, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The user; empty for the default user.
@@ -39,7 +39,7 @@ pub struct EngineUrl {
     pub tls: bool,
 }
 
-/// A URL that can't be used. The texts quote no part of the URL: it may hold a password.
+/// A URL that can't be used. The texts quote no part of the URL: the URL may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadUrl {
     /// Neither `redis://` nor `rediss://`.
@@ -83,7 +83,7 @@ impl EngineUrl {
     /// Read a URL.
     ///
     /// # Errors
-    /// One reason for each part that is wrong.
+    /// A reason for each part that is wrong.
     pub fn parse(text: &str) -> Result<EngineUrl, BadUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme)?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
@@ -91,7 +91,7 @@ impl EngineUrl {
             "rediss" | "valkeys" => true,
             _ => return Err(BadUrl::Scheme),
         };
-        // The userinfo ends at the last @ before the path: a password often has an unescaped one.
+        // The userinfo ends at the last @ before the path: a password often has an unescaped @.
         let (login, rest) = match rest.rsplit_once('@') {
             Some((login, rest)) => (Some(login_of(login)?), rest),
             None => (None, rest),
