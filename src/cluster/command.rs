@@ -14,7 +14,7 @@ pub struct EngineToken(pub u64);
 
 /// The connection for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
+pub enum EngineLane {
     /// The connection for all but durable writes.
     Usual,
     /// A connection of its own: `WAIT` blocks a connection until replicas have the write.
@@ -27,7 +27,7 @@ pub struct EngineRequest {
     /// The slot of all keys.
     pub slot: u16,
     /// The connection.
-    pub lane: Lane,
+    pub lane: EngineLane,
     /// Number of commands.
     pub commands: u8,
     /// May run twice: send again when the fate of the first is unknown.
@@ -81,7 +81,7 @@ impl EngineRequest {
     pub fn new(key: &[u8]) -> EngineRequest {
         EngineRequest {
             slot: slot_of(key),
-            lane: Lane::Usual,
+            lane: EngineLane::Usual,
             commands: 0,
             repeats: true,
             bytes: Vec::with_capacity(key.len() + 128),
@@ -106,7 +106,7 @@ impl EngineRequest {
     /// Send by the connection for durable writes, and wait until so many replicas have the write.
     #[must_use]
     pub fn durable(mut self, replicas: u8) -> EngineRequest {
-        self.lane = Lane::Durable;
+        self.lane = EngineLane::Durable;
         self.command(&[b"WAIT", replicas.to_string().as_bytes(), WAIT_MS])
     }
 
@@ -203,7 +203,10 @@ mod tests {
         let text = b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$4\r\na{b}\r\n*1\r\n$4\r\nEXEC\r\n";
         assert_eq!(request.bytes(), text);
         let durable = EngineRequest::new(b"k").command(&[b"GET", b"k"]).once().durable(1);
-        assert_eq!((durable.commands, durable.lane, durable.repeats), (2, Lane::Durable, false));
+        assert_eq!(
+            (durable.commands, durable.lane, durable.repeats),
+            (2, EngineLane::Durable, false)
+        );
     }
 
     #[test]

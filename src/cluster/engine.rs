@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::cluster::command::{
-    Detour, EngineFailure, EngineOutcome, EngineRequest, EngineToken, Lane, Replies,
+    Detour, EngineFailure, EngineLane, EngineOutcome, EngineRequest, EngineToken, Replies,
 };
 use crate::cluster::info::{self, EngineRefusal, NodeInfo, ReplicationId};
-use crate::cluster::node::{EngineLink, EngineQuestion, LinkFault, LinkId, LinkPhase, LinkPurpose};
+use crate::cluster::node::{
+    EngineLink, EngineLinkId, EngineQuestion, LinkFault, LinkPhase, LinkPurpose,
+};
 use crate::cluster::resp::Reply;
 use crate::cluster::slots::SlotMap;
-use crate::cluster::url::Login;
+use crate::cluster::url::EngineLogin;
 use crate::io::backoff;
 
 /// No attempt of a question begins later than this: a client waits no longer with patience.
@@ -42,7 +44,7 @@ pub struct EngineOptions {
     /// The addresses of the URL.
     pub seeds: Vec<SocketAddr>,
     /// The user and the password.
-    pub login: Option<Login>,
+    pub login: Option<EngineLogin>,
     /// The seed of pauses and rotations.
     pub random: u64,
 }
@@ -51,16 +53,16 @@ pub struct EngineOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkAction {
     /// Connect, then call [`Engine::connected`] or [`Engine::lost`].
-    Connect(LinkId, SocketAddr),
+    Connect(EngineLinkId, SocketAddr),
     /// Bytes are ready, see [`Engine::take_output`].
-    Write(LinkId),
+    Write(EngineLinkId),
     /// Close the connection, and report nothing more.
-    Close(LinkId),
+    Close(EngineLinkId),
 }
 
 /// The result of reading from a connection.
 #[derive(Debug)]
-pub enum Received<'a> {
+pub enum LinkInput<'a> {
     /// More bytes are needed.
     Wait,
     /// So many bytes are used up.
@@ -74,7 +76,7 @@ pub enum Received<'a> {
 /// A node.
 #[derive(Default)]
 struct EngineNode {
-    links: [Option<LinkId>; 2],
+    links: [Option<EngineLinkId>; 2],
     /// Failed attempts since the last success.
     attempts: u32,
     retry_at: Option<Instant>,
@@ -112,7 +114,7 @@ pub struct EngineCounters {
 struct MapRefresh {
     wanted: bool,
     asked: Option<Instant>,
-    pending: Option<(LinkId, Instant)>,
+    pending: Option<(EngineLinkId, Instant)>,
     /// Ask another node: this node may live in the past.
     avoid: Option<SocketAddr>,
 }
@@ -125,7 +127,7 @@ pub struct Engine {
     is_cluster: Option<bool>,
     map: SlotMap,
     nodes: BTreeMap<SocketAddr, EngineNode>,
-    links: BTreeMap<LinkId, EngineLink>,
+    links: BTreeMap<EngineLinkId, EngineLink>,
     last_link: u64,
     /// Questions by the time of the next attempt.
     waiting: BTreeMap<(Instant, u64), EngineQuestion>,
@@ -221,14 +223,14 @@ impl Engine {
     }
 
     /// Move the bytes to write on this connection to the end of `out`.
-    pub fn take_output(&mut self, link: LinkId, out: &mut Vec<u8>) {
+    pub fn take_output(&mut self, link: EngineLinkId, out: &mut Vec<u8>) {
         if let Some(link) = self.links.get_mut(&link) {
             out.append(link.output());
         }
     }
 
     /// A connection is made.
-    pub fn connected(&mut self, id: LinkId, now: Instant) {
+    pub fn connected(&mut self, id: EngineLinkId, now: Instant) {
         if let Some(link) = self.links.get_mut(&id) {
             link.greet(self.options.login.as_ref(), now);
             self.actions.push_back(LinkAction::Write(id));
@@ -236,24 +238,29 @@ impl Engine {
     }
 
     /// A connection failed, or has ended.
-    pub fn lost(&mut self, id: LinkId, now: Instant) {
+    pub fn lost(&mut self, id: EngineLinkId, now: Instant) {
         self.drop_link(id, None, now);
     }
 
     /// Read from the start of `bytes`, which came on this connection. Call again with the rest
     /// until the result is `Wait` or `Closed`.
-    pub fn receive<'a>(&mut self, id: LinkId, bytes: &'a [u8], now: Instant) -> Received<'a> {
-        let Some(link) = self.links.get_mut(&id) else { return Received::Closed };
+    pub fn receive<'a>(
+        &mut self,
+        id: EngineLinkId,
+        bytes: &'a [u8],
+        now: Instant,
+    ) -> LinkInput<'a> {
+        let Some(link) = self.links.get_mut(&id) else { return LinkInput::Closed };
         let address = link.address;
         let (purpose, replies, used) = match link.receive(bytes, self.late, now) {
-            Ok(None) => return Received::Wait,
+            Ok(None) => return LinkInput::Wait,
             Ok(Some(read)) => read,
             Err(fault) => {
                 if fault == LinkFault::Nonsense && self.is_cluster.is_none() {
                     self.refused = Some(EngineRefusal::NoEngine);
                 }
                 self.close(id, Some(fault), now);
-                return Received::Closed;
+                return LinkInput::Closed;
             }
         };
         let is_alive = match purpose {
@@ -287,9 +294,9 @@ impl Engine {
         };
         if !is_alive {
             self.close(id, None, now);
-            return Received::Closed;
+            return LinkInput::Closed;
         }
-        Received::Used(used)
+        LinkInput::Used(used)
     }
 
     fn answered<'a>(
@@ -299,15 +306,15 @@ impl Engine {
         used: usize,
         from: SocketAddr,
         now: Instant,
-    ) -> Received<'a> {
+    ) -> LinkInput<'a> {
         let token = question.token;
         question.asking = None;
         let detour = match replies.detour(from) {
-            None => return Received::Answer(token, Ok(replies), used),
-            Some(Detour::Fails(failure)) => return Received::Answer(token, Err(failure), used),
+            None => return LinkInput::Answer(token, Ok(replies), used),
+            Some(Detour::Fails(failure)) => return LinkInput::Answer(token, Err(failure), used),
             Some(Detour::Down) => {
                 self.refresh.wanted = true;
-                return Received::Answer(token, Err(EngineFailure::Unavailable), used);
+                return LinkInput::Answer(token, Err(EngineFailure::Unavailable), used);
             }
             Some(detour) => detour,
         };
@@ -327,7 +334,7 @@ impl Engine {
         } else {
             self.place(question, now);
         }
-        Received::Used(used)
+        LinkInput::Used(used)
     }
 
     /// Send a question, or let the question wait.
@@ -363,7 +370,12 @@ impl Engine {
     }
 
     /// The connection to a node that may be used now; begins to connect when there is none.
-    fn usable(&mut self, address: SocketAddr, lane: Lane, now: Instant) -> Option<LinkId> {
+    fn usable(
+        &mut self,
+        address: SocketAddr,
+        lane: EngineLane,
+        now: Instant,
+    ) -> Option<EngineLinkId> {
         let node = self.nodes.entry(address).or_default();
         let Some(id) = node.links[lane as usize] else {
             if node.retry_at.is_none_or(|at| at <= now) {
@@ -380,9 +392,9 @@ impl Engine {
         link.is_usable().then_some(id)
     }
 
-    fn connect(&mut self, address: SocketAddr, lane: Lane, now: Instant) {
+    fn connect(&mut self, address: SocketAddr, lane: EngineLane, now: Instant) {
         self.last_link += 1;
-        let id = LinkId(self.last_link);
+        let id = EngineLinkId(self.last_link);
         self.links.insert(id, EngineLink::new(address, lane, now));
         let node = self.nodes.entry(address).or_default();
         node.links[lane as usize] = Some(id);
@@ -391,7 +403,7 @@ impl Engine {
     }
 
     /// The reply to `INFO`. False when this engine is refused.
-    fn checked(&mut self, id: LinkId, reply: Reply<'_>) -> bool {
+    fn checked(&mut self, id: EngineLinkId, reply: Reply<'_>) -> bool {
         let Some(address) = self.links.get(&id).map(|link| link.address) else { return false };
         let info = match reply {
             Reply::Bulk(text) => NodeInfo::check(text),
@@ -428,7 +440,7 @@ impl Engine {
         }
     }
 
-    fn open(&mut self, id: LinkId, now: Instant) {
+    fn open(&mut self, id: EngineLinkId, now: Instant) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.open(self.is_cluster == Some(true), now);
         let address = link.address;
@@ -457,7 +469,7 @@ impl Engine {
     }
 
     /// The reply to `CLUSTER SLOTS`.
-    fn mapped(&mut self, id: LinkId, from: SocketAddr, reply: Reply<'_>, now: Instant) {
+    fn mapped(&mut self, id: EngineLinkId, from: SocketAddr, reply: Reply<'_>, now: Instant) {
         let asked = self.refresh.pending.filter(|(link, _)| *link == id).map(|(_, asked)| asked);
         self.refresh.pending = self.refresh.pending.filter(|(link, _)| *link != id);
         let map = SlotMap::parse(reply, from).filter(|map| map.covered() > 0);
@@ -483,14 +495,14 @@ impl Engine {
         self.place_all(now);
     }
 
-    fn close(&mut self, id: LinkId, fault: Option<LinkFault>, now: Instant) {
+    fn close(&mut self, id: EngineLinkId, fault: Option<LinkFault>, now: Instant) {
         if self.links.contains_key(&id) {
             self.actions.push_back(LinkAction::Close(id));
             self.drop_link(id, fault, now);
         }
     }
 
-    fn drop_link(&mut self, id: LinkId, fault: Option<LinkFault>, now: Instant) {
+    fn drop_link(&mut self, id: EngineLinkId, fault: Option<LinkFault>, now: Instant) {
         let Some(link) = self.links.remove(&id) else { return };
         let (address, lane) = (link.address, link.lane);
         self.refresh.pending = self.refresh.pending.filter(|(link, _)| *link != id);
@@ -505,7 +517,7 @@ impl Engine {
                 self.refresh.avoid = Some(address);
             }
         }
-        if lane == Lane::Usual {
+        if lane == EngineLane::Usual {
             self.set_replication(address, None);
         }
         let questions: Vec<_> = link.into_questions().collect();
@@ -536,7 +548,7 @@ impl Engine {
 
     /// Do all that is due.
     pub fn on_time(&mut self, now: Instant) {
-        let late: Vec<LinkId> = self
+        let late: Vec<EngineLinkId> = self
             .links
             .iter()
             .filter(|(_, link)| link.is_late(self.late, now) || link.is_stale(self.late, now))
@@ -568,7 +580,7 @@ impl Engine {
         if !is_connected || wanted.is_empty() {
             wanted.extend(&self.options.seeds);
         }
-        let idle: Vec<LinkId> = self
+        let idle: Vec<EngineLinkId> = self
             .links
             .iter()
             .filter(|(_, link)| !wanted.contains(&link.address) && link.load() == 0)
@@ -585,8 +597,8 @@ impl Engine {
             let is_due = node.retry_at.is_none_or(|at| at <= now);
             if is_due {
                 node.retry_at = None;
-                if node.links[Lane::Usual as usize].is_none() {
-                    self.connect(address, Lane::Usual, now);
+                if node.links[EngineLane::Usual as usize].is_none() {
+                    self.connect(address, EngineLane::Usual, now);
                 }
             }
         }
@@ -602,18 +614,18 @@ impl Engine {
         if !is_due {
             return;
         }
-        let open: Vec<(LinkId, SocketAddr)> = self
+        let open: Vec<(EngineLinkId, SocketAddr)> = self
             .links
             .iter()
-            .filter(|(_, link)| link.phase == LinkPhase::Open && link.lane == Lane::Usual)
+            .filter(|(_, link)| link.phase == LinkPhase::Open && link.lane == EngineLane::Usual)
             .map(|(id, link)| (*id, link.address))
             .collect();
-        let others: Vec<LinkId> = open
+        let others: Vec<EngineLinkId> = open
             .iter()
             .filter(|(_, address)| Some(*address) != self.refresh.avoid)
             .map(|(id, _)| *id)
             .collect();
-        let from: Vec<LinkId> =
+        let from: Vec<EngineLinkId> =
             if others.is_empty() { open.iter().map(|(id, _)| *id).collect() } else { others };
         self.refresh.asked = Some(now);
         let Some(count) = std::num::NonZeroU64::new(from.len() as u64) else { return };
@@ -640,7 +652,7 @@ impl Engine {
     pub fn is_ready(&self) -> bool {
         self.map.covered() == crate::cluster::slots::SLOTS
             && self.map.masters().iter().all(|master| {
-                let id = self.nodes.get(master).and_then(|n| n.links[Lane::Usual as usize]);
+                let id = self.nodes.get(master).and_then(|n| n.links[EngineLane::Usual as usize]);
                 id.and_then(|id| self.links.get(&id)).is_some_and(EngineLink::is_usable)
             })
     }
@@ -677,7 +689,7 @@ impl Engine {
             let link = self
                 .nodes
                 .get(address)
-                .and_then(|node| node.links[Lane::Usual as usize])
+                .and_then(|node| node.links[EngineLane::Usual as usize])
                 .and_then(|id| self.links.get(&id));
             NodeStatus {
                 address: *address,

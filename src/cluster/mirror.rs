@@ -88,10 +88,10 @@ pub enum MirrorChange {
 }
 
 /// The entry that a change touches: key and member. Changes of an entry keep the order.
-type Touched = (Vec<u8>, [u8; ID_BYTES]);
+type TouchedEntry = (Vec<u8>, [u8; ID_BYTES]);
 
 /// A change with a place in the order.
-struct Placed {
+struct PlacedChange {
     position: u64,
     change: MirrorChange,
 }
@@ -111,14 +111,14 @@ enum Assertion {
 /// The changes on their way, and the identities of the masters.
 pub struct Mirror {
     next: u64,
-    queue: VecDeque<Placed>,
+    queue: VecDeque<PlacedChange>,
     queue_bytes: usize,
-    flight: BTreeMap<EngineToken, Placed>,
-    retries: VecDeque<(Instant, Placed)>,
-    busy: BTreeSet<Touched>,
+    flight: BTreeMap<EngineToken, PlacedChange>,
+    retries: VecDeque<(Instant, PlacedChange)>,
+    busy: BTreeSet<TouchedEntry>,
     /// Positions that are not acknowledged.
     pending: BTreeSet<u64>,
-    removals: BTreeMap<Touched, Instant>,
+    removals: BTreeMap<TouchedEntry, Instant>,
     /// For each slot the present identity of the master, and the asserted identity.
     current: Vec<Option<ReplicationId>>,
     asserted: Vec<Option<ReplicationId>>,
@@ -150,7 +150,7 @@ impl Default for Mirror {
 }
 
 impl MirrorChange {
-    fn touched(&self, keys: &Keys) -> Touched {
+    fn touched(&self, keys: &Keys) -> TouchedEntry {
         match self {
             MirrorChange::Add { key, entry } | MirrorChange::Replace { key, entry } => {
                 (key.clone(), id_of(entry).unwrap_or_default())
@@ -256,7 +256,7 @@ impl Mirror {
         }
         self.queue_bytes += change.bytes();
         self.pending.insert(position);
-        self.queue.push_back(Placed { position, change });
+        self.queue.push_back(PlacedChange { position, change });
         position
     }
 
@@ -334,7 +334,7 @@ impl Mirror {
         self.finished(&placed, keys);
     }
 
-    fn finished(&mut self, placed: &Placed, keys: &Keys) {
+    fn finished(&mut self, placed: &PlacedChange, keys: &Keys) {
         self.busy.remove(&placed.change.touched(keys));
         self.pending.remove(&placed.position);
     }
@@ -411,7 +411,7 @@ impl Mirror {
     /// an older change later. An entry that was added again is left out.
     fn repeat_removals(&mut self, slots: Option<&SlotSet>, now: Instant) {
         self.removals.retain(|_, at| *at + REMOVALS_FOR > now);
-        let again: Vec<Touched> = self
+        let again: Vec<TouchedEntry> = self
             .removals
             .keys()
             .filter(|(key, _)| slots.is_none_or(|slots| slots.contains(slot_of(key))))
@@ -421,7 +421,7 @@ impl Mirror {
             let change = MirrorChange::Remove { key, id };
             self.queue_bytes += change.bytes();
             self.pending.insert(self.next);
-            self.queue.push_back(Placed { position: self.next, change });
+            self.queue.push_back(PlacedChange { position: self.next, change });
             self.next += 1;
         }
     }
@@ -449,4 +449,4 @@ impl Mirror {
 }
 
 /// A change that is taken from the queue and not sent yet.
-pub(super) struct MirrorTicket(Placed);
+pub(super) struct MirrorTicket(PlacedChange);

@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::cluster::command::{EngineRequest, EngineToken, Lane, Replies};
+use crate::cluster::command::{EngineLane, EngineRequest, EngineToken, Replies};
 use crate::cluster::resp;
-use crate::cluster::url::Login;
+use crate::cluster::url::EngineLogin;
 
 /// Requests of a connection: 16 connections of clients with a full window each, and a bound for
 /// the memory and the delay behind a slow node.
@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Identifies an attempt to connect and the connection; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkId(pub u64);
+pub struct EngineLinkId(pub u64);
 
 /// A request of a client of the engine, with a history.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(super) enum LinkPurpose {
 
 /// A request in flight.
 #[derive(Debug)]
-struct Flight {
+struct SentRequest {
     purpose: LinkPurpose,
     replies: u8,
     at: Instant,
@@ -86,9 +86,9 @@ pub(super) enum LinkFault {
 /// A connection.
 pub(super) struct EngineLink {
     pub address: SocketAddr,
-    pub lane: Lane,
+    pub lane: EngineLane,
     pub phase: LinkPhase,
-    flight: VecDeque<Flight>,
+    flight: VecDeque<SentRequest>,
     /// Bytes of all questions in flight.
     bytes: usize,
     output: Vec<u8>,
@@ -100,7 +100,7 @@ pub(super) struct EngineLink {
 }
 
 impl EngineLink {
-    pub(super) fn new(address: SocketAddr, lane: Lane, now: Instant) -> EngineLink {
+    pub(super) fn new(address: SocketAddr, lane: EngineLane, now: Instant) -> EngineLink {
         EngineLink {
             address,
             lane,
@@ -114,9 +114,9 @@ impl EngineLink {
     }
 
     /// The connection is made: log in, and ask for all that the checks need.
-    pub(super) fn greet(&mut self, login: Option<&Login>, now: Instant) {
+    pub(super) fn greet(&mut self, login: Option<&EngineLogin>, now: Instant) {
         self.phase = LinkPhase::Greeting;
-        if let Some(Login { user, password }) = login {
+        if let Some(EngineLogin { user, password }) = login {
             let words: &[&[u8]] =
                 if user.is_empty() { &[b"AUTH", password] } else { &[b"AUTH", user, password] };
             self.send(LinkPurpose::Login, words, now);
@@ -150,7 +150,7 @@ impl EngineLink {
 
     pub(super) fn send(&mut self, purpose: LinkPurpose, words: &[&[u8]], now: Instant) {
         resp::put_command(words, &mut self.output);
-        self.flight.push_back(Flight { purpose, replies: 1, at: now });
+        self.flight.push_back(SentRequest { purpose, replies: 1, at: now });
         self.last_sent = now;
     }
 
@@ -163,7 +163,7 @@ impl EngineLink {
         }
         self.output.extend_from_slice(question.request.bytes());
         let replies = question.request.commands + u8::from(is_asking);
-        self.flight.push_back(Flight {
+        self.flight.push_back(SentRequest {
             purpose: LinkPurpose::Question(question),
             replies,
             at: now,
@@ -215,7 +215,7 @@ impl EngineLink {
         Ok(Some((flight.purpose, replies, used)))
     }
 
-    fn take_front(&mut self, is_whole: bool) -> Option<Flight> {
+    fn take_front(&mut self, is_whole: bool) -> Option<SentRequest> {
         if is_whole { self.flight.pop_front() } else { None }
     }
 
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn opened(now: Instant) -> EngineLink {
-        let mut link = EngineLink::new("127.0.0.1:1".parse().unwrap(), Lane::Usual, now);
+        let mut link = EngineLink::new("127.0.0.1:1".parse().unwrap(), EngineLane::Usual, now);
         link.greet(None, now);
         while link.flight.pop_front().is_some() {}
         link.output().clear();
@@ -357,9 +357,9 @@ mod tests {
     #[test]
     fn a_node_of_a_cluster_is_used_once_another_node_has_confirmed_it() {
         let now = Instant::now();
-        let mut link = EngineLink::new("127.0.0.1:1".parse().unwrap(), Lane::Usual, now);
+        let mut link = EngineLink::new("127.0.0.1:1".parse().unwrap(), EngineLane::Usual, now);
         assert!(link.output().is_empty() && link.is_late(LATE, now + CONNECT_TIMEOUT));
-        let login = Login { user: b"ana".to_vec(), password: b"x".to_vec() };
+        let login = EngineLogin { user: b"ana".to_vec(), password: b"x".to_vec() };
         link.greet(Some(&login), now);
         assert!(link.output().starts_with(b"*3\r\n$4\r\nAUTH\r\n$3\r\nana\r\n$1\r\nx\r\n*3"));
         let (before, later) = (now, now + LATE);

@@ -10,12 +10,12 @@ use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
 use crate::cluster::durable::{DurableWrite, WriteResult};
 use crate::cluster::engine::{
-    Engine, EngineOptions, EngineRandom, LinkAction, QUESTION_TIMEOUT, Received,
+    Engine, EngineOptions, EngineRandom, LinkAction, LinkInput, QUESTION_TIMEOUT,
 };
 use crate::cluster::ids::{ID_BYTES, MemberId};
 use crate::cluster::keys::Keys;
 use crate::cluster::mirror::{Mirror, MirrorChange};
-use crate::cluster::node::LinkId;
+use crate::cluster::node::EngineLinkId;
 use crate::cluster::registry::{Registry, RegistryNews};
 use crate::cluster::search::{FileKey, HolderPage, HolderSearch, SearchStep};
 use crate::cluster::slots::SlotSet;
@@ -259,29 +259,29 @@ impl ClusterIndex {
     }
 
     /// A connection is made.
-    pub fn connected(&mut self, link: LinkId, now: Instant) {
+    pub fn connected(&mut self, link: EngineLinkId, now: Instant) {
         self.engine.connected(link, now);
     }
 
     /// A connection failed, or has ended.
-    pub fn lost(&mut self, link: LinkId, now: Instant) {
+    pub fn lost(&mut self, link: EngineLinkId, now: Instant) {
         self.engine.lost(link, now);
         self.settle(now);
     }
 
     /// Move the bytes to write on a connection to the end of `out`.
-    pub fn take_output(&mut self, link: LinkId, out: &mut Vec<u8>) {
+    pub fn take_output(&mut self, link: EngineLinkId, out: &mut Vec<u8>) {
         self.engine.take_output(link, out);
     }
 
     /// Read bytes that came on a connection. Returns how many are used up.
-    pub fn received(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> usize {
+    pub fn received(&mut self, link: EngineLinkId, bytes: &[u8], now: Instant) -> usize {
         let mut used = 0;
         loop {
             match self.engine.receive(link, &bytes[used..], now) {
-                Received::Wait | Received::Closed => break,
-                Received::Used(length) => used += length,
-                Received::Answer(token, outcome, length) => {
+                LinkInput::Wait | LinkInput::Closed => break,
+                LinkInput::Used(length) => used += length,
+                LinkInput::Answer(token, outcome, length) => {
                     used += length;
                     self.answered(token, outcome, now);
                 }

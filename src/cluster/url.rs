@@ -15,16 +15,16 @@ const SECRET_BYTES: usize = 1_024;
 
 /// A user and a password. `Debug` hides both, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Login {
+pub struct EngineLogin {
     /// The user; empty for the default user.
     pub user: Vec<u8>,
     /// The password.
     pub password: Vec<u8>,
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for EngineLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login(..)")
+        f.write_str("EngineLogin(..)")
     }
 }
 
@@ -34,7 +34,7 @@ pub struct EngineUrl {
     /// Hosts and ports; never empty. An IPv6 address stands without brackets.
     pub hosts: Vec<(String, u16)>,
     /// The user and the password.
-    pub login: Option<Login>,
+    pub login: Option<EngineLogin>,
     /// Speak TLS.
     pub tls: bool,
 }
@@ -113,7 +113,7 @@ impl EngineUrl {
 }
 
 /// `None` for an empty userinfo.
-fn login_of(text: &str) -> Result<Option<Login>, BadUrl> {
+fn login_of(text: &str) -> Result<Option<EngineLogin>, BadUrl> {
     match text.split_once(':') {
         None if text.is_empty() => Ok(None),
         None => Err(BadUrl::NoPassword),
@@ -122,7 +122,7 @@ fn login_of(text: &str) -> Result<Option<Login>, BadUrl> {
             match (user.is_empty(), password.is_empty()) {
                 (true, true) => Ok(None),
                 (false, true) => Err(BadUrl::NoPassword),
-                _ => Ok(Some(Login { user, password })),
+                _ => Ok(Some(EngineLogin { user, password })),
             }
         }
     }

@@ -16,14 +16,14 @@ use cardume::cluster::ids::MemberId;
 use cardume::cluster::info::EngineRefusal;
 use cardume::cluster::keys::HolderEntry;
 use cardume::cluster::mirror::MirrorChange;
-use cardume::cluster::node::LinkId;
+use cardume::cluster::node::EngineLinkId;
 use cardume::cluster::resp::{Reply, parse, put_command};
 use cardume::cluster::search::{FileKey, HolderPage};
 use cardume::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use cardume::cluster::slots::slot_of;
-use cardume::cluster::url::Login;
+use cardume::cluster::url::EngineLogin;
 use cardume::cluster::{claim, durable, registry};
 use cardume::protocol::types::ids::SessionId;
 use cardume::protocol::types::relative_path::RelativeName;
@@ -246,11 +246,11 @@ fn the_model_replies_as_the_real_engines_of_this_machine_do() {
 /// An index on real sockets, for a test.
 struct RealIndex {
     index: ClusterIndex,
-    streams: BTreeMap<LinkId, (TcpStream, Vec<u8>)>,
+    streams: BTreeMap<EngineLinkId, (TcpStream, Vec<u8>)>,
 }
 
 impl RealIndex {
-    fn new(seeds: Vec<SocketAddr>, login: Option<Login>, random: u64) -> RealIndex {
+    fn new(seeds: Vec<SocketAddr>, login: Option<EngineLogin>, random: u64) -> RealIndex {
         let engine = EngineOptions { seeds, login, random };
         let prefix = "test:".to_owned();
         let secret = [random as u8; 32];
@@ -295,7 +295,7 @@ impl RealIndex {
                 LinkAction::Close(link) => drop(self.streams.remove(&link)),
             }
         }
-        let links: Vec<LinkId> = self.streams.keys().copied().collect();
+        let links: Vec<EngineLinkId> = self.streams.keys().copied().collect();
         for link in links {
             let (stream, input) = self.streams.get_mut(&link).unwrap();
             let mut part = [0; 16 << 10];
@@ -432,7 +432,7 @@ fn an_engine_that_evicts_or_wants_a_password_is_refused_with_the_reason() {
         let mut engine = RealEngine::start(&program);
         let seeds = vec![engine.stream.peer_addr().unwrap()];
         let refused = |login: Option<(&str, &str)>, wanted: Option<EngineRefusal>| {
-            let login = login.map(|(user, password)| Login {
+            let login = login.map(|(user, password)| EngineLogin {
                 user: user.as_bytes().to_vec(),
                 password: password.as_bytes().to_vec(),
             });

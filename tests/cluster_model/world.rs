@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cardume::cluster::engine::{EngineOptions, LinkAction};
 use cardume::cluster::keys::HolderEntry;
 use cardume::cluster::mirror::MirrorChange;
-use cardume::cluster::node::LinkId;
+use cardume::cluster::node::EngineLinkId;
 use cardume::cluster::search::FileKey;
 use cardume::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
@@ -52,10 +52,10 @@ impl Dice {
 
 /// What happens next.
 enum Happening {
-    Connected(usize, LinkId),
-    ToNode(usize, LinkId, Vec<u8>),
-    ToServer(usize, LinkId, Vec<u8>),
-    Lost(usize, LinkId),
+    Connected(usize, EngineLinkId),
+    ToNode(usize, EngineLinkId, Vec<u8>),
+    ToServer(usize, EngineLinkId, Vec<u8>),
+    Lost(usize, EngineLinkId),
     Tick(usize),
     Work(usize),
     Wake(usize),
@@ -86,7 +86,7 @@ struct Node {
     data: Keyspace,
     /// Writes that the replica does not have yet, with the time of their arrival.
     backlog: VecDeque<(Micros, Words)>,
-    sessions: BTreeMap<(usize, LinkId), Session>,
+    sessions: BTreeMap<(usize, EngineLinkId), Session>,
     /// Writes take so long to the replica.
     lag: Micros,
 }
@@ -104,10 +104,10 @@ struct Holding {
 
 struct Server {
     index: ClusterIndex,
-    links: BTreeMap<LinkId, usize>,
+    links: BTreeMap<EngineLinkId, usize>,
     /// The last arrival of each direction of a connection: bytes keep their order.
-    order: BTreeMap<(LinkId, bool), Micros>,
-    input: BTreeMap<LinkId, Vec<u8>>,
+    order: BTreeMap<(EngineLinkId, bool), Micros>,
+    input: BTreeMap<EngineLinkId, Vec<u8>>,
     tick: Option<Micros>,
     holdings: Vec<Holding>,
     next_number: u32,
@@ -382,7 +382,7 @@ impl World {
         self.servers[server].is_up && self.servers[server].paused_until <= self.now
     }
 
-    fn lose(&mut self, server: usize, link: LinkId) {
+    fn lose(&mut self, server: usize, link: EngineLinkId) {
         if !self.is_awake(server) {
             if self.servers[server].is_up {
                 let until = self.servers[server].paused_until;
@@ -399,7 +399,7 @@ impl World {
     }
 
     /// The arrival of bytes that are sent now, in order.
-    fn arrival(&mut self, server: usize, link: LinkId, is_up: bool) -> Micros {
+    fn arrival(&mut self, server: usize, link: EngineLinkId, is_up: bool) -> Micros {
         let mut at = self.now + self.dice.range(50, 800);
         if self.dice.below(400) == 0 {
             at += self.dice.range(1_000, 60_000);
@@ -630,7 +630,7 @@ impl World {
 
     // The nodes.
 
-    fn arrive(&mut self, node: usize, server: usize, link: LinkId, bytes: &[u8]) {
+    fn arrive(&mut self, node: usize, server: usize, link: EngineLinkId, bytes: &[u8]) {
         let Some(session) = self.nodes[node].sessions.get_mut(&(server, link)) else { return };
         session.input.extend_from_slice(bytes);
         if !self.nodes[node].is_up || self.nodes[node].paused_until > self.now {
@@ -681,7 +681,7 @@ impl World {
         }
     }
 
-    fn execute(&mut self, node: usize, server: usize, link: LinkId, words: Words) -> Vec<u8> {
+    fn execute(&mut self, node: usize, server: usize, link: EngineLinkId, words: Words) -> Vec<u8> {
         let session = self.nodes[node].sessions.get_mut(&(server, link)).unwrap();
         let is_asking = session.asking;
         match words[0].as_slice() {
