@@ -385,7 +385,7 @@ fn two_servers_share(seeds: &[SocketAddr]) {
     // The other server reads the heartbeat of the first one.
     two.until("steady reads", |index| index.registry().counts().0 == 2);
     for name in names.iter().step_by(97) {
-        assert_eq!(two.search(name).unwrap().holders, [entry.clone()], "{name}");
+        assert_eq!(two.search(name).unwrap().holders, std::slice::from_ref(&entry), "{name}");
     }
     let mut tries = 0;
     let none = loop {

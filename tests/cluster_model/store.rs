@@ -90,14 +90,14 @@ fn is_inside(entry: &[u8], from: &Bound<'_>, to: &Bound<'_>) -> bool {
     let above = match from {
         Bound::Low => true,
         Bound::High => false,
-        Bound::At(at, true) => entry >= at,
-        Bound::At(at, false) => entry > at,
+        Bound::At(at, true) => entry >= *at,
+        Bound::At(at, false) => entry > *at,
     };
     let below = match to {
         Bound::Low => false,
         Bound::High => true,
-        Bound::At(at, true) => entry <= at,
-        Bound::At(at, false) => entry < at,
+        Bound::At(at, true) => entry <= *at,
+        Bound::At(at, false) => entry < *at,
     };
     above && below
 }
