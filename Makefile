@@ -6,7 +6,7 @@ PEERS ?= 48
 SIZE ?= 16M
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim bench load-test lint clean
+.PHONY: help build demo test test-cluster sim bench load-test lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -29,6 +29,11 @@ test: ## all tests, then the protocol, TLS, legacy systems, players and a browse
 	scripts/check-play.sh
 	scripts/check-page.sh
 	scripts/load-test.sh 12 4M
+	scripts/test-cluster.sh --short
+
+test-cluster: ## servers that share an index on real engines: Redis, and Valkey where PyPI is at hand
+	scripts/test-cluster.sh
+	scripts/test-cluster.sh --valkey
 
 sim: ## the simulated network; make sim SEEDS=1000
 	SIM_SEEDS=$(SEEDS) cargo test --locked --release --test sim

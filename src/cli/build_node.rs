@@ -10,6 +10,11 @@ use cardume::client::Client;
 use cardume::client::command::{Command, DownloadTarget, PeerTarget, VerifyTarget};
 use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
 use cardume::client::downloader::{DownloadConfig, Downloader};
+use cardume::cluster::engine::EngineOptions;
+use cardume::cluster::keys::Keys;
+use cardume::cluster::service::ClusterOptions;
+use cardume::cluster::slots::ALL_SLOTS;
+use cardume::cluster::url::EngineUrl;
 use cardume::download::types::RetryPolicy;
 use cardume::limits;
 use cardume::members::audit::AuditLimits;
@@ -17,10 +22,10 @@ use cardume::os::fs::allowed_dir::AllowedDir;
 use cardume::os::fs::folder::Folder;
 use cardume::os::fs::guard::Guard;
 use cardume::os::fs::hash_cache::HashCache;
-use cardume::os::fs::key_file;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
+use cardume::os::fs::{invite_file, key_file};
 use cardume::os::net::tls::certificate::{Certificate, CertificateFiles};
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::net::{address, interfaces};
@@ -54,7 +59,7 @@ use crate::cli::Exit;
 use crate::cli::accounts::{self, ServerStore, say_setup};
 use crate::cli::args::ls::LsArgs;
 use crate::cli::args::search::SearchArgs;
-use crate::cli::args::server::{AccessArgs, Metrics, Policy, ServerArgs};
+use crate::cli::args::server::{AccessArgs, EngineArgs, Metrics, Policy, ServerArgs};
 use crate::cli::args::transport;
 use crate::cli::args::{
     AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs,
@@ -117,6 +122,7 @@ pub fn server(
         addresses,
         site,
     };
+    let cluster = engine(&args.engine, args.access.open, lang, err)?;
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
     let usual = listen
@@ -139,6 +145,7 @@ pub fn server(
             .unwrap_or(usize::MAX),
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         access,
+        cluster,
         ..ServerOptions::new(first, u64::from_le_bytes(system::random()))
     };
     Ok((Server::new(options, accounts), tls_identity, certificate))
@@ -165,6 +172,62 @@ fn site(certificate: &Certificate, public: &[String], listen: SocketAddr) -> Opt
         let name = certificate.names().iter().find(|name| !name.contains('*'))?;
         Some((name.clone(), listen.port()))
     })
+}
+
+/// The engine of a shared index; `None` without `--index`.
+fn engine(
+    args: &EngineArgs,
+    is_open: bool,
+    lang: Lang,
+    err: &StdStreams,
+) -> Result<Option<ClusterOptions>, Exit> {
+    let text = match (&args.index, &args.index_file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(file)) => invite_file::read(Path::new(file)).map_err(|error| {
+            Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file))))
+        })?,
+        (None, None) => return Ok(None),
+    };
+    let url =
+        EngineUrl::parse(text.trim()).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
+    if !is_open {
+        return Err(Exit::new(
+            exit::USAGE,
+            "--index needs --open: members are not shared between servers",
+        ));
+    }
+    if url.tls {
+        return Err(Exit::new(
+            exit::USAGE,
+            "--index: rediss:// is not supported yet; use redis:// in a private network",
+        ));
+    }
+    if !Keys::is_prefix(&args.index_prefix) {
+        return Err(Exit::new(
+            exit::USAGE,
+            "--index-prefix: at most 64 letters, digits and signs, without braces",
+        ));
+    }
+    let is_typed = |argument: String| argument == "--index" || argument.starts_with("--index=");
+    if url.login.is_some() && std::env::args_os().any(|a| a.into_string().is_ok_and(is_typed)) {
+        say_setup(SetupNote::PasswordShown, lang, err);
+    }
+    let mut seeds = Vec::new();
+    for (host, port) in &url.hosts {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let found = system::resolve(&format!("{host}:{port}"))
+            .map_err(|why| Exit::Failure(Failure::NoHost(host, why)))?;
+        seeds.extend(found);
+    }
+    let engine =
+        EngineOptions { seeds, login: url.login, random: u64::from_le_bytes(system::random()) };
+    Ok(Some(ClusterOptions {
+        engine,
+        prefix: args.index_prefix.clone(),
+        replicas: 1,
+        slots: ALL_SLOTS,
+        secret: system::random(),
+    }))
 }
 
 /// Lists folders of this machine, below `root` alone.

@@ -194,6 +194,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
             files.iter().map(object).collect()
         }
         UiEvent::MoreFound => vec![json!({"event": "more"})],
+        UiEvent::Incomplete => vec![json!({"event": "incomplete"})],
         UiEvent::Peers(peers) => peers.iter().map(present).collect(),
         UiEvent::Appeared(of) => {
             let mut object = holder(of);

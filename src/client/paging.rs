@@ -120,6 +120,7 @@ mod tests {
         }
         let mut paging = Paging::default();
         let nothing = |number: usize| Response::Found {
+            incomplete: false,
             holders: Vec::new(),
             away: Vec::new(),
             cursor: Some(number.to_string()),

@@ -416,12 +416,18 @@ impl Client {
             }
             (
                 Running::Ask(Exchange { request: Request::Search { wanted, .. }, .. }),
-                Response::Found { holders, away, cursor },
-            ) => self.after_search(wanted, holders, away, cursor, io),
+                Response::Found { holders, away, cursor, incomplete },
+            ) => {
+                self.note_incomplete(incomplete, io);
+                self.after_search(wanted, holders, away, cursor, io)
+            }
             (
                 Running::Ask(Exchange { request: Request::Find(query), .. }),
-                Response::Found { holders, away, cursor },
-            ) => self.after_find(*query, holders, away, cursor, io),
+                Response::Found { holders, away, cursor, incomplete },
+            ) => {
+                self.note_incomplete(incomplete, io);
+                self.after_find(*query, holders, away, cursor, io)
+            }
             (Running::Ask(_), Response::Peers { peers, cursor }) => {
                 io.tell(UiEvent::Peers(peers));
                 let next = |cursor| Request::Peers { cursor: Some(cursor), speaks: None };
@@ -455,6 +461,12 @@ impl Client {
                 NextStep::Wait(Running::Seek { target, cursor: None, sent: true, retry_at })
             }
             (running, _) => NextStep::Wait(running),
+        }
+    }
+
+    fn note_incomplete(&self, incomplete: bool, io: &mut Io<'_>) {
+        if incomplete {
+            io.tell(UiEvent::Incomplete);
         }
     }
 
@@ -525,6 +537,19 @@ impl Client {
         let rest = if self.requests.is_subscribed { SEARCH_SUBSCRIBED } else { SEARCH_AGAIN };
         let retry_at = Some(io.now + rest);
         self.commands.running = Some(Running::Seek { target, cursor: None, sent: false, retry_at });
+    }
+
+    /// GET: the server can't ask the index now. Searches again later; the user is told once. False
+    /// for another command.
+    pub(super) fn seeks_again(&mut self, error: &ErrorReply, io: &mut Io<'_>) -> bool {
+        let Some(Running::Seek { retry_at, sent, cursor, .. }) = &mut self.commands.running else {
+            return false;
+        };
+        if retry_at.is_none() {
+            io.tell(UiEvent::Failed(Failure::Refused(error.clone())));
+        }
+        (*retry_at, *sent, *cursor) = (Some(io.now + SEARCH_AGAIN), false, None);
+        true
     }
 
     /// Subscribes to providers of the target, once a session.

@@ -128,6 +128,8 @@ impl Client {
             Some(PendingRequest::Register) => {
                 self.login_failed(&Failure::Operation(Method::Register, error), io)
             }
+            Some(PendingRequest::Command)
+                if error.code == ErrorCode::Unavailable && self.seeks_again(&error, io) => {}
             Some(PendingRequest::Command) => {
                 let operation = self.commands.running.as_ref().and_then(Running::operation);
                 let failure = match operation {
@@ -137,8 +139,9 @@ impl Client {
                 self.fail(&failure, io);
             }
             Some(PendingRequest::Update) => {
-                if error.code == ErrorCode::NotJoined {
-                    // The server has removed this peer, for example with its account: join again, after a rest.
+                if matches!(error.code, ErrorCode::NotJoined | ErrorCode::Unavailable) {
+                    // The server has removed this peer, for example with its account, or can't tell other servers of
+                    // these files: join again with all files, after a rest.
                     self.server.joining = Joining::Wanted;
                     self.retreat(io);
                 }

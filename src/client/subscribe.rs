@@ -102,8 +102,11 @@ impl SubscribeClient {
                     io.tell(UiEvent::ServerFound(server));
                 }
             }
-            Message::Reply(_, Response::Found { holders, away, cursor }) => {
-                let page = Response::Found { holders, away, cursor };
+            Message::Reply(_, Response::Found { holders, away, cursor, incomplete }) => {
+                if incomplete {
+                    io.tell(UiEvent::Incomplete);
+                }
+                let page = Response::Found { holders, away, cursor, incomplete };
                 self.paging.came(&page).map_err(Failure::Protocol)?;
                 let Response::Found { holders, cursor, .. } = page else { return Ok(()) };
                 if let Some(cursor) = cursor {

@@ -266,6 +266,12 @@ impl Mirror {
         self.pending.first().copied().unwrap_or(self.next)
     }
 
+    /// The position of the next change.
+    #[must_use]
+    pub fn next_position(&self) -> u64 {
+        self.next
+    }
+
     /// Changes that are not acknowledged.
     #[must_use]
     pub fn pending(&self) -> usize {

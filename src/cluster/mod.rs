@@ -13,6 +13,7 @@ pub mod info;
 pub mod keys;
 pub mod mirror;
 pub mod node;
+pub mod record;
 pub mod registry;
 pub mod resp;
 pub mod search;

@@ -75,6 +75,8 @@ pub struct Registry {
     nonce: u64,
     counter: u64,
     is_serving: bool,
+    /// The server ends: others treat its members as gone.
+    is_leaving: bool,
     seen: BTreeMap<u32, SeenServer>,
     /// The time when the last successful read was sent.
     last_read: Option<Instant>,
@@ -109,6 +111,7 @@ impl Registry {
             nonce,
             counter: 0,
             is_serving: false,
+            is_leaving: false,
             seen: BTreeMap::new(),
             last_read: None,
             steady_since: None,
@@ -128,7 +131,11 @@ impl Registry {
     }
 
     fn value(&self) -> String {
-        let state = if self.is_serving { 's' } else { '-' };
+        let state = match (self.is_leaving, self.is_serving) {
+            (true, _) => 'x',
+            (false, true) => 's',
+            (false, false) => '-',
+        };
         format!("{} {:016x} {state}", self.counter, self.nonce)
     }
 
@@ -138,6 +145,19 @@ impl Registry {
             self.is_serving = true;
             self.next_at = Some(now);
         }
+    }
+
+    /// The server ends. Returns the request that says so to all others.
+    pub fn end(&mut self, keys: &Keys) -> Option<EngineRequest> {
+        self.is_leaving = true;
+        let (epoch, key) = (self.epoch()?, keys.servers());
+        self.counter += 1;
+        Some(EngineRequest::new(&key).command(&[
+            b"HSET",
+            &key,
+            epoch.to_string().as_bytes(),
+            self.value().as_bytes(),
+        ]))
     }
 
     /// The time of the next request.
@@ -262,6 +282,11 @@ impl Registry {
         for (number, value) in &read {
             let is_serving = value.ends_with(b"s");
             let still = match self.seen.get(number) {
+                // Its own word for its end needs no wait.
+                None if value.ends_with(b"x") => DEAD_AFTER,
+                Some(server) if value.ends_with(b"x") && server.value != *value => {
+                    server.still.max(DEAD_AFTER)
+                }
                 Some(server) if server.value == *value => server.still + passed.unwrap_or_default(),
                 _ => Duration::ZERO,
             };

@@ -47,6 +47,8 @@ pub struct HolderPage {
     pub holders: Vec<HolderEntry>,
     /// The cursor of the next page.
     pub cursor: Option<String>,
+    /// These are all providers, which was checked. Always true without a provider.
+    pub is_certain: bool,
 }
 
 /// The next step of a search.
@@ -202,7 +204,7 @@ impl HolderSearch {
             let by = usize::try_from(random.next() >> 32).unwrap_or(0) % holders.len();
             holders.rotate_left(by);
         }
-        HolderPage { holders, cursor: None }
+        HolderPage { holders, cursor: None, is_certain: false }
     }
 
     /// Keep the entries of live servers. Bytes of another program are no entry.
@@ -236,13 +238,17 @@ impl HolderSearch {
             cursor.last = id.or(cursor.last);
             if self.holders.len() >= limits::HOLDERS {
                 let holders = std::mem::take(&mut self.holders);
-                return Some(Ok(HolderPage { holders, cursor: Some(cursor.to_string()) }));
+                return Some(Ok(HolderPage {
+                    holders,
+                    cursor: Some(cursor.to_string()),
+                    is_certain: false,
+                }));
             }
         }
         if count < PAGE {
             if cursor.is_wrapped {
                 let holders = std::mem::take(&mut self.holders);
-                return Some(Ok(HolderPage { holders, cursor: None }));
+                return Some(Ok(HolderPage { holders, cursor: None, is_certain: false }));
             }
             cursor = Cursor { last: None, is_wrapped: true, ..cursor };
         }
@@ -263,13 +269,12 @@ impl HolderSearch {
         let is_full = entries.size_hint().0 >= PAGE;
         let replication = parts.next().and_then(Reply::bytes).and_then(info::replication);
         self.take(entries, registry);
-        if !self.holders.is_empty() {
-            return Ok(self.rotated(random));
-        }
-        let is_believed =
-            replication.is_some_and(|(is_master, id)| is_master && is_marked(marks, id, registry));
-        if is_believed && !is_full && registry.is_complete(now) {
-            return Ok(HolderPage { holders: Vec::new(), cursor: None });
+        let is_believed = replication
+            .is_some_and(|(is_master, id)| is_master && is_marked(marks, id, registry))
+            && !is_full
+            && registry.is_complete(now);
+        if is_believed || !self.holders.is_empty() {
+            return Ok(HolderPage { is_certain: is_believed, ..self.rotated(random) });
         }
         Err(EngineFailure::Unavailable)
     }
@@ -287,6 +292,17 @@ fn is_marked(marks: Elements<'_>, id: ReplicationId, registry: &Registry) -> boo
         false
     };
     registry.serving().all(is_marked)
+}
+
+/// The cursor of a page that was cut behind this entry. `from`: the cursor of the page, or that of
+/// the request; without either the set was read as a whole, and is in the order of its entries.
+#[must_use]
+pub fn cursor_after(from: Option<&str>, last: [u8; ID_BYTES]) -> Option<String> {
+    let start = match from {
+        Some(text) => Cursor::parse(text)?.start,
+        None => [0; ID_BYTES],
+    };
+    Some(Cursor { start, last: Some(last), is_wrapped: last < start }.to_string())
 }
 
 impl Cursor {
@@ -429,7 +445,7 @@ mod tests {
 
     #[test]
     fn an_empty_set_is_believed_only_with_the_marks_of_all_live_servers() {
-        let none = Ok(HolderPage { holders: Vec::new(), cursor: None });
+        let none = Ok(HolderPage { holders: Vec::new(), cursor: None, is_certain: true });
         assert_eq!(checked(&[("1", HERE), ("2", HERE)], HERE, 5_100), none);
         assert_eq!(checked(&[("2", HERE), ("9", OTHER), ("1", HERE)], HERE, 5_100), none);
         let unknown = Err(EngineFailure::Unavailable);

@@ -16,9 +16,11 @@ use crate::cluster::ids::{ID_BYTES, MemberId};
 use crate::cluster::keys::Keys;
 use crate::cluster::mirror::{Mirror, MirrorChange};
 use crate::cluster::node::EngineLinkId;
+use crate::cluster::record;
 use crate::cluster::registry::{Registry, RegistryNews};
 use crate::cluster::search::{FileKey, HolderPage, HolderSearch, SearchStep};
 use crate::cluster::slots::SlotSet;
+use crate::index::About;
 use crate::protocol::types::ids::SessionId;
 
 /// Identifies a question of the server.
@@ -47,8 +49,12 @@ pub enum ClusterAnswer {
     Found(Result<HolderPage, EngineFailure>),
     /// Of [`ClusterIndex::claim`].
     Claimed(Result<ClaimResult, EngineFailure>),
+    /// Of [`ClusterIndex::record`].
+    Record(Result<About, EngineFailure>),
     /// Of [`ClusterIndex::write`].
     Written(Result<WriteResult, EngineFailure>),
+    /// Of [`ClusterIndex::end`].
+    Ended,
 }
 
 /// News without a question.
@@ -65,6 +71,8 @@ enum ClusterTask {
     Search(ClusterTicket, Box<HolderSearch>),
     Claim(ClusterTicket, Box<AddressClaim>),
     Write(ClusterTicket, Box<DurableWrite>),
+    Record(ClusterTicket),
+    End(ClusterTicket),
     Change,
     Registry,
     /// A request without an interesting result.
@@ -143,6 +151,25 @@ impl ClusterIndex {
         let claim = AddressClaim::new(self.keys.address(address), id, session, proof);
         let request = claim.request();
         self.ask(ClusterTask::Claim(ticket, Box::new(claim)), request, now);
+        ticket
+    }
+
+    /// Read the user and the further addresses of a member. Unavailable when the member is gone.
+    pub fn record(&mut self, id: [u8; ID_BYTES], now: Instant) -> ClusterTicket {
+        let ticket = self.ticket();
+        let key = self.keys.member(id);
+        let request = EngineRequest::new(&key).command(&[b"HGETALL", &key]);
+        self.ask(ClusterTask::Record(ticket), request, now);
+        ticket
+    }
+
+    /// This server ends: tell the others that its members are gone.
+    pub fn end(&mut self, now: Instant) -> ClusterTicket {
+        let ticket = self.ticket();
+        match self.registry.end(&self.keys) {
+            Some(request) => self.ask(ClusterTask::End(ticket), request, now),
+            None => self.answers.push_back((ticket, ClusterAnswer::Ended)),
+        }
         ticket
     }
 
@@ -351,6 +378,15 @@ impl ClusterIndex {
                 let result = write.result(outcome);
                 self.answers.push_back((ticket, ClusterAnswer::Written(result)));
             }
+            ClusterTask::Record(ticket) => {
+                let about = match outcome {
+                    Ok(replies) => record::read(replies.last_reply().elements())
+                        .ok_or(EngineFailure::Unavailable),
+                    Err(failure) => Err(failure),
+                };
+                self.answers.push_back((ticket, ClusterAnswer::Record(about)));
+            }
+            ClusterTask::End(ticket) => self.answers.push_back((ticket, ClusterAnswer::Ended)),
             ClusterTask::Change => {
                 // A key of another program stays unchanged: no search believes such a key either.
                 let is_done = matches!(outcome, Ok(_) | Err(EngineFailure::Refused));

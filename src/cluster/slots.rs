@@ -7,6 +7,8 @@ use crate::cluster::resp::Reply;
 
 /// The slots of every cluster.
 pub const SLOTS: usize = 16_384;
+/// The same as a count of [`ClusterOptions`](crate::cluster::service::ClusterOptions).
+pub const ALL_SLOTS: u16 = 16_384;
 /// Masters of a cluster: the documents advise at most a thousand nodes.
 const MASTERS: usize = 1_000;
 /// No master has this slot.

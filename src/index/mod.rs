@@ -9,6 +9,7 @@ mod candidate_scan;
 mod chunked_vec;
 mod descriptions;
 pub mod first_page;
+pub mod journal;
 mod key_table;
 mod lookup;
 mod matcher;
@@ -103,6 +104,8 @@ struct PeerRecord {
     number: u64,
     files: ChunkedVec<FileRecord>,
     audiences: AudienceCounts,
+    /// The number of [`Index::mirror`]; 0 while no other index has a copy.
+    mirrored: u32,
     /// Most bytes of the files, with names that other peers have too.
     bytes: usize,
     /// `None` for most peers.
@@ -244,6 +247,7 @@ impl Index {
             number: 0,
             files: ChunkedVec::new(),
             audiences: AudienceCounts::default(),
+            mirrored: 0,
             bytes: 0,
             extra: None,
         }))
@@ -282,6 +286,8 @@ impl Index {
                 return Ok(false);
             };
             let audience = self.audiences.take(groups, &mut record.audiences)?;
+            let previous = file.root.filter(|_| record.mirrored != 0);
+            let previous = previous.and_then(|id| self.roots.get(id.number())).copied();
             if file.partial() != entry.partial
                 || file.root.and_then(|id| self.roots.get(id.number())) != entry.root.as_ref()
             {
@@ -294,11 +300,16 @@ impl Index {
             }
             let (name, visible, before) = (file.name, record.visible, file.audience());
             file.set(entry, audience);
+            let (changed, mirrored) = (*file, record.mirrored);
             if before != audience && visible {
                 self.note_audience(peer, file_index, before);
             }
             if let Some(record) = self.peers.get_mut(peer.0) {
                 self.audiences.release(before, &mut record.audiences);
+            }
+            if mirrored != 0 {
+                self.note_changed(peer, &changed);
+                self.note_lost_root(peer, mirrored, previous);
             }
             self.note_added(peer, name, visible);
             return Ok(false);
@@ -325,6 +336,7 @@ impl Index {
         self.totals.files += 1;
         let visible = record.visible;
         self.totals.visible += usize::from(visible);
+        self.note_changed(peer, &file);
         self.note_added(peer, name, visible);
         Ok(true)
     }
@@ -696,6 +708,7 @@ impl Index {
     /// Remove a file of a peer; the last file takes that index.
     fn drop_file(&mut self, peer: PeerId, file_index: u32) {
         self.note_dropped(peer, file_index);
+        self.note_changed_at(peer, file_index);
         let Some(record) = self.peers.get_mut(peer.0) else { return };
         // A description is removed even for an invisible peer: it also shows at other peers of the
         // user.

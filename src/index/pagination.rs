@@ -59,6 +59,11 @@ impl PageBudget {
         true
     }
 
+    /// Take a provider; false without room.
+    pub fn takes_holder(&mut self, provider: &Provider) -> bool {
+        self.takes_provider(&provider.by_ref())
+    }
+
     fn takes_provider(&mut self, provider: &ProviderRef<'_>) -> bool {
         let quic = if provider.quic.is_some() { QUIC } else { 0 };
         let key = if provider.key.is_some() { KEY } else { 0 };

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use crate::index::PeerId;
 use crate::index::audience::AudienceChange;
+use crate::index::journal::IndexChange;
 use crate::index::key_table::KeyId;
 use crate::index::matcher::Words;
 use crate::index::text_folding::fold;
@@ -38,6 +39,8 @@ pub(super) struct Subscriptions {
     pub(super) pending: VecDeque<PendingEvent>,
     /// Removals, with the subscriptions to notify.
     pub(super) gone: VecDeque<(SubscriptionId, Gone)>,
+    /// Changes of mirrored peers.
+    pub(super) journal: VecDeque<IndexChange>,
     /// Events were dropped.
     pub(super) missed: bool,
     /// Bytes of subscriptions, and of names in `gone`.

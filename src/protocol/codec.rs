@@ -189,7 +189,7 @@ impl Codec {
         out: &mut Vec<u8>,
     ) {
         if self.has_fast_path() {
-            fast_path::put_found(id, holders, &[], None, out);
+            fast_path::put_found(id, holders, &[], None, false, out);
         }
     }
 

@@ -69,10 +69,12 @@ pub enum ErrorCode {
     Kicked,
     /// An administrator has banned the key.
     Banned,
+    /// The index of several servers can't be asked now.
+    Unavailable,
 }
 
 /// All codes and their names on the wire.
-pub const CODES: [(ErrorCode, &str); 32] = [
+pub const CODES: [(ErrorCode, &str); 33] = [
     (ErrorCode::BadRequest, "bad_request"),
     (ErrorCode::BadName, "bad_name"),
     (ErrorCode::Unsupported, "unsupported"),
@@ -105,6 +107,7 @@ pub const CODES: [(ErrorCode, &str); 32] = [
     (ErrorCode::EncryptedOnly, "encrypted_only"),
     (ErrorCode::Kicked, "kicked"),
     (ErrorCode::Banned, "banned"),
+    (ErrorCode::Unavailable, "unavailable"),
 ];
 
 /// An error response, with a text for a person.
@@ -143,6 +146,7 @@ impl ErrorCode {
                 | ErrorCode::Internal
                 | ErrorCode::Expired
                 | ErrorCode::Kicked
+                | ErrorCode::Unavailable
         )
     }
 }

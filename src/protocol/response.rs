@@ -235,6 +235,8 @@ pub enum Response {
         away: Vec<Away>,
         /// The cursor of the next page.
         cursor: Option<String>,
+        /// Providers of other servers may be missing.
+        incomplete: bool,
     },
     /// One page of peers.
     Peers {

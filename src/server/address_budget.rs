@@ -8,6 +8,7 @@ use crate::io::budget::{Block, Budget};
 use crate::limits;
 use crate::node::ConnId;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::server::FIRST_PORT;
 
 /// The budgets of a server.
 pub(super) struct ServerBudgets {
@@ -15,6 +16,8 @@ pub(super) struct ServerBudgets {
     patterns: Budget,
     files: Budget,
     peers: BTreeMap<PeerId, PeerUse>,
+    /// The next port for a legacy peer that lets the server choose.
+    pub next_port: u16,
 }
 
 /// The files of a peer, and the connection and address charged.
@@ -32,6 +35,7 @@ impl ServerBudgets {
             patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::ADDRESS_PATTERNS),
             files: Budget::of_units(usize::MAX, limits::ADDRESS_FILES),
             peers: BTreeMap::new(),
+            next_port: FIRST_PORT,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::Response;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::server::cluster::unavailable;
 use crate::server::{ClientConnection, Membership, Server, not_joined};
 
 /// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
@@ -147,7 +148,9 @@ impl Server {
         else {
             return;
         };
-        let room = if bytes == 0 {
+        let room = if !self.has_mirror_room() {
+            Err(unavailable())
+        } else if bytes == 0 {
             Ok(())
         } else {
             self.index
@@ -201,6 +204,12 @@ impl Server {
                 }
                 Ok(true) => match pending.job {
                     IngestJob::Join { more: true, .. } => Ok(Response::JoinMore),
+                    IngestJob::Join { more: false, .. }
+                        if self.claims(pending.conn, pending.request_id, io) =>
+                    {
+                        self.ingest.budget += slice;
+                        continue;
+                    }
                     IngestJob::Join { more: false, .. } => self.join_ends(pending.conn, io),
                     IngestJob::Update { .. } | IngestJob::Replace { .. } => {
                         Ok(Response::UpdateOk { files: self.index.count(pending.peer) })
@@ -209,6 +218,11 @@ impl Server {
                 Err(refusal) => Err(refusal),
             };
             self.ingest.budget += slice;
+            if let Ok(answer @ Response::UpdateOk { .. }) = &answer
+                && self.awaits_engine(pending.conn, pending.request_id, pending.peer, answer, io)
+            {
+                continue;
+            }
             self.decided(pending.conn);
             let has_joined = matches!(answer, Ok(Response::JoinOk { .. }));
             self.respond_queued(pending.conn, pending.request_id, answer, io);

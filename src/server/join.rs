@@ -118,6 +118,7 @@ impl Server {
             next_part: 0,
             names: String::new(),
             before,
+            proof: join.session,
         };
         Ok(())
     }
@@ -168,7 +169,7 @@ impl Server {
     }
 
     /// Remove a peer whose session another connection has proven, and close the connection.
-    fn evict(&mut self, peer: PeerId, io: &mut Io<'_>) {
+    pub(super) fn evict(&mut self, peer: PeerId, io: &mut Io<'_>) {
         let id = self.budgets.conn_of(peer);
         debug_assert!(id.is_some(), "a visible peer has a connection");
         let Some(id) = id else { return self.remove_peer(peer) };
@@ -180,6 +181,7 @@ impl Server {
 
     fn remove_peer(&mut self, peer: PeerId) {
         self.index.remove_peer(peer);
+        self.member_left(peer);
         self.budgets.forget(peer);
     }
 
@@ -337,8 +339,8 @@ impl Server {
     /// A port that is free at this address.
     fn assign_port(&mut self, ip: IpAddr) -> Result<u16, ErrorReply> {
         for _ in 0..PORT_TRIES {
-            let port = self.next_port;
-            self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
+            let port = self.budgets.next_port;
+            self.budgets.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
             if self.index.at(SocketAddr::new(ip, port)).is_none() {
                 return Ok(port);
             }

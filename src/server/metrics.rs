@@ -30,6 +30,9 @@ impl Server {
         // 0: accounts are kept in memory only.
         figures.push(Metric::now("accounts_kept", u64::from(self.options.accounts_last)));
         figures.push(Metric::now("subscriptions", self.subscribers.len() as u64));
+        if let Some(cluster) = &self.cluster {
+            figures.extend(cluster.metrics());
+        }
         figures.extend(self.requests.figures());
         figures.extend((self.options.process)().metrics());
         let parts = self.index.memory().parts();

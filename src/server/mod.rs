@@ -10,6 +10,7 @@ mod access;
 mod accounts;
 mod address_budget;
 mod administration;
+mod cluster;
 mod cut;
 mod ingest;
 mod join;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use crate::accounts::Accounts;
 use crate::accounts::store::Store;
+use crate::cluster::service::ClusterOptions;
 use crate::connection::inbound::{HandshakeParams, Inbound, InboundStep};
 use crate::index::subscriptions::SubscriptionId;
 use crate::index::{Index, Page, PeerId, Reach, Viewer};
@@ -46,7 +48,7 @@ use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::request::{FileEntry, Request, Selector};
-use crate::protocol::response::{Provider, Response};
+use crate::protocol::response::Response;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -54,6 +56,7 @@ use crate::protocol::web_session::SessionSecret;
 use crate::server::access::Access;
 use crate::server::accounts::OperationQueue;
 use crate::server::address_budget::ServerBudgets;
+use crate::server::cluster::ServerCluster;
 use crate::server::ingest::IngestQueue;
 use crate::server::members::{AccessOptions, MemberService};
 use crate::server::op_log::{LogTarget, OperationLog};
@@ -92,6 +95,8 @@ pub struct ServerOptions {
     pub rpc_log: Option<LogTarget>,
     /// The members, and whether only they may use the server.
     pub access: AccessOptions,
+    /// The engine of an index that several servers share.
+    pub cluster: Option<ClusterOptions>,
     /// The key of the index's hash function, so that clients can't choose names that collide.
     pub seed: u64,
 }
@@ -113,6 +118,7 @@ impl ServerOptions {
             memory: usize::MAX,
             rpc_log: None,
             access: AccessOptions::default(),
+            cluster: None,
             seed,
         }
     }
@@ -168,8 +174,8 @@ pub struct Server {
     subscribers: BTreeMap<SubscriptionId, ConnId>,
     requests: RequestStats,
     activity: Activity,
-    /// The next port for a legacy peer that lets the server choose.
-    next_port: u16,
+    /// The index of all servers; `None` where this server has an index of its own.
+    cluster: Option<Box<ServerCluster>>,
     wake_at: Option<Instant>,
 }
 
@@ -205,6 +211,8 @@ enum Membership {
         names: String,
         /// The visible entry that this JOIN will replace.
         before: Option<PeerId>,
+        /// The session that the client has shown.
+        proof: Option<SessionId>,
     },
     Joined {
         peer: PeerId,
@@ -231,6 +239,7 @@ impl Server {
         let members = MemberService::new(std::mem::take(&mut options.access));
         let mut index = Index::new(options.seed);
         index.set_budget(options.memory);
+        let cluster = ServerCluster::start(options.cluster.take());
         Server {
             options,
             index,
@@ -245,7 +254,7 @@ impl Server {
             subscribers: BTreeMap::new(),
             requests: RequestStats::default(),
             activity: Activity::default(),
-            next_port: FIRST_PORT,
+            cluster,
             wake_at: None,
         }
     }
@@ -287,6 +296,9 @@ impl Server {
                         continue;
                     }
                     match request {
+                        Request::Search { wanted, cursor, speaks } if self.cluster.is_some() => {
+                            self.search_cluster(id, request_id, wanted, cursor, speaks, io)
+                        }
                         Request::Search {
                             wanted: Selector::Name(name),
                             cursor: None,
@@ -443,7 +455,7 @@ impl Server {
                     .index
                     .at(peer)
                     .filter(|entry| self.index.is_reachable(*entry, &viewer))
-                    .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "no such peer here"))?;
+                    .ok_or_else(|| self.no_such_peer())?;
                 let Page { entries, cursor, .. } =
                     self.index.files(entry, cursor.as_deref(), &viewer)?;
                 Ok(Response::Files { peer, files: entries, cursor })
@@ -494,7 +506,7 @@ impl Server {
             self.activity.searched();
             io.tell(UiEvent::Asked { who: from, name: name.clone() });
         }
-        page.map(found)
+        page.and_then(|page| self.own_answer(page))
     }
 
     fn listener(&self, port: PortId) -> ListenerProtocol {
@@ -516,11 +528,10 @@ impl Server {
 
     /// True while a queue has work for the next iteration.
     fn is_busy(&self) -> bool {
-        self.index.is_purging()
+        (self.index.is_purging() || self.ingest.is_busy()) && self.has_mirror_room()
             || self.operations.has_decided()
             || self.members.has_uncommitted()
             || self.searches.is_busy()
-            || self.ingest.is_busy()
             || self.index.has_events()
             || self.operations.loading.is_under_way()
             || !self.index.is_built()
@@ -535,6 +546,9 @@ impl Server {
             self.members.forget(id);
             self.searches.remove(id);
             self.ingest.remove(id);
+            if let Some(cluster) = &mut self.cluster {
+                cluster.forget(id);
+            }
         }
         self.activity.forget(id);
         self.activity.other_way(client.under_way, (0, 0));
@@ -624,6 +638,12 @@ impl Node for Server {
                     },
                 );
             }
+            Event::Connected(id) if self.is_engine(id) => self.engine_connected(id, io),
+            Event::Received(id) if self.is_engine(id) => self.engine_received(id, io),
+            Event::Drained(id) if self.is_engine(id) => {}
+            Event::Ended(id) | Event::Closed(id, _) if self.is_engine(id) => {
+                self.engine_lost(id, io);
+            }
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
@@ -645,7 +665,11 @@ impl Node for Server {
                 log::debug!("connection {} is closed: {reason:?}", id.0);
                 self.closed(id);
             }
-            Event::Stop(_) => io.exit(exit::DONE),
+            Event::Stop(_) => {
+                if !self.end_cluster(io) {
+                    io.exit(exit::DONE);
+                }
+            }
             Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
             Event::Deadline => {
                 // The operations of this iteration are committed before the other queues go on.
@@ -653,8 +677,10 @@ impl Node for Server {
                 self.rotate_key(io);
                 self.commit_members(io);
                 self.continue_searches(io);
-                self.continue_ingest(io);
-                self.index.purge(limits::PURGE_FILES);
+                if self.has_mirror_room() {
+                    self.continue_ingest(io);
+                    self.index.purge(limits::PURGE_FILES);
+                }
                 self.load_slice(io);
                 self.build_slice(io);
                 self.op_log.due(io);
@@ -662,10 +688,14 @@ impl Node for Server {
                 self.notify_subscribers(io);
             }
         }
+        if self.cluster.is_some() {
+            self.drive_cluster(io);
+        }
         self.wake_at = if self.is_busy() {
             Some(io.now)
         } else {
             let timers = [
+                self.cluster.as_ref().and_then(|cluster| cluster.deadline(&self.index, io.now)),
                 self.operations.tidy_at,
                 self.op_log.deadline(),
                 self.activity.deadline(),
@@ -682,10 +712,6 @@ impl Node for Server {
     fn admits(&self, from: IpAddr, now: Instant) -> bool {
         self.members.admits(from, now)
     }
-}
-
-fn found(page: Page<Provider>) -> Response {
-    Response::Found { holders: page.entries, away: page.away, cursor: page.cursor }
 }
 
 fn not_joined() -> ErrorReply {

@@ -16,7 +16,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Selector;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::server::{Membership, Server, found};
+use crate::server::{Membership, Server};
 use crate::ui::event::UiEvent;
 
 /// The searches under way.
@@ -104,7 +104,8 @@ impl Server {
             && self.searches.budget > 0
             && let Some(page) = self.index.step(&mut search, &mut self.searches.budget)
         {
-            return self.respond(id, request_id, Ok(found(page)), io);
+            let answer = self.own_answer(page);
+            return self.respond(id, request_id, answer, io);
         }
         if !self.queued(id) {
             return;
@@ -125,14 +126,14 @@ impl Server {
             let mut slice = self.searches.budget.min(limits::SEARCH_SLICE);
             self.searches.budget -= slice;
             let answer = match self.index.step(&mut pending.search, &mut slice) {
-                Some(page) => Ok(found(page)),
+                Some(page) => self.own_answer(page),
                 None if pending.until > io.now => {
                     self.searches.pending.push_back(pending);
                     continue;
                 }
                 // Time is up: the hits so far are the answer, unless a ranking must come first.
                 None => match self.index.partial_page(pending.search) {
-                    Some(page) => Ok(found(page)),
+                    Some(page) => self.own_answer(page),
                     None => Err(ErrorReply::new(ErrorCode::Busy, "too much is searched at once")),
                 },
             };

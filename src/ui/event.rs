@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::News;
 use crate::protocol::administration::AdminResponse;
@@ -153,6 +154,8 @@ pub enum Failure {
     NoQuestion,
     /// The peer has not joined.
     NotJoined,
+    /// The engine of a shared index can't be used.
+    Engine(EngineRefusal),
 }
 
 impl Failure {
@@ -186,7 +189,8 @@ impl Failure {
             | Failure::NoFolder(_)
             | Failure::Port(..)
             | Failure::Unseen(..)
-            | Failure::Player(..) => exit::LOCAL,
+            | Failure::Player(..)
+            | Failure::Engine(_) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => {
                 exit::USAGE
@@ -202,7 +206,7 @@ impl Failure {
                 | ErrorCode::Unsupported
                 | ErrorCode::Version
                 | ErrorCode::TooLarge => exit::PROTOCOL,
-                ErrorCode::Internal | ErrorCode::Io => exit::UNREACHABLE,
+                ErrorCode::Internal | ErrorCode::Io | ErrorCode::Unavailable => exit::UNREACHABLE,
                 _ => exit::REFUSED,
             },
         }
@@ -380,6 +384,8 @@ pub enum UiEvent {
     Away(Vec<Away>),
     /// A search has more results than its limit.
     MoreFound,
+    /// The answer to a search may lack providers of other servers.
+    Incomplete,
     /// A page of PEERS.
     Peers(Vec<PeerEntry>),
     /// A page of LS.

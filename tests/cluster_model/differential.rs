@@ -396,7 +396,7 @@ fn two_servers_share(seeds: &[SocketAddr]) {
             result => break result,
         }
     };
-    assert_eq!(none, Ok(HolderPage { holders: Vec::new(), cursor: None }));
+    assert_eq!(none, Ok(HolderPage { holders: Vec::new(), cursor: None, is_certain: true }));
     let id_two = two.index.member(1).unwrap();
     let ticket = two.index.claim(address, id_two, SessionId([2; 16]), None, Instant::now());
     assert_eq!(two.answer(ticket), ClusterAnswer::Claimed(Ok(ClaimResult::InUse)));

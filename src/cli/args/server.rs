@@ -73,6 +73,29 @@ pub struct ServerArgs {
     /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
+
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+// The engine of an index that several servers share.
+#[derive(Args)]
+pub struct EngineArgs {
+    /// Share one index with other servers, in this Redis or Valkey cluster; needs --open
+    #[arg(
+        long,
+        value_name = "redis://HOST:PORT[,...]",
+        env = "CARDUME_INDEX",
+        hide_env_values = true,
+        conflicts_with = "index_file"
+    )]
+    pub index: Option<String>,
+    /// A file with the URL of --index, so that a password is not on a command line
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub index_file: Option<String>,
+    /// The start of all keys in the engine; servers of one index have the same
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub index_prefix: String,
 }
 
 // Who may use a server, and what invites say of it.

@@ -455,6 +455,18 @@ const HELP: &[(&str, &str)] = &[
         "Direcciones que los peers pueden anunciar además de la propia; repita para dar más",
     ),
     (
+        "Share one index with other servers, in this Redis or Valkey cluster; needs --open",
+        "Comparte un índice con otros servidores, en este clúster Redis o Valkey; requiere --open",
+    ),
+    (
+        "A file with the URL of --index, so that a password is not on a command line",
+        "Un archivo con la URL de --index, para que la contraseña no quede en la línea de comandos",
+    ),
+    (
+        "The start of all keys in the engine; servers of one index have the same",
+        "El comienzo de todas las claves en el motor; los servidores de un índice tienen el mismo",
+    ),
+    (
         "Report every user operation to this log server; without a port, rpcbind there gives the port",
         "Informa a este servidor de registro de cada operación de un usuario; sin puerto, se pregunta al rpcbind de allí",
     ),
@@ -881,6 +893,50 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    (
+        "--index needs --open: members are not shared between servers",
+        "--index requiere --open: los miembros no se comparten entre servidores",
+    ),
+    (
+        "--index: rediss:// is not supported yet; use redis:// in a private network",
+        "--index: rediss:// todavía no se admite; use redis:// en una red privada",
+    ),
+    (
+        "--index-prefix: at most 64 letters, digits and signs, without braces",
+        "--index-prefix: como máximo 64 letras, dígitos y signos, sin llaves",
+    ),
+    (
+        "the address of an engine begins with redis:// or rediss://",
+        "la dirección de un motor empieza con redis:// o rediss://",
+    ),
+    (
+        "the address of an engine needs 1 to 16 hosts: redis://HOST:PORT",
+        "la dirección de un motor necesita de 1 a 16 máquinas: redis://HOST:PORT",
+    ),
+    (
+        "the address of an engine has a wrong host; IPv6 needs brackets",
+        "la dirección de un motor tiene una máquina errónea; IPv6 necesita corchetes",
+    ),
+    (
+        "the address of an engine has a wrong port",
+        "la dirección de un motor tiene un puerto erróneo",
+    ),
+    (
+        "the address of an engine has a user without a password",
+        "la dirección de un motor tiene un usuario sin contraseña",
+    ),
+    (
+        "the address of an engine has a wrong user or password; write special characters as %XX",
+        "la dirección de un motor tiene usuario o contraseña erróneos; escriba los caracteres especiales como %XX",
+    ),
+    (
+        "the address of an engine has a database; only 0 is possible",
+        "la dirección de un motor tiene una base de datos; solo 0 es posible",
+    ),
+    (
+        "the address of an engine ends after the hosts; remove ? and #",
+        "la dirección de un motor termina después de las máquinas; quite ? y #",
+    ),
     ("a link has a number of 8 hex digits", "un enlace tiene un número de 8 dígitos hexadecimales"),
     (
         "a host is like 203.0.113.9, nas.example or nas.example:8443",

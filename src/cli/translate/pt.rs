@@ -452,6 +452,18 @@ const HELP: &[(&str, &str)] = &[
         "Endereços que os peers podem anunciar além do próprio; repita para dar mais",
     ),
     (
+        "Share one index with other servers, in this Redis or Valkey cluster; needs --open",
+        "Compartilha um índice com outros servidores, neste cluster Redis ou Valkey; requer --open",
+    ),
+    (
+        "A file with the URL of --index, so that a password is not on a command line",
+        "Um arquivo com a URL de --index, para que a senha não fique na linha de comando",
+    ),
+    (
+        "The start of all keys in the engine; servers of one index have the same",
+        "O começo de todas as chaves no motor; os servidores de um índice têm o mesmo",
+    ),
+    (
         "Report every user operation to this log server; without a port, rpcbind there gives the port",
         "Informa a este servidor de log cada operação de um usuário; sem porta, ela é perguntada ao rpcbind de lá",
     ),
@@ -863,6 +875,47 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    (
+        "--index needs --open: members are not shared between servers",
+        "--index requer --open: os membros não são compartilhados entre servidores",
+    ),
+    (
+        "--index: rediss:// is not supported yet; use redis:// in a private network",
+        "--index: rediss:// ainda não é suportado; use redis:// em uma rede privada",
+    ),
+    (
+        "--index-prefix: at most 64 letters, digits and signs, without braces",
+        "--index-prefix: no máximo 64 letras, dígitos e sinais, sem chaves",
+    ),
+    (
+        "the address of an engine begins with redis:// or rediss://",
+        "o endereço de um motor começa com redis:// ou rediss://",
+    ),
+    (
+        "the address of an engine needs 1 to 16 hosts: redis://HOST:PORT",
+        "o endereço de um motor precisa de 1 a 16 máquinas: redis://HOST:PORT",
+    ),
+    (
+        "the address of an engine has a wrong host; IPv6 needs brackets",
+        "o endereço de um motor tem uma máquina errada; IPv6 precisa de colchetes",
+    ),
+    ("the address of an engine has a wrong port", "o endereço de um motor tem uma porta errada"),
+    (
+        "the address of an engine has a user without a password",
+        "o endereço de um motor tem um usuário sem senha",
+    ),
+    (
+        "the address of an engine has a wrong user or password; write special characters as %XX",
+        "o endereço de um motor tem usuário ou senha errados; escreva caracteres especiais como %XX",
+    ),
+    (
+        "the address of an engine has a database; only 0 is possible",
+        "o endereço de um motor tem um banco de dados; só 0 é possível",
+    ),
+    (
+        "the address of an engine ends after the hosts; remove ? and #",
+        "o endereço de um motor termina depois das máquinas; remova ? e #",
+    ),
     ("a link has a number of 8 hex digits", "um link tem um número de 8 dígitos hexadecimais"),
     (
         "a host is like 203.0.113.9, nas.example or nas.example:8443",

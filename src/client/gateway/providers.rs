@@ -142,7 +142,7 @@ mod tests {
         let file = FileEntry::new(name, 1);
         let provider = Provider { peer, file, user: None, speaks: None, quic: None, key: None };
         let cursor = cursor.map(str::to_owned);
-        Ok(Response::Found { holders: vec![provider], away: Vec::new(), cursor })
+        Ok(Response::Found { holders: vec![provider], away: Vec::new(), cursor, incomplete: false })
     }
 
     fn number(step: LookUpStep) -> u64 {

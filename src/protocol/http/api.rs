@@ -262,6 +262,8 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         away: Vec<AwayOut<'a>>,
         cursor: Option<&'a str>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        incomplete: bool,
     }
     #[derive(Serialize)]
     struct ApiPeers<'a> {
@@ -281,12 +283,13 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
         transfers: Option<Vec<TransferOut<'a>>>,
     }
     match reply {
-        Response::Found { holders, away, cursor } => {
+        Response::Found { holders, away, cursor, incomplete } => {
             let holders = holders.iter().map(|holder| HolderOut::of(holder, links)).collect();
             text(&ApiFound {
                 holders,
                 away: away.iter().map(AwayOut::of).collect(),
                 cursor: cursor.as_deref(),
+                incomplete: *incomplete,
             })
         }
         Response::Peers { peers, cursor } => text(&ApiPeers {
@@ -533,6 +536,7 @@ mod tests {
         let said = reply(
             Role::Server,
             &Response::Found {
+                incomplete: false,
                 holders: vec![holder, old],
                 away: Vec::new(),
                 cursor: Some("1".into()),
@@ -586,7 +590,12 @@ mod tests {
                 let all = [
                     reply(
                         Role::Server,
-                        &Response::Found { holders: vec![holder], away: Vec::new(), cursor: None },
+                        &Response::Found {
+                            holders: vec![holder],
+                            away: Vec::new(),
+                            cursor: None,
+                            incomplete: false,
+                        },
                         links,
                     ),
                     reply(

@@ -362,7 +362,12 @@ impl Http {
             Ok(Some(request)) => Some(request),
             Ok(None) => {
                 self.reply(
-                    &Response::Found { holders: Vec::new(), away: Vec::new(), cursor: None },
+                    &Response::Found {
+                        holders: Vec::new(),
+                        away: Vec::new(),
+                        cursor: None,
+                        incomplete: false,
+                    },
                     out,
                 );
                 None
@@ -607,6 +612,7 @@ impl Http {
             | ErrorCode::Kicked
             | ErrorCode::Banned => ("403 Forbidden", ""),
             ErrorCode::Busy => ("503 Service Unavailable", "Retry-After: 10\r\n"),
+            ErrorCode::Unavailable => ("503 Service Unavailable", "Retry-After: 2\r\n"),
             ErrorCode::BadRequest | ErrorCode::BadName | ErrorCode::TooLarge => {
                 ("400 Bad Request", "")
             }

@@ -575,6 +575,7 @@ mod tests {
             key: None,
         };
         Response::Found {
+            incomplete: false,
             holders: ports.iter().map(holder).collect(),
             away: Vec::new(),
             cursor: None,

@@ -156,6 +156,7 @@ struct ResponseShape<'a> {
     peer: Option<TextShape<'a>>,
     #[serde(borrow)]
     cursor: Option<TextShape<'a>>,
+    incomplete: Option<bool>,
     #[serde(borrow)]
     name: Option<TextShape<'a>>,
     size: Option<u64>,
@@ -412,7 +413,9 @@ impl ResponseShape<'_> {
                     .take(limits::QUERY_ENTRIES)
                     .filter_map(|Object(away)| away.away())
                     .collect();
-                Response::Found { holders: holders(self.holders.unwrap_or_default()), away, cursor }
+                let holders = holders(self.holders.unwrap_or_default());
+                let incomplete = self.incomplete.unwrap_or(false);
+                Response::Found { holders, away, cursor, incomplete }
             }
             "PEERS_OK" => {
                 let peers = self.peers.unwrap_or_default();

@@ -472,11 +472,12 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
             };
             put(out, &AnswerShape { id, status: "JOIN_OK", fields });
         }
-        Response::Found { holders, away, cursor } => fast_path::put_found(
+        Response::Found { holders, away, cursor, incomplete } => fast_path::put_found(
             id,
             holders.iter().map(Provider::by_ref),
             away,
             cursor.as_deref(),
+            *incomplete,
             out,
         ),
         Response::Peers { peers, cursor } => {

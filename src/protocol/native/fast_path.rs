@@ -55,6 +55,7 @@ pub fn put_found<'a>(
     holders: impl Iterator<Item = ProviderRef<'a>>,
     away: &[Away],
     cursor: Option<&str>,
+    incomplete: bool,
     out: &mut Vec<u8>,
 ) {
     out.reserve(64 + holders.size_hint().1.unwrap_or(0) * 128);
@@ -84,6 +85,9 @@ pub fn put_found<'a>(
     match cursor {
         None => out.extend_from_slice(b"null"),
         Some(cursor) => put_text(cursor, out),
+    }
+    if incomplete {
+        out.extend_from_slice(b",\"incomplete\":true");
     }
     put_away(away, out);
     out.extend_from_slice(b"}\n");
@@ -282,7 +286,14 @@ mod tests {
             },
         ];
         let mut out = Vec::new();
-        put_found(Some(8), holders.iter().map(Provider::by_ref), &[], Some("7.\"9"), &mut out);
+        put_found(
+            Some(8),
+            holders.iter().map(Provider::by_ref),
+            &[],
+            Some("7.\"9"),
+            false,
+            &mut out,
+        );
         let root = "a7".repeat(32);
         let wanted = format!(
             concat!(
@@ -296,7 +307,7 @@ mod tests {
         );
         assert_eq!(String::from_utf8(out).unwrap(), format!("{wanted}\n"));
         let mut out = Vec::new();
-        put_found(None, std::iter::empty(), &[], None, &mut out);
+        put_found(None, std::iter::empty(), &[], None, false, &mut out);
         assert_eq!(out, b"{\"id\":null,\"status\":\"SEARCH_OK\",\"holders\":[],\"cursor\":null}\n");
     }
 }

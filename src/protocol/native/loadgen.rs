@@ -285,6 +285,7 @@ mod tests {
         for count in [0, 1, 5] {
             assert_eq!(
                 see(&Response::Found {
+                    incomplete: false,
                     holders: vec![holder.clone(); count],
                     away: Vec::new(),
                     cursor: None

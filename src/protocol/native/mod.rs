@@ -515,6 +515,7 @@ mod tests {
                 heartbeat_ms: 5_000,
             },
             Response::Found {
+                incomplete: true,
                 holders: vec![
                     Provider {
                         peer,

@@ -111,6 +111,8 @@ pub enum Notice<'a> {
     ServerFound(SocketAddr),
     /// A search has more results than its limit.
     MoreFound,
+    /// The answer to a search may lack providers of other servers.
+    Incomplete,
     /// A requester waits for consent.
     Consent { who: SocketAddr, name: &'a RelativeName },
     /// The question for consent has expired.
@@ -186,6 +188,8 @@ pub enum UsageError<'a> {
 #[allow(missing_docs)]
 pub enum SetupNote<'a> {
     AccountsInMemory,
+    /// The command line has the password of an engine.
+    PasswordShown,
     AccountsIn(&'a str),
     /// From a folder of an earlier version.
     AccountsMoved {
@@ -290,6 +294,7 @@ pub fn reason(reply: &ErrorReply) -> Option<&str> {
             | ErrorCode::Expired
             | ErrorCode::EncryptedOnly
             | ErrorCode::Kicked
+            | ErrorCode::Unavailable
     );
     Some(&*reply.text).filter(|text| !code_is_reason && !text.is_empty())
 }

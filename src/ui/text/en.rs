@@ -1,5 +1,6 @@
 //! English: every message for people.
 
+use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -52,6 +53,7 @@ impl Catalog for English {
                 format!("no server at {server} ({why}); trying again")
             }
             Notice::ServerFound(server) => format!("server {server} found"),
+            Notice::Incomplete => "servers that could not be asked may know more".into(),
             Notice::MoreFound => "there are more; --limit N shows more".into(),
             Notice::Consent { who, name } => {
                 format!("{who} asks for {name}. Do you approve the download? (YES/NO)")
@@ -173,6 +175,15 @@ impl Catalog for English {
             Failure::SearchFirst => "SEARCH comes before DOWNLOAD".into(),
             Failure::NoQuestion => "nobody is asking".into(),
             Failure::NotJoined => "JOIN comes first".into(),
+            Failure::Engine(why) => match why {
+                EngineRefusal::Version => "the engine of --index is older than Redis 7.0; upgrade the engine",
+                EngineRefusal::Evicts => "the engine of --index drops keys when its memory is full; set maxmemory-policy noeviction",
+                EngineRefusal::NeedsPassword => "the engine of --index asks for a password; put the URL with the password into --index-file or CARDUME_INDEX",
+                EngineRefusal::WrongPassword => "the engine of --index refuses this user or password",
+                EngineRefusal::Replica => "the engine of --index is a replica and takes no writes; give the address of its master",
+                EngineRefusal::NoEngine => "the address of --index does not speak the protocol of Redis",
+            }
+            .into(),
         }
     }
 
@@ -248,6 +259,7 @@ impl Catalog for English {
             ErrorCode::Changed => "the file has changed",
             ErrorCode::Range => "the range begins after the end of the file",
             ErrorCode::Cancelled => "cancelled",
+            ErrorCode::Unavailable => "the index of the servers does not answer now; try again",
             ErrorCode::Io => "the disk of the other side failed",
             ErrorCode::Internal => "the other side failed",
             ErrorCode::Taken => "somebody has that name already",
@@ -455,6 +467,9 @@ impl Catalog for English {
 
     fn setup(&self, note: &SetupNote) -> String {
         match note {
+            SetupNote::PasswordShown => String::from(
+                "a password on a command line is visible to all users of this machine; use --index-file or CARDUME_INDEX",
+            ),
             SetupNote::AccountsInMemory => String::from(
                 "accounts are kept in memory alone and end with this server; --data DIR keeps them",
             ),

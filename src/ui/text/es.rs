@@ -1,5 +1,6 @@
 //! Spanish: every message for people.
 
+use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -54,6 +55,9 @@ impl Catalog for Spanish {
                 format!("sin servidor en {server} ({why}); lo intento otra vez")
             }
             Notice::ServerFound(server) => format!("servidor {server} encontrado"),
+            Notice::Incomplete => {
+                "servidores que no pudieron ser consultados pueden conocer más".into()
+            }
             Notice::MoreFound => "hay más; --limit N muestra más".into(),
             Notice::Consent { who, name } => {
                 format!("{who} pide {name}. ¿Desea aprobar la descarga? (SI/NO)")
@@ -179,6 +183,15 @@ impl Catalog for Spanish {
             Failure::SearchFirst => "SEARCH va antes de DOWNLOAD".into(),
             Failure::NoQuestion => "nadie pregunta nada".into(),
             Failure::NotJoined => "JOIN va antes".into(),
+            Failure::Engine(why) => match why {
+                EngineRefusal::Version => "el motor de --index es anterior a Redis 7.0; actualice el motor",
+                EngineRefusal::Evicts => "el motor de --index descarta claves con la memoria llena; configure maxmemory-policy noeviction",
+                EngineRefusal::NeedsPassword => "el motor de --index pide una contraseña; ponga la URL con la contraseña en --index-file o CARDUME_INDEX",
+                EngineRefusal::WrongPassword => "el motor de --index rechaza ese usuario o contraseña",
+                EngineRefusal::Replica => "el motor de --index es una réplica y no acepta escrituras; indique la dirección del maestro",
+                EngineRefusal::NoEngine => "la dirección de --index no habla el protocolo de Redis",
+            }
+            .into(),
         }
     }
 
@@ -258,6 +271,9 @@ impl Catalog for Spanish {
             ErrorCode::Changed => "el archivo ha cambiado",
             ErrorCode::Range => "el tramo empieza después del final del archivo",
             ErrorCode::Cancelled => "cancelado",
+            ErrorCode::Unavailable => {
+                "el índice de los servidores no responde ahora; inténtelo de nuevo"
+            }
             ErrorCode::Io => "el disco del otro lado ha fallado",
             ErrorCode::Internal => "el otro lado ha fallado",
             ErrorCode::Taken => "el nombre ya es de alguien",
@@ -459,6 +475,9 @@ impl Catalog for Spanish {
 
     fn setup(&self, note: &SetupNote) -> String {
         match note {
+            SetupNote::PasswordShown => String::from(
+                "una contraseña en la línea de comandos es visible para todos los usuarios de esta máquina; use --index-file o CARDUME_INDEX",
+            ),
             SetupNote::AccountsInMemory => String::from(
                 "las cuentas quedan solo en memoria y acaban con este servidor; --data CARPETA las guarda",
             ),

@@ -281,6 +281,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::Restarted(name) => notice(Notice::Restarted(name)),
         UiEvent::ServerFound(server) => notice(Notice::ServerFound(*server)),
         UiEvent::MoreFound => notice(Notice::MoreFound),
+        UiEvent::Incomplete => notice(Notice::Incomplete),
         UiEvent::Consent { who, name } => notice(Notice::Consent { who: *who, name }),
         UiEvent::ConsentExpired(name) => notice(Notice::ConsentExpired(name)),
         UiEvent::Help => Output::Note(catalog.help().to_owned()),

@@ -1,5 +1,6 @@
 //! Portuguese: every message for people.
 
+use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -50,6 +51,9 @@ impl Catalog for Portuguese {
                 format!("sem servidor em {server} ({why}); tentando de novo")
             }
             Notice::ServerFound(server) => format!("servidor {server} encontrado"),
+            Notice::Incomplete => {
+                "servidores que não puderam ser consultados podem conhecer mais".into()
+            }
             Notice::MoreFound => "há mais; --limit N mostra mais".into(),
             Notice::Consent { who, name } => {
                 format!("{who} pede {name}. Gostaria de aprovar o download? (SIM/NAO)")
@@ -175,6 +179,15 @@ impl Catalog for Portuguese {
             Failure::SearchFirst => "SEARCH vem antes de DOWNLOAD".into(),
             Failure::NoQuestion => "ninguém pergunta nada".into(),
             Failure::NotJoined => "JOIN vem antes".into(),
+            Failure::Engine(why) => match why {
+                EngineRefusal::Version => "o motor de --index é anterior ao Redis 7.0; atualize o motor",
+                EngineRefusal::Evicts => "o motor de --index descarta chaves com a memória cheia; configure maxmemory-policy noeviction",
+                EngineRefusal::NeedsPassword => "o motor de --index pede uma senha; ponha a URL com a senha em --index-file ou CARDUME_INDEX",
+                EngineRefusal::WrongPassword => "o motor de --index recusa esse usuário ou senha",
+                EngineRefusal::Replica => "o motor de --index é uma réplica e não aceita escritas; informe o endereço do mestre",
+                EngineRefusal::NoEngine => "o endereço de --index não fala o protocolo do Redis",
+            }
+            .into(),
         }
     }
 
@@ -250,6 +263,7 @@ impl Catalog for Portuguese {
             ErrorCode::Changed => "o arquivo mudou",
             ErrorCode::Range => "o trecho começa depois do fim do arquivo",
             ErrorCode::Cancelled => "cancelado",
+            ErrorCode::Unavailable => "o índice dos servidores não responde agora; tente de novo",
             ErrorCode::Io => "o disco do outro lado falhou",
             ErrorCode::Internal => "o outro lado falhou",
             ErrorCode::Taken => "o nome já é de alguém",
@@ -445,6 +459,9 @@ impl Catalog for Portuguese {
 
     fn setup(&self, note: &SetupNote) -> String {
         match note {
+            SetupNote::PasswordShown => String::from(
+                "uma senha na linha de comando é visível a todos os usuários desta máquina; use --index-file ou CARDUME_INDEX",
+            ),
             SetupNote::AccountsInMemory => String::from(
                 "as contas ficam só na memória e acabam com este servidor; --data PASTA as guarda",
             ),

