@@ -15,6 +15,7 @@ use crate::client::server_requests::PendingRequest;
 use crate::client::verify::{AfterSlice, Verification};
 use crate::limits;
 use crate::node::io::Io;
+use crate::protocol::error::ErrorReply;
 use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::{Away, Provider, Response};
 use crate::protocol::subscription::SubscriptionFilter;
