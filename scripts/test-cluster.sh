@@ -33,6 +33,13 @@ for argument in "$@"; do
 done
 rest=()
 for argument in "$@"; do [[ $argument == --valkey ]] || rest+=("$argument"); done
-python3 scripts/cluster --program "$cardume" --place "$place" "${engine[@]}" "${rest[@]}" &
-pids+=("$!")
-wait "$!"
+# The checks wait most of the time: all run at once, each with engines of its own.
+export PYTHONDONTWRITEBYTECODE=1
+checks=()
+for check in single refusals troubles cluster; do
+    mkdir -p "$place/$check"
+    python3 scripts/cluster --program "$cardume" --place "$place/$check" --only "$check" "${engine[@]}" "${rest[@]}" &
+    checks+=("$!")
+    pids+=("$!")
+done
+for check in "${checks[@]}"; do wait "$check"; done

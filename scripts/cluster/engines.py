@@ -74,10 +74,10 @@ class Engine:
 
 
 class Engines:
-    def __init__(self, program, place):
+    def __init__(self, program, place, number):
         self.program, self.place = program, place
-        # The bus of a cluster is at the port plus 10,000.
-        self.next_port = random.randrange(20_500, 30_000)
+        # Below the ports that the system gives away; the bus of a cluster is at the port plus 10,000.
+        self.next_port = 11_000 + number * 2_000 + random.randrange(1_900)
         self.all = []
 
     def node(self, *more):

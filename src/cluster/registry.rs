@@ -147,6 +147,12 @@ impl Registry {
         }
     }
 
+    /// True once this server counts as serving.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.is_serving
+    }
+
     /// The server ends. Returns the request that says so to all others.
     pub fn end(&mut self, keys: &Keys) -> Option<EngineRequest> {
         self.is_leaving = true;
@@ -377,7 +383,8 @@ impl Registry {
     #[must_use]
     pub fn is_complete(&self, now: Instant) -> bool {
         let is_settled = self.replication.is_some_and(|(_, since)| now >= since + SETTLE);
-        self.epoch().is_some() && is_settled && self.is_fresh(now)
+        // Only a serving server is sure of the secret that names the keys.
+        self.is_serving && self.epoch().is_some() && is_settled && self.is_fresh(now)
     }
 
     /// True if others know of this server, so that a member may be told that it has joined.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
@@ -18,10 +18,15 @@ use crate::cluster::mirror::{Mirror, MirrorChange};
 use crate::cluster::node::EngineLinkId;
 use crate::cluster::record;
 use crate::cluster::registry::{Registry, RegistryNews};
+use crate::cluster::resp::Reply;
 use crate::cluster::search::{FileKey, HolderPage, HolderSearch, SearchStep};
 use crate::cluster::slots::SlotSet;
 use crate::index::About;
 use crate::protocol::types::ids::SessionId;
+
+/// A server serves only so long after it has read the secret: two intervals in which servers look
+/// at the secret, so that a server that serves already has set it again after a loss.
+const SECRET_SETTLE: Duration = Duration::from_millis(2_500);
 
 /// Identifies a question of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +80,8 @@ enum ClusterTask {
     End(ClusterTicket),
     Change,
     Registry,
+    /// A look at the secret of the keys.
+    Secret,
     /// A request without an interesting result.
     Loose,
 }
@@ -92,6 +99,8 @@ pub struct ClusterIndex {
     last_ticket: u64,
     answers: VecDeque<(ClusterTicket, ClusterAnswer)>,
     events: VecDeque<ClusterEvent>,
+    /// Since when this server has its epoch and its secret.
+    entered: Option<Instant>,
 }
 
 impl ClusterIndex {
@@ -110,6 +119,7 @@ impl ClusterIndex {
             last_ticket: 0,
             answers: VecDeque::new(),
             events: VecDeque::new(),
+            entered: None,
             options,
         }
     }
@@ -332,12 +342,37 @@ impl ClusterIndex {
         if self.engine.is_ready() || self.registry.epoch().is_some() {
             if let Some(request) = self.registry.request(&self.keys, self.options.secret, now) {
                 self.ask(ClusterTask::Registry, request, now);
+                if self.registry.epoch().is_some() {
+                    let key = self.keys.secret();
+                    let words: &[&[u8]] = &[b"SET", &key, &self.options.secret, b"NX", b"GET"];
+                    let request = EngineRequest::new(&key).command(words);
+                    self.ask(ClusterTask::Secret, request, now);
+                }
             }
             if let Some(request) = self.registry.removal(&self.keys) {
                 self.ask(ClusterTask::Loose, request, now);
             }
         }
         self.settle(now);
+    }
+
+    fn use_secret(&mut self, secret: [u8; 32]) {
+        self.options.secret = secret;
+        self.keys.set_secret(secret);
+    }
+
+    /// The engine has lost the secret, and another server has set its own. The keys of serving
+    /// servers stand: a server that does not serve yet takes their secret.
+    fn differs(&mut self, secret: [u8; 32], now: Instant) {
+        if self.registry.is_serving() {
+            let key = self.keys.secret();
+            let request = EngineRequest::new(&key).command(&[b"SET", &key, &self.options.secret]);
+            self.ask(ClusterTask::Loose, request, now);
+        } else {
+            self.use_secret(secret);
+            self.mirror.forget();
+            self.entered = Some(now);
+        }
     }
 
     fn token(&mut self) -> EngineToken {
@@ -395,14 +430,24 @@ impl ClusterIndex {
             ClusterTask::Registry => match outcome {
                 Ok(replies) => match self.registry.replied(replies, self.options.secret, now) {
                     RegistryNews::Nothing => {}
-                    RegistryNews::Secret(secret) => self.keys.set_secret(secret),
+                    RegistryNews::Secret(secret) => self.use_secret(secret),
                     RegistryNews::Entered(epoch) => {
+                        self.entered = Some(now);
                         self.events.push_back(ClusterEvent::Epoch(epoch));
                     }
                     RegistryNews::Left => self.mirror.forget(),
                 },
                 Err(_) => self.registry.failed(),
             },
+            ClusterTask::Secret => {
+                if let Ok(replies) = outcome
+                    && let Reply::Bulk(bytes) = replies.last_reply()
+                    && let Ok(secret) = bytes.try_into()
+                    && secret != self.options.secret
+                {
+                    self.differs(secret, now);
+                }
+            }
             ClusterTask::Loose => {}
         }
     }
@@ -417,7 +462,9 @@ impl ClusterIndex {
             if let Some(slots) = self.mirror.next_assertion(&self.keys, now) {
                 self.events.push_back(ClusterEvent::Assert(slots));
             }
-            if self.mirror.is_whole() {
+            if self.mirror.is_whole()
+                && self.entered.is_some_and(|entered| entered + SECRET_SETTLE <= now)
+            {
                 self.registry.serve(now);
             }
             self.flush(now);
@@ -426,7 +473,7 @@ impl ClusterIndex {
 
     /// The longest time until a question is answered, but for the last reply.
     #[must_use]
-    pub fn question_timeout() -> std::time::Duration {
+    pub fn question_timeout() -> Duration {
         QUESTION_TIMEOUT
     }
 }

@@ -64,10 +64,10 @@ pub(super) struct ServerCluster {
     numbers: BTreeMap<u32, PeerId>,
     changes: ChangeQueue,
     /// The entries that are pushed again.
-    assertion: Option<Assertion>,
+    assertion: Option<AssertWalk>,
     records: BTreeMap<[u8; ID_BYTES], (About, Instant)>,
     /// Searches that wait for records of members.
-    lookups: BTreeMap<u64, Lookup>,
+    lookups: BTreeMap<u64, RecordLookup>,
     last_lookup: u64,
     /// All nodes are on this machine, and so are all servers: loopback addresses have a meaning.
     is_local: bool,
@@ -124,7 +124,7 @@ struct WaitingChange {
     is_join: bool,
 }
 
-struct Assertion {
+struct AssertWalk {
     slots: SlotSet,
     peers: Vec<PeerId>,
     /// The peer under way, with its number and the files that are left.
@@ -144,7 +144,7 @@ struct ClusterQuestion {
 }
 
 /// A page whose records of members are still to come.
-struct Lookup {
+struct RecordLookup {
     question: ClusterQuestion,
     page: HolderPage,
     left: usize,
@@ -658,7 +658,7 @@ impl Server {
         cluster.last_lookup += 1;
         let number = cluster.last_lookup;
         let left = cluster.ask_records(number, &page, io.now);
-        let lookup = Lookup { question: *question, page, left };
+        let lookup = RecordLookup { question: *question, page, left };
         if left > 0 {
             cluster.lookups.insert(number, lookup);
         } else {
@@ -687,8 +687,8 @@ impl Server {
     }
 
     /// Answer a search with the providers of all servers.
-    fn merge(&mut self, lookup: Lookup, io: &mut Io<'_>) {
-        let Lookup { mut question, page, .. } = lookup;
+    fn merge(&mut self, lookup: RecordLookup, io: &mut Io<'_>) {
+        let RecordLookup { mut question, page, .. } = lookup;
         // All providers are here: the own index says which of the own members are among them.
         let is_whole = question.cursor.is_none() && page.cursor.is_none();
         let own = if is_whole {
@@ -958,7 +958,7 @@ impl Server {
                 ClusterEvent::Assert(slots) => {
                     log::debug!("{} slots are mirrored again", slots.len());
                     let peers = cluster.members.keys().copied().collect();
-                    cluster.assertion = Some(Assertion { slots, peers, current: None });
+                    cluster.assertion = Some(AssertWalk { slots, peers, current: None });
                 }
             }
         }

@@ -47,6 +47,10 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
                     let next = member::next_key(line).map(Rc::new);
                     Ok(Message::Welcome(Welcome { closed, reach, next, ..welcome }))
                 }
+                Message::Reply(id, Response::Found { holders, away, cursor, .. }) => {
+                    let incomplete = is_incomplete(line);
+                    Ok(Message::Reply(id, Response::Found { holders, away, cursor, incomplete }))
+                }
                 message => Ok(message),
             },
         },
@@ -54,6 +58,16 @@ pub fn decode(line: &[u8]) -> Result<Message, String> {
         Err(_) if is_novel(&head) => Ok(Message::Unknown),
         Err(error) => Err(format!("not an answer: {}", printable(&error.to_string()))),
     }
+}
+
+/// True for a response with `"incomplete":true`. Few have the word, so few are read twice.
+fn is_incomplete(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct IncompleteShape {
+        incomplete: bool,
+    }
+    memchr::memmem::find(line, b"\"incomplete\"").is_some()
+        && serde_json::from_slice(line).is_ok_and(|shape: IncompleteShape| shape.incomplete)
 }
 
 /// A response or event about members or links, whose fields are not part of [`ResponseShape`].
@@ -156,7 +170,6 @@ struct ResponseShape<'a> {
     peer: Option<TextShape<'a>>,
     #[serde(borrow)]
     cursor: Option<TextShape<'a>>,
-    incomplete: Option<bool>,
     #[serde(borrow)]
     name: Option<TextShape<'a>>,
     size: Option<u64>,
@@ -414,8 +427,7 @@ impl ResponseShape<'_> {
                     .filter_map(|Object(away)| away.away())
                     .collect();
                 let holders = holders(self.holders.unwrap_or_default());
-                let incomplete = self.incomplete.unwrap_or(false);
-                Response::Found { holders, away, cursor, incomplete }
+                Response::Found { holders, away, cursor, incomplete: false }
             }
             "PEERS_OK" => {
                 let peers = self.peers.unwrap_or_default();
