@@ -122,7 +122,7 @@ pub fn server(
         addresses,
         site,
     };
-    let cluster = engine(&args.engine, args.access.open, lang, err)?;
+    let cluster = engine(&args.access.engine, args.access.open, lang, err)?;
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
     let usual = listen

@@ -33,6 +33,9 @@ const MAP_AGE: Duration = Duration::from_secs(1);
 const TRY_AGAIN: Duration = Duration::from_millis(5);
 /// The pause before another look for an open connection.
 const NO_LINK: Duration = Duration::from_millis(20);
+/// The longest pause before a node is tried again: others count a server as dead that is blind for
+/// five seconds.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// Redirections of a question without a pause: more means that two nodes disagree.
 const HOPS: u8 = 8;
 /// Questions that wait for a node, of all slots: more would wait longer than their timeout.
@@ -509,8 +512,12 @@ impl Engine {
         self.refresh.wanted = true;
         if let Some(node) = self.nodes.get_mut(&address) {
             node.links[lane as usize] = None;
-            node.retry_at =
-                Some(now + backoff::jitter(backoff::pause(node.attempts), self.random.small()));
+            node.retry_at = Some(
+                now + backoff::jitter(
+                    backoff::pause(node.attempts).min(RECONNECT),
+                    self.random.small(),
+                ),
+            );
             node.attempts = node.attempts.saturating_add(1);
             if fault == Some(LinkFault::Late) && link.phase != LinkPhase::Connecting {
                 self.state.counters.late += 1;

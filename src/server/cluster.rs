@@ -50,8 +50,9 @@ const WAITING_CHANGES: usize = 100_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The end of a server waits so long for the engine.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
-/// Records of members that are kept, for so long: a page has 64.
+/// Records of members that are kept: a page has 64, and a busy server some hundred pages a second.
 const RECORDS: usize = 20_000;
+/// A record is kept so long: the user of a member rarely changes.
 const RECORD_AGE: Duration = Duration::from_secs(10);
 
 /// The index of all servers, as this server takes part in it.

@@ -73,9 +73,6 @@ pub struct ServerArgs {
     /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
-
-    #[command(flatten)]
-    pub engine: EngineArgs,
 }
 
 // The engine of an index that several servers share.
@@ -130,6 +127,8 @@ pub struct AccessArgs {
     /// An address of the server in invites [default: those of --listen]; repeat for more
     #[arg(long, value_name = "HOST[:PORT]", value_parser = public_address)]
     pub public: Vec<String>,
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// The readers of a process's metrics.
