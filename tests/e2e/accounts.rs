@@ -256,12 +256,12 @@ fn a_store_of_a_newer_version_or_a_foreign_file_is_7_and_untouched() {
     assert_eq!(server.code(), 0);
     // SQLite stores `PRAGMA user_version` at byte 60, big-endian.
     let mut bytes = std::fs::read(store_file(&data)).expect("a store");
-    assert_eq!(bytes[60..64], [0, 0, 0, 2]);
-    bytes[63] = 3;
+    assert_eq!(bytes[60..64], [0, 0, 0, 3]);
+    bytes[63] = 4;
     std::fs::write(store_file(&data), &bytes).expect("a newer store");
     refused(&data, "a newer cardume has written accounts.sqlite");
     assert!(std::fs::read(store_file(&data)).expect("a store") == bytes);
-    bytes[63] = 2;
+    bytes[63] = 3;
     std::fs::write(store_file(&data), &bytes).expect("the store as it was");
     let server = server_on(&data, &[]);
     assert_eq!(User::conn(server.at, "ana").connects(), "CONNECT_OK");

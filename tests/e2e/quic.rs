@@ -287,7 +287,7 @@ fn a_busy_udp_port_is_one_line() {
         .failed(2, "--transport quic needs the index");
     run(["get", "a.mp4", "--udp-port", "4000"]).failed(2, "--transport quic");
     run(["get", "a.mp4", "--transport", "pigeon"]).failed(2, "pigeon");
-    run(["peer", "--udp", "4000"]).failed(2, "--listen");
+    run(["peer", "--udp", "4000"]).failed(2, "a port needs --folder");
 }
 
 /// Valid Initial packets, each of a new connection.

@@ -19,7 +19,7 @@ use crate::protocol::types::account::Key;
 use crate::reactor::traits::Ready;
 
 /// The TLS alert for an unexpected key.
-const ACCESS_DENIED: u8 = 49;
+const CERTIFICATE_UNKNOWN: u8 = 46;
 
 /// Runs code of quinn-proto. Received datagrams have made it panic before: a panic ends a
 /// connection, not the process.
@@ -407,7 +407,7 @@ fn describe(reason: &ConnectionError) -> (io::ErrorKind, String) {
     match reason {
         ConnectionError::TimedOut => (io::ErrorKind::TimedOut, "no answer".into()),
         ConnectionError::TransportError(error)
-            if error.code == TransportErrorCode::crypto(ACCESS_DENIED) =>
+            if error.code == TransportErrorCode::crypto(CERTIFICATE_UNKNOWN) =>
         {
             (io::ErrorKind::ConnectionAborted, "it has another key".into())
         }
