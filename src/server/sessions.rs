@@ -17,6 +17,7 @@ use crate::protocol::response::Response;
 use crate::protocol::types::account::{Key, UserName};
 use crate::protocol::types::ids::to_hex;
 use crate::protocol::types::member::InviteToken;
+use crate::protocol::types::member::MemberRole;
 use crate::protocol::web_session::{SessionRequest, SessionResponse, SessionSecret, WebViewer};
 use crate::server::Server;
 use crate::server::access::{no_members, refusal};
@@ -266,7 +267,8 @@ impl Server {
         WebViewer {
             is_closed: self.members.is_closed(),
             name: member.map(|member| member.name.clone()),
-            role: self.direct_role(id),
+            // Others behind a proxy on this machine may search.
+            role: self.direct_role(id).or(self.role(id).map(|_| MemberRole::Read)),
             groups: member.map(|member| member.groups.clone()).unwrap_or_default(),
             left: until.filter(|_| member.is_some()).map(|until| until.saturating_sub(now)),
         }
