@@ -214,11 +214,17 @@ fn url_at(
     token: Option<InviteToken>,
 ) -> Result<InviteUrl, Exit> {
     let identity = key_file::open_for_tls(Some(&data.join(SERVER_KEY))).map_err(disk)?;
-    let next = ServerKeys::new(data).next_secret().map_err(disk)?;
-    let next = next.and_then(|secret| Identity::new(&secret)).map(|next| next.key());
+    let next = next_key(&ServerKeys::new(data))?;
     InviteUrl::new(addresses.iter().map(String::as_str), identity.key(), token)
         .and_then(|url| url.with_next(next.filter(|next| *next != identity.key())))
         .map_err(|why| Exit::new(exit::USAGE, why.to_string()))
+}
+
+/// The announced next key of a server.
+#[cfg(feature = "store")]
+fn next_key(keys: &ServerKeys) -> Result<Option<Key>, Exit> {
+    let secret = keys.next_secret().map_err(disk)?;
+    Ok(secret.and_then(|secret| Identity::new(&secret)).map(|next| next.key()))
 }
 
 #[cfg(feature = "store")]
@@ -246,9 +252,9 @@ fn invite(args: &UrlArgs) -> Result<InviteUrl, Exit> {
     let (who, what) = ("local", "INVITE");
     let by = Line::new(who).ok_or_else(|| Exit::new(exit::FAULT, "a name is too long"))?;
     let now = members.clock();
+    let object = terms.object();
     let token = members.invite(terms, by, system::random(), now).map_err(|why| failed(&why))?;
-    let object = "1 uses, role admin, groups ";
-    let entry = AuditEntry { who, from: None, what, object, ok: true };
+    let entry = AuditEntry { who, from: None, what, object: &object, ok: true };
     members.note(&entry, now).map_err(|why| failed(&why))?;
     members.commit().map_err(|why| failed(&why))?;
     url_at(&data, &args.addresses, Some(token))
@@ -263,16 +269,12 @@ fn rotate_key(args: &RotateKeyArgs) -> Result<(Key, &'static str), Exit> {
     }
     own_folder::open_own(&data).map_err(|error| disk(format!("{}: {error}", shown(&data))))?;
     let mut keys = ServerKeys::new(&data);
-    let next = |keys: &ServerKeys| -> Result<Option<Key>, Exit> {
-        let secret = keys.next_secret().map_err(disk)?;
-        Ok(secret.and_then(|secret| Identity::new(&secret)).map(|next| next.key()))
-    };
-    if args.finish && next(&keys)?.is_none() {
+    if args.finish && next_key(&keys)?.is_none() {
         let text = "no next key is announced: rotate-key without --finish announces one";
         return Err(Exit::new(exit::REFUSED, text));
     }
     let is_new = !args.finish && keys.make_next().map_err(disk)?;
-    let key = next(&keys)?.ok_or_else(|| {
+    let key = next_key(&keys)?.ok_or_else(|| {
         Exit::new(exit::REFUSED, "the next key has just taken over: nothing is left to do")
     })?;
     if args.finish || args.now {

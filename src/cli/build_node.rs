@@ -25,7 +25,7 @@ use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
-use cardume::os::fs::{invite_file, key_file};
+use cardume::os::fs::{key_file, secret_file};
 use cardume::os::net::tls::certificate::{Certificate, CertificateFiles};
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::net::{address, interfaces};
@@ -183,9 +183,7 @@ fn engine(
 ) -> Result<Option<ClusterOptions>, Exit> {
     let text = match (&args.index, &args.index_file) {
         (Some(text), _) => text.clone(),
-        (None, Some(file)) => invite_file::read(Path::new(file)).map_err(|error| {
-            Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file))))
-        })?,
+        (None, Some(file)) => read_secret(file)?,
         (None, None) => return Ok(None),
     };
     let url =
@@ -228,6 +226,12 @@ fn engine(
         slots: ALL_SLOTS,
         secret: system::random(),
     }))
+}
+
+/// The secret in a file of the command line.
+pub fn read_secret(file: &str) -> Result<String, Exit> {
+    secret_file::read(Path::new(file))
+        .map_err(|error| Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file)))))
 }
 
 /// Lists folders of this machine, below `root` alone.

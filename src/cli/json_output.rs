@@ -2,7 +2,7 @@
 
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
-use cardume::protocol::administration::{AdminResponse, BanEntry, BanSubject, LimitEntry};
+use cardume::protocol::administration::{AdminResponse, BanEntry, LimitEntry};
 use cardume::protocol::link::LinkEntry;
 use cardume::protocol::member::{Applicant, AuditLine, InviteEntry, Member, ServerInfo};
 use cardume::protocol::metric::Metric;
@@ -118,18 +118,11 @@ fn about_members(event: &MemberEvent) -> Vec<Value> {
 }
 
 fn ban(ban: &BanEntry) -> Value {
-    let (key, range) = key_and_range(ban.subject);
+    let (key, range) = ban.subject.key_and_range();
     json!({
         "key": key, "range": range, "name": ban.name.as_deref(), "since": ban.since, "seconds": ban.left, "by": &*ban.by,
         "reason": &*ban.reason,
     })
-}
-
-fn key_and_range(subject: BanSubject) -> (Option<String>, Option<String>) {
-    match subject {
-        BanSubject::Key(key) => (Some(key.to_string()), None),
-        BanSubject::Range(range) => (None, Some(range.to_string())),
-    }
 }
 
 /// The objects of a response to an administrator.
@@ -143,7 +136,7 @@ fn of_administrator(response: &AdminResponse) -> Vec<Value> {
             vec![object]
         }
         AdminResponse::Unbanned(subject) => {
-            let (key, range) = key_and_range(*subject);
+            let (key, range) = subject.key_and_range();
             vec![json!({"event": "unbanned", "key": key, "range": range})]
         }
         AdminResponse::Bans { bans, .. } => bans.iter().map(ban).collect(),

@@ -7,12 +7,11 @@ use cardume::client::Client;
 use cardume::client::command::Command;
 use cardume::client::config::{ClientConfig, Task};
 use cardume::client::members::MemberCommand;
-use cardume::os::fs::{invite_file, key_file};
+use cardume::os::fs::{key_file, secret_file};
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::system;
 use cardume::protocol::member::{ApplicantId, InviteTerms, MemberRequest, RevokeTarget};
 use cardume::protocol::types::account::{Key, UserName};
-use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::member::{Groups, InviteUrl, MemberRole};
 use cardume::ui::event::{Failure, exit};
 
@@ -21,16 +20,16 @@ use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
 };
 use crate::cli::args::{AllocateArg, AskArgs, KeyArgs, PeerArgs};
-use crate::cli::build_node::{identity, once, opener, user};
+use crate::cli::build_node::{identity, once, opener, read_secret, user};
 use crate::cli::known_servers::{self, PinFile};
 
 /// ENROL, with the invite of the command line, the environment, a file or stdin.
 pub fn join(args: &JoinArgs) -> Result<(Client, TlsIdentity), Exit> {
     let text = match (&args.invite, &args.invite_file) {
-        (Some(text), _) if text == "-" => invite_file::read_from(&mut std::io::stdin())
+        (Some(text), _) if text == "-" => secret_file::read_from(&mut std::io::stdin())
             .map_err(|error| Exit::Failure(Failure::Disk(format!("stdin: {error}"))))?,
         (Some(text), _) => text.clone(),
-        (None, Some(file)) => read_invite(file)?,
+        (None, Some(file)) => read_secret(file)?,
         (None, None) => return Err(Exit::new(exit::USAGE, "join: an invite is missing")),
     };
     enrol(parse_invite(&text)?, args.name.as_deref(), args.replace, &args.key)
@@ -40,7 +39,7 @@ pub fn join(args: &JoinArgs) -> Result<(Client, TlsIdentity), Exit> {
 /// peer. The member to be joined first; `None` at later starts.
 pub fn join_of_peer(args: &mut PeerArgs) -> Result<Option<(Client, TlsIdentity)>, Exit> {
     let text = match (std::env::var("CARDUME_INVITE"), &args.identity.invite_file) {
-        (_, Some(file)) => read_invite(file)?,
+        (_, Some(file)) => read_secret(file)?,
         (Ok(text), None) => text,
         (Err(_), None) => return Ok(None),
     };
@@ -56,11 +55,6 @@ pub fn join_of_peer(args: &mut PeerArgs) -> Result<Option<(Client, TlsIdentity)>
             enrol(invite, name.as_deref(), false, &args.identity.key).map(Some)
         }
     }
-}
-
-fn read_invite(file: &str) -> Result<String, Exit> {
-    invite_file::read(Path::new(file))
-        .map_err(|error| Exit::Failure(Failure::Disk(format!("{}: {error}", printable(file)))))
 }
 
 fn parse_invite(text: &str) -> Result<InviteUrl, Exit> {

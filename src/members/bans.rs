@@ -92,34 +92,25 @@ impl BanTable {
 
     /// Add, replace or remove a ban. Returns the ban before.
     pub fn swap(&mut self, subject: BanSubject, ban: Option<Ban>) -> Option<Ban> {
-        let added = ban.clone();
-        let before = match ban {
-            Some(ban) => self.all.insert(subject, ban),
-            None => self.all.remove(&subject),
-        };
+        let before = self.all.remove(&subject);
         if let Some(before) = &before {
-            if let BanSubject::Key(key) = subject {
-                self.keys.remove(&(before.since, key));
+            match subject {
+                BanSubject::Key(key) => drop(self.keys.remove(&(before.since, key))),
+                BanSubject::Range(range) => *self.count(&range) -= 1,
             }
             if let Some(until) = before.until {
                 self.ends.remove(&(until, subject));
             }
         }
-        if let Some(added) = &added {
-            if let BanSubject::Key(key) = subject {
-                self.keys.insert((added.since, key));
+        if let Some(ban) = ban {
+            match subject {
+                BanSubject::Key(key) => drop(self.keys.insert((ban.since, key))),
+                BanSubject::Range(range) => *self.count(&range) += 1,
             }
-            if let Some(until) = added.until {
+            if let Some(until) = ban.until {
                 self.ends.insert((until, subject));
             }
-        }
-        if let BanSubject::Range(range) = subject {
-            let count = self.count(&range);
-            match (before.is_some(), added.is_some()) {
-                (false, true) => *count += 1,
-                (true, false) => *count = count.saturating_sub(1),
-                _ => {}
-            }
+            self.all.insert(subject, ban);
         }
         before
     }

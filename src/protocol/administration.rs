@@ -23,6 +23,15 @@ impl BanSubject {
         let key = Key::parse(text).map(BanSubject::Key);
         key.or_else(|| AddressRange::parse(text).ok().map(BanSubject::Range))
     }
+
+    /// The texts of `key` and `range`, one of which is absent.
+    #[must_use]
+    pub fn key_and_range(&self) -> (Option<String>, Option<String>) {
+        match self {
+            BanSubject::Key(key) => (Some(key.to_string()), None),
+            BanSubject::Range(range) => (None, Some(range.to_string())),
+        }
+    }
 }
 
 impl fmt::Display for BanSubject {

@@ -67,6 +67,14 @@ pub struct InviteTerms {
     pub as_name: Option<UserName>,
 }
 
+impl InviteTerms {
+    /// The object of the row in the audit log.
+    #[must_use]
+    pub fn object(&self) -> String {
+        format!("{} uses, role {}, groups {}", self.uses, self.role, self.groups)
+    }
+}
+
 /// A live invite, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InviteEntry {

@@ -233,11 +233,6 @@ impl MemberService {
         }
     }
 
-    /// The index seconds.
-    pub(super) fn index_seconds(&self, now: Instant) -> u64 {
-        self.clock.now(now)
-    }
-
     /// The announcement of the server's next key.
     pub(super) fn announced_key(&self) -> Option<&Rc<NextKey>> {
         self.rotation.announced()
@@ -280,7 +275,7 @@ impl MemberService {
         };
         let now = self.clock.now(io.now);
         let invited = self.invite(terms.clone(), OPERATOR, io.random, now);
-        let object = object_of_invite(&terms);
+        let object = terms.object();
         let (who, what) = (LOCAL, "INVITE");
         let entry = AuditEntry { who, from: None, what, object: &object, ok: invited.is_ok() };
         if let Err(error) = self.members.note(&entry, now) {
@@ -307,14 +302,16 @@ impl MemberService {
 
     /// True for an address of this machine, by which clients reach the server.
     pub(super) fn is_own_address(&self, ip: IpAddr) -> bool {
-        let ips = self.addresses.iter().filter_map(|at| at.parse::<SocketAddr>().ok());
-        ips.map(|at| at.ip()).any(|own| own == ip)
+        self.ips().any(|own| own == ip)
+    }
+
+    fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().filter_map(|at| at.parse::<SocketAddr>().ok()).map(|at| at.ip())
     }
 
     /// The first address by which other machines reach this one.
     pub(super) fn reach(&self) -> Option<IpAddr> {
-        let ips = self.addresses.iter().filter_map(|at| at.parse::<SocketAddr>().ok());
-        ips.map(|at| at.ip()).find(|ip| !ip.is_loopback())
+        self.ips().find(|ip| !ip.is_loopback())
     }
 
     /// The key of the server, if closed.
@@ -928,13 +925,9 @@ fn object_of(request: &MemberRequest) -> String {
         },
         MemberRequest::Revoke(RevokeTarget::Name(name)) => name.to_string(),
         MemberRequest::Admin(request) => request.object(),
-        MemberRequest::Invite { terms, .. } => object_of_invite(terms),
+        MemberRequest::Invite { terms, .. } => terms.object(),
         _ => String::new(),
     }
-}
-
-fn object_of_invite(terms: &InviteTerms) -> String {
-    format!("{} uses, role {}, groups {}", terms.uses, terms.role, terms.groups)
 }
 
 fn entry(invite: &Invite, now: u64) -> InviteEntry {

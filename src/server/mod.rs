@@ -614,7 +614,7 @@ impl Node for Server {
                 let (nonce, listener) = (io.nonce(), self.listener(port));
                 let now = io.now;
                 let Some(conn) = io.connection(id) else { return };
-                let reach = self.members.reach().filter(|_| conn.security.same_user);
+                let reach = conn.security.same_user.then(|| self.members.reach()).flatten();
                 let handshake = self.options.handshake(self.members.closed_key(), reach);
                 let mut inbound = Inbound::new(handshake, listener, conn.from, nonce, now);
                 if conn.turned_away {

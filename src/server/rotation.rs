@@ -30,7 +30,7 @@ enum RotationStep {
 impl MemberService {
     /// Look at the files of the keys.
     fn rotate(&mut self, now: Instant) -> Vec<RotationStep> {
-        let seconds = self.index_seconds(now);
+        let seconds = self.seconds(now);
         let Some(secrets) = self.rotation.look(seconds, now) else { return Vec::new() };
         let mut steps = Vec::new();
         let Some(current) = Identity::new(&secrets.current) else { return steps };

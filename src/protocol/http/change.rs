@@ -7,7 +7,9 @@
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::http::{Conditions, FRESH, Http, HttpError, JSON, admin, api, closes, host};
+use crate::protocol::http::{
+    Conditions, FRESH, Http, HttpError, JSON, admin, api, closes, content_length, host,
+};
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 use crate::protocol::types::member::InviteToken;
@@ -103,13 +105,11 @@ impl Http {
             let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
             match header.name.to_ascii_lowercase().as_str() {
                 "content-length" => {
-                    let is_number =
-                        !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-                    if !is_number || length.is_some() {
+                    let number = content_length(value);
+                    if number.is_none() || length.is_some() {
                         fault.get_or_insert(("400 Bad Request", "one length, in digits\n"));
                     }
-                    // A number beyond usize exceeds the limit anyway.
-                    length = Some(value.parse().unwrap_or(usize::MAX));
+                    length = number.or(Some(usize::MAX));
                 }
                 "transfer-encoding" => is_chunked = true,
                 "content-type" => {

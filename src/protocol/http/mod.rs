@@ -776,6 +776,12 @@ fn names_another_version(buffer: &[u8]) -> bool {
     matches!(line, [.., b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
+/// The length in a `Content-Length` field: digits alone. A number beyond usize exceeds every limit.
+fn content_length(value: &str) -> Option<usize> {
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(usize::MAX))
+}
+
 /// True for `Connection: close`.
 fn closes(value: &str) -> bool {
     value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"))

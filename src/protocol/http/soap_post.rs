@@ -4,7 +4,7 @@
 //! repeated parsing.
 
 use crate::limits;
-use crate::protocol::http::{Conditions, Http, HttpError, RequestTarget, closes};
+use crate::protocol::http::{Conditions, Http, HttpError, RequestTarget, closes, content_length};
 use crate::protocol::legacy::soap::{self, SoapFault};
 use crate::protocol::request::Request;
 use crate::protocol::{Decoded, Role};
@@ -64,8 +64,8 @@ impl Http {
             let value = text(header);
             match header.name.to_ascii_lowercase().as_str() {
                 "content-length" => {
-                    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-                    if !digits || length.is_some() {
+                    let number = content_length(value);
+                    if number.is_none() || length.is_some() {
                         return Err(self.broken(
                             "400 Bad Request",
                             "",
@@ -74,8 +74,7 @@ impl Http {
                             out,
                         ));
                     }
-                    // A number beyond usize exceeds the limit anyway.
-                    length = Some(value.parse().unwrap_or(usize::MAX));
+                    length = number;
                 }
                 "transfer-encoding" => {
                     chunked = Some(chunked.is_none() && value.eq_ignore_ascii_case("chunked"))

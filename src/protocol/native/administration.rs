@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::administration::{
@@ -11,7 +10,7 @@ use crate::protocol::administration::{
     NewBan,
 };
 use crate::protocol::error::ErrorReply;
-use crate::protocol::native::{AnswerShape, NoFields, missing, put, small};
+use crate::protocol::native::{NoFields, answer, ask, missing, parse, put, small};
 use crate::protocol::types::account::{Key, Line, Published, UserName};
 use crate::protocol::types::address_range::{AddressRange, BadRange};
 use crate::protocol::types::file_name::printable;
@@ -66,10 +65,7 @@ pub fn has_method(method: &str) -> bool {
 
 /// Decode a request that has only fields of its method.
 pub fn request(text: &str) -> Result<AdminRequest, ErrorReply> {
-    let shape: AdminAsk = serde_json::from_str(text).map_err(|error| {
-        ErrorReply::bad_request(format!("wrong field: {}", printable(&error.to_string())))
-    })?;
-    shape.request()
+    ask::<AdminAsk>(text)?.request()
 }
 
 impl AdminAsk {
@@ -234,7 +230,7 @@ struct BanShape {
 
 impl BanShape {
     fn of(ban: &BanEntry) -> BanShape {
-        let (key, range) = subject(ban.subject);
+        let (key, range) = ban.subject.key_and_range();
         BanShape {
             key,
             name: ban.name.as_deref().map(str::to_owned),
@@ -260,14 +256,6 @@ impl BanShape {
             by: Line::new(&self.by)?,
             reason: Line::new(&self.reason)?,
         })
-    }
-}
-
-/// A subject as `key` and `range`.
-fn subject(subject: BanSubject) -> (Option<String>, Option<String>) {
-    match subject {
-        BanSubject::Key(key) => (Some(key.to_string()), None),
-        BanSubject::Range(range) => (None, Some(range.to_string())),
     }
 }
 
@@ -344,7 +332,7 @@ pub fn write_response(id: Option<u64>, response: &AdminResponse, out: &mut Vec<u
             answer(id, "BAN_OK", BannedShape { ban: BanShape::of(ban), closed: *closed }, out);
         }
         AdminResponse::Unbanned(of) => {
-            let (key, range) = subject(*of);
+            let (key, range) = of.key_and_range();
             answer(id, "UNBAN_OK", UnbannedShape { key, range }, out);
         }
         AdminResponse::Bans { bans, now, cursor } => {
@@ -359,10 +347,6 @@ pub fn write_response(id: Option<u64>, response: &AdminResponse, out: &mut Vec<u
         AdminResponse::Unpublished => answer(id, "UNPUBLISH_OK", NoFields {}, out),
         AdminResponse::UserRemoved => answer(id, "REMOVE_USER_OK", NoFields {}, out),
     }
-}
-
-fn answer(id: Option<u64>, status: &str, fields: impl Serialize, out: &mut Vec<u8>) {
-    put(out, &AnswerShape { id, status, fields });
 }
 
 /// Decode a response; `None` for a status of other messages.
@@ -395,11 +379,6 @@ pub fn response(status: &str, line: &[u8]) -> Result<Option<AdminResponse>, Stri
         "REMOVE_USER_OK" => AdminResponse::UserRemoved,
         _ => return Ok(None),
     }))
-}
-
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(line)
-        .map_err(|error| format!("not an answer: {}", printable(&error.to_string())))
 }
 
 #[cfg(test)]

@@ -16,13 +16,12 @@ use crate::protocol::native::{
     FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, TextShape, VERSION, address,
     content_hash, missing, not_a_head, small, too_large,
 };
-use crate::protocol::native::{fast_path, link, member};
+use crate::protocol::native::{fast_path, link, member, wrong_field};
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::{
     AccountOp, Authority, Key, Line, Operation, Proof, Publication, UserName,
 };
-use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId, hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::member::Groups;
@@ -147,10 +146,7 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
     let text = strict_json::reduced(&head, is_known, is_inner);
     match serde_json::from_str::<Shape<'_>>(&text) {
         Ok(shape) => Ok(shape.numbered(role)),
-        Err(error) => refused(ErrorReply::bad_request(format!(
-            "wrong field: {}",
-            printable(&error.to_string())
-        ))),
+        Err(error) => refused(wrong_field(&error)),
     }
 }
 

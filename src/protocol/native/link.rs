@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::link::{LinkEntry, LinkRequest, LinkResponse, NewLink};
-use crate::protocol::native::{AnswerShape, NoFields, content_hash, missing, put};
-use crate::protocol::types::file_name::printable;
+use crate::protocol::native::{NoFields, answer, ask, content_hash, missing, put};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::link_ticket::{LinkId, LinkSubject, LinkTicket};
 use crate::protocol::types::relative_path::RelativeName;
@@ -44,9 +43,7 @@ struct LinkAsk {
 
 /// Decode a request that has only fields of its method.
 pub fn request(text: &str) -> Result<LinkRequest, ErrorReply> {
-    let shape: LinkAsk = serde_json::from_str(text).map_err(|error| {
-        ErrorReply::bad_request(format!("wrong field: {}", printable(&error.to_string())))
-    })?;
+    let shape: LinkAsk = ask(text)?;
     Ok(match &*shape.method {
         "LINK" => {
             let name = shape.name.as_deref().map(RelativeName::new).transpose()?;
@@ -161,15 +158,15 @@ pub fn write_response(id: Option<u64>, response: &LinkResponse, out: &mut Vec<u8
                 left: *left,
                 at: *at,
             };
-            put(out, &AnswerShape { id, status: "LINK_OK", fields });
+            answer(id, "LINK_OK", fields, out);
         }
         LinkResponse::List { links, cursor } => {
             let links = links.iter().map(LinkShape::of).collect();
             let fields = LinksShape { links, cursor: cursor.map(|id| id.to_string()) };
-            put(out, &AnswerShape { id, status: "LINKS_OK", fields });
+            answer(id, "LINKS_OK", fields, out);
         }
         LinkResponse::Revoked => {
-            put(out, &AnswerShape { id, status: "UNLINK_OK", fields: NoFields {} });
+            answer(id, "UNLINK_OK", NoFields {}, out);
         }
     }
 }

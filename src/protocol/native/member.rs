@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -14,7 +13,7 @@ use crate::protocol::member::{
     Applicant, ApplicantId, AuditLine, AuditState, InviteEntry, InviteTerms, Member, MemberRequest,
     MemberResponse, NewInvite, Revocation, RevokeTarget, ServerInfo,
 };
-use crate::protocol::native::{AnswerShape, NoFields, administration, missing, put, small};
+use crate::protocol::native::{NoFields, administration, answer, ask, missing, parse, put, small};
 use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::member::{Groups, InviteId, InviteToken, MemberRole};
@@ -87,10 +86,7 @@ pub fn request(method: &str, text: &str) -> Result<MemberRequest, ErrorReply> {
     if administration::has_method(method) {
         return administration::request(text).map(MemberRequest::Admin);
     }
-    let shape: AskShape = serde_json::from_str(text).map_err(|error| {
-        ErrorReply::bad_request(format!("wrong field: {}", printable(&error.to_string())))
-    })?;
-    shape.request()
+    ask::<AskShape>(text)?.request()
 }
 
 impl AskShape {
@@ -549,10 +545,6 @@ pub fn write_response(id: Option<u64>, response: &MemberResponse, out: &mut Vec<
     }
 }
 
-fn answer(id: Option<u64>, status: &str, fields: impl Serialize, out: &mut Vec<u8>) {
-    put(out, &AnswerShape { id, status, fields });
-}
-
 fn whoami_shape(info: &ServerInfo) -> WhoAmIShape {
     WhoAmIShape {
         key: info.key.to_string(),
@@ -773,9 +765,4 @@ fn whoami(shape: WhoAmIShape) -> Result<ServerInfo, String> {
         member,
         role: shape.role.as_deref().and_then(MemberRole::parse),
     })
-}
-
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(line)
-        .map_err(|error| format!("not an answer: {}", printable(&error.to_string())))
 }

@@ -26,7 +26,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits;
@@ -36,6 +36,7 @@ use crate::protocol::request::{FileEntry, Request};
 use crate::protocol::response::{Have, Response, WaitingReason};
 use crate::protocol::subscription::SubscriptionEvent;
 use crate::protocol::types::account::{Key, Line};
+use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
@@ -250,6 +251,26 @@ struct AnswerShape<'a, T: Serialize> {
 
 #[derive(Serialize)]
 struct NoFields {}
+
+/// Write a response of this status.
+fn answer(id: Option<u64>, status: &str, fields: impl Serialize, out: &mut Vec<u8>) {
+    put(out, &AnswerShape { id, status, fields });
+}
+
+/// The fields of a request with a shape of its own.
+fn ask<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ErrorReply> {
+    serde_json::from_str(text).map_err(|error| wrong_field(&error))
+}
+
+fn wrong_field(error: &serde_json::Error) -> ErrorReply {
+    ErrorReply::bad_request(format!("wrong field: {}", printable(&error.to_string())))
+}
+
+/// The fields of a response with a shape of its own.
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(line)
+        .map_err(|error| format!("not an answer: {}", printable(&error.to_string())))
+}
 
 /// Write one line.
 fn put<T: Serialize>(out: &mut Vec<u8>, value: &T) {

@@ -1,4 +1,4 @@
-//! The file of an invite: its text is a secret, and needs no place on a command line.
+//! The file of a secret, such as an invite: the text needs no place on a command line.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::limits;
 
-/// The text of an invite in a file.
+/// The secret in a file.
 ///
 /// # Errors
 /// The error of the system.
@@ -14,7 +14,7 @@ pub fn read(file: &Path) -> io::Result<String> {
     read_from(&mut File::open(file)?)
 }
 
-/// The text of an invite. A longer text is cut, and is no invite.
+/// A secret. A text longer than an invite is cut, and is no secret.
 ///
 /// # Errors
 /// The error of the system.
