@@ -889,14 +889,9 @@ impl Net for SimNet {
         life.moved = 0;
         life.deferred = false;
         ready.append(&mut life.ready);
-        let deferred = self.tls.as_mut().map(Tls::take_deferred).unwrap_or_default();
-        ready.extend(deferred.into_iter().map(|link| Ready::Link {
-            link,
-            readable: true,
-            writable: false,
-            ended: false,
-            gone: false,
-        }));
+        if let Some(tls) = &mut self.tls {
+            tls.resume_deferred(ready);
+        }
         Ok(())
     }
 

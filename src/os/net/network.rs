@@ -167,14 +167,9 @@ impl Network {
 
     /// Reports the connections whose handshakes may go on as readable.
     fn resume_handshakes(&mut self, ready: &mut Vec<Ready>) {
-        let deferred = self.tls.as_mut().map(Tls::take_deferred).unwrap_or_default();
-        ready.extend(deferred.into_iter().map(|link| Ready::Link {
-            link,
-            readable: true,
-            writable: false,
-            ended: false,
-            gone: false,
-        }));
+        if let Some(tls) = &mut self.tls {
+            tls.resume_deferred(ready);
+        }
     }
 }
 

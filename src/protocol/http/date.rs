@@ -67,7 +67,8 @@ fn number(text: &str, digits: usize) -> Option<i64> {
 
 /// Days from 1 January 1970 to this date. Years start in March here, so that a leap day is the last
 /// day of its year.
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
+#[must_use]
+pub fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

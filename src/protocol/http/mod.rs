@@ -14,7 +14,7 @@ pub mod api;
 pub mod assets;
 mod change;
 mod conditions;
-mod date;
+pub mod date;
 pub mod forward;
 pub mod gate;
 pub mod host;

@@ -1,6 +1,8 @@
 //! What a server needs to know of its own certificate: DNS names and validity (RFC 5280). rustls
 //! checks names and chains, and reveals neither.
 
+use crate::protocol::http::date::days_before;
+
 /// A sequence.
 const SEQUENCE: u8 = 0x30;
 /// The version of a certificate, in a tag of its own.
@@ -101,11 +103,7 @@ fn time((tag, text): (u8, &[u8])) -> Option<i64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    // Days of the proleptic Gregorian calendar; a year begins in March here.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * month + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    let days = days_before(year, month, day);
     Some(days * 86_400 + part(2) * 3_600 + part(3) * 60 + part(4))
 }
 

@@ -51,14 +51,8 @@ pub(super) fn server_by(
 /// The configuration with the certificate of an operator, for HTTP alone. It asks for no key of the
 /// client, as a browser would show a dialog.
 pub(super) fn site_server(certified: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, String> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&TLS13])
-        .map_err(text)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    config.ignore_client_order = true;
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
+    let resolver = Arc::new(SingleCertAndKey::from(certified));
+    let mut config = config_of(Arc::new(provider()), None, resolver)?;
     config.alpn_protocols = vec![HTTP.to_vec()];
     Ok(Arc::new(config))
 }
@@ -83,13 +77,22 @@ fn server_config(
     } else {
         Arc::new(SingleCertAndKey::from(identity.certified()))
     };
-    let any = AnyKey::new(is_raw, &provider);
+    let any = takes_key.then(|| AnyKey::new(is_raw, &provider));
+    config_of(provider, any, resolver)
+}
+
+/// What all servers have in common. Without `any` no key of the client is asked for.
+fn config_of(
+    provider: Arc<CryptoProvider>,
+    any: Option<AnyKey>,
+    resolver: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, String> {
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(text)?;
-    let builder = match takes_key {
-        true => builder.with_client_cert_verifier(Arc::new(any)),
-        false => builder.with_no_client_auth(),
+    let builder = match any {
+        Some(any) => builder.with_client_cert_verifier(Arc::new(any)),
+        None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(resolver);
     // Our order puts the cheapest cipher first.

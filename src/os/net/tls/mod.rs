@@ -33,6 +33,7 @@ use crate::os::net::tls::certificate::Certificate;
 use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::net::tls::keys::Protocol;
 use crate::protocol::types::account::Key;
+use crate::reactor::traits::Ready;
 
 /// Handshakes that begin in one iteration: each takes a tenth of a millisecond.
 const HANDSHAKES: u32 = 8;
@@ -151,6 +152,17 @@ impl Tls {
     pub fn take_deferred(&mut self) -> Vec<usize> {
         self.handshakes_left = HANDSHAKES;
         std::mem::take(&mut self.deferred)
+    }
+
+    /// As [`Tls::take_deferred`]. Reports the connections as readable: their handshakes may go on.
+    pub fn resume_deferred(&mut self, ready: &mut Vec<Ready>) {
+        ready.extend(self.take_deferred().into_iter().map(|link| Ready::Link {
+            link,
+            readable: true,
+            writable: false,
+            ended: false,
+            gone: false,
+        }));
     }
 
     /// True while a handshake waits for the next iteration.
