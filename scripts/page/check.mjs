@@ -2,18 +2,18 @@
 // Usage: node check.mjs CARDUME [FOLDER FOR SCREENSHOTS]
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer, get, request } from 'node:http';
 import { createServer as listen } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { check, failed, finish, must, running, shots, text } from './checks.mjs';
 import { Chrome, pause } from './chrome.mjs';
 
-const [cardume, shots] = process.argv.slice(2);
+const [cardume, folder] = process.argv.slice(2);
+const shot = shots(folder);
 const place = mkdtempSync(join(tmpdir(), 'cardume-page-'));
 const env = { ...process.env, CARDUME_LANG: 'en', CARDUME_CACHE: join(place, 'cache'), XDG_STATE_HOME: join(place, 'state') };
-const running = [];
-let failures = 0;
 
 function start(...words) {
   const program = spawn(cardume, words, { env, stdio: ['pipe', 'ignore', 'pipe'] });
@@ -28,20 +28,6 @@ function start(...words) {
     program.once('exit', () => failed(new Error(`cardume ${words.join(' ')} ended: ${said}`)));
   });
 }
-
-async function check(what, act) {
-  try {
-    const note = await act();
-    console.log(`ok    ${what}${note ? ` (${note})` : ''}`);
-  } catch (error) {
-    failures++;
-    console.log(`FAIL  ${what}: ${error.message}`);
-  }
-}
-
-function must(good, text) { if (!good) throw new Error(text); }
-async function shot(page, name) { if (shots) writeFileSync(join(shots, `${name}.png`), await page.shot()); }
-const text = id => `document.getElementById(${JSON.stringify(id)}).textContent`;
 
 /** Sound without anything but this file: a tone, as WAV. */
 function tone(seconds) {
@@ -570,12 +556,7 @@ try {
     await page.until(`${names} === '["tone.wav"]'`, 60000);
   });
 } catch (error) {
-  failures++;
-  console.log(`FAIL  ${error.stack}`);
+  failed(error);
 } finally {
-  for (const program of running) { program.removeAllListeners('exit'); program.kill('SIGKILL'); }
-  if (chrome) await chrome.close();
-  rmSync(place, { recursive: true, force: true });
+  await finish(chrome, place);
 }
-console.log(failures ? `${failures} failed` : 'all good');
-process.exit(failures ? 1 : 0);

@@ -3,31 +3,18 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { X509Certificate, createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { check, failed, finish, must, running, shots, text } from './checks.mjs';
 import { Chrome, pause } from './chrome.mjs';
 
-const [cardume, shots] = process.argv.slice(2);
+const [cardume, folder] = process.argv.slice(2);
+const shot = shots(folder);
 const place = mkdtempSync(join(tmpdir(), 'cardume-sessions-'));
 const own = { ...process.env, CARDUME_LANG: 'en', CARDUME_CACHE: join(place, 'cache'), XDG_STATE_HOME: join(place, 'state') };
 const HOST = 'video.example', HOSTILE = '<img src=x onerror=alert(1)>';
-const running = [];
-let failures = 0, chrome;
-
-const must = (good, text) => { if (!good) throw new Error(text); };
-const shot = async (page, name) => { if (shots) writeFileSync(join(shots, `${name}.png`), await page.shot()); };
-const text = id => `document.getElementById(${JSON.stringify(id)}).textContent`;
-
-async function check(what, act) {
-  try {
-    const note = await act();
-    console.log(`ok    ${what}${note ? ` (${note})` : ''}`);
-  } catch (error) {
-    failures++;
-    console.log(`FAIL  ${what}: ${error.message}`);
-  }
-}
+let chrome;
 
 function tool(program, ...words) {
   const done = spawnSync(program, words, { env: own, encoding: 'utf8' });
@@ -236,12 +223,7 @@ try {
     must(!behind.complaints.length, behind.complaints.join('; '));
   });
 } catch (error) {
-  failures++;
-  console.log(`FAIL  ${error.stack}`);
+  failed(error);
 } finally {
-  for (const program of running) { program.removeAllListeners('exit'); program.kill('SIGKILL'); }
-  if (chrome) await chrome.close();
-  rmSync(place, { recursive: true, force: true });
+  await finish(chrome, place);
 }
-console.log(failures ? `${failures} failed` : 'all good');
-process.exit(failures ? 1 : 0);

@@ -162,6 +162,19 @@ enum Attack {
     Strip,
 }
 
+impl Attack {
+    /// An attack of a random kind. Bytes are altered or cut at `place`.
+    fn any(rng: &Rng, place: usize) -> Attack {
+        *rng.pick(&[
+            Attack::Relay,
+            Attack::Alter(place),
+            Attack::Truncate(place),
+            Attack::Impersonate,
+            Attack::Strip,
+        ])
+    }
+}
+
 /// A man in the middle, between all machines and one of them.
 struct Middle {
     attack: Attack,

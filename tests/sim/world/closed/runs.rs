@@ -160,14 +160,7 @@ fn live_through(seed: u64, trace: bool) {
         let target = world.rng.place(count + 1);
         let target = world.machine(target).at;
         let place = world.rng.place(300_000);
-        let kinds = [
-            Attack::Relay,
-            Attack::Alter(place),
-            Attack::Truncate(place),
-            Attack::Impersonate,
-            Attack::Strip,
-        ];
-        let kind = *world.rng.pick(&kinds);
+        let kind = Attack::any(&world.rng, place);
         world.attack(kind, target);
         world.wire.reset_one(&Rng::new(seed ^ attack));
     }
@@ -644,14 +637,7 @@ fn a_man_in_the_middle_gets_no_application_byte_and_changes_no_file() {
         world.names = vec![FILES[0].0.to_owned()];
         let target = if world.rng.once_in(2) { world.server.at } else { world.peers[0].at };
         let place = world.rng.place(if target == world.server.at { 4_000 } else { 700_000 });
-        let attacks = [
-            Attack::Relay,
-            Attack::Alter(place),
-            Attack::Truncate(place),
-            Attack::Impersonate,
-            Attack::Strip,
-        ];
-        let attack = *world.rng.pick(&attacks);
+        let attack = Attack::any(&world.rng, place);
         world.attack(attack, target);
         world.start_all();
         world.say_at(3 * SECOND, 1, format!("GET {}", FILES[0].0));
