@@ -131,7 +131,7 @@ pub const RELEASE: &[u8] =
 mod tests {
     use super::*;
     use crate::cluster::command::Replies;
-    use crate::cluster::resp::put_word;
+    use crate::protocol::resp::put_word;
 
     const ID: [u8; ID_BYTES] = [1; ID_BYTES];
 

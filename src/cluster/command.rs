@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::cluster::resp::{self, BadReply, Elements, Reply};
 use crate::cluster::slots::{redirection, slot_of};
+use crate::protocol::resp::put_command;
 
 /// A reply: 20 pages of providers, or the registry of a thousand servers.
 pub const REPLY_BYTES: usize = 1 << 20;
@@ -91,7 +92,7 @@ impl EngineRequest {
     /// Add a command.
     #[must_use]
     pub fn command(mut self, words: &[&[u8]]) -> EngineRequest {
-        resp::put_command(words, &mut self.bytes);
+        put_command(words, &mut self.bytes);
         self.commands += 1;
         self
     }

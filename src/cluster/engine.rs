@@ -18,6 +18,7 @@ use crate::cluster::resp::Reply;
 use crate::cluster::slots::SlotMap;
 use crate::cluster::url::EngineLogin;
 use crate::io::backoff;
+use crate::io::split_mix::SplitMix64;
 
 /// No attempt of a question begins later than this: a client waits no longer with patience.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -125,7 +126,7 @@ struct MapRefresh {
 /// All nodes.
 pub struct Engine {
     options: EngineOptions,
-    random: EngineRandom,
+    random: SplitMix64,
     /// `None` before the first node has answered.
     is_cluster: Option<bool>,
     map: SlotMap,
@@ -151,30 +152,12 @@ struct EngineState {
     counters: EngineCounters,
 }
 
-/// Numbers for pauses and rotations; a fixed sequence from a seed.
-pub(super) struct EngineRandom(pub u64);
-
-impl EngineRandom {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    #[allow(clippy::cast_possible_truncation)]
-    fn small(&mut self) -> u16 {
-        self.next() as u16
-    }
-}
-
 impl Engine {
     /// An engine without a connection; [`Engine::on_time`] begins.
     #[must_use]
     pub fn new(options: EngineOptions) -> Engine {
         Engine {
-            random: EngineRandom(options.random),
+            random: SplitMix64::new(options.random),
             options,
             is_cluster: None,
             map: SlotMap::unknown(),
@@ -512,12 +495,9 @@ impl Engine {
         self.refresh.wanted = true;
         if let Some(node) = self.nodes.get_mut(&address) {
             node.links[lane as usize] = None;
-            node.retry_at = Some(
-                now + backoff::jitter(
-                    backoff::pause(node.attempts).min(RECONNECT),
-                    self.random.small(),
-                ),
-            );
+            let pause = backoff::pause(node.attempts).min(RECONNECT);
+            let [.., high, low] = self.random.bits().to_be_bytes();
+            node.retry_at = Some(now + backoff::jitter(pause, u16::from_be_bytes([high, low])));
             node.attempts = node.attempts.saturating_add(1);
             if fault == Some(LinkFault::Late) && link.phase != LinkPhase::Connecting {
                 self.state.counters.late += 1;
@@ -639,7 +619,7 @@ impl Engine {
         if self.refresh.pending.is_some() {
             return;
         }
-        let choice = usize::try_from(self.random.next() % count).unwrap_or(0);
+        let choice = usize::try_from(self.random.bits() % count).unwrap_or(0);
         if let Some(link) = self.links.get_mut(&from[choice]) {
             link.send(LinkPurpose::Map, &[b"CLUSTER", b"SLOTS"], now);
             self.refresh.pending = Some((from[choice], now));

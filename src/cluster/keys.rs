@@ -8,11 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use crate::cluster::ids::ID_BYTES;
 use crate::cluster::slots::{SLOTS, SlotTags};
 use crate::limits;
+use crate::protocol::request::Selector;
 use crate::protocol::types::ids::{ContentHash, to_hex};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Parts of the list of members, so that no single node holds the whole list.
-pub const PEER_PARTS: u8 = 64;
 /// Streams of events: a server writes to a single stream.
 pub const STREAMS: u8 = 8;
 /// The prefix of the keys: the name of a service.
@@ -111,6 +110,15 @@ impl Keys {
         self.key(b"r:", &self.tag(&root.0), &root.0)
     }
 
+    /// The providers of a name or of a content.
+    #[must_use]
+    pub fn file(&self, file: &Selector) -> Vec<u8> {
+        match file {
+            Selector::Name(name) => self.name(name),
+            Selector::Root(root) => self.root(root),
+        }
+    }
+
     /// The record of a member.
     #[must_use]
     pub fn member(&self, id: [u8; ID_BYTES]) -> Vec<u8> {
@@ -123,12 +131,6 @@ impl Keys {
         self.key(b"a:", address.to_string().as_bytes(), b"")
     }
 
-    /// The part of the list of members that has this member.
-    #[must_use]
-    pub fn peers(&self, part: u8) -> Vec<u8> {
-        self.key(b"P:", (part % PEER_PARTS).to_string().as_bytes(), b"")
-    }
-
     /// The marks of the servers that have mirrored this slot.
     #[must_use]
     pub fn marks(&self, slot: u16) -> Vec<u8> {
@@ -139,18 +141,6 @@ impl Keys {
     #[must_use]
     pub fn stream(&self, number: u8) -> Vec<u8> {
         self.key(b"x:", (number % STREAMS).to_string().as_bytes(), b"")
-    }
-
-    /// The inbox of a server.
-    #[must_use]
-    pub fn inbox(&self, epoch: u32) -> Vec<u8> {
-        self.key(b"i:", epoch.to_string().as_bytes(), b"")
-    }
-
-    /// The subscriptions of a server.
-    #[must_use]
-    pub fn watches(&self, epoch: u32) -> Vec<u8> {
-        self.key(b"w:", epoch.to_string().as_bytes(), b"")
     }
 
     /// The key of a user.

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::cluster::command::{EngineLane, EngineRequest, EngineToken, Replies};
-use crate::cluster::resp;
 use crate::cluster::url::EngineLogin;
+use crate::protocol::resp::put_command;
 
 /// Requests of a connection: 16 connections of clients with a full window each, and a bound for
 /// the memory and the delay behind a slow node.
@@ -149,7 +149,7 @@ impl EngineLink {
     }
 
     pub(super) fn send(&mut self, purpose: LinkPurpose, words: &[&[u8]], now: Instant) {
-        resp::put_command(words, &mut self.output);
+        put_command(words, &mut self.output);
         self.flight.push_back(SentRequest { purpose, replies: 1, at: now });
         self.last_sent = now;
     }
@@ -159,7 +159,7 @@ impl EngineLink {
         self.bytes += question.request.bytes().len();
         let is_asking = question.asking.is_some();
         if is_asking {
-            resp::put_command(&[b"ASKING"], &mut self.output);
+            put_command(&[b"ASKING"], &mut self.output);
         }
         self.output.extend_from_slice(question.request.bytes());
         let replies = question.request.commands + u8::from(is_asking);
@@ -312,7 +312,7 @@ mod tests {
         assert!(link.receive(&bytes[7..14], LATE, now).unwrap().is_none());
         let (purpose, mut replies, used) = link.receive(&bytes[7..], LATE, now).unwrap().unwrap();
         assert_eq!((token(&purpose), used), (2, 12));
-        assert_eq!(replies.next().and_then(resp::Reply::bytes), Some(&b"b"[..]));
+        assert_eq!(replies.next().and_then(crate::cluster::resp::Reply::bytes), Some(&b"b"[..]));
         assert_eq!((link.load(), link.bytes), (0, 0));
     }
 

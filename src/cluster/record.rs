@@ -67,14 +67,14 @@ pub fn read(mut fields: Elements<'_>) -> Option<About> {
 mod tests {
     use super::*;
     use crate::cluster::command::Replies;
-    use crate::cluster::resp;
+    use crate::protocol::resp::put_command;
 
     fn read_back(fields: &[(Vec<u8>, Vec<u8>)]) -> Option<About> {
         let words: Vec<&[u8]> =
             fields.iter().flat_map(|(name, value)| [name.as_slice(), value]).collect();
         let mut bytes = Vec::new();
         // A command has the form of an array of texts.
-        resp::put_command(&words, &mut bytes);
+        put_command(&words, &mut bytes);
         let (replies, _) = Replies::read(&bytes, 1).unwrap().unwrap();
         read(replies.last_reply().elements())
     }

@@ -404,7 +404,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::resp::{put_header, put_word};
+    use crate::protocol::resp::{put_header, put_word};
 
     const HERE: &str = "0123456789abcdef0123456789abcdef01234567";
 

@@ -1,4 +1,4 @@
-//! RESP2, the protocol between an engine and clients: commands out, replies in.
+//! Replies of an engine in RESP2. [`crate::protocol::resp`] writes the commands.
 //!
 //! A reply is checked as a whole and then borrowed from the buffer: an array yields element
 //! by element, and nothing is allocated.
@@ -47,33 +47,6 @@ enum Item<'a> {
     Value(Reply<'a>),
     /// The start of an array of this many elements.
     Array(usize),
-}
-
-/// Write a command: an array of strings.
-pub fn put_command(words: &[&[u8]], out: &mut Vec<u8>) {
-    put_header(words.len(), out);
-    for word in words {
-        put_word(word, out);
-    }
-}
-
-/// Write the start of a command of this many words.
-pub fn put_header(words: usize, out: &mut Vec<u8>) {
-    out.push(b'*');
-    put_number(words, out);
-}
-
-/// Write a word of a command.
-pub fn put_word(word: &[u8], out: &mut Vec<u8>) {
-    out.push(b'$');
-    put_number(word.len(), out);
-    out.extend_from_slice(word);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_number(number: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Read the reply at the start of `bytes`, with the length; `None` when bytes are missing.
@@ -276,6 +249,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::resp::{put_header, put_word};
 
     const MOST: usize = 1 << 20;
 
@@ -373,13 +347,6 @@ mod tests {
                 tree(reply);
             }
         }
-    }
-
-    #[test]
-    fn a_command_is_an_array_of_strings_of_any_bytes() {
-        let mut out = Vec::new();
-        put_command(&[b"SET", b"a\r\n", b"\0\xff", b""], &mut out);
-        assert_eq!(out, b"*4\r\n$3\r\nSET\r\n$3\r\na\r\n\r\n$2\r\n\0\xff\r\n$0\r\n\r\n");
     }
 
     #[test]

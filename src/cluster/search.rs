@@ -10,15 +10,15 @@
 use std::time::Instant;
 
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, Replies};
-use crate::cluster::engine::EngineRandom;
 use crate::cluster::ids::{ID_BYTES, MemberId};
 use crate::cluster::info::{self, ReplicationId};
 use crate::cluster::keys::{HolderEntry, Keys};
 use crate::cluster::registry::{Registry, ServerLife};
 use crate::cluster::resp::{Elements, Reply};
+use crate::io::split_mix::SplitMix64;
 use crate::limits;
-use crate::protocol::types::ids::{ContentHash, hex, to_hex};
-use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::request::Selector;
+use crate::protocol::types::ids::{hex, to_hex};
 
 /// Entries of a reply: a page, and another to know that others follow.
 const PAGE: usize = limits::HOLDERS + 1;
@@ -30,15 +30,6 @@ const LAST_WORD: &[u8] = b"64";
 const ROUNDS: u32 = 8;
 /// Members in a cursor: the start, and the last entry.
 const CURSOR_MEMBERS: usize = 2;
-
-/// The file that a search is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileKey {
-    /// A file of this name.
-    Name(RelativeName),
-    /// A file with this content.
-    Root(ContentHash),
-}
 
 /// A page of providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,15 +91,12 @@ impl HolderSearch {
     /// # Errors
     /// `Refused` for a foreign cursor.
     pub fn new(
-        file: &FileKey,
+        file: &Selector,
         cursor: Option<&str>,
         check: bool,
         keys: &Keys,
     ) -> Result<HolderSearch, EngineFailure> {
-        let (key, is_root) = match file {
-            FileKey::Name(name) => (keys.name(name), false),
-            FileKey::Root(root) => (keys.root(root), true),
-        };
+        let (key, is_root) = (keys.file(file), matches!(file, Selector::Root(_)));
         let stage = match cursor {
             Some(text) => SearchStage::Part(Cursor::parse(text).ok_or(EngineFailure::Refused)?),
             None if check => SearchStage::Check,
@@ -152,7 +140,7 @@ impl HolderSearch {
         &mut self,
         outcome: EngineOutcome<'_>,
         registry: &Registry,
-        random: &mut EngineRandom,
+        random: &mut SplitMix64,
         now: Instant,
     ) -> SearchStep {
         let replies = match outcome {
@@ -184,13 +172,13 @@ impl HolderSearch {
         &mut self,
         replies: Replies<'_>,
         registry: &Registry,
-        random: &mut EngineRandom,
+        random: &mut SplitMix64,
     ) -> Option<Result<HolderPage, EngineFailure>> {
         let Reply::Array(entries) = replies.last_reply() else {
             return Some(Err(EngineFailure::Refused));
         };
         if entries.size_hint().0 >= PAGE {
-            let [_, start @ ..] = random.next().to_be_bytes();
+            let [_, start @ ..] = random.bits().to_be_bytes();
             self.stage = SearchStage::Part(Cursor { start, last: None, is_wrapped: false });
             return None;
         }
@@ -198,10 +186,10 @@ impl HolderSearch {
         Some(Ok(self.rotated(random)))
     }
 
-    fn rotated(&mut self, random: &mut EngineRandom) -> HolderPage {
+    fn rotated(&mut self, random: &mut SplitMix64) -> HolderPage {
         let mut holders = std::mem::take(&mut self.holders);
         if holders.len() > 1 {
-            let by = usize::try_from(random.next() >> 32).unwrap_or(0) % holders.len();
+            let by = usize::try_from(random.bits() >> 32).unwrap_or(0) % holders.len();
             holders.rotate_left(by);
         }
         HolderPage { holders, cursor: None, is_certain: false }
@@ -260,7 +248,7 @@ impl HolderSearch {
         &mut self,
         replies: Replies<'_>,
         registry: &Registry,
-        random: &mut EngineRandom,
+        random: &mut SplitMix64,
         now: Instant,
     ) -> Result<HolderPage, EngineFailure> {
         let mut parts = replies.executed().ok_or(EngineFailure::Refused)?;
@@ -343,7 +331,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::resp::put_word;
+    use crate::protocol::resp::put_word;
+    use crate::protocol::types::ids::ContentHash;
+    use crate::protocol::types::relative_path::RelativeName;
 
     const HERE: &str = "0123456789abcdef0123456789abcdef01234567";
     const OTHER: &str = "89abcdef0123456789abcdef0123456789abcdef";
@@ -410,7 +400,7 @@ mod tests {
     }
 
     fn search(cursor: Option<&str>) -> HolderSearch {
-        let file = FileKey::Name(RelativeName::new("a.mp4").unwrap());
+        let file = Selector::Name(RelativeName::new("a.mp4").unwrap());
         HolderSearch::new(&file, cursor, false, &Keys::new("", [0; 32])).unwrap()
     }
 
@@ -422,7 +412,7 @@ mod tests {
     ) -> SearchStep {
         let count = search.request().commands;
         let replies = Replies::read(reply, count).unwrap().unwrap().0;
-        search.step(Ok(replies), registry, &mut EngineRandom(1), now)
+        search.step(Ok(replies), registry, &mut SplitMix64::new(1), now)
     }
 
     /// The answer to an empty set with these marks and this identity.
@@ -527,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_foreign_cursor_is_refused() {
-        let file = FileKey::Root(ContentHash([1; 32]));
+        let file = Selector::Root(ContentHash([1; 32]));
         for text in ["", "a", "1.2.3", "00000000000000.00000000000000.2", "00000000000000.x.0"] {
             let made = HolderSearch::new(&file, Some(text), false, &Keys::new("", [0; 32]));
             assert_eq!(made.err(), Some(EngineFailure::Refused), "{text}");

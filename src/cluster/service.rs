@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
 use crate::cluster::durable::{DurableWrite, WriteResult};
-use crate::cluster::engine::{
-    Engine, EngineOptions, EngineRandom, LinkAction, LinkInput, QUESTION_TIMEOUT,
-};
+use crate::cluster::engine::{Engine, EngineOptions, LinkAction, LinkInput};
 use crate::cluster::ids::{ID_BYTES, MemberId};
 use crate::cluster::keys::Keys;
 use crate::cluster::mirror::{Mirror, MirrorChange};
@@ -19,9 +17,11 @@ use crate::cluster::node::EngineLinkId;
 use crate::cluster::record;
 use crate::cluster::registry::{Registry, RegistryNews};
 use crate::cluster::resp::Reply;
-use crate::cluster::search::{FileKey, HolderPage, HolderSearch, SearchStep};
+use crate::cluster::search::{HolderPage, HolderSearch, SearchStep};
 use crate::cluster::slots::SlotSet;
 use crate::index::About;
+use crate::io::split_mix::SplitMix64;
+use crate::protocol::request::Selector;
 use crate::protocol::types::ids::SessionId;
 
 /// A server serves only so long after it has read the secret: two intervals in which servers look
@@ -93,7 +93,7 @@ pub struct ClusterIndex {
     keys: Keys,
     registry: Registry,
     mirror: Mirror,
-    random: EngineRandom,
+    random: SplitMix64,
     tasks: BTreeMap<EngineToken, ClusterTask>,
     last_token: u64,
     last_ticket: u64,
@@ -107,11 +107,11 @@ impl ClusterIndex {
     /// An index without a connection; [`ClusterIndex::on_time`] begins.
     #[must_use]
     pub fn new(options: ClusterOptions) -> ClusterIndex {
-        let mut random = EngineRandom(options.engine.random ^ 0x0063_6172_6475_6d65);
+        let mut random = SplitMix64::new(options.engine.random ^ 0x0063_6172_6475_6d65);
         ClusterIndex {
             engine: Engine::new(options.engine.clone()),
             keys: Keys::new(&options.prefix, options.secret).with_slots(options.slots),
-            registry: Registry::new(random.next()),
+            registry: Registry::new(random.bits()),
             mirror: Mirror::default(),
             random,
             tasks: BTreeMap::new(),
@@ -132,7 +132,7 @@ impl ClusterIndex {
     /// Search for providers. `check`: ask again because the owner shows none of an earlier answer.
     pub fn search(
         &mut self,
-        file: &FileKey,
+        file: &Selector,
         cursor: Option<&str>,
         check: bool,
         now: Instant,
@@ -469,11 +469,5 @@ impl ClusterIndex {
             }
             self.flush(now);
         }
-    }
-
-    /// The longest time until a question is answered, but for the last reply.
-    #[must_use]
-    pub fn question_timeout() -> Duration {
-        QUESTION_TIMEOUT
     }
 }

@@ -5,8 +5,9 @@
 
 use std::net::SocketAddr;
 
+use crate::index::postings::Posting;
 use crate::index::{About, FileRecord, Index, PeerId, Viewer};
-use crate::protocol::request::FileEntry;
+use crate::protocol::request::{FileEntry, Selector};
 use crate::protocol::response::Provider;
 use crate::protocol::types::ids::{ContentHash, SessionId};
 use crate::protocol::types::relative_path::RelativeName;
@@ -19,16 +20,7 @@ pub struct IndexChange {
     /// The number of [`Index::mirror`], which tells peers of one slot apart.
     pub member: u32,
     /// The file.
-    pub key: ChangedKey,
-}
-
-/// A file by its name or by its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangedKey {
-    /// The name.
-    Name(RelativeName),
-    /// The content hash.
-    Root(ContentHash),
+    pub key: Selector,
 }
 
 impl Index {
@@ -59,7 +51,7 @@ impl Index {
         }
         let name = self.names.get(file.name.number()).map(RelativeName::known);
         let root = self.root_of(file).copied();
-        let keys = [name.map(ChangedKey::Name), root.map(ChangedKey::Root)];
+        let keys = [name.map(Selector::Name), root.map(Selector::Root)];
         let changes = keys.into_iter().flatten().map(|key| IndexChange { peer, member, key });
         self.subscriptions.journal.extend(changes);
     }
@@ -75,14 +67,14 @@ impl Index {
 
     /// Note that a file of a mirrored peer no longer has this content, or no longer had it alone.
     pub(super) fn note_lost_root(&mut self, peer: PeerId, member: u32, root: Option<ContentHash>) {
-        let change = root.map(|root| IndexChange { peer, member, key: ChangedKey::Root(root) });
+        let change = root.map(|root| IndexChange { peer, member, key: Selector::Root(root) });
         self.subscriptions.journal.extend(change);
     }
 
     /// The file of a mirrored peer; `None` if the peer or the file is gone. A content that the peer
     /// has under several names: the first complete file.
     #[must_use]
-    pub fn mirrored_file(&self, peer: PeerId, member: u32, key: &ChangedKey) -> Option<FileEntry> {
+    pub fn mirrored_file(&self, peer: PeerId, member: u32, key: &Selector) -> Option<FileEntry> {
         let record = self.peers.get(peer.0)?;
         if !record.visible || record.mirrored != member {
             return None;
@@ -90,13 +82,17 @@ impl Index {
         self.file_of(peer, key)
     }
 
-    fn file_of(&self, peer: PeerId, key: &ChangedKey) -> Option<FileEntry> {
-        let posting = match key {
-            ChangedKey::Name(name) => self.names.of_peer(self.names.find(name)?, peer.slot()),
-            ChangedKey::Root(root) => self.roots.of_peer(self.roots.find(root)?, peer.slot()),
-        }?;
+    fn file_of(&self, peer: PeerId, key: &Selector) -> Option<FileEntry> {
+        let posting = self.posting_of(peer, key)?;
         let file = self.peers.get(peer.0)?.files.get(posting.file_index as usize)?;
         Some(self.entry(peer, file, None))
+    }
+
+    fn posting_of(&self, peer: PeerId, key: &Selector) -> Option<Posting> {
+        match key {
+            Selector::Name(name) => self.names.of_peer(self.names.find(name)?, peer.slot()),
+            Selector::Root(root) => self.roots.of_peer(self.roots.find(root)?, peer.slot()),
+        }
     }
 
     /// A file of a peer by its place, with its name and its content.
@@ -109,12 +105,8 @@ impl Index {
     /// The file of a peer, as provided to this viewer; `None` if the peer does not have the file,
     /// or the viewer may not see it.
     #[must_use]
-    pub fn provided(&self, peer: PeerId, key: &ChangedKey, viewer: &Viewer) -> Option<Provider> {
-        let posting = match key {
-            ChangedKey::Name(name) => self.names.of_peer(self.names.find(name)?, peer.slot()),
-            ChangedKey::Root(root) => self.roots.of_peer(self.roots.find(root)?, peer.slot()),
-        }?;
-        self.provider(posting, None, viewer)
+    pub fn provided(&self, peer: PeerId, key: &Selector, viewer: &Viewer) -> Option<Provider> {
+        self.provider(self.posting_of(peer, key)?, None, viewer)
     }
 
     /// The user and the further addresses of a peer.
@@ -167,9 +159,9 @@ mod tests {
         assert!(!index.has_changes(), "no mirror has this peer yet");
         index.mirror(peer, 5);
         index.make_visible(peer);
-        let root = ChangedKey::Root(ContentHash([7; 32]));
-        let name = |text: &str| ChangedKey::Name(RelativeName::new(text).unwrap());
-        let keys = |index: &mut Index| -> Vec<ChangedKey> {
+        let root = Selector::Root(ContentHash([7; 32]));
+        let name = |text: &str| Selector::Name(RelativeName::new(text).unwrap());
+        let keys = |index: &mut Index| -> Vec<Selector> {
             index.take_changes(100).into_iter().map(|change| change.key).collect()
         };
         index.remove(peer, &RelativeName::new("a").unwrap());
@@ -181,9 +173,7 @@ mod tests {
         // A file with another content changes two contents.
         index.add(peer, &file("b", Some(8))).unwrap();
         let changed = keys(&mut index);
-        assert!(
-            changed.contains(&root) && changed.contains(&ChangedKey::Root(ContentHash([8; 32])))
-        );
+        assert!(changed.contains(&root) && changed.contains(&Selector::Root(ContentHash([8; 32]))));
         assert!(index.mirrored_file(peer, 5, &root).is_none());
         index.remove_peer(peer);
         while index.purge(1) {}

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod budget;
 pub mod recv_buffer;
 pub mod send_queue;
+pub mod split_mix;
 pub mod token_bucket;
 pub mod traits;
 pub mod transfer;

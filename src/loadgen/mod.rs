@@ -14,9 +14,9 @@ pub mod dataset;
 pub mod report;
 pub mod requests;
 pub mod returning;
-pub mod rng;
 pub mod virtual_peer;
 pub mod workload;
+pub mod zipf;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

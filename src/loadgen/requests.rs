@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::io::split_mix::SplitMix64;
 use crate::limits;
 use crate::loadgen::dataset::Dataset;
 use crate::loadgen::report::Counted;
-use crate::loadgen::rng::{Rng, Zipf};
 use crate::loadgen::virtual_peer::{Flight, Seat, VirtualPeer};
 use crate::loadgen::workload::{COUNTED_OPS, WorkloadOp};
+use crate::loadgen::zipf::Zipf;
 use crate::loadgen::{Plan, Wire};
 use crate::protocol::native::loadgen::{self, QuickResponse, ResponseScanner};
 use crate::protocol::resp::{self, RespReply};
@@ -66,7 +67,7 @@ pub struct RequestMix {
     plan: Plan,
     names: Dataset,
     zipf: Zipf,
-    dice: Rng,
+    dice: SplitMix64,
     glancing: ResponseScanner,
     /// The valid numbers of providers in a response.
     holders: (u64, u64),
@@ -99,7 +100,7 @@ impl RequestMix {
             wire: plan.target.wire,
             names: Dataset::new(plan.names, plan.files, (plan.peers as u64, shares), plan.roots),
             zipf: Zipf::new(plan.names, plan.zipf),
-            dice: Rng::new(plan.seed),
+            dice: SplitMix64::new(plan.seed),
             glancing: ResponseScanner::default(),
             holders,
             word: Vec::new(),

@@ -1,6 +1,6 @@
 //! The mix of requests.
 
-use crate::loadgen::rng::Rng;
+use crate::io::split_mix::SplitMix64;
 
 /// A request of a simulated peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Workload {
     }
 
     /// A random request by these weights.
-    pub fn choose(&self, rng: &mut Rng) -> WorkloadOp {
+    pub fn choose(&self, rng: &mut SplitMix64) -> WorkloadOp {
         if self.only_searches() {
             return WorkloadOp::Search;
         }
@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn each_request_is_chosen_by_its_weight() {
-        let (mix, mut rng) = (Workload::read("search=6,join=3,leave=1").unwrap(), Rng::new(1));
+        let (mix, mut rng) =
+            (Workload::read("search=6,join=3,leave=1").unwrap(), SplitMix64::new(1));
         let mut seen = [0; COUNTED_OPS.len()];
         for _ in 0..10_000 {
             let op = mix.choose(&mut rng);

@@ -16,7 +16,6 @@ pub mod member;
 pub mod metric;
 pub mod native;
 pub mod request;
-#[cfg(feature = "loadgen")]
 pub mod resp;
 pub mod response;
 pub mod subscription;

@@ -1,5 +1,5 @@
-//! RESP, the protocol of Redis, as far as the load generator needs it: commands, and the type and
-//! length of replies.
+//! RESP, the protocol of Redis: commands, and as far as the load generator needs it the type and
+//! length of replies. [`crate::cluster::resp`] reads whole replies.
 
 use crate::limits;
 
@@ -20,16 +20,26 @@ pub enum RespReply {
 
 /// Write a command.
 pub fn put_command(words: &[&[u8]], out: &mut Vec<u8>) {
-    out.push(b'*');
-    put_number(words.len() as u64, out);
-    out.extend_from_slice(b"\r\n");
+    put_header(words.len(), out);
     for word in words {
-        out.push(b'$');
-        put_number(word.len() as u64, out);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(word);
-        out.extend_from_slice(b"\r\n");
+        put_word(word, out);
     }
+}
+
+/// Write the start of a command of this many words.
+pub fn put_header(words: usize, out: &mut Vec<u8>) {
+    out.push(b'*');
+    put_number(words as u64, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Write a word of a command.
+pub fn put_word(word: &[u8], out: &mut Vec<u8>) {
+    out.push(b'$');
+    put_number(word.len() as u64, out);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(word);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Write a decimal integer.
@@ -118,6 +128,13 @@ mod tests {
         let mut out = Vec::new();
         put_command(&[b"SADD", b"a.mp4", b"x"], &mut out);
         assert_eq!(out, b"*3\r\n$4\r\nSADD\r\n$5\r\na.mp4\r\n$1\r\nx\r\n");
+    }
+
+    #[test]
+    fn a_command_is_an_array_of_strings_of_any_bytes() {
+        let mut out = Vec::new();
+        put_command(&[b"SET", b"a\r\n", b"\0\xff", b""], &mut out);
+        assert_eq!(out, b"*4\r\n$3\r\nSET\r\n$3\r\na\r\n\r\n$2\r\n\0\xff\r\n$0\r\n\r\n");
     }
 
     #[test]

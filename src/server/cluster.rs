@@ -17,12 +17,12 @@ use crate::cluster::keys::HolderEntry;
 use crate::cluster::mirror::MirrorChange;
 use crate::cluster::node::EngineLinkId;
 use crate::cluster::record;
-use crate::cluster::search::{FileKey, HolderPage, cursor_after};
+use crate::cluster::search::{HolderPage, cursor_after};
 use crate::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use crate::cluster::slots::{SlotSet, slot_of};
-use crate::index::journal::{ChangedKey, IndexChange};
+use crate::index::journal::IndexChange;
 use crate::index::pagination::PageBudget;
 use crate::index::{About, Index, Page, PeerId, Sees, Viewer};
 use crate::limits;
@@ -36,7 +36,7 @@ use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::member::Groups;
 use crate::server::{Membership, Server, in_use, not_joined};
-use crate::ui::event::{Failure, UiEvent};
+use crate::ui::event::Failure;
 
 /// Bytes of a reply that is not complete yet: a page of the longest names, or the map of all slots.
 const REPLY_BYTES: usize = 4 << 20;
@@ -250,17 +250,14 @@ impl ServerCluster {
     ) {
         let Some(id) = self.index.member(change.member) else { return };
         let keys = self.index.keys();
-        let key = match &change.key {
-            ChangedKey::Name(name) => keys.name(name),
-            ChangedKey::Root(root) => keys.root(root),
-        };
+        let key = keys.file(&change.key);
         if slots.is_some_and(|slots| !slots.contains(slot_of(&key))) {
             return;
         }
         let file = index.mirrored_file(change.peer, change.member, &change.key);
         let change = match (file, self.members.get(&change.peer)) {
             (Some(file), Some(member)) => {
-                let by_name = matches!(change.key, ChangedKey::Name(_));
+                let by_name = matches!(change.key, Selector::Name(_));
                 let entry = HolderEntry {
                     id,
                     address: member.address,
@@ -292,10 +289,10 @@ impl ServerCluster {
     ) {
         let Some(file) = index.file_at(peer, place) else { return };
         let is_new = slots.is_none();
-        let root = file.root.map(ChangedKey::Root).filter(|key| {
+        let root = file.root.map(Selector::Root).filter(|key| {
             index.mirrored_file(peer, member, key).is_some_and(|best| best.name == file.name)
         });
-        for key in root.into_iter().chain([ChangedKey::Name(file.name)]) {
+        for key in root.into_iter().chain([Selector::Name(file.name)]) {
             self.push(index, &IndexChange { peer, member, key }, slots, is_new, now);
         }
     }
@@ -511,13 +508,6 @@ pub(super) fn unavailable() -> ErrorReply {
     ErrorReply::new(ErrorCode::Unavailable, "the index of the servers does not answer now")
 }
 
-fn changed_key(wanted: &Selector) -> ChangedKey {
-    match wanted {
-        Selector::Name(name) => ChangedKey::Name(name.clone()),
-        Selector::Root(root) => ChangedKey::Root(*root),
-    }
-}
-
 impl Server {
     /// True where several servers share an index.
     pub(super) fn has_cluster(&self) -> bool {
@@ -564,12 +554,7 @@ impl Server {
         io: &mut Io<'_>,
     ) {
         let viewer = self.viewer(id, speaks, io);
-        let from = self.requester(id, io);
-        log::debug!("{from} SEARCH {wanted:?}");
-        if let (None, Selector::Name(name)) = (&cursor, &wanted) {
-            self.activity.searched();
-            io.tell(UiEvent::Asked { who: from, name: name.clone() });
-        }
+        self.note_search(id, &wanted, cursor.is_none(), io);
         // Entries of the engine name no groups.
         if !matches!(viewer.sees, Sees::Everything) {
             let page = self.own_page(&wanted, cursor.as_deref(), &viewer, io);
@@ -595,29 +580,9 @@ impl Server {
 
     fn ask_engine(&mut self, question: Box<ClusterQuestion>, io: &Io<'_>) {
         let Some(cluster) = &mut self.cluster else { return };
-        let file = match &question.wanted {
-            Selector::Name(name) => FileKey::Name(name.clone()),
-            Selector::Root(root) => FileKey::Root(*root),
-        };
-        let cursor = question.cursor.as_deref();
-        let ticket = cluster.index.search(&file, cursor, question.has_checked, io.now);
+        let ClusterQuestion { wanted, cursor, has_checked, .. } = &*question;
+        let ticket = cluster.index.search(wanted, cursor.as_deref(), *has_checked, io.now);
         cluster.asked.insert(ticket, ClusterAsk::Search(question));
-    }
-
-    fn own_page(
-        &mut self,
-        wanted: &Selector,
-        cursor: Option<&str>,
-        viewer: &Viewer,
-        io: &mut Io<'_>,
-    ) -> Result<Page<Provider>, ErrorReply> {
-        match wanted {
-            Selector::Name(name) => {
-                self.load_name(name, io);
-                self.index.search(name, cursor, viewer)
-            }
-            Selector::Root(root) => self.index.search_root(*root, cursor, viewer),
-        }
     }
 
     fn answer_search(
@@ -703,7 +668,6 @@ impl Server {
         };
         let (own_cursor, away) = (own.cursor, own.away);
         let mut incomplete = own_cursor.is_some();
-        let key = changed_key(&question.wanted);
         let Some(cluster) = &mut self.cluster else { return };
         let epoch = cluster.index.registry().epoch();
         let id_of = |provider: &Provider| {
@@ -722,7 +686,7 @@ impl Server {
             let id = entry.id;
             let provider = if Some(owner) == epoch {
                 let peer = cluster.numbers.get(&member).filter(|_| !is_whole);
-                peer.and_then(|peer| self.index.provided(*peer, &key, &question.viewer))
+                peer.and_then(|peer| self.index.provided(*peer, &question.wanted, &question.viewer))
             } else {
                 let about = cluster.about(&entry);
                 // The member has left since, or its record could not be read.
@@ -1005,13 +969,12 @@ impl Server {
 
     /// An event of a connection to the engine.
     pub(super) fn engine_received(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let now = io.now;
         let Some(cluster) = &mut self.cluster else { return };
         let (Some(link), Some(conn)) = (cluster.conns.get(&id).copied(), io.connection(id)) else {
             return;
         };
         conn.max_header = REPLY_BYTES;
-        let now = io.now;
-        let Some(conn) = io.connection(id) else { return };
         let used = cluster.index.received(link, conn.recv_buffer.header(), now);
         conn.recv_buffer.consume(used);
     }

@@ -48,8 +48,9 @@ use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::request::{FileEntry, Request, Selector};
-use crate::protocol::response::Response;
+use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::account::Key;
+use crate::protocol::types::address_range::AddressRange;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::web_session::SessionSecret;
@@ -76,7 +77,7 @@ pub struct ServerOptions {
     /// The interval at which a peer must send something.
     pub heartbeat: Duration,
     /// The addresses that a peer may advertise besides its own.
-    pub allowed: Vec<Range>,
+    pub allowed: Vec<AddressRange>,
     /// Metrics are open to other machines.
     pub metrics_open: bool,
     /// The names by which HTTP clients may address the server, besides addresses and `localhost`.
@@ -132,31 +133,6 @@ impl ServerOptions {
 
 /// Lists the files of a folder of this machine by its path.
 pub type ListFolder = Box<dyn Fn(&str) -> Result<Vec<FileEntry>, ErrorReply>>;
-
-/// A range of addresses: those whose first `bits` are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// One of them.
-    pub address: IpAddr,
-    /// How many bits count.
-    pub bits: u32,
-}
-
-impl Range {
-    /// True when `other` is one of them.
-    #[must_use]
-    pub fn holds(&self, other: IpAddr) -> bool {
-        match (self.address, other) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
-                (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits
-            }
-            _ => false,
-        }
-    }
-}
 
 /// The index server.
 pub struct Server {
@@ -491,22 +467,37 @@ impl Server {
         speaks: Option<LegacyProfile>,
         io: &mut Io<'_>,
     ) -> Result<Response, ErrorReply> {
-        let from = self.requester(id, io);
-        log::debug!("{from} SEARCH {wanted:?}");
+        self.note_search(id, wanted, cursor.is_none(), io);
         let viewer = self.viewer(id, speaks, io);
-        let page = match wanted {
+        let page = self.own_page(wanted, cursor, &viewer, io);
+        page.and_then(|page| self.own_answer(page))
+    }
+
+    /// A page of this server's own index.
+    fn own_page(
+        &mut self,
+        wanted: &Selector,
+        cursor: Option<&str>,
+        viewer: &Viewer,
+        io: &mut Io<'_>,
+    ) -> Result<Page<Provider>, ErrorReply> {
+        match wanted {
             Selector::Name(name) => {
                 self.load_name(name, io);
-                self.index.search(name, cursor, &viewer)
+                self.index.search(name, cursor, viewer)
             }
-            Selector::Root(root) => self.index.search_root(*root, cursor, &viewer),
-        };
-        if let (None, Selector::Name(name)) = (cursor, wanted) {
-            // Only the first page counts as a search.
+            Selector::Root(root) => self.index.search_root(*root, cursor, viewer),
+        }
+    }
+
+    /// Only the first page counts as a search.
+    fn note_search(&mut self, id: ConnId, wanted: &Selector, is_first: bool, io: &mut Io<'_>) {
+        let from = self.requester(id, io);
+        log::debug!("{from} SEARCH {wanted:?}");
+        if let (true, Selector::Name(name)) = (is_first, wanted) {
             self.activity.searched();
             io.tell(UiEvent::Asked { who: from, name: name.clone() });
         }
-        page.and_then(|page| self.own_answer(page))
     }
 
     fn listener(&self, port: PortId) -> ListenerProtocol {
@@ -720,20 +711,4 @@ fn not_joined() -> ErrorReply {
 
 fn in_use() -> ErrorReply {
     ErrorReply::new(ErrorCode::InUse, "another peer holds that address")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_holds_the_addresses_with_its_first_bits() {
-        let range = Range { address: "192.168.4.0".parse().unwrap(), bits: 22 };
-        assert!(range.holds("192.168.7.9".parse().unwrap()));
-        assert!(!range.holds("192.168.8.1".parse().unwrap()));
-        assert!(!range.holds("::1".parse().unwrap()));
-        assert!(
-            Range { address: "::".parse().unwrap(), bits: 0 }.holds("2001:db8::1".parse().unwrap())
-        );
-    }
 }

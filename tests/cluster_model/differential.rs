@@ -17,14 +17,16 @@ use cardume::cluster::info::EngineRefusal;
 use cardume::cluster::keys::HolderEntry;
 use cardume::cluster::mirror::MirrorChange;
 use cardume::cluster::node::EngineLinkId;
-use cardume::cluster::resp::{Reply, parse, put_command};
-use cardume::cluster::search::{FileKey, HolderPage};
+use cardume::cluster::resp::{Reply, parse};
+use cardume::cluster::search::HolderPage;
 use cardume::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use cardume::cluster::slots::slot_of;
 use cardume::cluster::url::EngineLogin;
 use cardume::cluster::{claim, durable, registry};
+use cardume::protocol::request::Selector;
+use cardume::protocol::resp::put_command;
 use cardume::protocol::types::ids::SessionId;
 use cardume::protocol::types::relative_path::RelativeName;
 
@@ -340,7 +342,7 @@ impl RealIndex {
     }
 
     fn search(&mut self, name: &str) -> Result<HolderPage, EngineFailure> {
-        let file = FileKey::Name(RelativeName::new(name).unwrap());
+        let file = Selector::Name(RelativeName::new(name).unwrap());
         let ticket = self.index.search(&file, None, false, Instant::now());
         match self.answer(ticket) {
             ClusterAnswer::Found(result) => result,

@@ -9,11 +9,11 @@ use cardume::cluster::engine::{EngineOptions, LinkAction};
 use cardume::cluster::keys::HolderEntry;
 use cardume::cluster::mirror::MirrorChange;
 use cardume::cluster::node::EngineLinkId;
-use cardume::cluster::search::FileKey;
 use cardume::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use cardume::cluster::slots::{SLOTS, slot_of};
+use cardume::protocol::request::Selector;
 use cardume::protocol::types::relative_path::RelativeName;
 
 use crate::store::{Keyspace, Words, array, bulk, integer, keys_of, read_command, writes};
@@ -554,7 +554,7 @@ impl World {
                 }
             }
             _ => {
-                let file = FileKey::Name(name(name_number));
+                let file = Selector::Name(name(name_number));
                 let server = &mut self.servers[server];
                 if server.index.registry().epoch().is_some() {
                     let ticket = server.index.search(&file, None, false, now);

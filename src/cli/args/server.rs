@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use cardume::limits;
+use cardume::protocol::types::address_range::AddressRange;
 use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::protocol::types::member::with_port;
-use cardume::server::Range;
 #[cfg(feature = "store")]
 use clap::Subcommand;
 use clap::{Args, ValueEnum};
@@ -68,7 +68,7 @@ pub struct ServerArgs {
 
     /// Addresses that peers may advertise besides their own; repeat for more
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
-    pub allow_advertise: Vec<Range>,
+    pub allow_advertise: Vec<AddressRange>,
 
     /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -284,13 +284,13 @@ fn memory(text: &str) -> Result<u64, String> {
 }
 
 /// `IP/BITS`, or `IP` for a single address.
-fn range(text: &str) -> Result<Range, String> {
+fn range(text: &str) -> Result<AddressRange, String> {
     let wrong = || "a range is like 192.168.0.0/16".to_owned();
     let (ip, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));
     let address: IpAddr = ip.parse().map_err(|_| wrong())?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
-    if bits > most { Err(wrong()) } else { Ok(Range { address, bits }) }
+    let bits = bits.map(str::parse).transpose().map_err(|_| wrong())?;
+    bits.map_or(Some(address.into()), |bits| AddressRange::covering(address, bits))
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]

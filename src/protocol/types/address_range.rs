@@ -47,12 +47,7 @@ impl AddressRange {
     /// # Errors
     /// The reason why there is none.
     pub fn new(first: IpAddr, bits: u8) -> Result<AddressRange, BadRange> {
-        let (first, bits) = match (first, first.to_canonical()) {
-            (IpAddr::V6(_), four @ IpAddr::V4(_)) if bits >= MAPPED_BITS => {
-                (four, bits - MAPPED_BITS)
-            }
-            _ => (first, bits),
-        };
+        let (first, bits) = unmapped(first, bits);
         if bits > width(first) {
             return Err(BadRange::Malformed);
         }
@@ -78,6 +73,14 @@ impl AddressRange {
             return Err(BadRange::Malformed);
         }
         AddressRange::new(first, bits.parse().map_err(|_| BadRange::Malformed)?)
+    }
+
+    /// The range that has the address, as an operator names it: with bits behind the prefix, or
+    /// with all addresses. `None`: the address is shorter.
+    #[must_use]
+    pub fn covering(ip: IpAddr, bits: u8) -> Option<AddressRange> {
+        let (ip, bits) = unmapped(ip, bits);
+        (bits <= width(ip)).then(|| AddressRange { first: masked(ip, bits), bits })
     }
 
     /// The range of this prefix length that has the address. `None`: the address is shorter.
@@ -133,6 +136,14 @@ impl fmt::Display for AddressRange {
     }
 }
 
+/// A range of IPv4 addresses mapped to IPv6 as one of IPv4.
+fn unmapped(ip: IpAddr, bits: u8) -> (IpAddr, u8) {
+    match ip.to_canonical() {
+        four @ IpAddr::V4(_) if ip.is_ipv6() && bits >= MAPPED_BITS => (four, bits - MAPPED_BITS),
+        _ => (ip, bits),
+    }
+}
+
 fn width(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
@@ -177,6 +188,18 @@ mod tests {
             assert!(range(text).holds(ip(inside)) && !range(text).holds(ip(outside)), "{text}");
             assert_eq!(range(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_range_of_an_operator_has_the_addresses_with_its_first_bits() {
+        let covering = |text, bits| AddressRange::covering(ip(text), bits).unwrap();
+        let range = covering("192.168.4.0", 22);
+        assert!(range.holds(ip("192.168.7.9")));
+        assert!(!range.holds(ip("192.168.8.1")));
+        assert!(!range.holds(ip("::1")));
+        assert!(covering("::", 0).holds(ip("2001:db8::1")));
+        assert_eq!(covering("192.168.5.9", 22), range);
+        assert_eq!(AddressRange::covering(ip("10.0.0.0"), 33), None);
     }
 
     #[test]

@@ -75,9 +75,12 @@ pub fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The finalizer of splitmix64: every input bit affects every output bit.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// The step of splitmix64: 2^64 divided by the golden ratio.
+pub(crate) const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A step and the finalizer of splitmix64: every input bit affects every output bit.
+pub(crate) fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(GOLDEN_RATIO);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
