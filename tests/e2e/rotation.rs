@@ -204,6 +204,8 @@ fn the_next_key_takes_over_after_thirty_days_of_the_server() {
         closed.restarts();
         wait_until("the key of that day", || (shown(&ana) == *key).then_some(()));
     }
+    // The answer tells the new key even on a connection that was opened under the old one.
+    assert_eq!(shown(&ana), next);
     assert_eq!(pins(&ana).len(), 1);
 }
 
