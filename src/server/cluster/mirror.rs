@@ -1,0 +1,194 @@
+//! The own members' files on their way to the engine.
+
+use std::time::Instant;
+
+use crate::cluster::keys::HolderEntry;
+use crate::cluster::mirror::MirrorChange;
+use crate::cluster::record;
+use crate::cluster::slots::{SlotSet, slot_of};
+use crate::index::journal::IndexChange;
+use crate::index::{Index, PeerId};
+use crate::node::io::Io;
+use crate::protocol::request::Selector;
+use crate::server::Server;
+use crate::server::cluster::{ClusterAsk, MirroredPeer, ServerCluster};
+
+/// Files an iteration that go to the mirror: about two milliseconds.
+const WALK_FILES: usize = 1_000;
+
+pub(super) struct AssertWalk {
+    pub(super) slots: SlotSet,
+    pub(super) peers: Vec<PeerId>,
+    /// The peer under way, with its number and the files that are left.
+    pub(super) current: Option<(PeerId, u32, usize)>,
+}
+
+impl ServerCluster {
+    /// Push a file of a member, if its key has one of these slots.
+    pub(super) fn push(
+        &mut self,
+        index: &Index,
+        change: &IndexChange,
+        slots: Option<&SlotSet>,
+        is_new: bool,
+        now: Instant,
+    ) {
+        let Some(id) = self.index.member(change.member) else { return };
+        let keys = self.index.keys();
+        let key = keys.file(&change.key);
+        if slots.is_some_and(|slots| !slots.contains(slot_of(&key))) {
+            return;
+        }
+        let file = index.mirrored_file(change.peer, change.member, &change.key);
+        let change = match (file, self.members.get(&change.peer)) {
+            (Some(file), Some(member)) => {
+                let by_name = matches!(change.key, Selector::Name(_));
+                let entry = HolderEntry {
+                    id,
+                    address: member.address,
+                    size: file.size,
+                    partial: file.partial,
+                    more: index.about(change.peer).is_some(),
+                    root: file.root.filter(|_| by_name),
+                    name: (!by_name).then_some(file.name),
+                };
+                let entry = entry.encode();
+                if is_new {
+                    MirrorChange::Add { key, entry }
+                } else {
+                    MirrorChange::Replace { key, entry }
+                }
+            }
+            _ => MirrorChange::Remove { key, id },
+        };
+        self.index.push(change, now);
+    }
+
+    /// Push all of a file: its name, and its content where this file stands for the content.
+    pub(super) fn push_file(
+        &mut self,
+        index: &Index,
+        (peer, member, place): (PeerId, u32, usize),
+        slots: Option<&SlotSet>,
+        now: Instant,
+    ) {
+        let Some(file) = index.file_at(peer, place) else { return };
+        let is_new = slots.is_none();
+        let root = file.root.map(Selector::Root).filter(|key| {
+            index.mirrored_file(peer, member, key).is_some_and(|best| best.name == file.name)
+        });
+        for key in root.into_iter().chain([Selector::Name(file.name)]) {
+            self.push(index, &IndexChange { peer, member, key }, slots, is_new, now);
+        }
+    }
+
+    /// Push the record of a member.
+    pub(super) fn push_record(
+        &mut self,
+        index: &Index,
+        peer: PeerId,
+        slots: Option<&SlotSet>,
+        now: Instant,
+    ) {
+        let (Some(member), Some(about)) = (self.members.get(&peer), index.about(peer)) else {
+            return;
+        };
+        let Some(id) = self.index.member(member.member) else { return };
+        let key = self.index.keys().member(id);
+        if slots.is_none_or(|slots| slots.contains(slot_of(&key))) {
+            self.index.push(MirrorChange::Set { key, fields: record::fields(about) }, now);
+        }
+    }
+
+    /// A peer has left: its record and its address are free. The index notes its files.
+    pub(super) fn left(&mut self, peer: PeerId, now: Instant) {
+        let Some(member) = self.members.remove(&peer) else { return };
+        self.numbers.remove(&member.member);
+        let Some(id) = self.index.member(member.member) else { return };
+        let key = self.index.keys().member(id);
+        self.index.push(MirrorChange::Delete { key }, now);
+        self.index.release(member.address, id, member.session, now);
+    }
+
+    /// Claim the address of a member again, if its key has one of these slots.
+    pub(super) fn reclaim(&mut self, peer: PeerId, slots: &SlotSet, now: Instant) {
+        let Some(MirroredPeer { member, address, session }) = self.members.get(&peer).copied()
+        else {
+            return;
+        };
+        let Some(id) = self.index.member(member) else { return };
+        if slots.contains(slot_of(&self.index.keys().address(address))) {
+            let ticket = self.index.claim(address, id, session, Some(session), now);
+            self.asked.insert(ticket, ClusterAsk::Reclaim(peer));
+        }
+    }
+
+    pub(super) fn walk(&mut self, index: &Index, now: Instant) {
+        let mut budget = WALK_FILES;
+        while budget > 0
+            && self.index.has_room()
+            && let Some(mut join) = self.changes.joins.pop_front()
+        {
+            while budget > 0 && join.left > 0 {
+                budget -= 1;
+                join.left -= 1;
+                self.push_file(index, (join.peer, join.member, join.left), None, now);
+            }
+            if join.left > 0 {
+                self.changes.joins.push_front(join);
+                break;
+            }
+            self.push_record(index, join.peer, None, now);
+            self.await_engine(join.request, join.answer, true, now);
+        }
+        while budget > 0
+            && self.index.has_room()
+            && let Some(mut assertion) = self.assertion.take()
+        {
+            budget -= 1;
+            if assertion.current.is_none() {
+                assertion.current = loop {
+                    let Some(peer) = assertion.peers.pop() else { break None };
+                    if let Some(member) = self.members.get(&peer).map(|member| member.member) {
+                        self.push_record(index, peer, Some(&assertion.slots), now);
+                        self.reclaim(peer, &assertion.slots, now);
+                        let files = usize::try_from(index.count(peer)).unwrap_or(0);
+                        break Some((peer, member, files));
+                    }
+                };
+                if assertion.current.is_none() {
+                    self.index.walked();
+                    break;
+                }
+            }
+            if let Some((peer, member, left)) = &mut assertion.current {
+                match left.checked_sub(1) {
+                    Some(place) => {
+                        *left = place;
+                        let file = (*peer, *member, place);
+                        self.push_file(index, file, Some(&assertion.slots), now);
+                    }
+                    None => assertion.current = None,
+                }
+            }
+            self.assertion = Some(assertion);
+        }
+    }
+}
+
+impl Server {
+    /// Hand the changes of the index to the mirror.
+    pub(super) fn mirror_changes(&mut self, io: &Io<'_>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        for change in self.index.take_changes(usize::MAX) {
+            cluster.push(&self.index, &change, None, false, io.now);
+        }
+    }
+
+    /// A mirrored peer has left.
+    pub(in crate::server) fn member_left(&mut self, peer: PeerId) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.departed.push(peer);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! One index for several servers: this server's members are mirrored into an engine, and searches
+//! by name or content ask the engine.
+//!
+//! The own index stays the truth for the own members. An answer without a provider must be certain;
+//! what can't be known is `unavailable`, or an answer with `incomplete`.
+
+mod join;
+mod mirror;
+mod records;
+mod search;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::cluster::claim::ClaimResult;
+use crate::cluster::command::EngineFailure;
+use crate::cluster::engine::LinkAction;
+use crate::cluster::ids::ID_BYTES;
+use crate::cluster::info::EngineRefusal;
+use crate::cluster::node::EngineLinkId;
+use crate::cluster::service::{
+    ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
+};
+use crate::index::{About, Index, PeerId};
+use crate::node::ConnId;
+use crate::node::io::Io;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::metric::Metric;
+use crate::protocol::types::ids::SessionId;
+use crate::server::Server;
+use crate::server::cluster::join::{ChangeQueue, ChangeRequest};
+use crate::server::cluster::mirror::AssertWalk;
+use crate::server::cluster::search::{ClusterQuestion, RecordLookup};
+use crate::ui::event::Failure;
+
+/// Bytes of a reply that is not complete yet: a page of the longest names, or the map of all slots.
+const REPLY_BYTES: usize = 4 << 20;
+/// The pause between two looks whether this server may take members.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The end of a server waits so long for the engine.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The index of all servers, as this server takes part in it.
+pub(super) struct ServerCluster {
+    index: ClusterIndex,
+    conns: BTreeMap<ConnId, EngineLinkId>,
+    asked: BTreeMap<ClusterTicket, ClusterAsk>,
+    /// The mirrored members, and their peers by number.
+    members: BTreeMap<PeerId, MirroredPeer>,
+    numbers: BTreeMap<u32, PeerId>,
+    changes: ChangeQueue,
+    /// The entries that are pushed again.
+    assertion: Option<AssertWalk>,
+    records: BTreeMap<[u8; ID_BYTES], (About, Instant)>,
+    /// Searches that wait for records of members.
+    lookups: BTreeMap<u64, RecordLookup>,
+    last_lookup: u64,
+    /// All nodes are on this machine, and so are all servers: loopback addresses have a meaning.
+    is_local: bool,
+    /// This server ends at this time at the latest.
+    ends_at: Option<Instant>,
+    /// Turns the order of providers.
+    turn: usize,
+    /// Members that have left in this iteration.
+    departed: Vec<PeerId>,
+}
+
+/// A member in the mirror.
+#[derive(Clone, Copy)]
+struct MirroredPeer {
+    member: u32,
+    address: SocketAddr,
+    session: SessionId,
+}
+
+enum ClusterAsk {
+    Search(Box<ClusterQuestion>),
+    Record(u64, [u8; ID_BYTES]),
+    Claim {
+        request: ChangeRequest,
+        peer: PeerId,
+        claim: MirroredPeer,
+    },
+    /// The claim of a member whose address the engine may have lost.
+    Reclaim(PeerId),
+    End,
+}
+
+impl ServerCluster {
+    /// A server that takes part, or `None` without an engine.
+    pub fn start(options: Option<ClusterOptions>) -> Option<Box<ServerCluster>> {
+        let options = options?;
+        let is_local = options.engine.seeds.iter().all(|seed| seed.ip().is_loopback());
+        Some(Box::new(ServerCluster {
+            index: ClusterIndex::new(options),
+            conns: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            members: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            changes: ChangeQueue::default(),
+            assertion: None,
+            records: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            last_lookup: 0,
+            is_local,
+            ends_at: None,
+            turn: 0,
+            departed: Vec::new(),
+        }))
+    }
+
+    /// True for a connection to a node of the engine.
+    pub fn is(&self, id: ConnId) -> bool {
+        self.conns.contains_key(&id)
+    }
+
+    /// True while the mirror takes changes. Without room nothing is added and nothing is purged.
+    pub fn has_room(&self) -> bool {
+        self.index.has_room()
+    }
+
+    fn is_mirrored(&self, address: SocketAddr) -> bool {
+        !address.ip().is_loopback() || self.is_local
+    }
+
+    /// True while work is left for the next iteration.
+    fn is_busy(&self, index: &Index) -> bool {
+        let has_work =
+            !self.changes.joins.is_empty() || self.assertion.is_some() || index.has_changes();
+        has_work && self.has_room()
+    }
+
+    /// The time of the next action.
+    pub fn deadline(&self, index: &Index, now: Instant) -> Option<Instant> {
+        if self.is_busy(index) {
+            return Some(now);
+        }
+        let claims = self.changes.claims.front().map(|_| now + LOOK_AGAIN);
+        let waiting = self.changes.waiting.first_key_value();
+        let waiting = waiting.map(|(_, change)| change.request.until);
+        [self.index.deadline(), claims, waiting, self.ends_at].into_iter().flatten().min()
+    }
+
+    /// Forget the requests of a closed connection.
+    pub fn forget(&mut self, conn: ConnId) {
+        self.changes.claims.retain(|request| request.conn != conn);
+        self.changes.joins.retain(|join| join.request.conn != conn);
+        self.changes.waiting.retain(|_, change| change.request.conn != conn);
+        self.lookups.retain(|_, lookup| lookup.question.conn != conn);
+        let now_free = |ask: &ClusterAsk| match ask {
+            ClusterAsk::Search(question) => question.conn == conn,
+            _ => false,
+        };
+        self.asked.retain(|_, ask| !now_free(ask));
+    }
+
+    /// Carry out what the connections need.
+    fn act(&mut self, io: &mut Io<'_>) {
+        while let Some(action) = self.index.next_action() {
+            let conn_of =
+                |link| self.conns.iter().find(|(_, l)| **l == link).map(|(conn, _)| *conn);
+            match action {
+                LinkAction::Connect(link, to) => {
+                    let conn = io.connect(to, None);
+                    self.conns.insert(conn, link);
+                }
+                LinkAction::Write(link) => {
+                    if let Some(conn) = conn_of(link).and_then(|conn| io.connection(conn)) {
+                        conn.send_queue.memory().with(|out| self.index.take_output(link, out));
+                    }
+                }
+                LinkAction::Close(link) => {
+                    if let Some(id) = conn_of(link) {
+                        self.conns.remove(&id);
+                        if let Some(conn) = io.connection(id) {
+                            conn.drop_now();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The reason for which the engine can't be used, before this server has taken part.
+    fn refusal(&self) -> Option<EngineRefusal> {
+        let refusal = self.index.engine().refused();
+        refusal.filter(|_| self.index.registry().epoch().is_none())
+    }
+
+    /// The metrics of the engine.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let engine = self.index.engine();
+        let status = engine.status();
+        let counters = engine.counters();
+        let (alive, dead) = self.index.registry().counts();
+        let open = status.iter().filter(|node| node.is_open).count();
+        let load: usize = status.iter().map(|node| node.load).sum();
+        let mut figures = vec![
+            Metric::now("engine_nodes", status.len() as u64),
+            Metric::now("engine_connected", open as u64),
+            Metric::now("engine_slots", engine.map().covered() as u64),
+            Metric::now("engine_slots_unmirrored", self.index.mirror().unasserted() as u64),
+            Metric::now("engine_requests_in_flight", load as u64),
+            Metric::now("engine_requests_waiting", engine.waiting() as u64),
+            Metric::now("engine_changes_queued", self.index.mirror().pending() as u64),
+            Metric::now("engine_members", self.members.len() as u64),
+            Metric::now("engine_servers", alive as u64).of("alive"),
+            Metric::now("engine_servers", dead as u64).of("dead"),
+        ];
+        for (kind, count) in [
+            ("redirected", counters.redirected),
+            ("repeated", counters.repeated),
+            ("late", counters.late),
+        ] {
+            figures.push(Metric::total("engine_retries", count).of(kind));
+        }
+        figures
+    }
+}
+
+/// The error for a request that the engine could not answer.
+fn failure(why: EngineFailure) -> ErrorReply {
+    match why {
+        EngineFailure::Busy => ErrorReply::new(ErrorCode::Busy, "too much waits for the engine"),
+        _ => unavailable(),
+    }
+}
+
+pub(super) fn unavailable() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Unavailable, "the index of the servers does not answer now")
+}
+
+impl Server {
+    /// True where several servers share an index.
+    pub(super) fn has_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// True for a connection to the engine.
+    pub(super) fn is_engine(&self, id: ConnId) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is(id))
+    }
+
+    /// False while files must not change, as the engine does not keep up.
+    pub(super) fn has_mirror_room(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.has_room())
+    }
+
+    fn cluster_events(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        while let Some(event) = cluster.index.next_event() {
+            match event {
+                // The entries of all members are asserted next, with their new numbers.
+                ClusterEvent::Epoch(epoch) => {
+                    log::info!("this server is number {epoch} of its index");
+                }
+                ClusterEvent::Assert(slots) => {
+                    log::debug!("{} slots are mirrored again", slots.len());
+                    let peers = cluster.members.keys().copied().collect();
+                    cluster.assertion = Some(AssertWalk { slots, peers, current: None });
+                }
+            }
+        }
+    }
+
+    fn cluster_answers(&mut self, io: &mut Io<'_>) {
+        while let Some(cluster) = &mut self.cluster
+            && let Some((ticket, answer)) = cluster.index.next_answer()
+        {
+            match (cluster.asked.remove(&ticket), answer) {
+                (Some(ClusterAsk::Search(question)), ClusterAnswer::Found(found)) => {
+                    self.found_by_engine(question, found, io);
+                }
+                (Some(ClusterAsk::Record(lookup, id)), ClusterAnswer::Record(about)) => {
+                    self.record_came(lookup, id, about, io);
+                }
+                (
+                    Some(ClusterAsk::Claim { request, peer, claim }),
+                    ClusterAnswer::Claimed(result),
+                ) => self.claimed(request, peer, claim, result, io),
+                (
+                    Some(ClusterAsk::Reclaim(peer)),
+                    ClusterAnswer::Claimed(Ok(ClaimResult::InUse)),
+                ) => self.evict(peer, io),
+                (Some(ClusterAsk::End), ClusterAnswer::Ended) => {
+                    cluster.ends_at = cluster.ends_at.map(|_| io.now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// This server is to end: its members are gone for all other servers. False without an engine.
+    pub(super) fn end_cluster(&mut self, io: &mut Io<'_>) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        if cluster.ends_at.is_none() {
+            let ticket = cluster.index.end(io.now);
+            cluster.asked.insert(ticket, ClusterAsk::End);
+            cluster.ends_at = Some(io.now + END_TIMEOUT);
+        }
+        true
+    }
+
+    /// An event of a connection to the engine.
+    pub(super) fn engine_received(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let now = io.now;
+        let Some(cluster) = &mut self.cluster else { return };
+        let (Some(link), Some(conn)) = (cluster.conns.get(&id).copied(), io.connection(id)) else {
+            return;
+        };
+        conn.max_header = REPLY_BYTES;
+        let used = cluster.index.received(link, conn.recv_buffer.header(), now);
+        conn.recv_buffer.consume(used);
+    }
+
+    pub(super) fn engine_connected(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(link) = cluster.conns.get(&id).copied() else { return };
+        if let Some(conn) = io.connection(id) {
+            conn.max_header = REPLY_BYTES;
+        }
+        cluster.index.connected(link, io.now);
+    }
+
+    pub(super) fn engine_lost(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(link) = cluster.conns.remove(&id) else { return };
+        if let Some(conn) = io.connection(id) {
+            conn.drop_now();
+        }
+        cluster.index.lost(link, io.now);
+    }
+
+    /// Carry on with all that concerns the engine: once after each event.
+    pub(super) fn drive_cluster(&mut self, io: &mut Io<'_>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.index.deadline().is_none_or(|at| at <= io.now) {
+            cluster.index.on_time(io.now);
+        }
+        if let Some(refusal) = cluster.refusal() {
+            return io.fail(&Failure::Engine(refusal));
+        }
+        for peer in std::mem::take(&mut cluster.departed) {
+            cluster.left(peer, io.now);
+        }
+        self.cluster_events();
+        self.claim_some(io);
+        self.cluster_answers(io);
+        self.mirror_changes(io);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.walk(&self.index, io.now);
+            cluster.index.flush(io.now);
+        }
+        self.answer_changes(io);
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.act(io);
+        if cluster.ends_at.is_some_and(|at| at <= io.now) {
+            io.exit(crate::ui::event::exit::DONE);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Records of members of other servers: the user and the further addresses.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::ids::{ID_BYTES, MemberId};
+use crate::cluster::keys::HolderEntry;
+use crate::cluster::search::HolderPage;
+use crate::index::About;
+use crate::server::cluster::{ClusterAsk, ServerCluster};
+
+/// Records of members that are kept: a page has 64, and a busy server some hundred pages a second.
+const RECORDS: usize = 20_000;
+/// A record is kept so long: the user of a member rarely changes.
+const RECORD_AGE: Duration = Duration::from_secs(10);
+
+impl ServerCluster {
+    /// The user and the addresses of a member of another server; `None` while not known.
+    pub(super) fn about(&self, entry: &HolderEntry) -> Option<About> {
+        if !entry.more {
+            return Some(About::default());
+        }
+        self.records.get(&entry.id).map(|(about, _)| about.clone())
+    }
+
+    /// Ask for the records that a page needs. Returns how many are on their way.
+    pub(super) fn ask_records(&mut self, lookup: u64, page: &HolderPage, now: Instant) -> usize {
+        let own = self.index.registry().epoch();
+        let mut count = 0;
+        for entry in &page.holders {
+            let is_own = Some(MemberId::decode(entry.id).epoch) == own;
+            let is_known = self.records.get(&entry.id).is_some_and(|(_, until)| *until > now);
+            if entry.more && !is_own && !is_known {
+                let ticket = self.index.record(entry.id, now);
+                self.asked.insert(ticket, ClusterAsk::Record(lookup, entry.id));
+                count += 1;
+            }
+        }
+        count
+    }
+
+    pub(super) fn keep_record(&mut self, id: [u8; ID_BYTES], about: About, now: Instant) {
+        if self.records.len() >= RECORDS {
+            self.records.retain(|_, (_, until)| *until > now);
+        }
+        if self.records.len() < RECORDS {
+            self.records.insert(id, (about, now + RECORD_AGE));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Searches by name or content, of all servers.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use crate::cluster::command::EngineFailure;
+use crate::cluster::ids::{ID_BYTES, MemberId};
+use crate::cluster::keys::HolderEntry;
+use crate::cluster::search::{HolderPage, cursor_after};
+use crate::index::pagination::PageBudget;
+use crate::index::{About, Page, Sees, Viewer};
+use crate::limits;
+use crate::node::ConnId;
+use crate::node::io::Io;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::{FileEntry, Selector};
+use crate::protocol::response::{Provider, Response};
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::member::Groups;
+use crate::server::Server;
+use crate::server::cluster::{ClusterAsk, failure, unavailable};
+
+/// A search, while the engine is asked.
+pub(super) struct ClusterQuestion {
+    pub(super) conn: ConnId,
+    pub(super) request_id: Option<u64>,
+    /// The connection is not read until this is answered.
+    pub(super) is_ordered: bool,
+    pub(super) wanted: Selector,
+    pub(super) cursor: Option<String>,
+    pub(super) viewer: Viewer,
+    pub(super) has_checked: bool,
+}
+
+/// A page whose records of members are still to come.
+pub(super) struct RecordLookup {
+    pub(super) question: ClusterQuestion,
+    pub(super) page: HolderPage,
+    pub(super) left: usize,
+}
+
+impl Server {
+    /// Mark an answer of this server's own index: other servers may know more. No own hit is no
+    /// answer.
+    pub(in crate::server) fn own_answer(
+        &self,
+        page: Page<Provider>,
+    ) -> Result<Response, ErrorReply> {
+        let incomplete = self.has_cluster();
+        if incomplete && page.entries.is_empty() && page.away.is_empty() && page.cursor.is_none() {
+            return Err(unavailable());
+        }
+        let Page { entries, away, cursor } = page;
+        Ok(Response::Found { holders: entries, away, cursor, incomplete })
+    }
+
+    /// The error for a peer that is no member here: it may be one of another server.
+    pub(in crate::server) fn no_such_peer(&self) -> ErrorReply {
+        if self.has_cluster() {
+            return unavailable();
+        }
+        ErrorReply::new(ErrorCode::NotFound, "no such peer here")
+    }
+
+    /// SEARCH by exact name or content hash, of all servers.
+    pub(in crate::server) fn search_cluster(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        wanted: Selector,
+        cursor: Option<String>,
+        speaks: Option<LegacyProfile>,
+        io: &mut Io<'_>,
+    ) {
+        let viewer = self.viewer(id, speaks, io);
+        self.note_search(id, &wanted, cursor.is_none(), io);
+        // Entries of the engine name no groups.
+        if !matches!(viewer.sees, Sees::Everything) {
+            let page = self.own_page(&wanted, cursor.as_deref(), &viewer, io);
+            let answer = page.and_then(|page| self.own_answer(page));
+            return self.respond(id, request_id, answer, io);
+        }
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        // The native protocol takes answers in any order.
+        let is_ordered = request_id.is_none() || !client.inbound.has_fast_path();
+        client.unanswered += 1;
+        client.undecided += usize::from(is_ordered);
+        let question = ClusterQuestion {
+            conn: id,
+            request_id,
+            is_ordered,
+            wanted,
+            cursor,
+            viewer,
+            has_checked: false,
+        };
+        self.ask_engine(Box::new(question), io);
+    }
+
+    pub(super) fn ask_engine(&mut self, question: Box<ClusterQuestion>, io: &Io<'_>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let ClusterQuestion { wanted, cursor, has_checked, .. } = &*question;
+        let ticket = cluster.index.search(wanted, cursor.as_deref(), *has_checked, io.now);
+        cluster.asked.insert(ticket, ClusterAsk::Search(question));
+    }
+
+    pub(super) fn answer_search(
+        &mut self,
+        question: &ClusterQuestion,
+        answer: Result<Response, ErrorReply>,
+        io: &mut Io<'_>,
+    ) {
+        if question.is_ordered {
+            self.decided(question.conn);
+        }
+        self.respond_queued(question.conn, question.request_id, answer, io);
+    }
+
+    /// The engine has answered a search, or could not.
+    pub(super) fn found_by_engine(
+        &mut self,
+        question: Box<ClusterQuestion>,
+        found: Result<HolderPage, EngineFailure>,
+        io: &mut Io<'_>,
+    ) {
+        let page = match found {
+            Ok(page) => page,
+            Err(EngineFailure::Refused) if question.cursor.is_some() => {
+                return self.answer_search(&question, Err(ErrorReply::bad_cursor()), io);
+            }
+            Err(why) => {
+                let answer = if question.cursor.is_some() {
+                    Err(failure(why))
+                } else {
+                    self.own_page(&question.wanted, None, &question.viewer, io)
+                        .map(|page| Page { cursor: None, ..page })
+                        .and_then(|page| self.own_answer(page).map_err(|_| failure(why)))
+                };
+                return self.answer_search(&question, answer, io);
+            }
+        };
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.last_lookup += 1;
+        let number = cluster.last_lookup;
+        let left = cluster.ask_records(number, &page, io.now);
+        let lookup = RecordLookup { question: *question, page, left };
+        if left > 0 {
+            cluster.lookups.insert(number, lookup);
+        } else {
+            self.merge(lookup, io);
+        }
+    }
+
+    pub(super) fn record_came(
+        &mut self,
+        lookup: u64,
+        id: [u8; ID_BYTES],
+        about: Result<About, EngineFailure>,
+        io: &mut Io<'_>,
+    ) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if let Ok(about) = about {
+            cluster.keep_record(id, about, io.now);
+        }
+        let Some(waiting) = cluster.lookups.get_mut(&lookup) else { return };
+        waiting.left -= 1;
+        if waiting.left == 0
+            && let Some(lookup) = cluster.lookups.remove(&lookup)
+        {
+            self.merge(lookup, io);
+        }
+    }
+
+    /// Answer a search with the providers of all servers.
+    pub(super) fn merge(&mut self, lookup: RecordLookup, io: &mut Io<'_>) {
+        let RecordLookup { mut question, page, .. } = lookup;
+        // All providers are here: the own index says which of the own members are among them.
+        let is_whole = question.cursor.is_none() && page.cursor.is_none();
+        let own = if is_whole {
+            self.own_page(&question.wanted, None, &question.viewer, io)
+        } else {
+            Ok(Page { entries: Vec::new(), away: Vec::new(), cursor: None })
+        };
+        let own = match own {
+            Ok(own) => own,
+            Err(refusal) => return self.answer_search(&question, Err(refusal), io),
+        };
+        let (own_cursor, away) = (own.cursor, own.away);
+        let mut incomplete = own_cursor.is_some();
+        let Some(cluster) = &mut self.cluster else { return };
+        let epoch = cluster.index.registry().epoch();
+        let id_of = |provider: &Provider| {
+            let peer = self.index.native_at(provider.peer)?;
+            cluster.index.member(cluster.members.get(&peer)?.member)
+        };
+        let mut all: Vec<([u8; ID_BYTES], Provider)> = own
+            .entries
+            .into_iter()
+            .map(|provider| (id_of(&provider).unwrap_or_default(), provider))
+            .collect();
+        let mut addresses: BTreeSet<SocketAddr> =
+            all.iter().map(|(_, provider)| provider.peer).collect();
+        for entry in page.holders {
+            let MemberId { epoch: owner, member } = MemberId::decode(entry.id);
+            let id = entry.id;
+            let provider = if Some(owner) == epoch {
+                let peer = cluster.numbers.get(&member).filter(|_| !is_whole);
+                peer.and_then(|peer| self.index.provided(*peer, &question.wanted, &question.viewer))
+            } else {
+                let about = cluster.about(&entry);
+                // The member has left since, or its record could not be read.
+                incomplete |= about.is_none();
+                about.and_then(|about| remote(entry, about, &question))
+            };
+            if let Some(provider) = provider
+                && addresses.insert(provider.peer)
+            {
+                all.push((id, provider));
+            }
+        }
+        if all.is_empty() && away.is_empty() && page.cursor.is_none() {
+            let is_certain = page.is_certain && !incomplete;
+            if !is_certain && question.cursor.is_none() && !question.has_checked {
+                question.has_checked = true;
+                return self.ask_engine(Box::new(question), io);
+            }
+            if !is_certain && question.cursor.is_none() {
+                return self.answer_search(&question, Err(unavailable()), io);
+            }
+        }
+        let mut budget = PageBudget::for_lists(limits::HOLDERS);
+        let fits = all.iter().all(|(_, provider)| budget.takes_holder(provider));
+        let mut cursor = page.cursor;
+        if !fits {
+            // Pages by number: a rotated list has no place to go on from.
+            if is_whole {
+                all.sort_by_key(|(id, _)| *id);
+            }
+            let mut budget = PageBudget::for_lists(limits::HOLDERS);
+            let most = all.iter().take_while(|(_, provider)| budget.takes_holder(provider)).count();
+            all.truncate(most);
+            let from = cursor.as_deref().or(question.cursor.as_deref());
+            cursor = all.last().and_then(|(last, _)| cursor_after(from, *last));
+        } else if is_whole && !all.is_empty() {
+            cluster.turn = cluster.turn.wrapping_add(1);
+            let count = all.len();
+            all.rotate_left(cluster.turn % count);
+        }
+        let holders = all.into_iter().map(|(_, provider)| provider).collect();
+        let answer = Response::Found { holders, away, cursor, incomplete };
+        self.answer_search(&question, Ok(answer), io);
+    }
+}
+
+/// A provider at another server, as this viewer reaches it.
+fn remote(entry: HolderEntry, about: About, question: &ClusterQuestion) -> Option<Provider> {
+    let peer = question.viewer.reaches_remote(entry.address, &about)?;
+    let (name, root) = match &question.wanted {
+        Selector::Name(name) => (name.clone(), entry.root),
+        Selector::Root(root) => (entry.name?, Some(*root)),
+    };
+    Some(Provider {
+        peer,
+        file: FileEntry {
+            name,
+            size: entry.size,
+            root,
+            partial: entry.partial,
+            description: None,
+            groups: Groups::default(),
+        },
+        user: about.user,
+        speaks: about.protocol.legacy(),
+        quic: about.quic,
+        key: about.key,
+    })
+}
