@@ -15,6 +15,7 @@ use cardume::cluster::keys::Keys;
 use cardume::cluster::service::ClusterOptions;
 use cardume::cluster::slots::ALL_SLOTS;
 use cardume::cluster::url::EngineUrl;
+use cardume::cluster::words::READ_EVERY;
 use cardume::download::types::RetryPolicy;
 use cardume::limits;
 use cardume::members::audit::AuditLimits;
@@ -224,6 +225,7 @@ fn engine(
         prefix: args.index_prefix.clone(),
         replicas: 1,
         slots: ALL_SLOTS,
+        read_every: READ_EVERY,
         secret: system::random(),
     }))
 }

@@ -81,12 +81,16 @@ impl EngineRequest {
     #[must_use]
     pub fn new(key: &[u8]) -> EngineRequest {
         EngineRequest {
-            slot: slot_of(key),
-            lane: EngineLane::Usual,
-            commands: 0,
-            repeats: true,
             bytes: Vec::with_capacity(key.len() + 128),
+            ..EngineRequest::to_master_of(slot_of(key))
         }
+    }
+
+    /// A request without a key, for the master of this slot.
+    #[must_use]
+    pub fn to_master_of(slot: u16) -> EngineRequest {
+        let lane = EngineLane::Usual;
+        EngineRequest { slot, lane, commands: 0, repeats: true, bytes: Vec::new() }
     }
 
     /// Add a command.

@@ -43,20 +43,32 @@ impl MemberId {
     #[must_use]
     pub fn encode(self) -> [u8; ID_BYTES] {
         let plain = u64::from(self.epoch & LAST_EPOCH) << 32 | u64::from(self.member);
-        let [_, id @ ..] = scramble(plain).to_be_bytes();
-        id
+        of_order(scramble(plain))
     }
 
     /// Read a number.
     #[must_use]
     pub fn decode(id: [u8; ID_BYTES]) -> MemberId {
-        let [a, b, c, d, e, f, g] = id;
-        let plain = restore(u64::from_be_bytes([0, a, b, c, d, e, f, g]));
+        let plain = restore(order_of(id));
         // 24 and 32 bits.
         #[allow(clippy::cast_possible_truncation)]
         let (epoch, member) = ((plain >> 32) as u32, plain as u32);
         MemberId { epoch, member }
     }
+}
+
+/// The number as an integer, in the order of the bytes.
+#[must_use]
+pub fn order_of(id: [u8; ID_BYTES]) -> u64 {
+    let [a, b, c, d, e, f, g] = id;
+    u64::from_be_bytes([0, a, b, c, d, e, f, g])
+}
+
+/// The inverse of [`order_of`].
+#[must_use]
+pub fn of_order(order: u64) -> [u8; ID_BYTES] {
+    let [_, id @ ..] = order.to_be_bytes();
+    id
 }
 
 fn scramble(plain: u64) -> u64 {

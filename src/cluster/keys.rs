@@ -14,6 +14,8 @@ use crate::protocol::types::relative_path::RelativeName;
 
 /// Streams of events: a server writes to a single stream.
 pub const STREAMS: u8 = 8;
+/// Bytes of a tag: three characters reach each slot.
+const TAG_BYTES: usize = 3;
 /// The prefix of the keys: the name of a service.
 const PREFIX_BYTES: usize = 64;
 
@@ -28,6 +30,15 @@ const V6: u8 = 8;
 const ALL: u8 = ROOT | PARTIAL | MORE | V6;
 /// Bytes of a number of 64 bits, seven a byte.
 const VARINT_BYTES: usize = 10;
+
+/// A kind of stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StreamSet {
+    /// Names that are new to a server, and members that have gone. Every server reads them.
+    Names,
+    /// Entries that came or went. Only servers with subscribers read them.
+    Entries,
+}
 
 /// The keys of an index.
 pub struct Keys {
@@ -137,10 +148,30 @@ impl Keys {
         self.key(b"z:", &SlotTags::shared().of(slot), b"")
     }
 
-    /// A stream of events.
+    /// The pattern of the keys of all names, for `SCAN`. The prefix may hold signs of a pattern.
     #[must_use]
-    pub fn stream(&self, number: u8) -> Vec<u8> {
-        self.key(b"x:", (number % STREAMS).to_string().as_bytes(), b"")
+    pub fn name_pattern(&self) -> Vec<u8> {
+        let escaped = self.prefix.iter().flat_map(|byte| [b'\\', *byte]);
+        escaped.chain(*b"n:{*").collect()
+    }
+
+    /// The name of a key of [`Keys::name`]; `None` for other keys, and for another secret.
+    #[must_use]
+    pub fn name_of(&self, key: &[u8]) -> Option<RelativeName> {
+        let rest = key.strip_prefix(self.prefix.as_slice())?.strip_prefix(b"n:{")?;
+        let text = std::str::from_utf8(rest.get(TAG_BYTES + 1..)?).ok()?;
+        let name = RelativeName::new(text).ok()?;
+        (self.name(&name) == key).then_some(name)
+    }
+
+    /// A stream of names, or of entries.
+    #[must_use]
+    pub fn stream(&self, set: StreamSet, number: u8) -> Vec<u8> {
+        let kind = match set {
+            StreamSet::Names => b"x:",
+            StreamSet::Entries => b"v:",
+        };
+        self.key(kind, (number % STREAMS).to_string().as_bytes(), b"")
     }
 
     /// The key of a user.
@@ -282,7 +313,7 @@ pub fn id_of(entry: &[u8]) -> Option<[u8; ID_BYTES]> {
 }
 
 /// Write a number, seven bits a byte, the low bits first.
-fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
     #[allow(clippy::cast_possible_truncation)]
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -293,7 +324,7 @@ fn put_varint(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// Read a number and the rest. Only the shortest form counts: two entries never mean the same.
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0_u64;
     for (place, byte) in bytes.iter().take(VARINT_BYTES).enumerate() {
         let bits = u64::from(byte & 0x7f);
@@ -407,6 +438,26 @@ mod tests {
         assert_eq!(slot_of(&root), slot_of(&root[5..8]));
         for slot in [0, 9_999, 16_383] {
             assert_eq!(slot_of(&keys.marks(slot)), slot);
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_from_its_key_only() {
+        let keys = Keys::new("p*:", [7; 32]);
+        let key = keys.name("Curso {1}/aula.mp4");
+        assert_eq!(keys.name_of(&key).as_deref(), Some("Curso {1}/aula.mp4"));
+        assert_eq!(keys.name_pattern(), b"\\p\\*\\:n:{*");
+        for cut in 0..key.len() {
+            assert_eq!(keys.name_of(&key[..cut]), None);
+        }
+        for other in [
+            Keys::new("p*:", [8; 32]).name("a.mp4"),
+            Keys::new("", [7; 32]).name("a.mp4"),
+            keys.root(&ContentHash([1; 32])),
+            b"p*:n:{abc}../up".to_vec(),
+            b"p*:n:{abc}\xff".to_vec(),
+        ] {
+            assert_eq!(keys.name_of(&other), None);
         }
     }
 

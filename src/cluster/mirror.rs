@@ -31,8 +31,6 @@ const OBSERVE: Duration = Duration::from_millis(50);
 /// A removal goes out again so long after a connection was dropped as late: by then the node has
 /// run all that was left in the old connection.
 const AFTER_LATE: Duration = Duration::from_secs(2);
-/// Entries of a stream of events, about: a minute of a busy index.
-const STREAM_ENTRIES: &[u8] = b"20000";
 
 /// A change of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +67,6 @@ pub enum MirrorChange {
     Delete {
         /// The key.
         key: Vec<u8>,
-    },
-    /// Append an event to a stream.
-    Append {
-        /// The stream.
-        key: Vec<u8>,
-        /// The event.
-        event: Vec<u8>,
     },
     /// This server has mirrored a slot to the master with this identity.
     #[doc(hidden)]
@@ -156,9 +147,9 @@ impl MirrorChange {
                 (key.clone(), id_of(entry).unwrap_or_default())
             }
             MirrorChange::Remove { key, id } => (key.clone(), *id),
-            MirrorChange::Set { key, .. }
-            | MirrorChange::Delete { key }
-            | MirrorChange::Append { key, .. } => (key.clone(), [0; ID_BYTES]),
+            MirrorChange::Set { key, .. } | MirrorChange::Delete { key } => {
+                (key.clone(), [0; ID_BYTES])
+            }
             MirrorChange::Mark { slot, .. } => (keys.marks(*slot), [0; ID_BYTES]),
         }
     }
@@ -170,7 +161,6 @@ impl MirrorChange {
                     key.len() + entry.len()
                 }
                 MirrorChange::Remove { key, .. } | MirrorChange::Delete { key } => key.len(),
-                MirrorChange::Append { key, event } => key.len() + event.len(),
                 MirrorChange::Set { key, fields } => {
                     key.len()
                         + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
@@ -204,16 +194,6 @@ impl MirrorChange {
                 EngineRequest::new(key).command(&words)
             }
             MirrorChange::Delete { key } => EngineRequest::new(key).command(&[b"DEL", key]),
-            MirrorChange::Append { key, event } => EngineRequest::new(key).command(&[
-                b"XADD",
-                key,
-                b"MAXLEN",
-                b"~",
-                STREAM_ENTRIES,
-                b"*",
-                b"e",
-                event,
-            ]),
             MirrorChange::Mark { slot, replication } => {
                 let key = keys.marks(*slot);
                 EngineRequest::new(&key).command(&[

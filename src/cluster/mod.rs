@@ -4,14 +4,17 @@
 //! finds the node for a request; [`service`] is for the server; the other modules know the requests
 //! and their replies.
 
+pub mod blob;
 pub mod claim;
 pub mod command;
 pub mod durable;
 pub mod engine;
+pub mod gone;
 pub mod ids;
 pub mod info;
 pub mod keys;
 pub mod mirror;
+pub mod name_scan;
 pub mod node;
 pub mod record;
 pub mod registry;
@@ -19,4 +22,8 @@ pub mod resp;
 pub mod search;
 pub mod service;
 pub mod slots;
+pub mod stream_reader;
+pub mod stream_writer;
+pub mod streams;
 pub mod url;
+pub mod words;

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::cluster::command::{EngineRequest, Replies};
-use crate::cluster::ids::LAST_EPOCH;
+use crate::cluster::gone::GoneMembers;
+use crate::cluster::ids::{ID_BYTES, LAST_EPOCH, MemberId};
 use crate::cluster::info::{self, ReplicationId};
 use crate::cluster::keys::Keys;
 use crate::cluster::resp::Reply;
@@ -87,6 +88,7 @@ pub struct Registry {
     next_at: Option<Instant>,
     /// A request is in flight.
     sent: Option<Instant>,
+    gone: GoneMembers,
 }
 
 /// News for the owner.
@@ -118,6 +120,7 @@ impl Registry {
             replication: None,
             next_at: None,
             sent: None,
+            gone: GoneMembers::default(),
         }
     }
 
@@ -365,6 +368,17 @@ impl Registry {
             Some(server) if server.still >= DEAD_AFTER => ServerLife::Dead,
             Some(_) => ServerLife::Live,
         }
+    }
+
+    /// A member has gone.
+    pub fn note_gone(&mut self, id: [u8; ID_BYTES], now: Instant) {
+        self.gone.note(id, now);
+    }
+
+    /// True for a member of a live server that has not gone.
+    #[must_use]
+    pub fn shows(&self, id: [u8; ID_BYTES]) -> bool {
+        self.life(MemberId::decode(id).epoch) == ServerLife::Live && !self.gone.has(id)
     }
 
     /// The live servers that have members.

@@ -10,10 +10,10 @@
 use std::time::Instant;
 
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, Replies};
-use crate::cluster::ids::{ID_BYTES, MemberId};
+use crate::cluster::ids::ID_BYTES;
 use crate::cluster::info::{self, ReplicationId};
 use crate::cluster::keys::{HolderEntry, Keys};
-use crate::cluster::registry::{Registry, ServerLife};
+use crate::cluster::registry::Registry;
 use crate::cluster::resp::{Elements, Reply};
 use crate::io::split_mix::SplitMix64;
 use crate::limits;
@@ -203,10 +203,7 @@ impl HolderSearch {
             } else {
                 HolderEntry::of_name(entry)
             };
-            let is_live = |entry: &HolderEntry| {
-                registry.life(MemberId::decode(entry.id).epoch) == ServerLife::Live
-            };
-            self.holders.extend(entry.filter(is_live));
+            self.holders.extend(entry.filter(|entry| registry.shows(entry.id)));
         }
     }
 
@@ -293,6 +290,12 @@ pub fn cursor_after(from: Option<&str>, last: [u8; ID_BYTES]) -> Option<String> 
     Some(Cursor { start, last: Some(last), is_wrapped: last < start }.to_string())
 }
 
+/// The cursor of a page that begins behind this member, in the order of the members.
+#[must_use]
+pub fn cursor_behind(last: [u8; ID_BYTES]) -> String {
+    Cursor { start: [0; ID_BYTES], last: Some(last), is_wrapped: false }.to_string()
+}
+
 impl Cursor {
     fn range(self) -> (Vec<u8>, Vec<u8>) {
         let begin = match (self.last, self.is_wrapped) {
@@ -331,6 +334,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cluster::ids::MemberId;
     use crate::protocol::resp::put_word;
     use crate::protocol::types::ids::ContentHash;
     use crate::protocol::types::relative_path::RelativeName;

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::cluster::blob::StreamItem;
 use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
 use crate::cluster::durable::{DurableWrite, WriteResult};
 use crate::cluster::engine::{Engine, EngineOptions, LinkAction, LinkInput};
 use crate::cluster::ids::{ID_BYTES, MemberId};
-use crate::cluster::keys::Keys;
+use crate::cluster::keys::{HolderEntry, Keys};
 use crate::cluster::mirror::{Mirror, MirrorChange};
 use crate::cluster::node::EngineLinkId;
 use crate::cluster::record;
@@ -19,10 +20,13 @@ use crate::cluster::registry::{Registry, RegistryNews};
 use crate::cluster::resp::Reply;
 use crate::cluster::search::{HolderPage, HolderSearch, SearchStep};
 use crate::cluster::slots::SlotSet;
+use crate::cluster::stream_writer::WriterState;
+use crate::cluster::streams::{ClusterStreams, StreamNews, StreamTask};
 use crate::index::About;
 use crate::io::split_mix::SplitMix64;
 use crate::protocol::request::Selector;
 use crate::protocol::types::ids::SessionId;
+use crate::protocol::types::relative_path::RelativeName;
 
 /// A server serves only so long after it has read the secret: two intervals in which servers look
 /// at the secret, so that a server that serves already has set it again after a loss.
@@ -43,6 +47,9 @@ pub struct ClusterOptions {
     pub replicas: u8,
     /// Slots in use, see [`Keys::with_slots`]; all servers need the same number.
     pub slots: u16,
+    /// The interval at which the names of other servers are read; see
+    /// [`READ_EVERY`](crate::cluster::words::READ_EVERY).
+    pub read_every: Duration,
     /// The secret to propose to an empty engine.
     pub secret: [u8; 32],
 }
@@ -69,6 +76,12 @@ pub enum ClusterEvent {
     Epoch(u32),
     /// Push all entries of these slots again, then call [`ClusterIndex::walked`].
     Assert(SlotSet),
+    /// A file of a member of another server is new, or has changed. Of [`ClusterIndex::watch`].
+    Arrived(HolderEntry, RelativeName),
+    /// A member of another server no longer has a file. Of [`ClusterIndex::watch`].
+    Departed(HolderEntry, RelativeName),
+    /// Files of members of other servers may have come or gone unseen. Of [`ClusterIndex::watch`].
+    Missed,
 }
 
 /// A request in flight, by purpose.
@@ -82,6 +95,7 @@ enum ClusterTask {
     Registry,
     /// A look at the secret of the keys.
     Secret,
+    Stream(StreamTask),
     /// A request without an interesting result.
     Loose,
 }
@@ -93,6 +107,7 @@ pub struct ClusterIndex {
     keys: Keys,
     registry: Registry,
     mirror: Mirror,
+    streams: ClusterStreams,
     random: SplitMix64,
     tasks: BTreeMap<EngineToken, ClusterTask>,
     last_token: u64,
@@ -113,6 +128,7 @@ impl ClusterIndex {
             keys: Keys::new(&options.prefix, options.secret).with_slots(options.slots),
             registry: Registry::new(random.bits()),
             mirror: Mirror::default(),
+            streams: ClusterStreams::new(options.read_every),
             random,
             tasks: BTreeMap::new(),
             last_token: 0,
@@ -214,9 +230,64 @@ impl ClusterIndex {
         self.mirror.push(change, &self.keys, now)
     }
 
+    /// Announce an event to all servers, once the changes so far are acknowledged. That a member has
+    /// gone waits for nothing.
+    pub fn announce(&mut self, item: &StreamItem) {
+        self.streams.push(item, self.mirror.next_position());
+    }
+
+    /// Take at most `most` names of other servers to learn.
+    pub fn take_names(&mut self, most: usize) -> Vec<RelativeName> {
+        self.streams.words_mut().take(most)
+    }
+
+    /// The owner has no room for a name.
+    pub fn names_overflow(&mut self, now: Instant) {
+        self.streams.words_mut().overflow(now);
+    }
+
+    /// True if all names of all servers are known, but for the last seconds.
+    #[must_use]
+    pub fn knows_names(&self, now: Instant) -> bool {
+        self.registry.is_complete(now) && self.streams.words().is_complete(&self.registry, now)
+    }
+
+    /// True if a name without a provider may be forgotten: no server is away that may come back with
+    /// members which have the name.
+    #[must_use]
+    pub fn may_forget(&self, now: Instant) -> bool {
+        self.knows_names(now) && self.streams.words().are_all_live(&self.registry, now)
+    }
+
+    /// True if names wait for [`ClusterIndex::take_names`].
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.streams.words().has_names()
+    }
+
+    /// Tell of files of other servers that come and go, or stop; see [`ClusterStreams::watch`].
+    pub fn watch(&mut self, is_wanted: bool) {
+        self.streams.watch(is_wanted);
+    }
+
     /// Send the waiting changes: call once after all pushes of an iteration.
     pub fn flush(&mut self, now: Instant) {
         let Some(epoch) = self.registry.epoch() else { return };
+        self.flush_mirror(epoch, now);
+        let (watermark, is_whole) = (self.mirror.watermark(), self.mirror.is_whole());
+        let state = WriterState { epoch, watermark, is_whole };
+        while let Some((task, request)) =
+            self.streams.next_request(&self.keys, &self.engine, &self.registry, state, now)
+        {
+            let token = self.token();
+            if self.engine.ask(token, request, now).is_err() {
+                return self.streams.failed(task, false, now);
+            }
+            self.tasks.insert(token, ClusterTask::Stream(task));
+        }
+    }
+
+    fn flush_mirror(&mut self, epoch: u32, now: Instant) {
         while let Some((ticket, request)) = self.mirror.next_request(&self.keys, epoch, now) {
             let token = self.token();
             if self.engine.ask(token, request, now).is_err() {
@@ -236,7 +307,7 @@ impl ClusterIndex {
     /// False while so many changes wait that JOINs should not be read.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.mirror.has_room()
+        self.mirror.has_room() && self.streams.has_room()
     }
 
     /// The owner has pushed all entries of the slots of [`ClusterEvent::Assert`].
@@ -331,9 +402,10 @@ impl ClusterIndex {
     /// The time of the next call of [`ClusterIndex::on_time`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let parts =
-            [self.engine.deadline(), self.registry.deadline(), self.mirror.deadline(&self.engine)];
-        parts.into_iter().flatten().min()
+        let streams = self.registry.epoch().and_then(|_| self.streams.deadline());
+        let (engine, registry) = (self.engine.deadline(), self.registry.deadline());
+        let mirror = self.mirror.deadline(&self.engine);
+        [engine, registry, mirror, streams].into_iter().flatten().min()
     }
 
     /// Do all that is due. The first call begins.
@@ -359,6 +431,7 @@ impl ClusterIndex {
     fn use_secret(&mut self, secret: [u8; 32]) {
         self.options.secret = secret;
         self.keys.set_secret(secret);
+        self.streams.words_mut().walk_again();
     }
 
     /// The engine has lost the secret, and another server has set its own. The keys of serving
@@ -433,6 +506,7 @@ impl ClusterIndex {
                     RegistryNews::Secret(secret) => self.use_secret(secret),
                     RegistryNews::Entered(epoch) => {
                         self.entered = Some(now);
+                        self.streams.restart();
                         self.events.push_back(ClusterEvent::Epoch(epoch));
                     }
                     RegistryNews::Left => self.mirror.forget(),
@@ -448,7 +522,28 @@ impl ClusterIndex {
                     self.differs(secret, now);
                 }
             }
+            ClusterTask::Stream(task) => self.stream_answered(task, outcome, now),
             ClusterTask::Loose => {}
+        }
+    }
+
+    fn stream_answered(&mut self, task: StreamTask, outcome: EngineOutcome<'_>, now: Instant) {
+        let replies = match outcome {
+            Ok(replies) => replies,
+            Err(why) => return self.streams.failed(task, why == EngineFailure::Refused, now),
+        };
+        let news = self.streams.replied(task, replies, &self.keys, &self.registry, now);
+        for news in news {
+            let event = match news {
+                StreamNews::Gone(id) => {
+                    self.registry.note_gone(id, now);
+                    continue;
+                }
+                StreamNews::Arrived(entry, name) => ClusterEvent::Arrived(entry, name),
+                StreamNews::Departed(entry, name) => ClusterEvent::Departed(entry, name),
+                StreamNews::Missed => ClusterEvent::Missed,
+            };
+            self.events.push_back(event);
         }
     }
 

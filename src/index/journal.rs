@@ -21,6 +21,10 @@ pub struct IndexChange {
     pub member: u32,
     /// The file.
     pub key: Selector,
+    /// The address of the peer.
+    pub address: SocketAddr,
+    /// The content of the file at the time of the change.
+    pub root: Option<ContentHash>,
 }
 
 impl Index {
@@ -45,14 +49,15 @@ impl Index {
 
     /// Note that a file of a peer changes or goes.
     pub(super) fn note_changed(&mut self, peer: PeerId, file: &FileRecord) {
-        let Some(member) = self.peers.get(peer.0).map(|record| record.mirrored) else { return };
-        if member == 0 {
+        let Some(record) = self.peers.get(peer.0).filter(|record| record.mirrored != 0) else {
             return;
-        }
+        };
+        let (member, address) = (record.mirrored, record.address);
         let name = self.names.get(file.name.number()).map(RelativeName::known);
         let root = self.root_of(file).copied();
         let keys = [name.map(Selector::Name), root.map(Selector::Root)];
-        let changes = keys.into_iter().flatten().map(|key| IndexChange { peer, member, key });
+        let changes =
+            keys.into_iter().flatten().map(|key| IndexChange { peer, member, key, address, root });
         self.subscriptions.journal.extend(changes);
     }
 
@@ -67,8 +72,12 @@ impl Index {
 
     /// Note that a file of a mirrored peer no longer has this content, or no longer had it alone.
     pub(super) fn note_lost_root(&mut self, peer: PeerId, member: u32, root: Option<ContentHash>) {
-        let change = root.map(|root| IndexChange { peer, member, key: Selector::Root(root) });
-        self.subscriptions.journal.extend(change);
+        let Some(address) = self.address(peer) else { return };
+        let change = |root| {
+            let key = Selector::Root(root);
+            IndexChange { peer, member, key, address, root: Some(root) }
+        };
+        self.subscriptions.journal.extend(root.map(change));
     }
 
     /// The file of a mirrored peer; `None` if the peer or the file is gone. A content that the peer

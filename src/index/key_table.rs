@@ -101,6 +101,8 @@ const OTHERS: u32 = 1 << 30;
 const MANY: u32 = 1;
 /// A vacant entry names the next vacant entry.
 const VACANT: u32 = u32::MAX;
+/// `Entry::second` of a key without a posting. A file index never has these bits.
+const NOBODY: u32 = u32::MAX - 1;
 /// All names, or all contents, with their postings.
 pub struct KeyTable<K: KeyStore> {
     keys: K,
@@ -124,6 +126,8 @@ struct Entry<T> {
 }
 
 enum ClaimedBy {
+    /// The key is held, see [`KeyTable::hold`].
+    Nobody,
     One(Posting),
     More(PostingPlace),
 }
@@ -138,6 +142,7 @@ struct Hashed {
 impl<T> Entry<T> {
     fn by(&self) -> ClaimedBy {
         match (self.second & OTHERS, self.second & MANY) {
+            _ if self.second == NOBODY => ClaimedBy::Nobody,
             (0, _) => ClaimedBy::One(Posting::of(self.first, self.second)),
             (_, 0) => ClaimedBy::More(PostingPlace::Few(StringId::of(self.first))),
             _ => ClaimedBy::More(PostingPlace::Many(self.first)),
@@ -146,6 +151,7 @@ impl<T> Entry<T> {
 
     fn set(&mut self, by: ClaimedBy) {
         (self.first, self.second) = match by {
+            ClaimedBy::Nobody => (0, NOBODY),
             ClaimedBy::One(posting) => (posting.peer, posting.packed()),
             ClaimedBy::More(PostingPlace::Few(list)) => (list.number(), OTHERS),
             ClaimedBy::More(PostingPlace::Many(count)) => (count, OTHERS | MANY),
@@ -203,8 +209,18 @@ impl<K: KeyStore> KeyTable<K> {
             self.put(id, posting);
             return id;
         }
+        self.insert(key, whole, ClaimedBy::One(posting))
+    }
+
+    /// Add `key`, without a posting where the key is new. The key stays until [`KeyTable::let_go`].
+    pub fn hold(&mut self, key: &K::Key) -> KeyId {
+        let whole = hash(self.seed, K::bytes(key));
+        self.find_hashed(key, whole).unwrap_or_else(|| self.insert(key, whole, ClaimedBy::Nobody))
+    }
+
+    fn insert(&mut self, key: &K::Key, whole: u64, by: ClaimedBy) -> KeyId {
         let mut entry = Entry { kept: self.keys.keep(key), first: 0, second: 0 };
-        entry.set(ClaimedBy::One(posting));
+        entry.set(by);
         let slot = match self.entries.get_mut(self.vacant as usize) {
             Some(place) => {
                 let next = place.first;
@@ -228,6 +244,7 @@ impl<K: KeyStore> KeyTable<K> {
     fn put(&mut self, id: KeyId, posting: Posting) {
         let Some(entry) = self.entries.get_mut(id.slot()) else { return };
         match entry.by() {
+            ClaimedBy::Nobody => entry.set(ClaimedBy::One(posting)),
             ClaimedBy::One(first) if first == posting => {}
             ClaimedBy::One(first) => {
                 entry.set(ClaimedBy::More(self.postings.begin(first, posting)))
@@ -242,6 +259,7 @@ impl<K: KeyStore> KeyTable<K> {
     fn take(&mut self, id: KeyId, posting: Posting) -> Option<bool> {
         let entry = self.entries.get_mut(id.slot()).filter(|entry| entry.second != VACANT)?;
         match entry.by() {
+            ClaimedBy::Nobody => None,
             ClaimedBy::One(only) => (only == posting).then_some(true),
             ClaimedBy::More(place) => {
                 entry.set(match self.postings.remove(id.number(), place, posting)? {
@@ -264,9 +282,30 @@ impl<K: KeyStore> KeyTable<K> {
 
     /// Remove a posting, and the key with the last posting.
     pub fn remove(&mut self, id: KeyId, posting: Posting) {
-        if self.take(id, posting) != Some(true) {
-            return;
+        if self.take(id, posting) == Some(true) {
+            self.drop_key(id);
         }
+    }
+
+    /// Remove a posting of a key that is held.
+    pub fn remove_held(&mut self, id: KeyId, posting: Posting) {
+        if self.take(id, posting) == Some(true)
+            && let Some(entry) = self.entries.get_mut(id.slot())
+        {
+            entry.set(ClaimedBy::Nobody);
+        }
+    }
+
+    /// End [`KeyTable::hold`]: remove the key if there is no posting. True if removed.
+    pub fn let_go(&mut self, id: KeyId) -> bool {
+        let is_empty = matches!(self.by(id), Some(ClaimedBy::Nobody));
+        if is_empty {
+            self.drop_key(id);
+        }
+        is_empty
+    }
+
+    fn drop_key(&mut self, id: KeyId) {
         let Some(entry) = self.entries.get_mut(id.slot()) else {
             debug_assert!(false, "the posting was found there");
             return;
@@ -305,7 +344,7 @@ impl<K: KeyStore> KeyTable<K> {
     /// All postings of a peer.
     pub fn all_of_peer(&self, id: KeyId, peer: u32) -> impl Iterator<Item = Posting> {
         let (one, more) = match self.by(id) {
-            None => (None, None),
+            None | Some(ClaimedBy::Nobody) => (None, None),
             Some(ClaimedBy::One(posting)) => (Some(posting), None),
             Some(ClaimedBy::More(place)) => {
                 (None, Some(self.postings.from(id.number(), place, peer)))
@@ -320,6 +359,7 @@ impl<K: KeyStore> KeyTable<K> {
     /// The first posting of the first peer from slot `from` on.
     pub fn next_from(&self, id: KeyId, from: u32) -> Option<Posting> {
         match self.by(id)? {
+            ClaimedBy::Nobody => None,
             ClaimedBy::One(posting) => (posting.peer >= from).then_some(posting),
             ClaimedBy::More(place) => self.postings.from(id.number(), place, from).next(),
         }
@@ -330,7 +370,7 @@ impl<K: KeyStore> KeyTable<K> {
     pub fn few(&self, id: KeyId, most: usize, into: &mut Vec<Posting>) -> bool {
         into.clear();
         match self.by(id) {
-            None => {}
+            None | Some(ClaimedBy::Nobody) => {}
             Some(ClaimedBy::One(posting)) => into.push(posting),
             Some(ClaimedBy::More(place)) if self.postings.len(place) > most => return false,
             Some(ClaimedBy::More(place)) => {
@@ -347,6 +387,7 @@ impl<K: KeyStore> KeyTable<K> {
     /// Slots of the first and the last peer.
     pub fn span(&self, id: KeyId) -> Option<(u32, u32)> {
         match self.by(id)? {
+            ClaimedBy::Nobody => None,
             ClaimedBy::One(posting) => Some((posting.peer, posting.peer)),
             ClaimedBy::More(place) => self.postings.span(id.number(), place),
         }
@@ -463,6 +504,32 @@ mod tests {
         // The slot is used again.
         assert_eq!(table.add(&ContentHash([3; 32]), posting(5, false, 0)), id);
         assert_eq!(round_from(&table, id, 0, 0), [(5, 5)]);
+    }
+
+    #[test]
+    fn a_held_key_stays_without_a_posting() {
+        let mut table = KeyTable::new(Roots, 1);
+        let root = ContentHash([1; 32]);
+        let id = table.hold(&root);
+        assert_eq!((table.hold(&root), table.find(&root), table.len()), (id, Some(id), 1));
+        assert_eq!((table.next_from(id, 0), table.span(id)), (None, None));
+        assert_eq!(round_from(&table, id, 3, 0), []);
+        let mut few = vec![posting(1, false, 1)];
+        assert!(table.few(id, 0, &mut few) && few.is_empty());
+        assert_eq!(table.all_of_peer(id, 0).count(), 0);
+        for peer in 0..100 {
+            assert_eq!(table.add(&root, posting(peer, false, peer)), id);
+        }
+        assert!(!table.let_go(id));
+        for peer in 0..100 {
+            assert_eq!(table.span(id), Some((peer, 99)));
+            table.remove_held(id, posting(peer, false, peer));
+        }
+        table.remove(id, posting(0, false, 0));
+        assert_eq!((table.find(&root), table.span(id)), (Some(id), None));
+        assert!(table.let_go(id) && !table.let_go(id));
+        assert_eq!((table.find(&root), table.len()), (None, 0));
+        assert_eq!(table.add(&ContentHash([3; 32]), posting(5, false, 0)), id);
     }
 
     #[test]

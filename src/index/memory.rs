@@ -112,7 +112,7 @@ impl Index {
         let ((names, by_name), (roots, by_root)) = (self.names.memory(), self.roots.memory());
         Memory {
             names,
-            words: self.words.memory(),
+            words: self.words.grams.memory() + self.words.seats.memory(),
             holdings: by_name + by_root + self.totals.bytes,
             roots,
             descriptions: self.descriptions.memory(),

@@ -9,6 +9,8 @@ mod candidate_scan;
 mod chunked_vec;
 mod descriptions;
 pub mod first_page;
+pub mod foreign_names;
+pub mod foreign_search;
 pub mod journal;
 mod key_table;
 mod lookup;
@@ -35,6 +37,7 @@ use crate::index::audience::{AudienceCounts, AudienceId, Audiences};
 use crate::index::chunked_vec::ChunkedVec;
 use crate::index::descriptions::Descriptions;
 use crate::index::first_page::Rotation;
+use crate::index::foreign_names::NameWords;
 use crate::index::key_table::{KeyId, KeyTable, Roots};
 use crate::index::memory::MemoryBudget;
 use crate::index::pagination::PageBudget;
@@ -43,7 +46,6 @@ use crate::index::publications::count_present;
 use crate::index::stats::Totals;
 use crate::index::string_arena::StringArena;
 use crate::index::subscriptions::{PendingEvent, Subscriptions};
-use crate::index::trigrams::Trigrams;
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
@@ -84,8 +86,7 @@ pub struct Index {
     /// Number of visible peers of a user.
     present: BTreeMap<UserName, usize>,
     descriptions: Descriptions,
-    /// Trigrams of the names.
-    words: Trigrams,
+    words: NameWords,
     audiences: Audiences,
     rotation: Rotation,
     subscriptions: Subscriptions,
@@ -227,7 +228,7 @@ impl Index {
             users: BTreeMap::new(),
             present: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
-            words: Trigrams::new(seed),
+            words: NameWords::new(seed),
             audiences: Audiences::new(seed),
             rotation: Rotation::default(),
             subscriptions: Subscriptions::default(),
@@ -326,7 +327,7 @@ impl Index {
         record.bytes += memory::of_file(entry.name.len());
         self.budget.takes(memory::of_file(entry.name.len()));
         let name = self.names.add(&entry.name, posting(file_index, false));
-        self.words.add(name.number());
+        self.words.grams.add(name.number());
         let root = entry.root.map(|root| self.roots.add(&root, posting(file_index, entry.partial)));
         let mut file = FileRecord { name, root, packed: 0 };
         file.set(entry, audience);
@@ -724,12 +725,17 @@ impl Index {
         self.totals.visible -= usize::from(record.visible);
         self.descriptions.remove(peer, gone.name);
         let posting = |file_index: u32, partial| Posting { peer: peer.slot(), partial, file_index };
-        if self.names.is_only(gone.name, posting(file_index, false))
-            && let Some(text) = self.names.get(gone.name.number())
-        {
-            self.words.remove(gone.name.number(), text);
+        if self.words.seats.is_foreign(gone.name.number()) {
+            self.names.remove_held(gone.name, posting(file_index, false));
+        } else {
+            if self.names.is_only(gone.name, posting(file_index, false))
+                && let Some(text) = self.names.get(gone.name.number())
+            {
+                self.words.grams.remove(gone.name.number(), text);
+                self.words.seats.clear(gone.name.number());
+            }
+            self.names.remove(gone.name, posting(file_index, false));
         }
-        self.names.remove(gone.name, posting(file_index, false));
         if let Some(root) = gone.root {
             self.roots.remove(root, posting(file_index, gone.partial()));
         }

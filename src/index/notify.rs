@@ -8,6 +8,7 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::Provider;
 use crate::protocol::subscription::SubscriptionFilter;
+use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Index {
@@ -23,6 +24,18 @@ impl Index {
     /// End a subscription.
     pub fn unsubscribe(&mut self, id: SubscriptionId) {
         self.subscriptions.remove(id);
+    }
+
+    /// Subscriptions to a file at another server.
+    pub fn subscribers_of(
+        &mut self,
+        name: &RelativeName,
+        root: Option<ContentHash>,
+    ) -> Vec<SubscriptionId> {
+        if self.subscriptions.is_empty() {
+            return Vec::new();
+        }
+        self.subscriptions.matching(name, root)
     }
 
     /// True if [`Index::take_events`] has events to return.

@@ -14,7 +14,7 @@
 //! last file is removed.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::index::candidate_scan::{CandidateScan, ScanStep};
 use crate::index::key_table::KeyId;
@@ -37,18 +37,25 @@ const POSTING: usize = 128;
 const HIDDEN: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SearchCursor {
+pub(super) enum SearchCursor {
     /// At a name, and the slot of a peer that has it.
     Name(u32, u32),
     /// At a description, and the slot of a peer with that file.
     Description(u32, u32),
     /// At the slot of a peer, in a search for one name or content.
     Peer(u32),
+    /// Behind the own files: at a name, and a member of another server.
+    Foreign(u32, u64),
 }
 
 impl SearchCursor {
     fn read(cursor: &str) -> Result<SearchCursor, ErrorReply> {
         let (list, rest) = cursor.split_at_checked(1).unwrap_or_default();
+        if list == "f" {
+            let (id, member) = pagination::pair(rest)?;
+            let id = u32::try_from(id).map_err(|_| ErrorReply::bad_cursor())?;
+            return Ok(SearchCursor::Foreign(id, member));
+        }
         let (id, slot) = pagination::places(rest)?;
         match (list, id) {
             ("n", _) => Ok(SearchCursor::Name(id, slot)),
@@ -58,8 +65,9 @@ impl SearchCursor {
         }
     }
 
-    fn cursor(self) -> String {
+    pub(super) fn cursor(self) -> String {
         match self {
+            SearchCursor::Foreign(id, member) => format!("f{id}.{member}"),
             SearchCursor::Name(id, slot) => format!("n{id}.{slot}"),
             SearchCursor::Description(id, slot) => format!("d{id}.{slot}"),
             SearchCursor::Peer(slot) => format!("m0.{slot}"),
@@ -68,7 +76,7 @@ impl SearchCursor {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ResultOrder {
+pub(super) enum ResultOrder {
     Sorted(Sort),
     Rank,
 }
@@ -85,22 +93,23 @@ impl ResultOrder {
         }
     }
 
-    fn is_descending(self) -> bool {
+    pub(super) fn is_descending(self) -> bool {
         matches!(self, ResultOrder::Sorted(Sort { descending: true, .. }))
     }
 
-    fn is_by_name(self) -> bool {
+    pub(super) fn is_by_name(self) -> bool {
         matches!(self, ResultOrder::Sorted(Sort { by: SortBy::Name, .. }))
     }
 }
 
-/// Sort key of a file: rank or size, then its name or the number of that, then its peer.
+/// Sort key of a file: rank or size, then its name or the number of that, then its peer: an own slot,
+/// or behind all slots a member of another server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SortKey {
-    number: u64,
-    name: Option<RelativeName>,
-    id: u32,
-    slot: u32,
+pub(super) struct SortKey {
+    pub number: u64,
+    pub name: Option<RelativeName>,
+    pub id: u32,
+    pub slot: u64,
 }
 
 impl SortKey {
@@ -110,14 +119,10 @@ impl SortKey {
         let number = pagination::number(number)?;
         if order.is_by_name() {
             let name = RelativeName::new(rest).map_err(|_| ErrorReply::bad_cursor())?;
-            return Ok(SortKey {
-                number: 0,
-                name: Some(name),
-                id: 0,
-                slot: u32::try_from(number).map_err(|_| ErrorReply::bad_cursor())?,
-            });
+            return Ok(SortKey { number: 0, name: Some(name), id: 0, slot: number });
         }
-        let (id, slot) = pagination::places(rest)?;
+        let (id, slot) = pagination::pair(rest)?;
+        let id = u32::try_from(id).map_err(|_| ErrorReply::bad_cursor())?;
         Ok(SortKey { number, name: None, id, slot })
     }
 
@@ -130,34 +135,51 @@ impl SortKey {
     }
 }
 
-struct TopK {
-    order: ResultOrder,
+pub(super) struct TopK {
+    pub order: ResultOrder,
     /// Last file of the page before.
-    after: Option<SortKey>,
-    keys: BTreeSet<SortKey>,
+    pub after: Option<SortKey>,
+    /// The best files, and the providers at other servers.
+    keys: BTreeMap<SortKey, Option<Box<Provider>>>,
     most: usize,
     more: bool,
 }
 
 impl TopK {
-    fn compare(&self, a: &SortKey, b: &SortKey) -> Ordering {
+    pub(super) fn compare(&self, a: &SortKey, b: &SortKey) -> Ordering {
         if self.order.is_descending() { b.cmp(a) } else { a.cmp(b) }
     }
 
     fn last(&self) -> Option<&SortKey> {
-        if self.order.is_descending() { self.keys.first() } else { self.keys.last() }
+        let last = if self.order.is_descending() {
+            self.keys.first_key_value()
+        } else {
+            self.keys.last_key_value()
+        };
+        last.map(|(key, _)| key)
     }
 
-    fn offer(&mut self, key: SortKey) {
+    /// True if a file with this key finds no place, nor does any file behind.
+    pub(super) fn is_beyond(&self, key: &SortKey) -> bool {
+        self.keys.len() >= self.most
+            && self.last().is_some_and(|last| self.compare(key, last).is_gt())
+    }
+
+    /// Note that files are left for the next page.
+    pub(super) fn note_more(&mut self) {
+        self.more = true;
+    }
+
+    pub(super) fn offer(&mut self, key: SortKey, foreign: Option<Box<Provider>>) {
         if self.after.as_ref().is_some_and(|after| self.compare(&key, after).is_le()) {
             return;
         }
         if self.keys.len() >= self.most {
-            if self.last().is_some_and(|last| self.compare(&key, last).is_gt()) {
+            if self.is_beyond(&key) {
                 self.more = true;
                 return;
             }
-            if self.keys.insert(key) {
+            if self.keys.insert(key, foreign).is_none() {
                 self.more = true;
                 let _ = if self.order.is_descending() {
                     self.keys.pop_first()
@@ -167,11 +189,11 @@ impl TopK {
             }
             return;
         }
-        self.keys.insert(key);
+        self.keys.insert(key, foreign);
     }
 }
 
-enum SearchHits {
+pub(super) enum SearchHits {
     /// In the order of the index.
     Page(PageBuilder),
     Top(TopK),
@@ -179,12 +201,46 @@ enum SearchHits {
 
 /// A search in progress.
 pub struct SearchProgress {
-    query: Query,
-    pattern: Pattern,
+    pub(super) query: Query,
+    pub(super) pattern: Pattern,
     description_words: Option<Words>,
     viewer: Viewer,
-    place: SearchCursor,
-    found: SearchHits,
+    pub(super) place: SearchCursor,
+    pub(super) found: SearchHits,
+}
+
+impl SearchProgress {
+    /// True for a search that sorts or ranks all files.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        matches!(self.found, SearchHits::Top(_))
+    }
+
+    /// Names to ask for at once, at most `most`: no more than a page needs.
+    #[must_use]
+    pub fn window(&self, most: usize) -> usize {
+        match &self.found {
+            SearchHits::Top(best) if !best.order.is_by_name() => most,
+            _ => most.min(self.query.limit),
+        }
+    }
+
+    /// True if only words of descriptions can tell: no other server knows them.
+    #[must_use]
+    pub fn needs_descriptions(&self) -> bool {
+        self.description_words.is_some()
+    }
+}
+
+/// A part of a search of own files.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OwnPart {
+    /// The budget is spent.
+    More,
+    /// The page is full.
+    Full(Page<Provider>),
+    /// All own files were met: those of other servers follow.
+    End,
 }
 
 /// Files of a name that count as results.
@@ -229,8 +285,9 @@ impl Index {
         let (place, found) = match order {
             None => {
                 let place = cursor.map_or(Ok(first), SearchCursor::read)?;
-                if matches!(place, SearchCursor::Peer(_)) != matches!(first, SearchCursor::Peer(_))
-                {
+                let is_foreign = matches!(place, SearchCursor::Foreign(..));
+                let is_peer = |place| matches!(place, SearchCursor::Peer(_));
+                if !is_foreign && is_peer(place) != is_peer(first) {
                     return Err(ErrorReply::bad_cursor());
                 }
                 (place, SearchHits::Page(PageBuilder::new(query.limit)))
@@ -242,7 +299,7 @@ impl Index {
                     SearchHits::Top(TopK {
                         order,
                         after,
-                        keys: BTreeSet::new(),
+                        keys: BTreeMap::new(),
                         most: query.limit,
                         more: false,
                     }),
@@ -274,10 +331,36 @@ impl Index {
                 return None;
             }
         }
-        Some(match std::mem::replace(&mut search.found, SearchHits::Page(PageBuilder::default())) {
-            SearchHits::Page(page) => page.page(stop.map(SearchCursor::cursor)),
+        Some(self.take_page(search, stop))
+    }
+
+    /// As [`Index::step`], and the search goes on with the files of other servers.
+    pub fn own_part(&self, search: &mut SearchProgress, effort: &mut usize) -> OwnPart {
+        let Some(place) = self.advance(search, effort) else {
+            if !matches!(search.place, SearchCursor::Foreign(..)) {
+                search.place = SearchCursor::Foreign(0, 0);
+            }
+            return OwnPart::End;
+        };
+        search.place = place;
+        match &search.found {
+            SearchHits::Page(page) if page.is_full() => {
+                OwnPart::Full(self.take_page(search, Some(place)))
+            }
+            _ => OwnPart::More,
+        }
+    }
+
+    /// The results so far as a page. `next`: the place of the next page.
+    pub(super) fn take_page(
+        &self,
+        search: &mut SearchProgress,
+        next: Option<SearchCursor>,
+    ) -> Page<Provider> {
+        match std::mem::replace(&mut search.found, SearchHits::Page(PageBuilder::default())) {
+            SearchHits::Page(page) => page.page(next.map(SearchCursor::cursor)),
             SearchHits::Top(best) => self.top_page(search, best),
-        })
+        }
     }
 
     /// Results so far, with a cursor to continue. `None` for a sorted search, which has to end
@@ -293,14 +376,14 @@ impl Index {
     /// True if [`Index::build`] has nothing to do.
     #[must_use]
     pub fn is_built(&self) -> bool {
-        self.words.is_built() && self.descriptions.is_built()
+        self.words.grams.is_built() && self.descriptions.is_built()
     }
 
     /// Add new names and descriptions to the trigrams, within `effort` bytes of text. True if more
     /// are left, which searches find all the same.
     pub fn build(&mut self, mut effort: usize) -> bool {
         let before = effort;
-        let names = self.words.build(&mut effort, |id| self.names.get(id));
+        let names = self.words.grams.build(&mut effort, |id| self.names.get(id));
         let more = self.descriptions.build(&mut effort) || names;
         self.note_built(before.saturating_sub(effort));
         more
@@ -321,8 +404,9 @@ impl Index {
                 return results.provider_of_one(from, effort).map(SearchCursor::Peer);
             }
             SearchCursor::Description(id, slot) => (id, slot),
+            SearchCursor::Foreign(..) => return None,
             SearchCursor::Name(from, first) => {
-                let mut scan = CandidateScan::new(&self.words, pattern, from, effort);
+                let mut scan = CandidateScan::new(&self.words.grams, pattern, from, effort);
                 loop {
                     match scan.step(effort, |id| self.names.get(id)) {
                         ScanStep::End => break,
@@ -379,13 +463,17 @@ impl Index {
         let TopK { order, keys, more, .. } = best;
         let mut page = PageBuilder::new(search.query.limit);
         let mut last = None;
-        let keys: Vec<SortKey> = if order.is_descending() {
+        let keys: Vec<(SortKey, Option<Box<Provider>>)> = if order.is_descending() {
             keys.into_iter().rev().collect()
         } else {
             keys.into_iter().collect()
         };
-        for key in keys {
-            if let Some(hit) = self.still_matching(search, &key)
+        for (key, foreign) in keys {
+            let hit = match foreign {
+                Some(provider) => Some(Hit::Provider(*provider)),
+                None => self.still_matching(search, &key),
+            };
+            if let Some(hit) = hit
                 && !page.takes(hit)
             {
                 return page.page(last.map(|key: SortKey| key.cursor(order)));
@@ -402,7 +490,7 @@ impl Index {
             None => KeyId::of(key.id),
         };
         let name = self.names.get(name_key.number())?;
-        let posting = self.names.of_peer(name_key, key.slot)?;
+        let posting = self.names.of_peer(name_key, u32::try_from(key.slot).ok()?)?;
         let peer = posting.peer_id();
         let mut folded = String::new();
         let description =
@@ -430,7 +518,7 @@ impl Index {
 }
 
 /// True for a file name with one of these extensions.
-fn ends_in(ext: &[String], name: &str) -> bool {
+pub(super) fn ends_in(ext: &[String], name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or_default();
     match last.rsplit_once('.') {
         Some((stem, end)) if !stem.is_empty() => {
@@ -504,7 +592,7 @@ impl ResultCollector<'_> {
                         (0, index.names.get(name_key.number()).map(RelativeName::known), 0)
                     }
                 };
-                best.offer(SortKey { number, name, id, slot: posting.peer });
+                best.offer(SortKey { number, name, id, slot: posting.peer.into() }, None);
                 true
             }
         }

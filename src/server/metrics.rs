@@ -31,7 +31,9 @@ impl Server {
         figures.push(Metric::now("accounts_kept", u64::from(self.options.accounts_last)));
         figures.push(Metric::now("subscriptions", self.subscribers.len() as u64));
         if let Some(cluster) = &self.cluster {
-            figures.extend(cluster.metrics());
+            figures.extend(cluster.metrics(io.now));
+            let foreign = self.index.foreign_names() as u64;
+            figures.push(Metric::now("engine_foreign_names", foreign));
         }
         figures.extend(self.requests.figures());
         figures.extend((self.options.process)().metrics());

@@ -7,15 +7,17 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::index::first_page::FirstPage;
-use crate::index::text_search::SearchProgress;
+use crate::index::text_search::{OwnPart, SearchProgress};
 use crate::index::{Index, Reach, Sees, Viewer};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Selector;
+use crate::protocol::response::Response;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::server::cluster::words::WordSearch;
 use crate::server::{Membership, Server};
 use crate::ui::event::UiEvent;
 
@@ -30,8 +32,19 @@ struct PendingSearch {
     conn: ConnId,
     request_id: Option<u64>,
     search: SearchProgress,
+    viewer: Viewer,
     /// Answer with the hits so far from this time on.
     until: Instant,
+}
+
+/// The result of a slice of a search.
+enum SearchSlice {
+    /// The budget is spent.
+    More,
+    /// The answer.
+    Page(Result<Response, ErrorReply>),
+    /// The own files are met: those of other servers follow.
+    Others,
 }
 
 impl Default for SearchQueue {
@@ -95,27 +108,60 @@ impl Server {
             self.activity.searched();
         }
         log::debug!("{} SEARCH {query:?}", self.requester(id, io));
-        let mut search = match self.index.start(query, &viewer) {
+        let started = self
+            .own_cursor(query.cursor.as_deref())
+            .and_then(|cursor| self.index.start(&Query { cursor, ..query.clone() }, &viewer));
+        let mut search = match started {
             Ok(search) => search,
             Err(refusal) => return self.respond(id, request_id, Err(refusal), io),
         };
+        let until = io.now + limits::SEARCH_TIMEOUT;
         // Earlier searches come first.
-        if self.searches.pending.is_empty()
-            && self.searches.budget > 0
-            && let Some(page) = self.index.step(&mut search, &mut self.searches.budget)
-        {
-            let answer = self.own_answer(page);
-            return self.respond(id, request_id, answer, io);
+        if self.searches.pending.is_empty() && self.searches.budget > 0 {
+            let mut budget = self.searches.budget;
+            let slice = self.search_slice(&mut search, &viewer, &mut budget);
+            self.searches.budget = budget;
+            match slice {
+                SearchSlice::More => {}
+                SearchSlice::Page(answer) => return self.respond(id, request_id, answer, io),
+                SearchSlice::Others if self.queued(id) => {
+                    let search = WordSearch::new(id, request_id, search, viewer, until);
+                    return self.search_others(search);
+                }
+                SearchSlice::Others => return,
+            }
         }
         if !self.queued(id) {
             return;
         }
-        self.searches.pending.push_back(PendingSearch {
-            conn: id,
-            request_id,
-            search,
-            until: io.now + limits::SEARCH_TIMEOUT,
-        });
+        let pending = PendingSearch { conn: id, request_id, search, viewer, until };
+        self.searches.pending.push_back(pending);
+    }
+
+    /// Search within a budget.
+    fn search_slice(
+        &mut self,
+        search: &mut SearchProgress,
+        viewer: &Viewer,
+        budget: &mut usize,
+    ) -> SearchSlice {
+        // Entries of the engine name no groups, and no descriptions.
+        let is_shared = self.has_cluster()
+            && matches!(viewer.sees, Sees::Everything)
+            && !search.needs_descriptions();
+        if !is_shared {
+            return match self.index.step(search, budget) {
+                Some(page) => SearchSlice::Page(self.own_answer(self.shown_page(page))),
+                None => SearchSlice::More,
+            };
+        }
+        match self.index.own_part(search, budget) {
+            OwnPart::More => SearchSlice::More,
+            OwnPart::Full(page) => {
+                SearchSlice::Page(self.found_answer(self.shown_page(page), false))
+            }
+            OwnPart::End => SearchSlice::Others,
+        }
     }
 
     /// Continue the pending searches, a slice of each in turn, within the budget of an iteration.
@@ -125,15 +171,22 @@ impl Server {
         {
             let mut slice = self.searches.budget.min(limits::SEARCH_SLICE);
             self.searches.budget -= slice;
-            let answer = match self.index.step(&mut pending.search, &mut slice) {
-                Some(page) => self.own_answer(page),
-                None if pending.until > io.now => {
+            let found = self.search_slice(&mut pending.search, &pending.viewer, &mut slice);
+            let answer = match found {
+                SearchSlice::Page(answer) => answer,
+                SearchSlice::Others => {
+                    self.searches.budget += slice;
+                    let PendingSearch { conn, request_id, search, viewer, until } = pending;
+                    self.search_others(WordSearch::new(conn, request_id, search, viewer, until));
+                    continue;
+                }
+                SearchSlice::More if pending.until > io.now => {
                     self.searches.pending.push_back(pending);
                     continue;
                 }
                 // Time is up: the hits so far are the answer, unless a ranking must come first.
-                None => match self.index.partial_page(pending.search) {
-                    Some(page) => self.own_answer(page),
+                SearchSlice::More => match self.index.partial_page(pending.search) {
+                    Some(page) => self.own_answer(self.shown_page(page)),
                     None => Err(ErrorReply::new(ErrorCode::Busy, "too much is searched at once")),
                 },
             };

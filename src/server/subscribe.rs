@@ -82,7 +82,13 @@ impl Server {
         }
     }
 
-    fn notify(&mut self, id: ConnId, to: SubscriptionId, event: IndexEvent, io: &mut Io<'_>) {
+    pub(super) fn notify(
+        &mut self,
+        id: ConnId,
+        to: SubscriptionId,
+        event: IndexEvent,
+        io: &mut Io<'_>,
+    ) {
         let viewer = self.viewer(id, None, io);
         let event = match event {
             IndexEvent::Appeared(peer, file) => match self.index.as_provider(peer, file, &viewer) {
@@ -97,6 +103,17 @@ impl Server {
             IndexEvent::Gone(peer, name, _) => Some(SubscriptionEvent::Gone { peer, name }),
             IndexEvent::Missed => None,
         };
+        self.send_event(id, to, event, io);
+    }
+
+    /// Send an event. `None`, and without room: the subscription has missed some.
+    pub(super) fn send_event(
+        &mut self,
+        id: ConnId,
+        to: SubscriptionId,
+        event: Option<SubscriptionEvent>,
+        io: &mut Io<'_>,
+    ) {
         let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id)) else {
             return;
         };

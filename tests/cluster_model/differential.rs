@@ -2,12 +2,13 @@
 //! machine has is started on a free port of the loopback interface and ended at the end.
 //! `CARDUME_ENGINES` names further programs, separated by `:`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cardume::cluster::blob::StreamItem;
 use cardume::cluster::claim::ClaimResult;
 use cardume::cluster::command::EngineFailure;
 use cardume::cluster::durable::{DurableWrite, WriteResult};
@@ -17,13 +18,14 @@ use cardume::cluster::info::EngineRefusal;
 use cardume::cluster::keys::HolderEntry;
 use cardume::cluster::mirror::MirrorChange;
 use cardume::cluster::node::EngineLinkId;
-use cardume::cluster::resp::{Reply, parse};
+use cardume::cluster::resp::{Elements, Reply, parse};
 use cardume::cluster::search::HolderPage;
 use cardume::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use cardume::cluster::slots::slot_of;
 use cardume::cluster::url::EngineLogin;
+use cardume::cluster::words::READ_EVERY;
 use cardume::cluster::{claim, durable, registry};
 use cardume::protocol::request::Selector;
 use cardume::protocol::resp::put_command;
@@ -118,12 +120,26 @@ fn plain(words: &Words, bytes: &[u8]) -> String {
             format!("{pairs:?}")
         }
         (b"XADD", Reply::Bulk(_)) => "a number".to_owned(),
+        (b"XREVRANGE", Reply::Array(entries)) => events(entries),
+        (b"XREAD", Reply::Array(mut streams)) => {
+            let mut stream = streams.next().unwrap().elements();
+            format!("{:?} {}", stream.next(), events(stream.next().unwrap().elements()))
+        }
         (_, Reply::Error(text)) => {
             String::from_utf8_lossy(text.split(|byte| *byte == b' ').next().unwrap()).into_owned()
         }
         (_, Reply::Array(all)) => format!("{:?}", all.collect::<Vec<_>>()),
         (_, reply) => format!("{reply:?}"),
     }
+}
+
+/// The events of entries of a stream, without their numbers.
+fn events(entries: Elements<'_>) -> String {
+    let event = |entry: Reply<'_>| {
+        let fields = entry.elements().nth(1).unwrap().elements();
+        fields.filter_map(Reply::bytes).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    format!("{:?}", entries.map(event).collect::<Vec<_>>())
 }
 
 /// A random command of those that the index sends.
@@ -172,6 +188,12 @@ fn command(dice: &mut Dice) -> Words {
             b"5",
         ]),
         15 => words(&[b"ZREMRANGEBYLEX", &any("z", dice), &bound(dice), &bound(dice)]),
+        16 if dice.below(3) == 0 => {
+            words(&[b"XREAD", b"COUNT", b"16", b"STREAMS", &any("x", dice), b"0-0"])
+        }
+        16 if dice.below(3) == 0 => {
+            words(&[b"XREVRANGE", &any("x", dice), b"+", b"-", b"COUNT", b"1"])
+        }
         16 => {
             words(&[b"XADD", &any("x", dice), b"MAXLEN", b"~", b"20000", b"*", b"e", &text(dice)])
         }
@@ -249,6 +271,8 @@ fn the_model_replies_as_the_real_engines_of_this_machine_do() {
 struct RealIndex {
     index: ClusterIndex,
     streams: BTreeMap<EngineLinkId, (TcpStream, Vec<u8>)>,
+    /// Events of other servers.
+    events: Vec<ClusterEvent>,
 }
 
 impl RealIndex {
@@ -256,16 +280,24 @@ impl RealIndex {
         let engine = EngineOptions { seeds, login, random };
         let prefix = "test:".to_owned();
         let secret = [random as u8; 32];
-        let options = ClusterOptions { engine, prefix, replicas: 0, slots: 256, secret };
-        RealIndex { index: ClusterIndex::new(options), streams: BTreeMap::new() }
+        let read_every = READ_EVERY;
+        let options =
+            ClusterOptions { engine, prefix, replicas: 0, slots: 256, read_every, secret };
+        RealIndex {
+            index: ClusterIndex::new(options),
+            streams: BTreeMap::new(),
+            events: Vec::new(),
+        }
     }
 
     /// One iteration. Nothing is ever missing here, so an assertion has nothing to push.
     fn step(&mut self) {
         self.index.on_time(Instant::now());
         while let Some(event) = self.index.next_event() {
-            if matches!(event, ClusterEvent::Assert(_)) {
-                self.index.walked();
+            match event {
+                ClusterEvent::Assert(_) => self.index.walked(),
+                ClusterEvent::Epoch(_) => {}
+                event => self.events.push(event),
             }
         }
         while let Some(action) = self.index.next_action() {
@@ -330,6 +362,16 @@ impl RealIndex {
         }
     }
 
+    /// Run both servers until this one has the event.
+    fn await_event(&mut self, wanted: &ClusterEvent, other: &mut RealIndex) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.events.contains(wanted) {
+            assert!(Instant::now() < end, "no {wanted:?}");
+            self.step();
+            other.step();
+        }
+    }
+
     fn answer(&mut self, ticket: ClusterTicket) -> ClusterAnswer {
         let mut found = None;
         self.until("an answer", |index| {
@@ -378,11 +420,12 @@ fn two_servers_share(seeds: &[SocketAddr]) {
         let key = one.index.keys().name(name);
         one.index.push(MirrorChange::Replace { key, entry: entry.encode() }, now);
     }
-    let end = one
-        .index
-        .push(MirrorChange::Append { key: one.index.keys().stream(0), event: id.to_vec() }, now);
+    for name in &names {
+        one.index.announce(&StreamItem::Name(RelativeName::new(name).unwrap()));
+    }
     one.index.flush(now);
-    one.until("all changes", |index| index.watermark() > end);
+    let end = one.index.mirror().next_position();
+    one.until("all changes", |index| index.watermark() >= end);
     let took = now.elapsed();
     // The other server reads the heartbeat of the first one.
     two.until("steady reads", |index| index.registry().counts().0 == 2);
@@ -412,6 +455,30 @@ fn two_servers_share(seeds: &[SocketAddr]) {
         let ticket = server.index.write(write, Instant::now());
         assert_eq!(server.answer(ticket), ClusterAnswer::Written(Ok(wanted)));
     }
+    let [one, two] = &mut all;
+    let mut known = BTreeSet::new();
+    two.until("all names", |index| {
+        one.step();
+        known.extend(index.take_names(1_000).iter().map(ToString::to_string));
+        known.len() == names.len() && index.knows_names(Instant::now())
+    });
+    assert!(names.iter().all(|name| known.contains(name)));
+    // From the first news on, all entries that come are told of.
+    two.index.watch(true);
+    two.await_event(&ClusterEvent::Missed, one);
+    let name = RelativeName::new("new.mp4").unwrap();
+    one.index.announce(&StreamItem::Arrived(entry.clone(), name.clone()));
+    let sent = Instant::now();
+    two.await_event(&ClusterEvent::Arrived(entry.clone(), name), one);
+    let pushed = sent.elapsed();
+    // A member that has gone is hidden before its entries are removed.
+    one.index.announce(&StreamItem::Gone(id));
+    let end = Instant::now() + Duration::from_secs(10);
+    while two.search(&names[5]).is_ok_and(|page| !page.holders.is_empty()) {
+        assert!(Instant::now() < end, "a member that has gone is still shown");
+        one.step();
+    }
+    println!("an arrival came after {pushed:?}");
     println!("2,000 changes took {took:?}, {tries} empty answers were not believed at first");
 }
 

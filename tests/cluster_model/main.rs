@@ -39,11 +39,17 @@ fn no_fault_makes_a_wrong_empty_answer_and_all_entries_come_back() {
         sum.longest = sum.longest.max(report.longest);
         sum.faults += report.faults;
         sum.lost_writes += report.lost_writes;
+        sum.knows_names += report.knows_names;
+        sum.lacks_names += report.lacks_names;
     }
     println!("{sum:?}");
+    if is_single {
+        return;
+    }
     // A world in which nothing happens would prove nothing.
     let asked = sum.hits + sum.believed + sum.unavailable;
     assert!(sum.unavailable * 3 < asked && sum.believed * 20 > asked, "{sum:?}");
+    assert!(sum.lacks_names > 0 && sum.lacks_names * 2 < sum.knows_names, "{sum:?}");
 }
 
 #[test]

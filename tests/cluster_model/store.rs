@@ -11,7 +11,14 @@ pub enum Value {
     Text(Vec<u8>),
     Hash(Fields),
     Set(BTreeSet<Vec<u8>>),
-    Stream(Vec<Vec<u8>>),
+    Stream(EventStream),
+}
+
+/// Events by number, and the last number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventStream {
+    events: Vec<(u64, Vec<u8>)>,
+    last: u64,
 }
 
 /// All keys of a node.
@@ -43,7 +50,8 @@ fn nil() -> Vec<u8> {
 pub fn keys_of(words: &Words) -> Vec<Vec<u8>> {
     match words[0].as_slice() {
         b"PING" | b"INFO" | b"CLUSTER" | b"CONFIG" | b"CLIENT" | b"AUTH" | b"ASKING" | b"MULTI"
-        | b"EXEC" | b"WAIT" | b"DISCARD" => Vec::new(),
+        | b"EXEC" | b"WAIT" | b"DISCARD" | b"SCAN" => Vec::new(),
+        b"XREAD" => vec![words[4].clone()],
         b"EVAL" => {
             let count: usize = std::str::from_utf8(&words[2]).unwrap().parse().unwrap();
             words[3..3 + count].to_vec()
@@ -157,6 +165,36 @@ impl Keyspace {
         Ok(removed)
     }
 
+    /// Forget the entries of all streams: more came than a stream keeps.
+    pub fn trim_streams(&mut self) {
+        for value in self.0.values_mut() {
+            if let Value::Stream(stream) = value {
+                stream.events.clear();
+            }
+        }
+    }
+
+    /// Entries of a stream as replies.
+    fn entries(
+        &self,
+        key: &[u8],
+        count: &[u8],
+        is_wanted: impl Fn(u64) -> bool,
+    ) -> Result<Vec<Vec<u8>>, Vec<u8>> {
+        let count: usize = std::str::from_utf8(count).unwrap().parse().unwrap();
+        let events = match self.0.get(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Stream(stream)) => &stream.events,
+            Some(_) => return Err(WRONG_TYPE.to_vec()),
+        };
+        let wanted = events.iter().filter(|(number, _)| is_wanted(*number)).take(count);
+        let reply = |(number, event): &(u64, Vec<u8>)| {
+            let id = bulk(format!("{number}-0").as_bytes());
+            array(&[id, array(&[bulk(b"e"), bulk(event)])])
+        };
+        Ok(wanted.map(reply).collect())
+    }
+
     /// Run a command on data.
     pub fn run(&mut self, words: &Words) -> Vec<u8> {
         self.try_run(words).unwrap_or_else(|error| error)
@@ -244,17 +282,44 @@ impl Keyspace {
                 integer(removed)
             }
             [b"ZCARD", key] => integer(self.set(key)?.map_or(0, |set| set.len())),
-            [b"XADD", key, b"MAXLEN", b"~", _, b"*", b"e", event] => {
-                match self.0.entry(key.to_vec()).or_insert(Value::Stream(Vec::new())) {
-                    Value::Stream(events) => events.push(event.to_vec()),
+            [b"XADD", key, b"MAXLEN", b"~", _, id, b"e", event] => {
+                let place = self.0.entry(key.to_vec());
+                match place.or_insert(Value::Stream(EventStream::default())) {
+                    Value::Stream(stream) => {
+                        // `*`, or the time of the node.
+                        let at = std::str::from_utf8(id).unwrap().parse().unwrap_or(0);
+                        stream.last = at.max(stream.last + 1);
+                        stream.events.push((stream.last, event.to_vec()));
+                        bulk(format!("{}-0", stream.last).as_bytes())
+                    }
                     _ => return Err(WRONG_TYPE.to_vec()),
                 }
-                // Real numbers hold the time.
-                bulk(b"0-1")
+            }
+            [b"XREAD", b"COUNT", count, b"STREAMS", key, from] => {
+                let from = std::str::from_utf8(from).unwrap().split('-').next().unwrap();
+                let from: u64 = from.parse().unwrap();
+                let entries = self.entries(key, count, |number| number > from)?;
+                if entries.is_empty() {
+                    return Ok(b"*-1\r\n".to_vec());
+                }
+                array(&[array(&[bulk(key), array(&entries)])])
+            }
+            [b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1"] => {
+                let last = match self.0.get(*key) {
+                    Some(Value::Stream(stream)) => stream.events.last().map(|(number, _)| *number),
+                    _ => None,
+                };
+                array(&self.entries(key, b"1", |number| Some(number) == last)?)
+            }
+            [b"SCAN", b"0", b"MATCH", pattern, b"COUNT", _] => {
+                let plain: Vec<u8> =
+                    pattern.iter().copied().filter(|byte| !b"\\*".contains(byte)).collect();
+                let found = self.0.keys().filter(|key| key.starts_with(&plain));
+                array(&[bulk(b"0"), array(&found.map(|key| bulk(key)).collect::<Vec<_>>())])
             }
             [b"XLEN", key] => match self.0.get(*key) {
                 None => integer(0),
-                Some(Value::Stream(events)) => integer(events.len()),
+                Some(Value::Stream(stream)) => integer(stream.events.len()),
                 Some(_) => return Err(WRONG_TYPE.to_vec()),
             },
             [b"EVAL", script, b"1", key, before, after] if *script == claim::SWAP => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use cardume::cluster::blob::StreamItem;
 use cardume::cluster::engine::{EngineOptions, LinkAction};
 use cardume::cluster::keys::HolderEntry;
 use cardume::cluster::mirror::MirrorChange;
@@ -26,6 +27,8 @@ const SERVERS: usize = 3;
 /// The last part of a run, without a new fault.
 const QUIET: Micros = 20_000_000;
 const NODE_TIMEOUT: u64 = 2_000_000;
+/// A server that knows all names has the names that are older than this.
+const NAMES_WITHIN: Micros = 4_000_000;
 
 /// Microseconds since the start.
 type Micros = u64;
@@ -118,6 +121,8 @@ struct Server {
     is_up: bool,
     /// No fault of this server and of its way to the nodes since then.
     well_since: Micros,
+    /// The names of other servers.
+    learned: BTreeSet<usize>,
 }
 
 pub struct World {
@@ -151,6 +156,9 @@ pub struct Report {
     pub lost_writes: u64,
     /// The longest time until an answer.
     pub longest: u64,
+    /// Looks at servers that know all names, and at others.
+    pub knows_names: u64,
+    pub lacks_names: u64,
 }
 
 fn name(number: usize) -> RelativeName {
@@ -203,6 +211,7 @@ impl World {
                 prefix: String::new(),
                 replicas: 1,
                 slots: USED,
+                read_every: Duration::from_millis(if seed.is_multiple_of(8) { 100 } else { 800 }),
                 secret: [number as u8 + 1; 32],
             };
             world.servers.push(Server {
@@ -218,6 +227,7 @@ impl World {
                 paused_until: 0,
                 is_up: true,
                 well_since: 0,
+                learned: BTreeSet::new(),
             });
             let at = dice.below(500_000);
             world.add(at, Happening::Tick(number));
@@ -433,6 +443,7 @@ impl World {
             }
         }
         self.tell_joined(server, now);
+        self.learn(server);
         if let Some(deadline) = self.servers[server].index.deadline() {
             let micros = deadline.saturating_duration_since(self.start).as_micros() as u64;
             // A deadline in the past would be a busy loop: at least a step further.
@@ -474,6 +485,9 @@ impl World {
 
     fn on_event(&mut self, server: usize, event: ClusterEvent, now: Instant) {
         match event {
+            ClusterEvent::Arrived(..) | ClusterEvent::Departed(..) | ClusterEvent::Missed => {
+                panic!("no server has subscribers")
+            }
             ClusterEvent::Epoch(epoch) => {
                 self.say(|| format!("server {server} has epoch {epoch}"));
                 // The members get new numbers; the assertion pushes them.
@@ -513,12 +527,48 @@ impl World {
         }
     }
 
+    fn learn(&mut self, server: usize) {
+        let server = &mut self.servers[server];
+        for known in server.index.take_names(1_000) {
+            let number = known.strip_prefix("aula ").and_then(|text| text.strip_suffix(".mp4"));
+            server.learned.insert(number.unwrap().parse().unwrap());
+        }
+    }
+
+    /// A server that knows all names has each name that a member of a well server has for some
+    /// seconds.
+    fn check_names(&mut self, server: usize) {
+        let now = self.at(self.now);
+        if !self.servers[server].index.knows_names(now) {
+            self.report.lacks_names += 1;
+            return;
+        }
+        self.report.knows_names += 1;
+        for (other, owner) in self.servers.iter().enumerate() {
+            let is_well = owner.is_up && owner.well_since + 8_000_000 < self.now;
+            if other == server || !is_well {
+                continue;
+            }
+            for holding in &owner.holdings {
+                let is_old = holding.joined_at.is_some_and(|at| at + NAMES_WITHIN < self.now);
+                if is_old && !self.servers[server].learned.contains(&holding.name) {
+                    self.report.wrong.push(format!(
+                        "at {} server {server} lacks the name {} of server {other}, joined at {:?}",
+                        self.now, holding.name, holding.joined_at
+                    ));
+                }
+            }
+        }
+    }
+
     fn work(&mut self, server: usize) {
+        self.learn(server);
         let next = self.now + self.dice.range(5_000, 120_000);
         self.add(next, Happening::Work(server));
         if !self.is_awake(server) || self.now > self.quiet_from {
             return;
         }
+        self.check_names(server);
         let now = self.at(self.now);
         let choice = self.dice.below(10);
         let name_number = self.dice.below(NAMES as u64) as usize;
@@ -534,6 +584,7 @@ impl World {
                     let key = server.index.keys().name(&name(name_number));
                     let change = MirrorChange::Replace { key, entry: entry(id) };
                     let position = server.index.push(change, now);
+                    server.index.announce(&StreamItem::Name(name(name_number)));
                     server.holdings.push(Holding {
                         name: name_number,
                         number,
@@ -601,6 +652,9 @@ impl World {
     /// True once every server knows all, for the quiet end of a run.
     pub fn is_whole(&self) -> Result<(), String> {
         for (number, server) in self.servers.iter().enumerate().filter(|(_, server)| server.is_up) {
+            if !server.index.knows_names(self.at(self.now)) {
+                return Err(format!("server {number} does not know all names"));
+            }
             if !server.index.mirror().is_whole() || server.index.mirror().pending() > 0 {
                 return Err(format!(
                     "server {number}: {} slots, {} changes are left",
@@ -807,6 +861,13 @@ impl World {
                 text
             }
             _ => {
+                let mut words = words.clone();
+                if words[0] == b"XADD" {
+                    // The clocks of the nodes differ.
+                    let at = self.now + 300_000 * node as u64;
+                    words[5] = at.to_string().into_bytes();
+                }
+                let words = &words;
                 let reply = self.nodes[node].data.run(words);
                 if writes(words) {
                     let at = self.now + self.nodes[node].lag;
@@ -890,7 +951,12 @@ impl World {
         let master = self.master_of[shard];
         let replication = dice.next() >> 1;
         self.report.faults += 1;
-        match dice.below(9) {
+        match dice.below(10) {
+            // A node forgets the entries of its streams.
+            9 => {
+                self.say(|| format!("the streams of node {master} are trimmed"));
+                self.nodes[master].data.trim_streams();
+            }
             // A master is killed, often with a replica that lags; later it comes back as a replica.
             0 | 1 => {
                 self.say(|| format!("node {master} is killed"));

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::cluster::blob::StreamItem;
 use crate::cluster::keys::HolderEntry;
 use crate::cluster::mirror::MirrorChange;
 use crate::cluster::record;
@@ -27,7 +28,7 @@ impl ServerCluster {
     /// Push a file of a member, if its key has one of these slots.
     pub(super) fn push(
         &mut self,
-        index: &Index,
+        index: &mut Index,
         change: &IndexChange,
         slots: Option<&SlotSet>,
         is_new: bool,
@@ -40,52 +41,74 @@ impl ServerCluster {
             return;
         }
         let file = index.mirrored_file(change.peer, change.member, &change.key);
-        let change = match (file, self.members.get(&change.peer)) {
-            (Some(file), Some(member)) => {
-                let by_name = matches!(change.key, Selector::Name(_));
-                let entry = HolderEntry {
-                    id,
-                    address: member.address,
-                    size: file.size,
-                    partial: file.partial,
-                    more: index.about(change.peer).is_some(),
-                    root: file.root.filter(|_| by_name),
-                    name: (!by_name).then_some(file.name),
-                };
-                let entry = entry.encode();
-                if is_new {
-                    MirrorChange::Add { key, entry }
-                } else {
-                    MirrorChange::Replace { key, entry }
-                }
-            }
-            _ => MirrorChange::Remove { key, id },
+        let member = self.members.get(&change.peer).filter(|member| member.member == change.member);
+        let mut entry = HolderEntry {
+            id,
+            address: member.map_or(change.address, |member| member.address),
+            size: None,
+            partial: false,
+            more: index.about(change.peer).is_some(),
+            root: change.root,
+            name: None,
         };
-        self.index.push(change, now);
+        let (mirrored, event) = match (file, &change.key) {
+            (Some(file), wanted) if member.is_some() => {
+                let by_name = matches!(wanted, Selector::Name(_));
+                (entry.size, entry.partial) = (file.size, file.partial);
+                entry.root = file.root.filter(|_| by_name);
+                entry.name = (!by_name).then(|| file.name.clone());
+                let encoded = entry.encode();
+                let mirrored = if is_new {
+                    MirrorChange::Add { key, entry: encoded }
+                } else {
+                    MirrorChange::Replace { key, entry: encoded }
+                };
+                (mirrored, by_name.then_some(StreamItem::Arrived(entry, file.name)))
+            }
+            (_, Selector::Name(name)) => {
+                index.announce_again(name);
+                let event = StreamItem::Departed(entry, name.clone());
+                (MirrorChange::Remove { key, id }, Some(event))
+            }
+            (_, Selector::Root(_)) => (MirrorChange::Remove { key, id }, None),
+        };
+        self.index.push(mirrored, now);
+        // What is mirrored again is no event.
+        if let Some(event) = event.filter(|_| slots.is_none()) {
+            if let StreamItem::Arrived(_, name) = &event
+                && index.announce(name)
+            {
+                self.index.announce(&StreamItem::Name(name.clone()));
+            }
+            self.index.announce(&event);
+        }
     }
 
     /// Push all of a file: its name, and its content where this file stands for the content.
     pub(super) fn push_file(
         &mut self,
-        index: &Index,
+        index: &mut Index,
         (peer, member, place): (PeerId, u32, usize),
         slots: Option<&SlotSet>,
         now: Instant,
     ) {
-        let Some(file) = index.file_at(peer, place) else { return };
+        let (Some(file), Some(address)) = (index.file_at(peer, place), index.address(peer)) else {
+            return;
+        };
         let is_new = slots.is_none();
-        let root = file.root.map(Selector::Root).filter(|key| {
+        let by_root = file.root.map(Selector::Root).filter(|key| {
             index.mirrored_file(peer, member, key).is_some_and(|best| best.name == file.name)
         });
-        for key in root.into_iter().chain([Selector::Name(file.name)]) {
-            self.push(index, &IndexChange { peer, member, key }, slots, is_new, now);
+        for key in by_root.into_iter().chain([Selector::Name(file.name)]) {
+            let change = IndexChange { peer, member, key, address, root: file.root };
+            self.push(index, &change, slots, is_new, now);
         }
     }
 
     /// Push the record of a member.
     pub(super) fn push_record(
         &mut self,
-        index: &Index,
+        index: &mut Index,
         peer: PeerId,
         slots: Option<&SlotSet>,
         now: Instant,
@@ -105,6 +128,8 @@ impl ServerCluster {
         let Some(member) = self.members.remove(&peer) else { return };
         self.numbers.remove(&member.member);
         let Some(id) = self.index.member(member.member) else { return };
+        // All servers hide the member at once, while the removals are still on their way.
+        self.index.announce(&StreamItem::Gone(id));
         let key = self.index.keys().member(id);
         self.index.push(MirrorChange::Delete { key }, now);
         self.index.release(member.address, id, member.session, now);
@@ -123,7 +148,7 @@ impl ServerCluster {
         }
     }
 
-    pub(super) fn walk(&mut self, index: &Index, now: Instant) {
+    pub(super) fn walk(&mut self, index: &mut Index, now: Instant) {
         let mut budget = WALK_FILES;
         while budget > 0
             && self.index.has_room()
@@ -181,7 +206,7 @@ impl Server {
     pub(super) fn mirror_changes(&mut self, io: &Io<'_>) {
         let Some(cluster) = &mut self.cluster else { return };
         for change in self.index.take_changes(usize::MAX) {
-            cluster.push(&self.index, &change, None, false, io.now);
+            cluster.push(&mut self.index, &change, None, false, io.now);
         }
     }
 

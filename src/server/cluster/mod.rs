@@ -8,6 +8,8 @@ mod join;
 mod mirror;
 mod records;
 mod search;
+mod subscribe;
+pub(super) mod words;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,15 +25,19 @@ use crate::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use crate::index::{About, Index, PeerId};
+use crate::io::split_mix::SplitMix64;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::metric::Metric;
 use crate::protocol::types::ids::SessionId;
+use crate::protocol::types::relative_path::RelativeName;
 use crate::server::Server;
 use crate::server::cluster::join::{ChangeQueue, ChangeRequest};
 use crate::server::cluster::mirror::AssertWalk;
-use crate::server::cluster::search::{ClusterQuestion, RecordLookup};
+use crate::server::cluster::search::{ClusterQuestion, EngineSearches};
+use crate::server::cluster::subscribe::{Departure, WatchedEvents};
+use crate::server::cluster::words::{WordPlace, WordSearches};
 use crate::ui::event::Failure;
 
 /// Bytes of a reply that is not complete yet: a page of the longest names, or the map of all slots.
@@ -53,15 +59,13 @@ pub(super) struct ServerCluster {
     /// The entries that are pushed again.
     assertion: Option<AssertWalk>,
     records: BTreeMap<[u8; ID_BYTES], (About, Instant)>,
-    /// Searches that wait for records of members.
-    lookups: BTreeMap<u64, RecordLookup>,
-    last_lookup: u64,
+    searches: EngineSearches,
+    words: WordSearches,
+    watched: WatchedEvents,
     /// All nodes are on this machine, and so are all servers: loopback addresses have a meaning.
     is_local: bool,
     /// This server ends at this time at the latest.
     ends_at: Option<Instant>,
-    /// Turns the order of providers.
-    turn: usize,
     /// Members that have left in this iteration.
     departed: Vec<PeerId>,
 }
@@ -77,6 +81,16 @@ struct MirroredPeer {
 enum ClusterAsk {
     Search(Box<ClusterQuestion>),
     Record(u64, [u8; ID_BYTES]),
+    /// The providers of a name of a search by words.
+    Word(WordPlace),
+    /// The record of a member that such a search has found.
+    WordRecord(WordPlace, [u8; ID_BYTES]),
+    /// A name that no file may have any more.
+    Sweep(RelativeName),
+    /// The record of a member whose file has arrived for a subscriber.
+    Arrival(u64, [u8; ID_BYTES]),
+    /// The providers of a file that a member no longer has.
+    Departure(Box<Departure>),
     Claim {
         request: ChangeRequest,
         peer: PeerId,
@@ -91,6 +105,8 @@ impl ServerCluster {
     /// A server that takes part, or `None` without an engine.
     pub fn start(options: Option<ClusterOptions>) -> Option<Box<ServerCluster>> {
         let options = options?;
+        // Tells the cursors of this process from others.
+        let tag = SplitMix64::new(options.engine.random ^ 0x776f_7264).bits();
         let is_local = options.engine.seeds.iter().all(|seed| seed.ip().is_loopback());
         Some(Box::new(ServerCluster {
             index: ClusterIndex::new(options),
@@ -101,11 +117,11 @@ impl ServerCluster {
             changes: ChangeQueue::default(),
             assertion: None,
             records: BTreeMap::new(),
-            lookups: BTreeMap::new(),
-            last_lookup: 0,
+            searches: EngineSearches::default(),
+            words: WordSearches::new(tag),
+            watched: WatchedEvents::default(),
             is_local,
             ends_at: None,
-            turn: 0,
             departed: Vec::new(),
         }))
     }
@@ -128,7 +144,7 @@ impl ServerCluster {
     fn is_busy(&self, index: &Index) -> bool {
         let has_work =
             !self.changes.joins.is_empty() || self.assertion.is_some() || index.has_changes();
-        has_work && self.has_room()
+        has_work && self.has_room() || self.index.has_names() || self.words.is_busy()
     }
 
     /// The time of the next action.
@@ -139,7 +155,9 @@ impl ServerCluster {
         let claims = self.changes.claims.front().map(|_| now + LOOK_AGAIN);
         let waiting = self.changes.waiting.first_key_value();
         let waiting = waiting.map(|(_, change)| change.request.until);
-        [self.index.deadline(), claims, waiting, self.ends_at].into_iter().flatten().min()
+        let (words, watched) = (self.words.deadline(), self.watched.deadline());
+        let own = [claims, waiting, words, watched, self.ends_at];
+        own.into_iter().chain([self.index.deadline()]).flatten().min()
     }
 
     /// Forget the requests of a closed connection.
@@ -147,12 +165,13 @@ impl ServerCluster {
         self.changes.claims.retain(|request| request.conn != conn);
         self.changes.joins.retain(|join| join.request.conn != conn);
         self.changes.waiting.retain(|_, change| change.request.conn != conn);
-        self.lookups.retain(|_, lookup| lookup.question.conn != conn);
+        self.searches.lookups.retain(|_, lookup| lookup.question.conn != conn);
         let now_free = |ask: &ClusterAsk| match ask {
             ClusterAsk::Search(question) => question.conn == conn,
             _ => false,
         };
         self.asked.retain(|_, ask| !now_free(ask));
+        self.words.forget(conn);
     }
 
     /// Carry out what the connections need.
@@ -189,7 +208,7 @@ impl ServerCluster {
     }
 
     /// The metrics of the engine.
-    pub fn metrics(&self) -> Vec<Metric> {
+    pub fn metrics(&self, now: Instant) -> Vec<Metric> {
         let engine = self.index.engine();
         let status = engine.status();
         let counters = engine.counters();
@@ -207,6 +226,7 @@ impl ServerCluster {
             Metric::now("engine_members", self.members.len() as u64),
             Metric::now("engine_servers", alive as u64).of("alive"),
             Metric::now("engine_servers", dead as u64).of("dead"),
+            Metric::now("engine_names_known", u64::from(self.index.knows_names(now))),
         ];
         for (kind, count) in [
             ("redirected", counters.redirected),
@@ -247,10 +267,14 @@ impl Server {
         self.cluster.as_ref().is_none_or(|cluster| cluster.has_room())
     }
 
-    fn cluster_events(&mut self) {
-        let Some(cluster) = &mut self.cluster else { return };
-        while let Some(event) = cluster.index.next_event() {
+    fn cluster_events(&mut self, io: &mut Io<'_>) {
+        while let Some(cluster) = &mut self.cluster
+            && let Some(event) = cluster.index.next_event()
+        {
             match event {
+                ClusterEvent::Arrived(entry, name) => self.arrived_elsewhere(entry, name, io),
+                ClusterEvent::Departed(entry, name) => self.departed_elsewhere(entry, name, io),
+                ClusterEvent::Missed => self.notify_all_missed(io),
                 // The entries of all members are asserted next, with their new numbers.
                 ClusterEvent::Epoch(epoch) => {
                     log::info!("this server is number {epoch} of its index");
@@ -283,6 +307,21 @@ impl Server {
                     Some(ClusterAsk::Reclaim(peer)),
                     ClusterAnswer::Claimed(Ok(ClaimResult::InUse)),
                 ) => self.evict(peer, io),
+                (Some(ClusterAsk::Word(place)), ClusterAnswer::Found(found)) => {
+                    self.word_found(place, found, io);
+                }
+                (Some(ClusterAsk::WordRecord(place, id)), ClusterAnswer::Record(about)) => {
+                    self.word_record(place, id, about, io);
+                }
+                (Some(ClusterAsk::Sweep(name)), ClusterAnswer::Found(found)) => {
+                    self.swept(&name, found, io.now);
+                }
+                (Some(ClusterAsk::Arrival(number, id)), ClusterAnswer::Record(about)) => {
+                    self.arrival_record(number, id, about, io);
+                }
+                (Some(ClusterAsk::Departure(departure)), ClusterAnswer::Found(found)) => {
+                    self.departure_checked(&departure, found, io);
+                }
                 (Some(ClusterAsk::End), ClusterAnswer::Ended) => {
                     cluster.ends_at = cluster.ends_at.map(|_| io.now);
                 }
@@ -344,12 +383,14 @@ impl Server {
         for peer in std::mem::take(&mut cluster.departed) {
             cluster.left(peer, io.now);
         }
-        self.cluster_events();
+        self.cluster_events(io);
         self.claim_some(io);
         self.cluster_answers(io);
         self.mirror_changes(io);
+        self.drive_words(io);
+        self.watch_others(io);
         if let Some(cluster) = &mut self.cluster {
-            cluster.walk(&self.index, io.now);
+            cluster.walk(&mut self.index, io.now);
             cluster.index.flush(io.now);
         }
         self.answer_changes(io);

@@ -24,18 +24,23 @@ impl ServerCluster {
 
     /// Ask for the records that a page needs. Returns how many are on their way.
     pub(super) fn ask_records(&mut self, lookup: u64, page: &HolderPage, now: Instant) -> usize {
+        let unknown = self.unknown_records(page, now);
+        for id in &unknown {
+            let ticket = self.index.record(*id, now);
+            self.asked.insert(ticket, ClusterAsk::Record(lookup, *id));
+        }
+        unknown.len()
+    }
+
+    /// The members of other servers on a page whose records are not known.
+    pub(super) fn unknown_records(&self, page: &HolderPage, now: Instant) -> Vec<[u8; ID_BYTES]> {
         let own = self.index.registry().epoch();
-        let mut count = 0;
-        for entry in &page.holders {
+        let is_unknown = |entry: &&HolderEntry| {
             let is_own = Some(MemberId::decode(entry.id).epoch) == own;
             let is_known = self.records.get(&entry.id).is_some_and(|(_, until)| *until > now);
-            if entry.more && !is_own && !is_known {
-                let ticket = self.index.record(entry.id, now);
-                self.asked.insert(ticket, ClusterAsk::Record(lookup, entry.id));
-                count += 1;
-            }
-        }
-        count
+            entry.more && !is_own && !is_known
+        };
+        page.holders.iter().filter(is_unknown).map(|entry| entry.id).collect()
     }
 
     pub(super) fn keep_record(&mut self, id: [u8; ID_BYTES], about: About, now: Instant) {

@@ -1,6 +1,6 @@
 //! Searches by name or content, of all servers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::cluster::command::EngineFailure;
@@ -16,7 +16,6 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{FileEntry, Selector};
 use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::legacy_profile::LegacyProfile;
-use crate::protocol::types::member::Groups;
 use crate::server::Server;
 use crate::server::cluster::{ClusterAsk, failure, unavailable};
 
@@ -30,6 +29,16 @@ pub(super) struct ClusterQuestion {
     pub(super) cursor: Option<String>,
     pub(super) viewer: Viewer,
     pub(super) has_checked: bool,
+}
+
+/// The searches by name or content under way.
+#[derive(Default)]
+pub(super) struct EngineSearches {
+    /// Searches that wait for records of members.
+    pub(super) lookups: BTreeMap<u64, RecordLookup>,
+    last_lookup: u64,
+    /// Turns the order of providers.
+    turn: usize,
 }
 
 /// A page whose records of members are still to come.
@@ -46,7 +55,15 @@ impl Server {
         &self,
         page: Page<Provider>,
     ) -> Result<Response, ErrorReply> {
-        let incomplete = self.has_cluster();
+        self.found_answer(page, self.has_cluster())
+    }
+
+    /// Answer with a page. An incomplete page without a hit is no answer.
+    pub(in crate::server) fn found_answer(
+        &self,
+        page: Page<Provider>,
+        incomplete: bool,
+    ) -> Result<Response, ErrorReply> {
         if incomplete && page.entries.is_empty() && page.away.is_empty() && page.cursor.is_none() {
             return Err(unavailable());
         }
@@ -140,12 +157,12 @@ impl Server {
             }
         };
         let Some(cluster) = &mut self.cluster else { return };
-        cluster.last_lookup += 1;
-        let number = cluster.last_lookup;
+        cluster.searches.last_lookup += 1;
+        let number = cluster.searches.last_lookup;
         let left = cluster.ask_records(number, &page, io.now);
         let lookup = RecordLookup { question: *question, page, left };
         if left > 0 {
-            cluster.lookups.insert(number, lookup);
+            cluster.searches.lookups.insert(number, lookup);
         } else {
             self.merge(lookup, io);
         }
@@ -162,10 +179,10 @@ impl Server {
         if let Ok(about) = about {
             cluster.keep_record(id, about, io.now);
         }
-        let Some(waiting) = cluster.lookups.get_mut(&lookup) else { return };
+        let Some(waiting) = cluster.searches.lookups.get_mut(&lookup) else { return };
         waiting.left -= 1;
         if waiting.left == 0
-            && let Some(lookup) = cluster.lookups.remove(&lookup)
+            && let Some(lookup) = cluster.searches.lookups.remove(&lookup)
         {
             self.merge(lookup, io);
         }
@@ -210,7 +227,7 @@ impl Server {
                 let about = cluster.about(&entry);
                 // The member has left since, or its record could not be read.
                 incomplete |= about.is_none();
-                about.and_then(|about| remote(entry, about, &question))
+                about.and_then(|about| remote(entry, about, &question.wanted, &question.viewer))
             };
             if let Some(provider) = provider
                 && addresses.insert(provider.peer)
@@ -242,9 +259,9 @@ impl Server {
             let from = cursor.as_deref().or(question.cursor.as_deref());
             cursor = all.last().and_then(|(last, _)| cursor_after(from, *last));
         } else if is_whole && !all.is_empty() {
-            cluster.turn = cluster.turn.wrapping_add(1);
+            cluster.searches.turn = cluster.searches.turn.wrapping_add(1);
             let count = all.len();
-            all.rotate_left(cluster.turn % count);
+            all.rotate_left(cluster.searches.turn % count);
         }
         let holders = all.into_iter().map(|(_, provider)| provider).collect();
         let answer = Response::Found { holders, away, cursor, incomplete };
@@ -253,22 +270,21 @@ impl Server {
 }
 
 /// A provider at another server, as this viewer reaches it.
-fn remote(entry: HolderEntry, about: About, question: &ClusterQuestion) -> Option<Provider> {
-    let peer = question.viewer.reaches_remote(entry.address, &about)?;
-    let (name, root) = match &question.wanted {
+pub(super) fn remote(
+    entry: HolderEntry,
+    about: About,
+    wanted: &Selector,
+    viewer: &Viewer,
+) -> Option<Provider> {
+    let peer = viewer.reaches_remote(entry.address, &about)?;
+    let (name, root) = match wanted {
         Selector::Name(name) => (name.clone(), entry.root),
         Selector::Root(root) => (entry.name?, Some(*root)),
     };
+    let file = FileEntry { root, partial: entry.partial, ..FileEntry::name_only(name) };
     Some(Provider {
         peer,
-        file: FileEntry {
-            name,
-            size: entry.size,
-            root,
-            partial: entry.partial,
-            description: None,
-            groups: Groups::default(),
-        },
+        file: FileEntry { size: entry.size, ..file },
         user: about.user,
         speaks: about.protocol.legacy(),
         quic: about.quic,
