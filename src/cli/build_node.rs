@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cardume::client::Client;
-use cardume::client::command::{Command, DownloadTarget, PeerTarget, VerifyTarget};
+use cardume::client::command::{Command, PeerTarget, VerifyTarget};
 use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
+use cardume::client::downloader::list::DownloadList;
 use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::cluster::engine::EngineOptions;
 use cardume::cluster::keys::Keys;
@@ -66,6 +67,7 @@ use crate::cli::args::{
     AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs,
     NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
+use crate::cli::get_list;
 use crate::cli::known_servers;
 use crate::cli::questions;
 
@@ -485,10 +487,22 @@ pub fn own_identity() -> OpenIdentity {
 
 /// GET, once.
 pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
-    let mut target = DownloadTarget::read(&args.name).map_err(Exit::Failure)?;
+    let mut targets = get_list::targets(&args.names, args.input.as_deref())?;
+    let is_single = targets.len() == 1;
+    if args.output.is_some() && !is_single {
+        return Err(Exit::new(exit::USAGE, "--output is the place of exactly one file"));
+    }
+    let mut target = targets.remove(0);
     if let Some(text) = &args.hash {
+        if !is_single {
+            return Err(Exit::new(exit::USAGE, "--hash is the root of exactly one file"));
+        }
         target.root = Some(root(text)?);
     }
+    let command = |target| match args.from {
+        Some(from) => Command::GetFrom(target, from),
+        None => Command::Get(target),
+    };
     let (folder, place) = match args.output.as_deref() {
         None => (args.folder.clone(), DownloadPlace::Folder),
         Some("-") => (".".into(), DownloadPlace::Pipe(Rc::new(StdoutSink::default()))),
@@ -500,11 +514,8 @@ pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
         && terminal::is_ours();
     let client = match args.from {
         // A download from a named peer needs no server.
-        Some(from) => {
-            let task = Task::Once(Command::GetFrom(target, from));
-            ClientConfig::new(task, opener(args.allocate))
-        }
-        None => client(Command::Get(target), &args.ask)?,
+        Some(_) => ClientConfig::new(Task::Once(command(target)), opener(args.allocate)),
+        None => client(command(target), &args.ask)?,
     };
     let client = ClientConfig {
         open_folder: opener(args.allocate),
@@ -517,6 +528,7 @@ pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
         verify: !args.no_verify,
         sequential: args.sequential,
         retry_policy: retry_policy(args.wait),
+        list: DownloadList::new(targets.into_iter().map(command).collect(), usize::from(args.jobs)),
         ..DownloadConfig::new(folder)
     };
     downloader(client, downloads)

@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod build_node;
 mod generate;
+mod get_list;
 mod hash;
 mod json_output;
 mod known_servers;

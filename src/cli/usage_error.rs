@@ -139,9 +139,9 @@ mod tests {
             ),
             (
                 "get",
-                "cardume: falta <NAME> (veja cardume get --help)",
-                "cardume: falta <NAME> (vea cardume get --help)",
-                "cardume: the following required arguments were not provided: <NAME> (cardume get --help says more)",
+                "cardume: falta <NAME>... (veja cardume get --help)",
+                "cardume: falta <NAME>... (vea cardume get --help)",
+                "cardume: the following required arguments were not provided: <NAME>... (cardume get --help says more)",
             ),
             (
                 "get a --folder",

@@ -540,6 +540,13 @@ impl Client {
         self.commands.running = Some(Running::Seek { target, cursor: None, sent: false, retry_at });
     }
 
+    /// GET: looks a file up again after a pause.
+    pub(super) fn seek_after_pause(&mut self, target: DownloadTarget, io: &mut Io<'_>) {
+        self.search.begin(target.name.clone());
+        let retry_at = Some(io.now + SEARCH_AGAIN);
+        self.begin(Running::Seek { target, cursor: None, sent: false, retry_at }, io);
+    }
+
     /// GET: the server can't ask the index now. Searches again later; the user is told once. False
     /// for another command.
     pub(super) fn seeks_again(&mut self, error: &ErrorReply, io: &mut Io<'_>) -> bool {
@@ -645,6 +652,13 @@ impl Client {
     /// The command waits for this download from now on.
     pub(super) fn await_download(&mut self, id: u64) {
         self.commands.running = Some(Running::Download(id));
+    }
+
+    /// Takes the download that the command waits for: the next command may begin beside it.
+    pub(super) fn put_download_aside(&mut self) -> Option<u64> {
+        let id = self.awaited_download()?;
+        self.commands.running = None;
+        Some(id)
     }
 
     /// Drops the command without an answer.

@@ -28,6 +28,7 @@ mod file_names;
 mod file_versions;
 mod folder_changes;
 mod gateway;
+mod get_list;
 mod groups;
 mod hash;
 mod hostile_clients;

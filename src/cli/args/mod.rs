@@ -802,8 +802,17 @@ pub struct VerifyArgs {
 
 #[derive(Args)]
 pub struct GetArgs {
-    /// The exact name with the extension; or b3:ROOT for this content under any name
-    pub name: String,
+    /// Exact names with the extension; or b3:ROOT for this content under any name
+    #[arg(value_name = "NAME", required_unless_present = "input")]
+    pub names: Vec<String>,
+
+    /// A file with one name a line, downloaded after the names given here; `-` is stdin
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["output", "hash"])]
+    pub input: Option<String>,
+
+    /// Files downloaded at the same time
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
 
     /// The expected root of the content: 64 hex digits, as printed by `cardume hash` and `b3sum`
     #[arg(long, value_name = "ROOT", conflicts_with = "no_verify")]

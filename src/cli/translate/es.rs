@@ -324,6 +324,15 @@ const HELP: &[(&str, &str)] = &[
         "Comprueba también los archivos de las subcarpetas, con nombres como Sub/aula1.mp4",
     ),
     (
+        "Exact names with the extension; or b3:ROOT for this content under any name",
+        "Los nombres exactos, con la extensión; o b3:ROOT, sea cual sea el nombre",
+    ),
+    (
+        "A file with one name a line, downloaded after the names given here; `-` is stdin",
+        "Un archivo con un nombre por línea, que se descargan después de los nombres dados aquí; `-` es la entrada estándar",
+    ),
+    ("Files downloaded at the same time", "Cuántos archivos descargar a la vez"),
+    (
         "The exact name with the extension; or b3:ROOT for this content under any name",
         "El nombre exacto, con la extensión; o b3:ROOT, sea cual sea el nombre",
     ),
@@ -1043,6 +1052,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta un peer, como 127.0.0.1:4000"),
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
+    ("--output is the place of exactly one file", "--output es el lugar de exactamente un archivo"),
+    ("the list has no name", "la lista no tiene ningún nombre"),
+    ("--input {}: the list is longer than 64 MiB", "--input {}: la lista pasa de 64 MiB"),
+    ("--input {}: the list is no UTF-8 text", "--input {}: la lista no es texto UTF-8"),
     ("--for-group: at most {} groups", "--for-group: como máximo {} grupos"),
     ("a group has 1 to 32 of a-z, 0-9 and -", "un grupo tiene de 1 a 32 de a-z, 0-9 y -"),
     ("--exclude {}: too long, or too many patterns", "--exclude {}: demasiado largo, o uno de más"),

@@ -321,6 +321,15 @@ const HELP: &[(&str, &str)] = &[
         "Confere também os arquivos das subpastas, com nomes como Sub/aula1.mp4",
     ),
     (
+        "Exact names with the extension; or b3:ROOT for this content under any name",
+        "Os nomes exatos, com a extensão; ou b3:ROOT, seja qual for o nome",
+    ),
+    (
+        "A file with one name a line, downloaded after the names given here; `-` is stdin",
+        "Um arquivo com um nome por linha, baixados depois dos nomes dados aqui; `-` é a entrada padrão",
+    ),
+    ("Files downloaded at the same time", "Quantos arquivos baixar ao mesmo tempo"),
+    (
         "The exact name with the extension; or b3:ROOT for this content under any name",
         "O nome exato, com a extensão; ou b3:ROOT, seja qual for o nome",
     ),
@@ -1022,6 +1031,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta um peer, como 127.0.0.1:4000"),
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
+    ("--output is the place of exactly one file", "--output é o lugar de exatamente um arquivo"),
+    ("the list has no name", "a lista não tem nenhum nome"),
+    ("--input {}: the list is longer than 64 MiB", "--input {}: a lista passa de 64 MiB"),
+    ("--input {}: the list is no UTF-8 text", "--input {}: a lista não é texto UTF-8"),
     ("--for-group: at most {} groups", "--for-group: no máximo {} grupos"),
     ("a group has 1 to 32 of a-z, 0-9 and -", "um grupo tem de 1 a 32 de a-z, 0-9 e -"),
     ("--exclude {}: too long, or too many patterns", "--exclude {}: longo demais, ou um a mais"),

@@ -44,6 +44,9 @@ impl Downloader {
     fn found_none(&mut self, target: DownloadTarget, retried: bool, io: &mut Io<'_>) {
         let waits = self.config.retry_policy == RetryPolicy::Endless;
         if waits && self.client.config().is_one_shot() {
+            if self.list.has_others() {
+                return self.put_off(target, retried, io);
+            }
             return self.client.search_later(target, retried, io);
         }
         self.client.fail(&Failure::NotFound(target.called()), io);

@@ -1,6 +1,7 @@
 //! A client that downloads: the node behind `get` and `play`, and the part of a peer that receives files.
 
 mod discovery;
+pub mod list;
 pub mod player_server;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::client::command::{Command, DownloadTarget};
 use crate::client::config::{ClientConfig, Task};
+use crate::client::downloader::list::DownloadList;
 use crate::client::downloader::player_server::{PLAYER_PORT, Player, PlayerServer};
 use crate::client::effect::{Effect, EndedDownload};
 use crate::client::server_requests::PendingRequest;
@@ -44,6 +46,8 @@ pub struct DownloadConfig {
     pub sequential: bool,
     /// The media player; `None`: print the URL.
     pub player: Option<Box<dyn Player>>,
+    /// Further files of the command.
+    pub list: DownloadList,
 }
 
 impl DownloadConfig {
@@ -59,6 +63,7 @@ impl DownloadConfig {
             retry_policy: RetryPolicy::Endless,
             sequential: false,
             player: None,
+            list: DownloadList::default(),
         }
     }
 }
@@ -71,6 +76,7 @@ pub struct Downloader {
     /// The owner of each connection.
     pub(crate) conns: ConnMap<ConnOwner>,
     player: PlayerServer,
+    list: DownloadList,
     config: DownloadConfig,
     wake: Option<Instant>,
 }
@@ -108,6 +114,7 @@ impl Downloader {
             storage,
             conns: ConnMap::default(),
             player: PlayerServer::new(config.player.take()),
+            list: std::mem::take(&mut config.list),
             config,
             wake: None,
         })
@@ -384,7 +391,7 @@ impl Downloader {
             return;
         }
         if self.client.config().is_one_shot() {
-            self.client.end(code, io);
+            self.go_on(code, io);
         }
     }
 
@@ -480,6 +487,7 @@ impl Downloader {
                 ) => {}
                 Some(Effect::ServerReady) => self.client.send_request(io),
                 Some(Effect::DownloadEnded(EndedDownload { id, failure, .. })) => {
+                    self.ended_aside(id, failure.as_ref().map_or(exit::DONE, Failure::code));
                     self.client.download_ended(id, failure.as_ref(), true, io)
                 }
                 Some(_) => debug_assert!(false, "this command needs a share"),
@@ -510,6 +518,8 @@ impl Node for Downloader {
         self.feed_players(io);
         self.drain_effects(io);
         self.client.run_postponed(false, io);
+        self.drain_effects(io);
+        self.begin_more(io);
         self.drain_effects(io);
         self.note_opened();
         self.wake = self.next_deadline(io.now);

@@ -13,6 +13,7 @@ mod mapped_window;
 pub mod missing_calls;
 pub mod mmap_source;
 pub mod mounts;
+pub mod name_list;
 pub mod own_folder;
 pub mod part_file;
 pub mod pins;
