@@ -241,5 +241,5 @@ def main():
 
 
 CHECKS = {"single": single, "refusals": refusals, "troubles": troubles, "cluster": cluster,
-          "words": words.check}
+          "words": words.check, "names": words.load}
 main()

@@ -29,8 +29,8 @@ const WINDOW: usize = 128;
 const QUESTIONS: usize = 2_048;
 /// Searches under way, others wait: each holds up to [`ORDERED_NAMES`] names.
 const ACTIVE: usize = 16;
-/// Names an iteration that are learned: about two milliseconds.
-const LEARN: usize = 1_000;
+/// Names an iteration that are learned: a part of a millisecond.
+const LEARN: usize = 256;
 /// The interval of the looks at old names, and of other regular work.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// Names of a look: some hundred microseconds of the engine.
