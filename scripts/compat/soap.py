@@ -17,6 +17,7 @@ ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 WSDL = "http://schemas.xmlsoap.org/wsdl/"
 WSDL_SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
 QUESTION = f"<e:Envelope xmlns:e='{ENVELOPE}'><e:Body><datetime xmlns='{SERVICE}'/></e:Body></e:Envelope>"
+NAMES = ("datetime", "get_date", "get_datetime", "obtener_fecha_hora")
 HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"datetime"'}
 BOMB = '<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9)) + "]>" + QUESTION.replace("<datetime", "&j;<datetime")
@@ -55,10 +56,10 @@ def is_date(text):
     return time.strptime(text, "%d/%m/%Y %H:%M:%S")
 
 
-def date_in(text):
+def date_in(text, name="datetime"):
     body = tree.fromstring(text).find(f"{{{ENVELOPE}}}Body")
-    demand(body is not None and len(body) == 1 and body[0].tag == f"{{{SERVICE}}}datetimeResponse", f"no answer: {text!r}")
-    demand([child.tag for child in body[0]] == [f"{{{SERVICE}}}datetimeResult"], f"no result: {text!r}")
+    demand(body is not None and len(body) == 1 and body[0].tag == f"{{{SERVICE}}}{name}Response", f"no answer: {text!r}")
+    demand([child.tag for child in body[0]] == [f"{{{SERVICE}}}{name}Result"], f"no result: {text!r}")
     return is_date(body[0][0].text)
 
 
@@ -106,6 +107,25 @@ def the_question_is_answered_with_the_date_of_now():
 
 
 @check
+def each_name_of_the_operation_is_answered_under_its_name():
+    for name in NAMES:
+        for action in (f'"{name}"', f'"{SERVICE}{name}"', '""'):
+            status, _, text = ask("POST", "/", QUESTION.replace("datetime", name), {**HEADERS, "SOAPAction": action})
+            demand(status == 200, f"{name}, {action}: status {status}")
+            date_in(text, name)
+    is_fault(ask("POST", "/", QUESTION.replace("datetime", "get_date"), {**HEADERS, "SOAPAction": '"get_datetime"'}), (500,))
+
+
+@check
+def the_date_is_there_as_plain_text():
+    status, headers, text = ask("GET", "/datetime")
+    demand(status == 200 and headers["Content-Type"].startswith("text/plain"), f"status {status}, {headers['Content-Type']}")
+    is_date(text.decode())
+    demand(ask("POST", "/datetime")[0] == 405, "POST to it")
+    demand(ask("GET", "/datetime", headers={"Host": "evil.example"})[0] == 403, "a foreign host")
+
+
+@check
 def the_description_can_be_read_under_each_of_its_names():
     for target in ("/?wsdl", "/?WSDL", "/?wsdl=1"):
         status, headers, text = ask("GET", target)
@@ -115,7 +135,7 @@ def the_description_can_be_read_under_each_of_its_names():
         places = [place.get("location") for place in root.iter(f"{{{WSDL_SOAP}}}address")]
         demand(places == [f"http://{HOST}:{PORT}/"], f"{target}: {places}")
         actions = [place.get("soapAction") for place in root.iter(f"{{{WSDL_SOAP}}}operation")]
-        demand(actions == ["datetime"], f"{target}: {actions}")
+        demand(sorted(actions) == sorted(NAMES), f"{target}: {actions}")
 
 
 @check
@@ -193,8 +213,8 @@ def zeep_gets_the_date():
         print("zeep is not installed: its check is left out")
         return
     address = f"http://{HOST}:{PORT}/?wsdl"
-    for _ in range(3):
-        is_date(zeep.Client(address).service.datetime())
+    for name in NAMES * 2:
+        is_date(getattr(zeep.Client(address).service, name)())
     try:
         zeep.Client(address).create_message(zeep.Client(address).service, "shutdown")
     except ValueError:

@@ -7,7 +7,7 @@
 //!
 //! `/t/TICKET/NAME` is a link: the same file by a ticket, for clients without any other right.
 //!
-//! A server also has the date service of UC3M: the WSDL at `/?wsdl`, and POST to `/`.
+//! A server also has the date service of UC3M: the WSDL at `/?wsdl`, POST to `/`, and `/datetime`.
 
 mod admin;
 pub mod api;
@@ -36,6 +36,8 @@ use crate::protocol::http::assets::Asset;
 use crate::protocol::http::change::PendingChange;
 use crate::protocol::http::conditions::{PreconditionVerdict, Preconditions, RequestedPart};
 use crate::protocol::http::host::HostNames;
+#[cfg(feature = "compat")]
+use crate::protocol::legacy::soap::DateOperation;
 use crate::protocol::link::{self, LinkFetch, LinkRequest};
 use crate::protocol::live_stats::LiveStats;
 use crate::protocol::request::{Fetch, Request};
@@ -102,7 +104,7 @@ struct Conditions {
     /// The cookie of a session, on the site of the operator.
     session: Option<SessionSecret>,
     #[cfg(feature = "compat")]
-    soap: bool,
+    soap: Option<DateOperation>,
 }
 
 /// The body of a file response.
@@ -291,6 +293,12 @@ impl Http {
         {
             self.write_wsdl(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
+        }
+        #[cfg(feature = "compat")]
+        if self.role == Role::Server
+            && soap_post::is_plain_date_request(parsed.path.unwrap_or_default())
+        {
+            return Ok(Decoded::Whole { item: Some(Request::Date), used });
         }
         Ok(Decoded::Whole { item: self.route(&parsed, out), used })
     }
@@ -594,7 +602,7 @@ impl Http {
     /// Write an error.
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         #[cfg(feature = "compat")]
-        if self.asked.as_ref().is_some_and(|asked| asked.soap) {
+        if self.asked.as_ref().is_some_and(|asked| asked.soap.is_some()) {
             return self.fault(
                 &crate::protocol::legacy::soap::SoapFault::Server(refusal.text.clone()),
                 out,

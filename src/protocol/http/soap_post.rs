@@ -1,10 +1,13 @@
-//! POST to the date service: the one request body that HTTP accepts here, and the WSDL.
+//! POST to the date service: the one request body that HTTP accepts here, the WSDL, and the date as
+//! plain text.
 //!
 //! The header is consumed before the body arrives, so that a body in small segments causes no
 //! repeated parsing.
 
 use crate::limits;
-use crate::protocol::http::{Conditions, Http, HttpError, RequestTarget, closes, content_length};
+use crate::protocol::http::{
+    Conditions, FRESH, Http, HttpError, RequestTarget, closes, content_length,
+};
 use crate::protocol::legacy::soap::{self, SoapFault};
 use crate::protocol::request::Request;
 use crate::protocol::{Decoded, Role};
@@ -32,6 +35,11 @@ pub fn is_wsdl_request(target: &str) -> bool {
     let RequestTarget { path, query, .. } = RequestTarget::of(target);
     path == "/"
         && query.split(['=', '&']).next().is_some_and(|key| key.eq_ignore_ascii_case("wsdl"))
+}
+
+/// True for the date as plain text.
+pub fn is_plain_date_request(target: &str) -> bool {
+    RequestTarget::of(target).path == "/datetime"
 }
 
 /// True for a POST of XML to `/` on a server. Any other POST is refused as usual.
@@ -153,10 +161,14 @@ impl Http {
         else {
             return Decoded::Partial;
         };
-        self.asked = Some(Conditions { close, soap: true, ..Conditions::default() });
+        let asked = Conditions { close, ..Conditions::default() };
         let item = match soap::decode(action.as_deref(), &buffer[..length]) {
-            Ok(()) => Some(Request::Date),
+            Ok(operation) => {
+                self.asked = Some(Conditions { soap: Some(operation), ..asked });
+                Some(Request::Date)
+            }
             Err(fault) => {
+                self.asked = Some(asked);
                 self.fault(&fault, out);
                 None
             }
@@ -166,7 +178,12 @@ impl Http {
 
     /// Write the response with the date.
     pub(super) fn date(&mut self, date: &str, out: &mut Vec<u8>) {
-        self.answer_as(KIND, "200 OK", "", &soap::date(date), out);
+        match self.asked.as_ref().and_then(|asked| asked.soap) {
+            Some(operation) => {
+                self.answer_as(KIND, "200 OK", "", &soap::date(operation, date), out)
+            }
+            None => self.answer("200 OK", FRESH, date, out),
+        }
     }
 
     /// Write the response with a fault.
@@ -316,6 +333,22 @@ mod tests {
         assert!(talk(b"POST / HTTP/1.1\r\n\r\n", 10_000).0.starts_with("HTTP/1.1 405 "));
         let mut out = Vec::new();
         assert_eq!(Http::new(Role::Peer).read(&whole(BODY), &mut out), Err(HttpError));
+    }
+
+    #[test]
+    fn the_plain_date_has_nothing_around_it() {
+        for target in ["/datetime", "/datetime?x=1"] {
+            let get = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let (said, ended) = talk(get.as_bytes(), 5);
+            assert!(said.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain"), "{said}");
+            assert!(said.ends_with(&format!("\r\n\r\n{DATE}")) && !ended, "{said}");
+        }
+        let evil = b"GET /datetime HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+        assert!(talk(evil, 100).0.starts_with("HTTP/1.1 403 "));
+        let mut peer = Http::new(Role::Peer);
+        let get = b"GET /datetime HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let read = peer.read(get, &mut Vec::new());
+        assert!(!matches!(read, Ok(Decoded::Whole { item: Some(Request::Date), .. })), "{read:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The SOAP date service: WSDL, the operation `datetime`, and its responses. SOAP 1.1,
-//! document/literal.
+//! The SOAP date service: WSDL, its operations, and their responses. SOAP 1.1, document/literal.
+//! The date services of UC3M's students differ in the name of the one operation alone.
 //!
 //! No document type, no entities but the five of XML, bounded depth. Faults are ordinary responses.
 
@@ -16,8 +16,18 @@ use crate::limits;
 const SERVICE: &str = "http://tests.python-zeep.org/";
 /// The namespace of SOAP 1.1.
 const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
-/// The one operation.
-const OPERATION: &str = "datetime";
+/// The names of the operation; UC3M's own is the first.
+const OPERATIONS: [&str; 4] = ["datetime", "get_date", "get_datetime", "obtener_fecha_hora"];
+
+/// An operation of the date service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateOperation(&'static str);
+
+impl DateOperation {
+    fn named(name: &str) -> Option<DateOperation> {
+        OPERATIONS.into_iter().find(|known| *known == name).map(DateOperation)
+    }
+}
 
 /// The reason for a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,18 +53,18 @@ enum ServiceAddress {
     Operation,
 }
 
-/// Decode a request: an envelope around `datetime`. `action` is the SOAPAction header, if any.
+/// Decode a request: an envelope around an operation. `action` is the SOAPAction header, if any.
 ///
 /// # Errors
 /// The fault of the response.
-pub fn decode(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
+pub fn decode(action: Option<&str>, body: &[u8]) -> Result<DateOperation, SoapFault> {
     let named =
         action.map(|action| action.trim().trim_matches('"')).filter(|action| !action.is_empty());
-    if let Some(named) = named
-        && named.strip_prefix(SERVICE).unwrap_or(named) != OPERATION
-    {
-        return Err(wrong("no such operation"));
-    }
+    let named = named.map(|named| {
+        let name = named.strip_prefix(SERVICE).unwrap_or(named);
+        DateOperation::named(name).ok_or_else(|| wrong("no such operation"))
+    });
+    let named = named.transpose()?;
     let text = std::str::from_utf8(body).map_err(|_| wrong("this is no UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.contains(|c: char| {
@@ -104,7 +114,11 @@ pub fn decode(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
     if !request.is_over() {
         return Err(wrong("the envelope does not end"));
     }
-    if request.asked { Ok(()) } else { Err(wrong("no operation")) }
+    match (request.asked, named) {
+        (None, _) => Err(wrong("no operation")),
+        (Some(asked), Some(named)) if asked != named => Err(wrong("SOAPAction names another")),
+        (Some(asked), _) => Ok(asked),
+    }
 }
 
 /// Progress of the reader.
@@ -116,7 +130,7 @@ struct DateRequest {
     began: bool,
     header: bool,
     body: bool,
-    asked: bool,
+    asked: Option<DateOperation>,
 }
 
 impl DateRequest {
@@ -168,19 +182,21 @@ impl DateRequest {
                 self.understands(&attributes)?;
                 ServiceAddress::Other
             }
-            Some(ServiceAddress::Body) if self.asked => {
+            Some(ServiceAddress::Body) if self.asked.is_some() => {
                 return Err(wrong("one question at a time"));
             }
             // A hand-written request may omit the namespace; another namespace is another
             // operation.
-            Some(ServiceAddress::Body) => match (self.meaning(prefix)?, local) {
-                (SERVICE | "", OPERATION) => {
-                    self.asked = true;
-                    ServiceAddress::Operation
+            Some(ServiceAddress::Body) => {
+                match (self.meaning(prefix)?, DateOperation::named(local)) {
+                    (SERVICE | "", Some(operation)) => {
+                        self.asked = Some(operation);
+                        ServiceAddress::Operation
+                    }
+                    _ => return Err(wrong("no such operation")),
                 }
-                _ => return Err(wrong("no such operation")),
-            },
-            Some(ServiceAddress::Operation) => return Err(wrong("datetime is empty")),
+            }
+            Some(ServiceAddress::Operation) => return Err(wrong("an operation is empty")),
             Some(ServiceAddress::Other) => ServiceAddress::Other,
         };
         self.inside.push(place);
@@ -247,10 +263,10 @@ fn wrong(text: &'static str) -> SoapFault {
 
 /// The response with the date.
 #[must_use]
-pub fn date(date: &str) -> String {
+pub fn date(DateOperation(name): DateOperation, date: &str) -> String {
     let date = escape(date);
     envelope(&format!(
-        "<tns:datetimeResponse xmlns:tns=\"{SERVICE}\"><tns:datetimeResult>{date}</tns:datetimeResult></tns:datetimeResponse>"
+        "<tns:{name}Response xmlns:tns=\"{SERVICE}\"><tns:{name}Result>{date}</tns:{name}Result></tns:{name}Response>"
     ))
 }
 
@@ -296,37 +312,62 @@ pub fn host(text: &str) -> Option<&str> {
     (named && ported).then_some(text)
 }
 
+/// A text for each operation.
+fn each(of: impl Fn(&str) -> String) -> String {
+    OPERATIONS.into_iter().map(of).collect()
+}
+
 /// The WSDL with the address known to the client.
 #[must_use]
 pub fn wsdl(host: &str) -> String {
     let host = escape(host);
+    let elements = each(|name| {
+        format!(
+            r#"
+      <xs:element name="{name}"><xs:complexType/></xs:element>
+      <xs:element name="{name}Response">
+        <xs:complexType><xs:sequence><xs:element name="{name}Result" type="xs:string"/></xs:sequence></xs:complexType>
+      </xs:element>"#
+        )
+    });
+    let messages = each(|name| {
+        format!(
+            r#"
+  <wsdl:message name="{name}"><wsdl:part name="parameters" element="tns:{name}"/></wsdl:message>
+  <wsdl:message name="{name}Response"><wsdl:part name="parameters" element="tns:{name}Response"/></wsdl:message>"#
+        )
+    });
+    let operations = each(|name| {
+        format!(
+            r#"
+    <wsdl:operation name="{name}">
+      <wsdl:input message="tns:{name}"/>
+      <wsdl:output message="tns:{name}Response"/>
+    </wsdl:operation>"#
+        )
+    });
+    let bindings = each(|name| {
+        format!(
+            r#"
+    <wsdl:operation name="{name}">
+      <soap:operation soapAction="{name}" style="document"/>
+      <wsdl:input><soap:body use="literal"/></wsdl:input>
+      <wsdl:output><soap:body use="literal"/></wsdl:output>
+    </wsdl:operation>"#
+        )
+    });
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <wsdl:definitions name="Date" targetNamespace="{SERVICE}" xmlns:tns="{SERVICE}" xmlns:xs="http://www.w3.org/2001/XMLSchema"
     xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/" xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/">
   <wsdl:types>
-    <xs:schema targetNamespace="{SERVICE}" elementFormDefault="qualified">
-      <xs:element name="datetime"><xs:complexType/></xs:element>
-      <xs:element name="datetimeResponse">
-        <xs:complexType><xs:sequence><xs:element name="datetimeResult" type="xs:string"/></xs:sequence></xs:complexType>
-      </xs:element>
+    <xs:schema targetNamespace="{SERVICE}" elementFormDefault="qualified">{elements}
     </xs:schema>
-  </wsdl:types>
-  <wsdl:message name="datetime"><wsdl:part name="parameters" element="tns:datetime"/></wsdl:message>
-  <wsdl:message name="datetimeResponse"><wsdl:part name="parameters" element="tns:datetimeResponse"/></wsdl:message>
-  <wsdl:portType name="Date">
-    <wsdl:operation name="datetime">
-      <wsdl:input message="tns:datetime"/>
-      <wsdl:output message="tns:datetimeResponse"/>
-    </wsdl:operation>
+  </wsdl:types>{messages}
+  <wsdl:portType name="Date">{operations}
   </wsdl:portType>
   <wsdl:binding name="Date" type="tns:Date">
-    <soap:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>
-    <wsdl:operation name="datetime">
-      <soap:operation soapAction="datetime" style="document"/>
-      <wsdl:input><soap:body use="literal"/></wsdl:input>
-      <wsdl:output><soap:body use="literal"/></wsdl:output>
-    </wsdl:operation>
+    <soap:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>{bindings}
   </wsdl:binding>
   <wsdl:service name="Date">
     <wsdl:port name="Date" binding="tns:Date"><soap:address location="http://{host}/"/></wsdl:port>
@@ -341,7 +382,7 @@ mod tests {
     use super::*;
 
     fn asks(body: &str) -> Result<(), SoapFault> {
-        decode(Some("\"datetime\""), body.as_bytes())
+        decode(Some("\"datetime\""), body.as_bytes()).map(drop)
     }
 
     fn around(inner: &str) -> String {
@@ -376,8 +417,27 @@ mod tests {
             Some("datetime"),
             Some("\"http://tests.python-zeep.org/datetime\""),
         ] {
-            assert_eq!(decode(action, zeep.as_bytes()), Ok(()), "{action:?}");
+            assert_eq!(
+                decode(action, zeep.as_bytes()),
+                Ok(DateOperation("datetime")),
+                "{action:?}"
+            );
         }
+        for name in OPERATIONS {
+            let asked = Ok(DateOperation(name));
+            let body = around(&format!("<t:{name}/>"));
+            for action in [name.to_owned(), format!("\"{SERVICE}{name}\""), String::new()] {
+                assert_eq!(decode(Some(&action), body.as_bytes()), asked, "{action}");
+            }
+            assert!(wsdl("h:1").contains(&format!("soapAction=\"{name}\"")));
+            let text = date(DateOperation(name), "1");
+            assert!(text.contains(&format!("<tns:{name}Result>1</tns:{name}Result>")), "{text}");
+        }
+        let other = around("<t:get_date/>");
+        assert_eq!(
+            decode(Some("get_datetime"), other.as_bytes()),
+            Err(wrong("SOAPAction names another"))
+        );
         assert_eq!(decode(Some("\"shutdown\""), zeep.as_bytes()), Err(wrong("no such operation")));
     }
 
@@ -390,7 +450,7 @@ mod tests {
             (around("<x:datetime xmlns:x='urn:x'/>"), wrong("no such operation")),
             (around(""), wrong("no operation")),
             (around("<t:datetime/><t:datetime/>"), wrong("one question at a time")),
-            (around("<t:datetime><a/></t:datetime>"), wrong("datetime is empty")),
+            (around("<t:datetime><a/></t:datetime>"), wrong("an operation is empty")),
             (around("<t:datetime>a</t:datetime>"), wrong("text where none belongs")),
             (around("<t:datetime><![CDATA[a]]></t:datetime>"), wrong("text where none belongs")),
             (around("<t:datetime>&#97;</t:datetime>"), wrong("text where none belongs")),
@@ -461,7 +521,10 @@ mod tests {
 
     #[test]
     fn answers_are_escaped() {
-        assert!(date("<&>").contains("<tns:datetimeResult>&lt;&amp;&gt;</tns:datetimeResult>"));
+        assert!(
+            date(DateOperation("datetime"), "<&>")
+                .contains("<tns:datetimeResult>&lt;&amp;&gt;</tns:datetimeResult>")
+        );
         assert!(
             fault(&SoapFault::Server("</x>".into())).contains(
                 "<faultcode>soap:Server</faultcode><faultstring>&lt;/x&gt;</faultstring>"
