@@ -382,6 +382,7 @@ fn no_legacy_profile_is_named_above_connection() {
             "legacy::ufabc_json",
             "legacy::rede",
             "LegacyProfile::Uc3m2020",
+            "LegacyProfile::Uc3m2020Int",
             "LegacyProfile::Uc3m2024",
             "LegacyProfile::Uc3m2025",
             "LegacyProfile::Uc3mFixed",

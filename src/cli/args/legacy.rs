@@ -40,7 +40,7 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
 /// The profile of an edition.
 pub fn profile(word: &str) -> Result<LegacyProfile, String> {
     LegacyProfile::parse(&format!("uc3m-{word}")).ok_or_else(|| {
-        format!("{word} is not an edition: use 2020, 2024, 2024-plain, 2025 or fixed")
+        format!("{word} is not an edition: use 2020, 2020-int, 2024, 2024-plain, 2025 or fixed")
     })
 }
 

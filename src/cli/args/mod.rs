@@ -720,8 +720,8 @@ pub struct StorageArgs {
 // Ports of legacy protocols.
 #[derive(Args)]
 pub struct LegacyPeerArgs {
-    /// Serve UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed
-    /// (the default); repeat for more
+    /// Serve UC3M's GET_FILE on this port, in this edition: 2020, 2020-int, 2024, 2024-plain, 2025
+    /// or fixed (the default); repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m, requires = "listen")]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
     /// Serve files to rede-p2p clients on this port

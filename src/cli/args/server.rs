@@ -34,8 +34,8 @@ pub struct ServerArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub access: AccessArgs,
-    /// Serve the UC3M protocol on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed
-    /// (the default); repeat for more
+    /// Serve the UC3M protocol on this port, in this edition: 2020, 2020-int, 2024, 2024-plain,
+    /// 2025 or fixed (the default); repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m)]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
     /// Serve the rede-p2p protocol on this port

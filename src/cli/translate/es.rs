@@ -298,8 +298,8 @@ const HELP: &[(&str, &str)] = &[
         "Atiende también por QUIC sobre UDP, en este puerto; sin dirección, vale la de --listen",
     ),
     (
-        "Serve UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
-        "Atiende el GET_FILE de UC3M en este puerto, en esta edición: 2020, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
+        "Serve UC3M's GET_FILE on this port, in this edition: 2020, 2020-int, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
+        "Atiende el GET_FILE de UC3M en este puerto, en esta edición: 2020, 2020-int, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
     ),
     (
         "Serve files to rede-p2p clients on this port",
@@ -435,8 +435,8 @@ const HELP: &[(&str, &str)] = &[
     ("Peers may join without an account", "Pueden"),
     ("Every peer needs an account", "No pueden"),
     (
-        "Serve the UC3M protocol on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
-        "Habla UC3M en este puerto, en esta edición: 2020, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
+        "Serve the UC3M protocol on this port, in this edition: 2020, 2020-int, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
+        "Habla UC3M en este puerto, en esta edición: 2020, 2020-int, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
     ),
     ("Serve the rede-p2p protocol on this port", "Habla el protocolo de rede-p2p en este puerto"),
     (
@@ -993,8 +993,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "los puertos de este protocolo van de 1024 a 65535",
     ),
     (
-        "{} is not an edition: use 2020, 2024, 2024-plain, 2025 or fixed",
-        "{} no es una edición: hay 2020, 2024, 2024-plain, 2025 y fixed",
+        "{} is not an edition: use 2020, 2020-int, 2024, 2024-plain, 2025 or fixed",
+        "{} no es una edición: hay 2020, 2020-int, 2024, 2024-plain, 2025 y fixed",
     ),
     (
         "a console is napster, rede, or uc3m with an optional edition, as in uc3m:2024",

@@ -298,8 +298,8 @@ const HELP: &[(&str, &str)] = &[
         "Atende também por QUIC sobre UDP, nesta porta; sem endereço, vale o de --listen",
     ),
     (
-        "Serve UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
-        "Atende o GET_FILE do UC3M nesta porta, nesta edição: 2020, 2024, 2024-plain, 2025 ou fixed, que é o padrão; repita para dar mais",
+        "Serve UC3M's GET_FILE on this port, in this edition: 2020, 2020-int, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
+        "Atende o GET_FILE do UC3M nesta porta, nesta edição: 2020, 2020-int, 2024, 2024-plain, 2025 ou fixed, que é o padrão; repita para dar mais",
     ),
     ("Serve files to rede-p2p clients on this port", "Atende o protocolo do rede-p2p nesta porta"),
     (
@@ -432,8 +432,8 @@ const HELP: &[(&str, &str)] = &[
     ("Peers may join without an account", "Podem"),
     ("Every peer needs an account", "Não podem"),
     (
-        "Serve the UC3M protocol on this port, in this edition: 2020, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
-        "Fala UC3M nesta porta, nesta edição: 2020, 2024, 2024-plain, 2025 ou fixed, que é o padrão; repita para dar mais",
+        "Serve the UC3M protocol on this port, in this edition: 2020, 2020-int, 2024, 2024-plain, 2025 or fixed (the default); repeat for more",
+        "Fala UC3M nesta porta, nesta edição: 2020, 2020-int, 2024, 2024-plain, 2025 ou fixed, que é o padrão; repita para dar mais",
     ),
     ("Serve the rede-p2p protocol on this port", "Fala o protocolo do rede-p2p nesta porta"),
     (
@@ -972,8 +972,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "as portas deste protocolo vão de 1024 a 65535",
     ),
     (
-        "{} is not an edition: use 2020, 2024, 2024-plain, 2025 or fixed",
-        "{} não é uma edição: há 2020, 2024, 2024-plain, 2025 e fixed",
+        "{} is not an edition: use 2020, 2020-int, 2024, 2024-plain, 2025 or fixed",
+        "{} não é uma edição: há 2020, 2020-int, 2024, 2024-plain, 2025 e fixed",
     ),
     (
         "a console is napster, rede, or uc3m with an optional edition, as in uc3m:2024",

@@ -8,6 +8,8 @@
 pub enum LegacyProfile {
     /// UC3M 2019-20: the status is a digit; no date, no descriptions.
     Uc3m2020,
+    /// UC3M 2019-20 as its one known program has it: a length of four bytes precedes a file.
+    Uc3m2020Int,
     /// UC3M since 2024: the digit ends in NUL, a date follows the operation, lists have
     /// descriptions.
     Uc3m2024,
@@ -24,8 +26,9 @@ pub enum LegacyProfile {
 }
 
 /// All profiles and their names on the wire.
-pub const PROFILES: [(LegacyProfile, &str); 7] = [
+pub const PROFILES: [(LegacyProfile, &str); 8] = [
     (LegacyProfile::Uc3m2020, "uc3m-2020"),
+    (LegacyProfile::Uc3m2020Int, "uc3m-2020-int"),
     (LegacyProfile::Uc3m2024, "uc3m-2024"),
     (LegacyProfile::Uc3m2024Plain, "uc3m-2024-plain"),
     (LegacyProfile::Uc3m2025, "uc3m-2025"),

@@ -7,6 +7,9 @@
 //!
 //! A request in the exact form of its edition is complete with its last NUL. Only a request without
 //! its date may still continue.
+//!
+//! In editions with dates the first field is the date, whatever its form: a client without a date
+//! service sends `FECHA NO DISPONIBLE` there. The number of fields tells such a date from a user.
 
 use std::net::IpAddr;
 
@@ -20,6 +23,9 @@ use crate::protocol::types::account::{
 };
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
+
+/// The date of clients whose date service is down.
+const NO_DATE: &str = "FECHA NO DISPONIBLE";
 
 /// A UC3M operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,13 +163,36 @@ pub fn read(role: Role, profile: Profile, buffer: &[u8]) -> Result<Read<'_>, Los
     if asked.date.is_some() {
         return Ok(Read::Whole(asked));
     }
+    let first = asked.fields.first().copied().unwrap_or_default();
+    if profile.dated && (verb.is_dated() || reads_as_date(first)) {
+        return read_dated(asked, &mut rest).map_err(long);
+    }
     // Anything but a date is ignored here.
-    match rest.next_but_address() {
-        Ok(Some(last)) => {
-            Ok(Read::Whole(Uc3mRequest { date: is_date(last).then_some(last), ..asked }))
+    let last = rest.next_of(verb).ok().flatten();
+    Ok(Read::Whole(Uc3mRequest { date: last.filter(|last| is_date(last)), ..asked }))
+}
+
+/// The request of an edition with dates, when no usual date comes first: a date of another form is
+/// the first field, or a usual one the last, or none follows.
+fn read_dated<'a>(asked: Uc3mRequest<'a>, rest: &mut Fields<'a>) -> Result<Read<'a>, Long> {
+    match rest.next_of(asked.verb)? {
+        Some(last) if reads_as_date(last) => {
+            Ok(Read::Whole(Uc3mRequest { date: Some(last), ..asked }))
         }
-        Ok(None) if profile.dated && verb.is_dated() => Ok(Read::Quiet(asked)),
-        Ok(None) | Err(Long) => Ok(Read::Whole(asked)),
+        Some(last) => {
+            let Uc3mRequest { verb, mut fields, .. } = asked;
+            let date = Some(fields.remove(0));
+            fields.push(last);
+            Ok(Read::Whole(Uc3mRequest { verb, date, fields }))
+        }
+        // A pause within a request must not turn its date into a user.
+        None if asked.verb.is_dated()
+            && asked.fields.first().is_some_and(|first| is_no_user(first)) =>
+        {
+            Ok(Read::Partial)
+        }
+        None if rest.begins_with_text() => Ok(Read::Partial),
+        None => Ok(Read::Quiet(asked)),
     }
 }
 
@@ -193,12 +222,7 @@ fn asked<'a>(verb: Uc3mOp, rest: &mut Fields<'a>) -> Result<Option<Uc3mRequest<'
     let mut fields = vec![first];
     while fields.len() < verb.fields() {
         // The source address of the connection is more reliable than the client's own claim.
-        let next = if verb == Uc3mOp::Index(Method::Connect) {
-            rest.next_but_address()?
-        } else {
-            rest.next()?
-        };
-        let Some(next) = next else { return Ok(None) };
+        let Some(next) = rest.next_of(verb)? else { return Ok(None) };
         fields.push(next);
     }
     Ok(Some(Uc3mRequest { verb, date, fields }))
@@ -226,18 +250,44 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The next field that is no address.
-    fn next_but_address(&mut self) -> Result<Option<&'a [u8]>, Long> {
+    /// The next field of this operation; CONNECT may name an address beside the port.
+    fn next_of(&mut self, verb: Uc3mOp) -> Result<Option<&'a [u8]>, Long> {
         match self.next()? {
-            Some(field) if is_address(field) => self.next(),
+            Some(field) if verb == Uc3mOp::Index(Method::Connect) && is_address(field) => {
+                self.next()
+            }
             other => Ok(other),
         }
+    }
+
+    /// True when an incomplete field follows that can't be a date: dates begin with a digit.
+    fn begins_with_text(&self) -> bool {
+        self.rest.trim_ascii_start().first().is_some_and(|byte| !byte.is_ascii_digit())
     }
 }
 
 /// True for an IP address or `localhost`.
 fn is_address(field: &[u8]) -> bool {
     field == b"localhost" || str::from_utf8(field).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
+}
+
+/// True for a date in the form of the editions, in ISO 8601, or the words in its place.
+fn reads_as_date(field: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(field) else { return false };
+    let text = text.trim();
+    let (day, time) = text.split_once([' ', 'T', 't']).unwrap_or((text, ""));
+    let is_time =
+        time.trim_start().starts_with(|first: char| first.is_ascii_digit()) && time.contains(':');
+    text.eq_ignore_ascii_case(NO_DATE)
+        || is_time && (three_numbers(day, '/') || three_numbers(day, '-'))
+}
+
+/// True for a field that the clients of this protocol can't have as a user: their commands end
+/// names at blanks. Also for a day without a time.
+fn is_no_user(field: &[u8]) -> bool {
+    field.is_empty()
+        || field.iter().any(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b':'))
+        || str::from_utf8(field).is_ok_and(|text| three_numbers(text, '-'))
 }
 
 /// True for `n/n/n n:n:n`. No user name contains `/`.

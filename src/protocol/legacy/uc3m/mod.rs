@@ -11,7 +11,7 @@ mod profile;
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::legacy::uc3m::decode::{Lost, Read, Uc3mOp};
-use crate::protocol::legacy::uc3m::profile::{Profile, StatusForm};
+use crate::protocol::legacy::uc3m::profile::{FileSize, Profile, StatusForm};
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
@@ -50,7 +50,7 @@ enum Uc3mState {
 pub struct Uc3mError;
 
 impl Uc3m {
-    /// The codec of a process with this role, for one of the five `Uc3m…` profiles.
+    /// The codec of a process with this role, for one of the `Uc3m…` profiles.
     #[must_use]
     pub fn new(role: Role, profile: LegacyProfile) -> Uc3m {
         Uc3m { role, profile, format: Profile::of(profile), state: Uc3mState::Listening }
@@ -72,7 +72,13 @@ impl Uc3m {
         }
         let used = buffer.len();
         match decode::read(self.role, self.format, buffer) {
-            Ok(Read::Partial) => Ok(Decoded::Partial),
+            Ok(Read::Partial) => {
+                // More of the request has come: no longer complete without the rest.
+                if decode::begun(self.role, buffer).is_some() {
+                    self.state = Uc3mState::Listening;
+                }
+                Ok(Decoded::Partial)
+            }
             Ok(Read::Whole(asked)) => {
                 self.state = Uc3mState::Asked(asked.verb);
                 Ok(Decoded::Whole { item: asked.meaning(self.role, self.profile), used })
@@ -131,13 +137,21 @@ impl Uc3m {
     pub fn begin(&mut self, size: u64) -> Vec<LegacyChunk> {
         self.state = Uc3mState::Ended;
         let mut head = Vec::new();
-        let Some(all) = ByteRange::new(0, size) else {
+        // An int32 has no size beyond 2 GiB: such a file is refused, not cut.
+        let int32 = i32::try_from(size).ok();
+        let fits = self.format.size != FileSize::Int32 || int32.is_some();
+        let Some(all) = ByteRange::new(0, size).filter(|_| fits) else {
             self.format.status(Uc3mOp::GetFile.other(), &mut head);
             return vec![LegacyChunk::Data(head)];
         };
         self.format.status(0, &mut head);
-        if self.format.sized {
-            encode::string(&size.to_string(), &mut head);
+        match self.format.size {
+            FileSize::Absent => {}
+            FileSize::Text => encode::string(&size.to_string(), &mut head),
+            FileSize::Int32 => {
+                head.push(0);
+                head.extend(int32.unwrap_or_default().to_be_bytes());
+            }
         }
         vec![LegacyChunk::Data(head), LegacyChunk::File(all)]
     }
@@ -247,14 +261,28 @@ pub fn decode_plain_answer(
         (StatusForm::DigitNul, None) => return Ok(Decoded::Partial),
     };
     let head = buffer.len() - rest.len();
-    if !format.sized {
-        return Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: head });
-    }
-    match size(rest)? {
-        None => Ok(Decoded::Partial),
-        Some((size, digits)) => {
-            Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used: head + digits + 1 })
+    let found = match format.size {
+        FileSize::Absent => {
+            return Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: head });
         }
+        FileSize::Text => size(rest)?.map(|(size, digits)| (size, digits + 1)),
+        FileSize::Int32 => int32(rest)?.map(|size| (size, LENGTH_FORM - 1)),
+    };
+    Ok(found.map_or(Decoded::Partial, |(size, used)| Decoded::Whole {
+        item: LegacyAnswer::Bytes(Some(size)),
+        used: head + used,
+    }))
+}
+
+/// A size behind its NUL; `None` while incomplete.
+fn int32(rest: &[u8]) -> Result<Option<u64>, ErrorReply> {
+    match *rest {
+        [0, a, b, c, d, ..] => match u64::try_from(i32::from_be_bytes([a, b, c, d])) {
+            Ok(size) => Ok(Some(size)),
+            Err(_) => Err(garbled()),
+        },
+        [] | [0, ..] => Ok(None),
+        [_, ..] => Err(garbled()),
     }
 }
 
@@ -291,8 +319,9 @@ mod tests {
     use crate::protocol::types::relative_path::RelativeName;
     use proptest::prelude::{any, prop, proptest};
 
-    const ALL: [LegacyProfile; 5] = [
+    const ALL: [LegacyProfile; 6] = [
         LegacyProfile::Uc3m2020,
+        LegacyProfile::Uc3m2020Int,
         LegacyProfile::Uc3m2024,
         LegacyProfile::Uc3m2024Plain,
         LegacyProfile::Uc3m2025,
@@ -532,6 +561,120 @@ mod tests {
         }
     }
 
+    /// Dates of clients of other programs, and what stands in place of one.
+    const OTHER_DATES: [&str; 9] = [
+        "FECHA NO DISPONIBLE",
+        "2024-05-12T10:07:09",
+        "2024-05-12 10:07:09.123456",
+        "2024-05-12T10:07:09+02:00",
+        "12-05-2024 10:07",
+        "12/05/2024",
+        "Sun May 12 10:07:09 2024",
+        "unknown",
+        "",
+    ];
+
+    #[test]
+    fn the_first_field_of_an_edition_with_dates_is_the_date_whatever_its_form() {
+        for (profile, date) in
+            DATED.into_iter().flat_map(|profile| OTHER_DATES.map(|date| (profile, date)))
+        {
+            let said = line(date);
+            for (word, fields, op) in
+                operations(profile).into_iter().filter(|(word, ..)| *word != "GET_FILE")
+            {
+                let bytes = format!("{word}\0{date}\0{fields}");
+                let mut uc3m = Uc3m::new(Role::Server, profile);
+                for end in 0..bytes.len() {
+                    let read = uc3m.read(&bytes.as_bytes()[..end], &mut Vec::new());
+                    // A single word may be a user, until the next field begins.
+                    let may_pause = date == "unknown";
+                    assert!(
+                        matches!(read, Ok(Decoded::Partial))
+                            || may_pause && matches!(read, Ok(Decoded::Quiet { .. })),
+                        "{word} {date:?} {end}: {read:?}"
+                    );
+                }
+                let read = uc3m.read(bytes.as_bytes(), &mut Vec::new());
+                let Ok(Decoded::Whole { item: Ok(Request::Operation(asked)), .. }) = read else {
+                    panic!("{word} {date:?}: {read:?}")
+                };
+                assert_eq!((asked.op, asked.user), (op, Some(user("ana"))), "{word} {date:?}");
+                assert_eq!(asked.date.as_ref(), Some(&said));
+            }
+        }
+        for profile in DATED {
+            let both = format!("REGISTER\0FECHA NO DISPONIBLE\0{}\0", "x".repeat(255));
+            assert!(matches!(server(profile, both.as_bytes()), Decoded::Whole { item: Ok(_), .. }));
+            // An address in a description is none of the peer.
+            let publish = b"PUBLISH\0unknown\0ana\0a.mp4\0localhost\0";
+            let Decoded::Whole { item: Ok(Request::Operation(asked)), .. } =
+                server(profile, publish)
+            else {
+                panic!("a request")
+            };
+            assert_eq!(asked.op, AccountOp::Publish(publication("a.mp4", "localhost")));
+            for address in ["before", "behind"] {
+                let place =
+                    if address == "before" { "127.0.0.1\x004000" } else { "4000\x00127.0.0.1" };
+                let bytes = format!("CONNECT\0FECHA NO DISPONIBLE\0ana\0{place}\0");
+                let Decoded::Whole { item: Ok(Request::Operation(asked)), .. } =
+                    server(profile, bytes.as_bytes())
+                else {
+                    panic!("a request")
+                };
+                assert_eq!(asked.op, AccountOp::Connect { port: Some(4000) });
+            }
+        }
+    }
+
+    #[test]
+    fn an_odd_date_alone_is_never_a_user() {
+        for profile in DATED {
+            for date in OTHER_DATES.iter().filter(|date| **date != "unknown") {
+                let bytes = format!("REGISTER\0{date}\0");
+                let mut uc3m = Uc3m::new(Role::Server, profile);
+                let mut out = Vec::new();
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(Decoded::Partial), "{date:?}");
+                uc3m.on_timeout(bytes.as_bytes(), &mut out);
+                assert_eq!(out, status(profile, 2), "{date:?}");
+            }
+            // A word that may be a user, and the start of a user: nothing is decided by a pause.
+            let mut uc3m = Uc3m::new(Role::Server, profile);
+            let mut out = Vec::new();
+            assert!(matches!(
+                uc3m.read(b"REGISTER\0unknown\0", &mut out),
+                Ok(Decoded::Quiet { .. })
+            ));
+            assert_eq!(uc3m.read(b"REGISTER\0unknown\0an", &mut out), Ok(Decoded::Partial));
+            uc3m.on_timeout(b"REGISTER\0unknown\0an", &mut out);
+            assert_eq!(out, status(profile, 2));
+        }
+    }
+
+    #[test]
+    fn a_peer_is_asked_with_a_date_of_any_form() {
+        let wanted = |name: &str| Selector::Name(RelativeName::new(name).unwrap());
+        for profile in DATED {
+            for date in [DATE, "2024-05-12T10:07:09", "FECHA NO DISPONIBLE"] {
+                let bytes = format!("GET_FILE\0{date}\0a.mp4\0");
+                let read = Uc3m::new(Role::Peer, profile).read(bytes.as_bytes(), &mut Vec::new());
+                let fetch = Fetch { wanted: wanted("a.mp4"), from: 0, length: None, tag: None };
+                assert_eq!(read, Ok(whole(Ok(Request::Fetch(fetch)), bytes.as_bytes())));
+            }
+            // A file of such a name can still be had.
+            let bytes = b"GET_FILE\x002024-05-12 10:07:09\0";
+            let read = Uc3m::new(Role::Peer, profile).read(bytes, &mut Vec::new());
+            assert!(matches!(read, Ok(Decoded::Quiet { .. })), "{read:?}");
+            let bytes = b"GET_FILE\0FECHA NO DISPONIBLE\0ana\0bia\0";
+            let Decoded::Whole { item: Ok(Request::Operation(asked)), .. } = server(profile, bytes)
+            else {
+                panic!("a look-up")
+            };
+            assert_eq!(asked.op, AccountOp::FindUser { whom: user("bia") });
+        }
+    }
+
     #[test]
     fn an_address_before_or_behind_the_port_is_ignored() {
         let op = AccountOp::Connect { port: Some(4000) };
@@ -653,7 +796,7 @@ mod tests {
                 uc3m.refuse(&ErrorReply::new(code, "no"), &mut out);
                 assert_eq!(out, status(profile, number));
             }
-            for name in ["../x", "/etc/passwd", "a.part", "", "a\nb", "."] {
+            for name in ["../x", "/../x", "/", "a.part", "", "a\nb", "."] {
                 let mut uc3m = Uc3m::new(Role::Peer, profile);
                 let mut out = Vec::new();
                 let Ok(Decoded::Whole { item: Err(no), .. }) =
@@ -920,6 +1063,7 @@ mod tests {
             let (expected, size): (&[u8], _) = match profile {
                 LegacyProfile::Uc3m2024 => (b"0\0", None),
                 LegacyProfile::Uc3m2024Plain => (b"0\x001000\0", Some(1_000)),
+                LegacyProfile::Uc3m2020Int => (b"0\0\0\0\x03\xe8", Some(1_000)),
                 LegacyProfile::Uc3m2025 => (b"\x001000\0", Some(1_000)),
                 _ => (b"0", None),
             };
@@ -932,6 +1076,28 @@ mod tests {
                 decode_answer(profile, &bytes),
                 Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used: head.len() })
             );
+        }
+    }
+
+    #[test]
+    fn a_length_of_four_bytes_is_never_wrong() {
+        let profile = LegacyProfile::Uc3m2020Int;
+        let begin = |size| Uc3m::new(Role::Peer, profile).begin(size);
+        for size in [0, 1, 0x7fff_ffff_u64] {
+            let said = begin(size);
+            let [LegacyChunk::Data(head), LegacyChunk::File(_)] = said.as_slice() else {
+                panic!("{said:?}")
+            };
+            let read = decode_answer(profile, head);
+            let item = LegacyAnswer::Bytes(Some(size));
+            assert_eq!(read, Ok(Decoded::Whole { item, used: 6 }));
+        }
+        for size in [0x8000_0000_u64, 1 << 32, (1 << 32) + 5, u64::MAX] {
+            assert_eq!(begin(size), vec![LegacyChunk::Data(b"2".to_vec())], "{size}");
+        }
+        for wrong in [&b"0hello"[..], b"0\0\x80\0\0\0", b"0\0\xff\xff\xff\xff"] {
+            let read = decode_answer(profile, wrong).map_err(|no| no.code);
+            assert_eq!(read, Err(ErrorCode::BadRequest), "{wrong:?}");
         }
     }
 

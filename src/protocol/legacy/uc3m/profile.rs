@@ -27,6 +27,17 @@ pub enum Lists {
     Fixed,
 }
 
+/// The size before the bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSize {
+    /// None: the end of the connection ends the file.
+    Absent,
+    /// Decimal digits and NUL.
+    Text,
+    /// NUL and a big-endian int32.
+    Int32,
+}
+
 /// One edition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -36,8 +47,8 @@ pub struct Profile {
     pub dated: bool,
     /// The form of a list.
     pub lists: Lists,
-    /// A size precedes the bytes of a file.
-    pub sized: bool,
+    /// The size before the bytes of a file.
+    pub size: FileSize,
 }
 
 impl Profile {
@@ -50,23 +61,35 @@ impl Profile {
                 status: StatusForm::DigitNul,
                 dated: true,
                 lists: Lists::Strings { described: true },
-                sized: false,
+                size: FileSize::Absent,
             },
-            LegacyProfile::Uc3m2024Plain => {
-                Profile { status: StatusForm::DigitNul, dated: true, lists: plain, sized: true }
-            }
+            LegacyProfile::Uc3m2024Plain => Profile {
+                status: StatusForm::DigitNul,
+                dated: true,
+                lists: plain,
+                size: FileSize::Text,
+            },
             LegacyProfile::Uc3m2025 => {
-                Profile { status: StatusForm::Raw, dated: true, lists: plain, sized: true }
+                Profile { status: StatusForm::Raw, dated: true, lists: plain, size: FileSize::Text }
             }
             LegacyProfile::Uc3mFixed => Profile {
                 status: StatusForm::Digit,
                 dated: true,
                 lists: Lists::Fixed,
-                sized: false,
+                size: FileSize::Absent,
             },
-            LegacyProfile::Uc3m2020 | LegacyProfile::UfabcJson | LegacyProfile::Rede => {
-                Profile { status: StatusForm::Digit, dated: false, lists: plain, sized: false }
-            }
+            LegacyProfile::Uc3m2020Int => Profile {
+                status: StatusForm::Digit,
+                dated: false,
+                lists: plain,
+                size: FileSize::Int32,
+            },
+            LegacyProfile::Uc3m2020 | LegacyProfile::UfabcJson | LegacyProfile::Rede => Profile {
+                status: StatusForm::Digit,
+                dated: false,
+                lists: plain,
+                size: FileSize::Absent,
+            },
         }
     }
 
