@@ -107,6 +107,39 @@ impl Accounts {
         self.attempt(|accounts| accounts.decide(operation, caller))
     }
 
+    /// The address of a user who is connected by a legacy protocol alone.
+    #[must_use]
+    pub fn legacy_address(&self, user: &UserName) -> Option<SocketAddr> {
+        let at = self.store.connection(user).ok().flatten()?;
+        (!self.online.contains_key(user)).then_some(at.address)
+    }
+
+    /// Perform the CONNECT of a legacy client in place of an earlier one that no longer listens at
+    /// `old`. As [`Accounts::perform`] when another client has connected meanwhile.
+    ///
+    /// # Errors
+    /// The reason for refusing.
+    pub fn take_over(
+        &mut self,
+        operation: &Operation,
+        caller: Caller<'_>,
+        old: SocketAddr,
+    ) -> Result<AccountChange, ErrorReply> {
+        self.attempt(|accounts| {
+            let AccountOp::Connect { port: Some(FIRST_PORT..) } = operation.op else {
+                return accounts.decide(operation, caller);
+            };
+            if let Some(user) = &operation.user
+                && accounts.legacy_address(user) == Some(old)
+            {
+                accounts.account(user, operation.authority, caller.link)?;
+                accounts.begin()?;
+                accounts.store.disconnect(user)?;
+            }
+            accounts.decide(operation, caller)
+        })
+    }
+
     /// Remove a user with all publications, for an administrator. Commit afterwards.
     ///
     /// # Errors
@@ -636,6 +669,30 @@ mod tests {
         assert!(run(&mut all, 3, &by_key("x", 2, AccountOp::Register)).is_ok());
         assert_eq!(run(&mut all, 1, &by_link(AccountOp::Unregister)), Err(ErrorCode::NotConnected));
         assert_eq!(run(&mut all, 2, &by_link(publish("a"))), Err(ErrorCode::NotConnected));
+    }
+
+    #[test]
+    fn a_new_port_replaces_only_the_port_that_was_tried() {
+        let mut all = accounts();
+        let old = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let connect = |port| by_word("bia", AccountOp::Connect { port: Some(port) });
+        let caller = Caller { link: 1, from: old(40_000), nonce: NONCE };
+        let take_over = |all: &mut Accounts, port, from| {
+            let change = all.take_over(&connect(port), caller, old(from)).map_err(|no| no.code);
+            all.commit().unwrap();
+            change
+        };
+        assert!(run(&mut all, 1, &by_word("bia", AccountOp::Register)).is_ok());
+        assert!(run(&mut all, 1, &connect(5_000)).is_ok());
+        let at = all.legacy_address(&user("bia")).unwrap();
+        assert_eq!(at.port(), 5_000);
+        // Another client has connected since the port was tried, or the new port is none.
+        assert_eq!(take_over(&mut all, 5_001, 4_999), Err(ErrorCode::Connected));
+        assert_eq!(take_over(&mut all, 1_023, at.port()), Err(ErrorCode::Connected));
+        assert_eq!(all.legacy_address(&user("bia")), Some(at));
+        assert!(take_over(&mut all, 5_001, 5_000).is_ok());
+        assert_eq!(all.legacy_address(&user("bia")), Some(old(5_001)));
+        assert_eq!(all.legacy_address(&user("caio")), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::protocol::types::account::{
     AccountOp, Authority, Line, Online, Operation, Publication, UserName,
 };
 use crate::protocol::types::relative_path::RelativeName;
+use crate::server::takeover::{PortProbes, ProbedPort};
 use crate::server::{Membership, Server};
 use crate::ui::event::UiEvent;
 
@@ -27,6 +28,8 @@ use crate::ui::event::UiEvent;
 #[derive(Default)]
 pub(super) struct OperationQueue {
     undecided: VecDeque<PendingOperation>,
+    /// Each CONNECT that waits until the old port of its user is tried.
+    pub(super) probes: PortProbes<PendingOperation>,
     /// Answered once committed, at the end of this iteration.
     decided: Vec<DecidedOperation>,
     /// The cost of the operations decided in this iteration.
@@ -43,11 +46,24 @@ impl OperationQueue {
     }
 }
 
-struct PendingOperation {
+pub(super) struct PendingOperation {
     conn: ConnId,
     from: SocketAddr,
     request_id: Option<u64>,
     operation: Operation,
+}
+
+impl PendingOperation {
+    fn decided(self, change: Result<AccountChange, ErrorReply>) -> DecidedOperation {
+        let PendingOperation { conn, from, request_id, operation } = self;
+        DecidedOperation { conn, from, request_id, operation, change, is_closed: false }
+    }
+
+    /// The user whose legacy client may be gone without DISCONNECT.
+    fn connecting_user(&self) -> Option<&UserName> {
+        let is_connect = matches!(self.operation.op, AccountOp::Connect { port: Some(_) });
+        self.operation.user.as_ref().filter(|_| is_connect && self.operation.speaks.is_some())
+    }
 }
 
 struct DecidedOperation {
@@ -138,27 +154,53 @@ impl Server {
         }
         let pending = PendingOperation { conn: id, from, request_id, operation };
         self.operations.undecided.push_back(pending);
-        self.decide();
+        self.decide(io);
     }
 
     /// Decide queued operations in order, up to the cost of an iteration.
-    fn decide(&mut self) {
+    fn decide(&mut self, io: &mut Io<'_>) {
         while self.operations.cost < MAX_COST
             && let Some(pending) = self.operations.undecided.pop_front()
         {
-            let PendingOperation { conn, from, request_id, operation } = pending;
-            self.operations.cost += cost_of(&operation);
-            self.decided(conn);
-            let change = self.perform(conn, from, &operation);
-            self.operations.decided.push(DecidedOperation {
-                conn,
-                from,
-                request_id,
-                operation,
-                change,
-                is_closed: false,
-            });
+            self.operations.cost += cost_of(&pending.operation);
+            self.decided(pending.conn);
+            let change = self.perform(pending.conn, pending.from, &pending.operation);
+            let Some(pending) = self.probe_old_port(pending, &change, io) else { continue };
+            self.operations.decided.push(pending.decided(change));
         }
+    }
+
+    /// A legacy client connects as a user who is connected: try the old port first. Gives the
+    /// operation back unless it waits for that.
+    fn probe_old_port(
+        &mut self,
+        pending: PendingOperation,
+        change: &Result<AccountChange, ErrorReply>,
+        io: &mut Io<'_>,
+    ) -> Option<PendingOperation> {
+        let is_connected =
+            change.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Connected);
+        let user = pending.connecting_user().filter(|_| is_connected);
+        match user.and_then(|user| self.accounts.legacy_address(user)) {
+            Some(at) => {
+                let client = (pending.conn, pending.from.ip());
+                self.operations.probes.start(at, client, pending, io)
+            }
+            None => Some(pending),
+        }
+    }
+
+    /// The old port of a user was tried: the new one replaces it, or CONNECT is refused.
+    pub(super) fn old_port_probed(&mut self, probed: Option<ProbedPort<PendingOperation>>) {
+        let Some(ProbedPort { pending, at, is_refused }) = probed else { return };
+        let change = if is_refused {
+            let nonce = self.clients.get(&pending.conn).map_or("", |client| client.inbound.nonce());
+            let caller = Caller { link: pending.conn.0, from: pending.from, nonce };
+            self.accounts.take_over(&pending.operation, caller, at)
+        } else {
+            self.perform(pending.conn, pending.from, &pending.operation)
+        };
+        self.operations.decided.push(pending.decided(change));
     }
 
     fn perform(
@@ -180,6 +222,7 @@ impl Server {
     /// A connection is closed: forget the queued operations, and answer none of the decided ones.
     pub(super) fn drop_operations(&mut self, id: ConnId) {
         self.operations.undecided.retain(|pending| pending.conn != id);
+        self.operations.probes.forget(id);
         for decided in self.operations.decided.iter_mut().filter(|decided| decided.conn == id) {
             decided.is_closed = true;
         }
@@ -231,7 +274,7 @@ impl Server {
             self.commit_decided(io);
         }
         self.operations.cost = 0;
-        self.decide();
+        self.decide(io);
         if self.operations.has_decided() {
             return;
         }
@@ -506,8 +549,8 @@ impl Server {
                 for (user, what) in publishers {
                     self.publish(&user, &what);
                 }
+                Err(error) => log::error!("accounts: {error}"),
             }
-            Err(error) => log::error!("accounts: {error}"),
         }
     }
 

@@ -25,6 +25,7 @@ mod search;
 mod search_limit;
 mod sessions;
 mod subscribe;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -635,6 +636,15 @@ impl Node for Server {
             Event::Ended(id) | Event::Closed(id, _) if self.is_engine(id) => {
                 self.engine_lost(id, io);
             }
+            Event::Connected(id) if self.operations.probes.has(id) => {
+                let probed = self.operations.probes.connected(id, io);
+                self.old_port_probed(probed);
+            }
+            Event::Closed(id, reason) if self.operations.probes.has(id) => {
+                let probed = self.operations.probes.closed(id, &reason, io.now);
+                self.old_port_probed(probed);
+            }
+            Event::Received(id) | Event::Ended(id) if self.operations.probes.has(id) => {}
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),

@@ -47,10 +47,13 @@ fn operate(at: SocketAddr, fields: &[&str]) -> String {
 fn a_uc3m_user_survives_a_server_restart() {
     let data = Dir::new();
     let (mut server, at) = uc3m_server(&["--data", data.text()]);
+    // The program of the user.
+    let own = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = own.local_addr().expect("its address").port().to_string();
     for (fields, answer) in [
         (&["REGISTER", "bob"][..], "0\0"),
         (&["REGISTER", "bob"], "1\0"),
-        (&["CONNECT", "bob", "4000"], "0\0"),
+        (&["CONNECT", "bob", &port], "0\0"),
         (&["PUBLISH", "bob", "a.mp4", "a lesson"], "0\0"),
     ] {
         assert_eq!(operate(at, fields), answer, "{fields:?}");
@@ -59,7 +62,8 @@ fn a_uc3m_user_survives_a_server_restart() {
     let wire = format!("{at}:2024");
     let server = server_with(&["--listen", "127.0.0.1:0", "--uc3m", &wire, "--data", data.text()]);
     server.expect_line(&format!("s> init server {at}"));
-    assert_eq!(operate(at, &["LIST_USERS", "bob"]), "0\x001\0bob\x00127.0.0.1\x004000\0");
+    let users = format!("0\x001\0bob\x00127.0.0.1\0{port}\0");
+    assert_eq!(operate(at, &["LIST_USERS", "bob"]), users);
     server.expect_line("s> OPERATION FROM bob");
     assert_eq!(operate(at, &["LIST_CONTENT", "bob", "bob"]), "0\x001\0a.mp4\0a lesson\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "4001"]), "2\0");
