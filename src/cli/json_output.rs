@@ -266,7 +266,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusal.code.as_str(),
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) | Failure::NoOwnPeer => "not_found",
-                Failure::Protocol(_) => "protocol",
+                Failure::Protocol(_) | Failure::Foreign(..) => "protocol",
                 Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::WrongKey(_) | Failure::ServerKey { .. } => "wrong_key",

@@ -95,7 +95,7 @@ impl LinkClient {
             let failure = match self.conn.next(io) {
                 Ok(None) => return,
                 Ok(Some(message)) => self.handle_message(message, io).err(),
-                Err(why) => Some(Failure::Protocol(why)),
+                Err(why) => Some(self.conn.not_spoken(why)),
             };
             if let Some(failure) = failure {
                 return io.fail(&failure);
@@ -206,16 +206,15 @@ impl LinkClient {
     }
 
     fn lost(&mut self, reason: &CloseReason, io: &mut Io<'_>) {
-        let (at, known) = (self.conn.server(), self.conn.known_key());
+        let failure = self.conn.unreachable(reason);
+        if self.conn.tries_again(&failure, io) {
+            return;
+        }
         if self.conn.lost(reason, io).is_none() {
             return;
         }
         let is_guess = self.config.peer.is_none() && matches!(self.stage, LinkStage::Ask { .. });
-        io.fail(&if is_guess {
-            Failure::NoOwnPeer
-        } else {
-            ServerConnection::unreachable(at, known, reason)
-        });
+        io.fail(&if is_guess { Failure::NoOwnPeer } else { failure });
     }
 }
 

@@ -16,6 +16,7 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::Request;
 use crate::protocol::types::account::Key;
+use crate::protocol::types::foreign_server::{FIRST_BYTES, ForeignServer};
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::types::rotation::NextKey;
@@ -58,6 +59,10 @@ pub struct ServerConnection {
     told_next: Option<Key>,
     /// Changes of the server's key that are not kept yet.
     unkept: Vec<KeyChange>,
+    /// The first bytes of a server that has not opened.
+    first: Vec<u8>,
+    /// The server has closed a connection without a byte.
+    has_closed: bool,
 }
 
 /// A change of a server's key, verified.
@@ -84,6 +89,8 @@ impl ServerConnection {
             known: Rc::new(NoKnownServers),
             told_next: None,
             unkept: Vec::new(),
+            first: Vec::new(),
+            has_closed: false,
         }
     }
 
@@ -241,6 +248,7 @@ impl ServerConnection {
             self.unkept.push(KeyChange::Replaced(old, new));
         }
         self.keep_changes();
+        self.has_closed = false;
         self.told_next = None;
         if let Some(next) = next {
             self.learn(next);
@@ -272,6 +280,7 @@ impl ServerConnection {
         let outbound = Outbound::new(self.role, &hello, &nonce, &mut conn.send_queue, now);
         conn.max_header = limits::HEADER_BYTES + 1;
         conn.deadline = outbound.deadline();
+        self.first.clear();
         self.conn.connected(id, Box::new(outbound));
     }
 
@@ -299,6 +308,10 @@ impl ServerConnection {
         let now = io.now;
         let Some((id, outbound)) = self.conn.open() else { return Ok(None) };
         let Some(conn) = io.connection(id) else { return Ok(None) };
+        if outbound.welcome().is_none() {
+            let here = conn.recv_buffer.header();
+            self.first = here[..here.len().min(FIRST_BYTES)].to_vec();
+        }
         let message = outbound.next(&mut conn.recv_buffer, now)?;
         conn.deadline = outbound.deadline();
         match &message {
@@ -318,20 +331,51 @@ impl ServerConnection {
         std::mem::take(&mut self.told_lost)
     }
 
-    /// The failure of a command whose server can't be reached; `known`: the key expected there.
+    /// The failure of a command whose server can't be reached. Called before
+    /// [`ServerConnection::lost`].
     #[must_use]
-    pub fn unreachable(
-        server: Option<SocketAddr>,
-        known: Option<Key>,
-        reason: &CloseReason,
-    ) -> Failure {
-        match (reason, server, known) {
+    pub fn unreachable(&self, reason: &CloseReason) -> Failure {
+        let server = self.server();
+        match (reason, server, self.known_key()) {
             (CloseReason::WrongKey(WrongKey { shown }), Some(at), Some(known)) => {
                 Failure::ServerKey { at, known, shown: *shown }
             }
             (CloseReason::WrongKey(_), Some(server), None) => Failure::WrongKey(server),
-            _ => Failure::NoServer(server),
+            _ => match (server, self.foreign(*reason == CloseReason::Timeout)) {
+                (Some(at), Some(kind)) => Failure::Foreign(at, kind),
+                _ => Failure::NoServer(server),
+            },
         }
+    }
+
+    /// The failure of a command whose server breaks the protocol for this reason.
+    #[must_use]
+    pub fn not_spoken(&self, why: String) -> Failure {
+        match (self.server(), self.foreign(false)) {
+            (Some(at), Some(kind)) => Failure::Foreign(at, kind),
+            _ => Failure::Protocol(why),
+        }
+    }
+
+    /// The kind of a server that has not opened as this protocol has it.
+    fn foreign(&self, waited: bool) -> Option<ForeignServer> {
+        match self.conn.state() {
+            ReconnectState::Open(_, outbound) if outbound.welcome().is_none() => {
+                ForeignServer::of(&self.first, waited)
+            }
+            _ => None,
+        }
+    }
+
+    /// Connect once more at once, where the server has closed its first connection without a byte:
+    /// a server that ends does the same.
+    pub fn tries_again(&mut self, failure: &Failure, io: &mut Io<'_>) -> bool {
+        let is_new = matches!(failure, Failure::Foreign(_, ForeignServer::Closes))
+            && !std::mem::replace(&mut self.has_closed, true);
+        if is_new {
+            self.conn.connect(io);
+        }
+        is_new
     }
 
     /// The connection is lost. True when the loss was not shown yet; `None` while the next address

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::client::config::Task;
 use crate::client::effect::Effect;
 use crate::client::runner::Running;
-use crate::client::server_connection::{Joining, ServerConnection};
+use crate::client::server_connection::Joining;
 use crate::client::server_requests::PendingRequest;
 use crate::node::CloseReason;
 use crate::node::io::Io;
@@ -80,8 +80,8 @@ impl Client {
             Ok(Some(Message::Admitted)) => self.admitted(io),
             Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Unknown)) => {}
             Err(text) => {
+                let failure = self.server.not_spoken(text.clone());
                 self.server.close(io);
-                let failure = Failure::Protocol(text.clone());
                 self.server_lost(&CloseReason::Internal(text), Some(failure), io);
                 return false;
             }
@@ -237,14 +237,16 @@ impl Client {
         if self.is_ending() {
             return;
         }
-        let (server, known) = (self.server.server(), self.server.known_key());
+        let failure = failure.unwrap_or_else(|| match reason {
+            CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
+            reason => self.server.unreachable(reason),
+        });
+        if self.server.tries_again(&failure, io) {
+            return;
+        }
         let Some(is_new) = self.server.lost(reason, io) else { return };
         // The next JOIN announces all downloads.
         self.announce_completed(io);
-        let failure = failure.unwrap_or_else(|| match reason {
-            CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
-            reason => ServerConnection::unreachable(server, known, reason),
-        });
         let running = self.commands.running.as_ref();
         let needs_server = running.is_some_and(Running::needs_server);
         let gives_up = self.config.needs_server
@@ -259,7 +261,10 @@ impl Client {
         }
         let joins = matches!(running, Some(Running::Join));
         if let Some(server) = self.server.server().filter(|_| is_new) {
-            io.tell(UiEvent::ServerLost { server, why: reason_text(reason) });
+            io.tell(match &failure {
+                Failure::Foreign(..) => UiEvent::Failed(failure.clone()),
+                _ => UiEvent::ServerLost { server, why: reason_text(reason) },
+            });
         }
         if (self.config.typed && needs_server && !joins) || self.is_step_under_way() {
             self.fail(&failure, io);

@@ -52,10 +52,13 @@ impl SubscribeClient {
     }
 
     fn lost(&mut self, reason: &CloseReason, io: &mut Io<'_>) {
-        let (server, known) = (self.server.server(), self.server.known_key());
+        let (server, failure) = (self.server.server(), self.server.unreachable(reason));
+        if self.server.tries_again(&failure, io) {
+            return;
+        }
         let Some(is_news) = self.server.lost(reason, io) else { return };
         if !self.was_subscribed {
-            return io.fail(&ServerConnection::unreachable(server, known, reason));
+            return io.fail(&failure);
         }
         if let Some(server) = server.filter(|_| is_news) {
             io.tell(UiEvent::ServerLost { server, why: "the link is gone".into() });
@@ -67,16 +70,17 @@ impl SubscribeClient {
             let failure = match self.server.next(io) {
                 Ok(None) => return,
                 Ok(Some(message)) => self.handle_message(message, io).err(),
-                Err(why) => Some(Failure::Protocol(why)),
+                Err(why) => Some(self.server.not_spoken(why)),
             };
             if let Some(failure) = failure {
-                if let Some(conn) = self.server.handle(io) {
-                    conn.drop_now();
-                }
                 // A server that has just come back may be too busy yet.
                 let retry = matches!(&failure, Failure::Refused(refusal) if refusal.code.retry());
                 if !self.was_subscribed || !retry {
-                    io.fail(&failure);
+                    self.server.close(io);
+                    return io.fail(&failure);
+                }
+                if let Some(conn) = self.server.handle(io) {
+                    conn.drop_now();
                 }
                 return;
             }

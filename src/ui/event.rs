@@ -15,6 +15,7 @@ use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, PeerEntry, Provider};
 use crate::protocol::types::account::{Key, Line, Method, Online, Publication, UserName};
 use crate::protocol::types::file_name::BadName;
+use crate::protocol::types::foreign_server::ForeignServer;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::link_ticket::LinkId;
@@ -92,6 +93,8 @@ impl NamedCommand {
 pub enum Failure {
     /// No server answers at this address.
     NoServer(Option<SocketAddr>),
+    /// The server at this address does not speak the protocol.
+    Foreign(SocketAddr, ForeignServer),
     /// The server or provider at this address does not hold the expected key.
     WrongKey(SocketAddr),
     /// The server at this address has shown another key than the known one.
@@ -184,7 +187,7 @@ impl Failure {
             Failure::NoSite => exit::REFUSED,
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
-            Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
+            Failure::Protocol(_) | Failure::Foreign(..) | Failure::Unended(..) => exit::PROTOCOL,
             Failure::Disk(_)
             | Failure::NoFolder(_)
             | Failure::Port(..)

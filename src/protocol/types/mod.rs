@@ -9,6 +9,7 @@ pub mod address_range;
 pub mod base64url;
 pub mod byte_range;
 pub mod file_name;
+pub mod foreign_server;
 pub mod ids;
 pub mod legacy_profile;
 pub mod link_ticket;

@@ -5,6 +5,7 @@ use crate::cluster::info::EngineRefusal;
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::file_name::{BadName, printable};
+use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
@@ -116,6 +117,7 @@ impl Catalog for English {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("no server answers at {at}")
             }
+            Failure::Foreign(at, kind) => format!("{at} does not speak the protocol: {}", foreign(kind)),
             Failure::AuditRow(row) => {
                 format!("row {row} of the audit log was changed by another program")
             }
@@ -515,4 +517,27 @@ impl Catalog for English {
             lost: "links lost",
         }
     }
+}
+
+/// The kind of a server that does not speak the protocol.
+fn foreign(kind: &ForeignServer) -> String {
+    let text = match kind {
+        ForeignServer::Rede => "it sends a bare number first, as servers of rede-p2p do",
+        ForeignServer::Uc3m => "it answers with one digit, as servers of UC3M do",
+        ForeignServer::Json => {
+            "it answers in other JSON, as servers of ufabc-json and of Napster exercises do"
+        }
+        ForeignServer::Napster => "it answers in the words of the Napster exercises",
+        ForeignServer::Music => "it answers in the words of the music players over UDP",
+        ForeignServer::Web => "it is a web server",
+        ForeignServer::Tls => "it speaks TLS; use an invite of that server",
+        ForeignServer::Other(text) => return format!("it answers `{text}`"),
+        ForeignServer::Silent => {
+            "it accepts the connection and stays silent, as servers of UC3M and ufabc-json do; or it hangs"
+        }
+        ForeignServer::Closes => {
+            "it closes each connection without a byte, as servers of UC3M and Java RMI do; or it refuses this address"
+        }
+    };
+    text.to_owned()
 }

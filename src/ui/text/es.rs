@@ -5,6 +5,7 @@ use crate::cluster::info::EngineRefusal;
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::file_name::{BadName, printable};
+use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
@@ -122,6 +123,7 @@ impl Catalog for Spanish {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("ningún servidor responde en {at}")
             }
+            Failure::Foreign(at, kind) => format!("{at} no habla el protocolo: {}", foreign(kind)),
             Failure::AuditRow(row) => {
                 format!("otro programa ha cambiado la línea {row} del registro de auditoría")
             }
@@ -533,4 +535,27 @@ impl Catalog for Spanish {
             lost: "conexiones perdidas",
         }
     }
+}
+
+/// The kind of a server that does not speak the protocol.
+fn foreign(kind: &ForeignServer) -> String {
+    let text = match kind {
+        ForeignServer::Rede => "primero envía solo un número, como los servidores de rede-p2p",
+        ForeignServer::Uc3m => "responde con un dígito, como los servidores de UC3M",
+        ForeignServer::Json => {
+            "responde con otro JSON, como los servidores de ufabc-json y de los ejercicios Napster"
+        }
+        ForeignServer::Napster => "responde con las palabras de los ejercicios Napster",
+        ForeignServer::Music => "responde con las palabras de los reproductores de música por UDP",
+        ForeignServer::Web => "es un servidor web",
+        ForeignServer::Tls => "habla TLS; use una invitación de ese servidor",
+        ForeignServer::Other(text) => return format!("responde `{text}`"),
+        ForeignServer::Silent => {
+            "acepta la conexión y no dice nada, como los servidores de UC3M y de ufabc-json; o está bloqueado"
+        }
+        ForeignServer::Closes => {
+            "cierra cada conexión sin un byte, como los servidores de UC3M y de Java RMI; o rechaza esta dirección"
+        }
+    };
+    text.to_owned()
 }

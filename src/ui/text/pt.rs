@@ -5,6 +5,7 @@ use crate::cluster::info::EngineRefusal;
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::file_name::{BadName, printable};
+use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
@@ -118,6 +119,7 @@ impl Catalog for Portuguese {
                 let at = at.map(|at| at.to_string()).unwrap_or_default();
                 format!("nenhum servidor responde em {at}")
             }
+            Failure::Foreign(at, kind) => format!("{at} não fala o protocolo: {}", foreign(kind)),
             Failure::AuditRow(row) => {
                 format!("a linha {row} do registro de auditoria foi mudada por outro programa")
             }
@@ -517,4 +519,27 @@ impl Catalog for Portuguese {
             lost: "conexões perdidas",
         }
     }
+}
+
+/// The kind of a server that does not speak the protocol.
+fn foreign(kind: &ForeignServer) -> String {
+    let text = match kind {
+        ForeignServer::Rede => "envia primeiro só um número, como os servidores do rede-p2p",
+        ForeignServer::Uc3m => "responde com um dígito, como os servidores do UC3M",
+        ForeignServer::Json => {
+            "responde com outro JSON, como os servidores do ufabc-json e dos exercícios Napster"
+        }
+        ForeignServer::Napster => "responde com as palavras dos exercícios Napster",
+        ForeignServer::Music => "responde com as palavras dos players de música por UDP",
+        ForeignServer::Web => "é um servidor web",
+        ForeignServer::Tls => "fala TLS; use um convite desse servidor",
+        ForeignServer::Other(text) => return format!("responde `{text}`"),
+        ForeignServer::Silent => {
+            "aceita a conexão e fica em silêncio, como os servidores do UC3M e do ufabc-json; ou está travado"
+        }
+        ForeignServer::Closes => {
+            "fecha cada conexão sem um byte, como os servidores do UC3M e do Java RMI; ou recusa este endereço"
+        }
+    };
+    text.to_owned()
 }
