@@ -19,7 +19,7 @@ mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,output}
 . scripts/checking.sh
 export RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
 compat=scripts/compat
-profiles=(2020 2024 2024-plain 2025 fixed)
+profiles=(2020 2020-int 2024 2024-plain 2025 fixed)
 pids=()
 declare -A under_way
 clean_up() {
@@ -67,30 +67,21 @@ cp "$place/ana/a.mp4" "$place/theirs/theirs.mp4"
 truncate -s 1200M "$place/ana/giant.mp4"
 printf 'not only zeros' | dd of="$place/ana/giant.mp4" bs=1 seek=1100000000 conv=notrunc status=none
 
-# The legacy protocols cannot use port 0. Free ports are chosen below the ephemeral range of the system.
-mapfile -t ports < <(python3 -c '
-import random, socket, sys
-held = []
-while len(held) < int(sys.argv[1]):
-    one = socket.socket()
-    try:
-        one.bind(("127.0.0.1", random.randrange(20000, 32000)))
-        held.append(one)
-    except OSError:
-        one.close()
-print(*(one.getsockname()[1] for one in held), sep="\n")' 13)
+wires=$(printf ' --uc3m 0:%s' "${profiles[@]}")
 start log "$cardume" rpc-log --listen 127.0.0.1:0
 log=$(wait_for "$place/output/log" 'listening on ([0-9.:]+)')
-start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --ufabc-json-root "$place/root" --rede "${ports[5]}" --soap "${ports[6]}" \
-    --rpc-log "$log" $(for n in {0..4}; do echo "--uc3m ${ports[n]}:${profiles[n]}"; done)
-server=$(wait_for "$place/output/server" 'cardume: listening on ([0-9.:]+)')
-uc3m=("${ports[@]:0:5}")
-uc3m=("${uc3m[@]/#/127.0.0.1:}") rede=127.0.0.1:${ports[5]} soap=127.0.0.1:${ports[6]}
+start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --ufabc-json-root "$place/root" --rede 0 --soap 0 --soap 0 \
+    --rpc-log "$log" $wires
+rede=$(wait_for "$place/output/server" 'rede ([0-9.:]+)')
+# The ports are reported in the order of the command line.
+mapfile -t usual < <(sed -nE 's/.*cardume: listening on ([0-9.:]+).*/\1/p' "$place/output/server")
+mapfile -t uc3m < <(sed -nE 's/^s> init server ([0-9.:]+)$/\1/p' "$place/output/server")
+server=${usual[0]} soap=${usual[1]}
 start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --ufabc-json \
-    --rede "${ports[7]}" $(for n in {0..4}; do echo "--uc3m ${ports[n + 8]}:${profiles[n]}"; done)
+    --rede 0 $wires
 peer=$(wait_for "$place/output/peer" 'Sou peer [0-9.]+:([0-9]+) ')
 wait_for "$place/output/peer" '(connected as ana)' >"$place/connected"
-peer_rede=127.0.0.1:${ports[7]}
+peer_rede=$(wait_for "$place/output/peer" 'rede ([0-9.:]+)')
 export CARDUME_SERVER=$server
 
 for n in "${!profiles[@]}"; do
@@ -101,6 +92,7 @@ done
 aside ufabc_json python3 "$compat/ufabc_json.py" check --server "$server" --root "$place/root" --peer "$peer" --file a.mp4 --expect "$place/ana/a.mp4"
 aside rede python3 "$compat/rede.py" check --server "$rede" --peer "$peer_rede" --file a.mp4 --expect "$place/ana/a.mp4"
 aside soap python3 "$compat/soap.py" "$soap"
+aside "soap on a second port" python3 "$compat/soap.py" "${usual[2]}"
 aside "soap on the usual port" python3 "$compat/soap.py" "$server"
 aside "rpc log" python3 "$compat/rpc_log.py" "$log"
 finish
@@ -143,6 +135,19 @@ aside "rede gives" bash -c 'file=$1 got=$2 && shift 2; "$@" -o "$got"; [ $? -eq 
 ufabc_json=$(wait_for "$place/output/provider-ufabc_json" 'ready ([0-9]+)')
 ours "ufabc_json gives" "$place/theirs/theirs.mp4" --from "ufabc-json@127.0.0.1:$ufabc_json"
 ours "found without being named" "$place/theirs/theirs.mp4"
+# The index has asked the rede peer for its names.
+aside "rede names in the index" bash -c 'for _ in {1..100}; do "$1" search giant.mp4 | grep "$2" && exit; sleep 0.2; done; exit 1' - "$cardume" 127.0.0.2:
+# Files by their paths, and files that a rede peer answers with silence.
+mkdir "$place/rede"
+: >"$place/rede/empty.txt"
+cp "$place/theirs/theirs.mp4" "$place/rede/"
+start provider-silent python3 "$compat/rede.py" serve --server "$rede" --folder "$place/rede" --bind 127.0.0.4
+silent=rede@127.0.0.4:$(wait_for "$place/output/provider-silent" 'ready ([0-9]+)')
+ours "rede gives an empty file" "$place/rede/empty.txt" --from "$silent"
+aside "rede gives no such file" bash -c '"$1" get none.txt --from "$2" --folder "$3"; [ $? -eq 3 ] && echo "exit code 3"' - \
+    "$cardume" "$silent" "$place/out"
+aside "uc3m 2025 gives by path" bash -c 'cd "$1" && "$2" get "$3" --from "$4" && cmp "$3" "${3##*/}" && echo "the same"' - \
+    "$place/output" "$cardume" "$place/ana/long.mp4" "uc3m-2025@127.0.0.1:$(wait_for "$place/output/provider-2025" 'ready ([0-9]+)')"
 finish
 
 has() { # WHAT FILE PATTERN

@@ -241,6 +241,9 @@ pub const LEGACY_END_SILENCE: Duration = Duration::from_secs(10);
 pub const UC3M_HELD_BYTES: u32 = 65_500;
 /// The same for a list: a missing end costs some names.
 pub const LEGACY_LIST_SILENCE: Duration = Duration::from_secs(1);
+/// A rede-p2p program does not answer a request for a missing file, nor for an empty one: after this
+/// silence its list of files tells these apart.
+pub const LEGACY_ANSWER_SILENCE: Duration = Duration::from_secs(5);
 /// The file list of a legacy peer: some ten thousand names.
 pub const LEGACY_LIST_BYTES: usize = 1 << 20;
 /// GET_FILE retries the only source for this long: a person waits at the prompt.

@@ -19,7 +19,7 @@ class Uc3mIndex:
     """A UC3M index server."""
 
     BUGS = ("connect-twice", "forgets-on-disconnect", "keeps-on-unregister", "lists-everyone", "one-at-a-time",
-            "status-form", "cuts-names", "no-limit", "case", "stays-open", "wrong-port", "date-as-user", "two-writes", "unpadded")
+            "status-form", "cuts-names", "no-limit", "case", "stays-open", "wrong-port", "date-as-user", "odd-date", "locks-out", "two-writes", "unpadded")
     FIELDS = {"REGISTER": 1, "UNREGISTER": 1, "CONNECT": 2, "DISCONNECT": 1, "PUBLISH": 3, "DELETE": 2,
               "LIST_USERS": 1, "LIST_CONTENT": 2, "GET_FILE": 2}
     OTHER = {"REGISTER": 2, "UNREGISTER": 2, "CONNECT": 3, "DISCONNECT": 3, "PUBLISH": 4, "DELETE": 4,
@@ -73,7 +73,7 @@ class Uc3mIndex:
         if op not in self.FIELDS:
             return
         words, dates = [], 0
-        while len(words) < self.FIELDS[op] or dates < self.profile.date:
+        while len(words) < self.FIELDS[op] or len(words) + dates < self.FIELDS[op] + self.profile.date:
             word = self.word(connection)
             if self.is_date(word) and not dates and "date-as-user" not in self.bugs:
                 dates += 1
@@ -81,6 +81,9 @@ class Uc3mIndex:
                 words.append(word)
             if "date-as-user" in self.bugs and len(words) == self.FIELDS[op]:
                 break
+        # A client without a date service sends other words there.
+        if self.profile.date and not dates and not self.bugs & {"odd-date", "date-as-user"}:
+            words = words[1:]
         reply = self.answer(op, words, address[0])
         if "two-writes" in self.bugs and len(reply) > 100:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -144,12 +147,23 @@ class Uc3mIndex:
 
     def connect(self, ip, user, port):
         state = self.state(user)
-        if state == 1 or state == 0 and "connect-twice" not in self.bugs:
-            return {1: 1, 0: 2}[state], None
+        if state == 1:
+            return 1, None
         if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
             return 3, None
+        if state == 0 and "connect-twice" not in self.bugs and ("locks-out" in self.bugs or self.listens(user)):
+            return 2, None
         self.users[user]["at"] = ip, str(int(port) + ("wrong-port" in self.bugs))
         return 0, None
+
+    def listens(self, user):
+        """The program of a user is still there: its port answers."""
+        ip, port = self.users[user]["at"]
+        try:
+            socket.create_connection((ip, int(port)), 1.0).close()
+        except OSError:
+            return False
+        return True
 
     def disconnect(self, ip, user):
         state = self.state(user)

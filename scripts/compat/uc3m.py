@@ -5,7 +5,7 @@
     uc3m.py get   --server HOST:PORT --profile P --user ME --from OTHER --file F --out PATH [--expect PATH] [--style S]
     uc3m.py serve --server HOST:PORT --profile P --user U --folder DIR --publish F:DESC ... [--style S]
 
-Profiles: 2020, 2024, 2024-plain, 2025, fixed. `check` runs the whole table of operations and statuses, prints a line
+Profiles: 2020, 2020-int, 2024, 2024-plain, 2025, fixed. `check` runs the whole table of operations and statuses, prints a line
 for each failed check and `N checks, M failed`. With --peer-get its own clients download from each other through what
 LIST_USERS told them; with --peer a file of a listed user is downloaded, in every style. `get` registers, connects, looks
 OTHER up, downloads, disconnects and unregisters. `serve` prints `ready PORT` and serves until SIGTERM.
@@ -13,6 +13,7 @@ OTHER up, downloads, disconnects and unregisters. `serve` prints `ready PORT` an
 
 import argparse
 import os
+import re
 import secrets
 import socket
 import struct
@@ -31,24 +32,26 @@ class Profile:
         self.date = date  # a date follows the operation
         self.fixed = fixed  # lists are made of fields of fixed width
         self.descriptions = descriptions  # LIST_CONTENT brings descriptions
-        self.size = size  # a peer sends the size before the bytes
+        self.size = size  # a peer sends the size before the bytes: as "text", or as an "int"
 
 
 PROFILES = {
-    "2020": Profile("2020", "digit", False, False, False, False),
-    "2024": Profile("2024", "digit0", True, False, True, False),
-    "2024-plain": Profile("2024-plain", "digit0", True, False, False, True),
-    "2025": Profile("2025", "raw", True, False, False, True),
-    "fixed": Profile("fixed", "digit", True, True, True, False),
+    "2020": Profile("2020", "digit", False, False, False, None),
+    "2020-int": Profile("2020-int", "digit", False, False, False, "int"),
+    "2024": Profile("2024", "digit0", True, False, True, None),
+    "2024-plain": Profile("2024-plain", "digit0", True, False, False, "text"),
+    "2025": Profile("2025", "raw", True, False, False, "text"),
+    "fixed": Profile("fixed", "digit", True, True, True, None),
 }
 
 
 class Style:
     """The way a client sends a request."""
 
-    def __init__(self, send="segments", op=str, end=b"\0", date_last=False, ip=None, half_close=False):
+    def __init__(self, send="segments", op=str, end=b"\0", date_last=False, ip=None, half_close=False, date=None):
         self.send, self.op, self.end, self.date_last, self.ip = send, op, end, date_last, ip
         self.half_close = half_close
+        self.date = date  # what stands in place of the date
 
 
 STYLES = {
@@ -71,6 +74,10 @@ STYLES = {
     "half-close-one": Style(send="one", half_close=True),
 }
 
+
+# What clients without a date service, or with another one, send as the date.
+DATES = (b"FECHA NO DISPONIBLE", b"2026-11-30T10:07:09", b"2026-11-30 10:07:09.123456", b"2026-11-30T10:07:09Z",
+         b"30-11-2026 10:07", b"30/11/2026", b"Mon Nov 30 10:07:09 2026", b"unknown", b"")
 
 # ------------------------------------------------------------------------------------------------------- the wire
 
@@ -177,7 +184,8 @@ class Client:
 
     def pieces(self, op, fields, style=None, date=None):
         style = style or self.style
-        date = [date_now() + b"\0"] if (self.profile.date if date is None else date) else []
+        said = date_now() if style.date is None else style.date
+        date = [said + b"\0"] if (self.profile.date if date is None else date) else []
         fields = [text(field) + b"\0" for field in fields]
         head = [style.op(op).encode() + style.end]
         return head + fields + date if style.date_last else head + date + fields
@@ -285,7 +293,12 @@ class Client:
     def serve_one(self, connection, _):
         op = get_string(connection, ends=b"\0\n").strip().upper().replace(" ", "_")
         name = get_string(connection)
-        path = self.files.get(name)
+        if re.fullmatch(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d", name):
+            name = get_string(connection)
+        name = re.sub(r"/(\.?/)+", "/", name)
+        path = self.files.get(name) or self.files.get(name.removeprefix("/"))
+        if path is None and name in map(os.path.abspath, self.files.values()):
+            path = name
         if op != "GET_FILE":
             connection.sendall(status_bytes(2, self.profile))
         elif path is None or not os.path.isfile(path):
@@ -293,8 +306,9 @@ class Client:
         else:
             with open(path, "rb") as file:
                 connection.sendall(status_bytes(0, self.profile))
+                size = os.path.getsize(path)
                 if self.profile.size:
-                    connection.sendall(b"%d\0" % os.path.getsize(path))
+                    connection.sendall(b"%d\0" % size if self.profile.size == "text" else b"\0" + struct.pack(">i", size))
                 while piece := file.read(8192):
                     connection.sendall(piece)
 
@@ -311,7 +325,14 @@ class Client:
                     raise Bad(f"after status {status} came {rest[:80]!r}")
                 return status, 0
             size = None
-            if self.profile.size:
+            if self.profile.size == "int":
+                said = b""
+                while len(said) < 5 and (piece := connection.recv(5 - len(said))):
+                    said += piece
+                nul, size = struct.unpack(">bi", said) if len(said) == 5 else (1, 0)
+                if nul or size < 0:
+                    raise Bad(f"a length {said!r}")
+            elif self.profile.size:
                 said = get_string(connection)
                 if not said.isascii() or not said.isdigit():
                     raise Bad(f"a size {said!r}")
@@ -376,7 +397,7 @@ class Table:
     def run(self, slow=False, peer_get=False, peer=None, file=None, expect=None):
         c = self.c
         for work in (self.unknown, self.registered, self.connected, self.published, self.gone, self.ports,
-                     self.styles, self.impatient, self.limits, self.names, self.silent, self.look, self.parallel):
+                     self.styles, self.dates, self.killed, self.impatient, self.limits, self.names, self.silent, self.look, self.parallel):
             c.group(work)
         if slow:
             c.group(self.slow)
@@ -553,6 +574,22 @@ class Table:
                 return mine in get_list(connection, self.profile, (256, 16, 6)) if status == 0 else status
 
         self.c.same("LIST_USERS with a newline at the end of the request", True, trailing)
+
+    def dates(self):
+        """The first field is the date, whatever its form: nobody is called by it."""
+        if not self.profile.date:
+            return
+        for number, date in enumerate(DATES):
+            self.cycle(f"date {number}", Style(send=("one", "segments", "bytes")[number % 3], date=date))
+            named = self.user(date, "one", exact=True)
+            self.c.same(f"UNREGISTER of a user called {date!r}", {1, 2}, named.unregister)
+            self.clients.remove(named)
+        with open_to(self.server, self.timeout) as connection:
+            connection.sendall(b"REGISTER\0FECHA NO DISPONIBLE\0")
+            time.sleep(0.5)
+            connection.sendall(text(f"{self.tag}-late") + b"\0")
+            self.c.same("REGISTER with a pause behind an odd date", 0, lambda: get_status(connection, self.profile))
+        self.c.same("UNREGISTER of the user behind the pause", 0, self.user("late").unregister)
 
     def impatient(self):
         """Clients that do not wait: their requests are executed, and the server keeps serving."""
@@ -754,6 +791,19 @@ class Table:
             if os.path.exists(out):
                 os.remove(out)
         a.style = STYLES["segments"]
+        absolute = ["/" + file, "//./" + file]
+        if expect and self.profile.name == "2025":
+            # The one program of 2025 asks for paths: those of the files that the other user shares.
+            absolute += [os.path.realpath(expect), "/" + os.path.realpath(expect)]
+        for name in absolute:
+            c.same(f"GET_FILE of {name!r}", 0, lambda: a.get_file(address, name, out)[0])
+            if expect:
+                c.that(f"the same bytes of {name!r}", os.path.exists(out) and sha256(out) == sha256(expect))
+        if expect:
+            beside = os.path.dirname(os.path.realpath(expect))
+            for name in (beside, f"{beside}/../{os.path.basename(beside)}/{os.path.basename(file)}", os.path.realpath(__file__)):
+                c.same(f"GET_FILE of {name!r}", {(1, 0), (2, 0)}, lambda: a.get_file(address, name, out))
+        c.same("GET_FILE with a date", 0, lambda: self.dated_file(a, address, file, out))
         c.same("LIST_CONTENT names it", True, lambda: file in [row[0] for row in a.list_content(peer)[1]])
         c.same("GET_FILE of no file", (1, 0), lambda: a.get_file(address, self.tag + "-none", out))
         for name in ("../" + file, "/etc/passwd", "../../../../../../etc/passwd", ".", ""):
@@ -765,6 +815,27 @@ class Table:
         c.same("GET_FILE while others never end a request", 0, lambda: a.get_file(address, file, out)[0])
         for connection in asleep:
             connection.close()
+
+    def dated_file(self, a, address, file, out):
+        """Some clients send the date to peers as well."""
+        if not self.profile.date:
+            return 0
+        with open_to(address, self.timeout) as connection:
+            put(connection, a.pieces("GET_FILE", [file], date=True), "segments")
+            return get_status(connection, self.profile)
+
+    def killed(self):
+        """A user whose program was killed connects again; one whose program still listens does not."""
+        c = self.c
+        a = self.online("killed")
+        c.same("CONNECT while the old port listens", 2, lambda: a.connect(1234))
+        a.stop()
+        c.same("CONNECT after the old port has closed", 0, a.connect)
+        c.same("LIST_USERS names the new port", [self.row(a)], lambda: [row for row in a.list_users()[1] if row[0] == a.user])
+        c.same("CONNECT with the new port twice", 2, a.connect)
+        a.stop()
+        c.same("CONNECT with a bad port", 3, lambda: a.connect("99999"))
+        c.same("CONNECT after a bad port", 0, a.connect)
 
 
 # ------------------------------------------------------------------------------------------------------ the modes

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cardume::client::Client;
-use cardume::client::command::{Command, PeerTarget, VerifyTarget};
+use cardume::client::command::{self, Command, PeerTarget, VerifyTarget};
 use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
 use cardume::client::downloader::list::DownloadList;
 use cardume::client::downloader::{DownloadConfig, Downloader};
@@ -40,7 +40,7 @@ use cardume::peer::config::{NetworkConfig, PeerConfig, UploadConfig};
 use cardume::peer::upload_queue::Accept;
 use cardume::protocol::detect::ListenerProtocol;
 use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
-use cardume::protocol::types::file_name::{BadName, printable};
+use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::ids::ContentHash;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::protocol::types::member::Groups;
@@ -298,6 +298,14 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         .iter()
         .copied()
         .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)));
+    let of_console = args
+        .console
+        .protocol()
+        .filter(|own| args.legacy.uc3m.iter().all(|(_, given)| given != own))
+        .map(|own| {
+            let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            (SocketAddr::new(listen.map_or(loopback, |at| at.ip()), 0), own)
+        });
     let tls_identity = tls_identity(args.identity.key.key.as_deref().map(Path::new))
         .map_err(|why| Exit::new(exit::FAULT, why))?;
     let config = PeerConfig {
@@ -326,7 +334,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             protocol: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
             connect_at: listen.filter(|_| later),
             udp: transport::udp(args.udp, listen)?,
-            legacy_ports: legacy_ports.collect(),
+            legacy_ports: legacy_ports.chain(of_console).collect(),
             advertise: args.advertise,
             hosts: args.http.hosts.names(),
             key: Some(tls_identity.key()),
@@ -425,8 +433,7 @@ pub fn user(text: &str) -> Result<UserName, Exit> {
 }
 
 pub fn published(text: &str) -> Result<Line, Exit> {
-    let file = name(text)?;
-    Line::new(&file).ok_or_else(|| Exit::Failure(Failure::Name(text.to_owned(), BadName::Long)))
+    command::published(text).map_err(Exit::Failure)
 }
 
 /// Opens the key of the user.
@@ -589,7 +596,7 @@ fn output(file: &str) -> Result<(String, DownloadPlace), Exit> {
 
 /// The name of a file.
 pub fn name(text: &str) -> Result<RelativeName, Exit> {
-    RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
+    command::name(text).map_err(Exit::Failure)
 }
 
 /// Opens folders. `allocate`: how to make room for downloads.

@@ -232,8 +232,8 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         UiEvent::Saved { name, folder, size, from, root: of } => {
             vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from, "root": root(*of)})]
         }
-        UiEvent::Unverified { name, folder, size, from } => {
-            vec![json!({"event": "unverified", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        UiEvent::Unverified { name, folder, size, from, is_sized } => {
+            vec![json!({"event": "unverified", "name": name.as_str(), "folder": folder, "size": size, "from": from, "sized": is_sized})]
         }
         UiEvent::ByQuic(from) => vec![json!({"event": "way", "from": from, "by": "quic"})],
         UiEvent::TcpTakesOver { peer, udp, why } => vec![json!({"event": "way", "from": peer, "by": "tcp", "udp": udp, "why": why})],

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::client::members::MemberCommand;
+use crate::client::words::unquoted;
 use crate::protocol::request::Selector;
-use crate::protocol::types::account::{AccountOp, Method, UserName};
-use crate::protocol::types::file_name::{self, FileName};
+use crate::protocol::types::absolute_path::AbsolutePath;
+use crate::protocol::types::account::{AccountOp, Line, Method, UserName};
+use crate::protocol::types::file_name::{self, BadName, FileName};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::query::Query;
@@ -22,13 +24,15 @@ pub struct DownloadTarget {
     pub name: Option<RelativeName>,
     /// The content hash that the bytes must have.
     pub root: Option<ContentHash>,
+    /// The name was given as an absolute path, and lacks the first separator here.
+    pub is_absolute: bool,
 }
 
 impl DownloadTarget {
     /// The file of this name, with any content.
     #[must_use]
     pub fn named(name: RelativeName) -> DownloadTarget {
-        DownloadTarget { name: Some(name), root: None }
+        DownloadTarget { name: Some(name), root: None, is_absolute: false }
     }
 
     /// Reads `NAME`, `b3:ROOT` or `NAME b3:ROOT`.
@@ -38,12 +42,15 @@ impl DownloadTarget {
     pub fn read(text: &str) -> Result<DownloadTarget, Failure> {
         let (front, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
         let Some(digits) = last.strip_prefix(ROOT_PREFIX) else {
-            return Ok(DownloadTarget::named(name(text)?));
+            let is_absolute = AbsolutePath::new(unquoted(text)).is_some();
+            return Ok(DownloadTarget { is_absolute, ..DownloadTarget::named(name(text)?) });
         };
         let root =
             ContentHash::parse(digits).ok_or_else(|| Failure::Root(file_name::printable(last)))?;
-        let name = if front.trim().is_empty() { None } else { Some(name(front.trim())?) };
-        Ok(DownloadTarget { name, root: Some(root) })
+        let front = front.trim();
+        let is_absolute = AbsolutePath::new(unquoted(front)).is_some();
+        let name = if front.is_empty() { None } else { Some(name(front)?) };
+        Ok(DownloadTarget { name, root: Some(root), is_absolute })
     }
 
     /// The selector of the SEARCH.
@@ -56,14 +63,21 @@ impl DownloadTarget {
         }
     }
 
-    /// The name shown to the user.
+    /// The name shown to the user, and of the saved file: an absolute path is saved under its last
+    /// part.
     #[must_use]
     pub fn called(&self) -> RelativeName {
         self.name
-            .clone()
+            .as_ref()
+            .map(|name| if self.is_absolute { (&name.file()).into() } else { name.clone() })
             .or_else(|| self.root.as_ref().map(RelativeName::of_root))
             .unwrap_or_else(|| RelativeName::of_root(&ContentHash([0; 32])))
     }
+}
+
+/// The name of a file at a peer, in the spelling of the user.
+pub(crate) fn spelled(name: &RelativeName, is_absolute: bool) -> String {
+    if is_absolute { format!("/{name}") } else { name.to_string() }
 }
 
 /// The address of a peer and the protocol to use there.
@@ -100,10 +114,29 @@ pub(super) fn legacy_prefix(text: &str) -> Option<(Option<LegacyProfile>, &str)>
     }
 }
 
-/// Reads a file name; one with blanks may stand in quotes, as Tab completion writes it.
-pub(super) fn name(word: &str) -> Result<RelativeName, Failure> {
-    let word = word.strip_prefix('"').and_then(|w| w.strip_suffix('"')).unwrap_or(word);
-    RelativeName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
+/// Reads a file name; one with blanks may stand in quotes, as Tab completion writes it. The index
+/// lists an absolute path without its first separator.
+///
+/// # Errors
+/// When no file can have the name.
+pub fn name(word: &str) -> Result<RelativeName, Failure> {
+    let word = unquoted(word);
+    let name = match AbsolutePath::new(word) {
+        Some(path) => path.below_root(),
+        None => RelativeName::new(word),
+    };
+    name.map_err(|why| Failure::Name(word.to_owned(), why))
+}
+
+/// Reads the name of a published file, which may be an absolute path.
+///
+/// # Errors
+/// When no published file can have the name.
+pub fn published(word: &str) -> Result<Line, Failure> {
+    let name = name(word)?;
+    let text = AbsolutePath::new(unquoted(word));
+    Line::new(text.as_ref().map_or(&name, AbsolutePath::as_str))
+        .ok_or_else(|| Failure::Name(word.to_owned(), BadName::Long))
 }
 
 /// Files for VERIFY to check.
@@ -113,6 +146,37 @@ pub struct VerifyTarget {
     pub folder: String,
     /// The file in the folder; `None`: all files.
     pub name: Option<RelativeName>,
+}
+
+/// Where GET_FILE saves a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaveTarget {
+    /// The folder; `None`: that of all downloads.
+    pub folder: Option<String>,
+    /// The name.
+    pub file: FileName,
+}
+
+impl SaveTarget {
+    /// Reads a name, or an absolute path.
+    ///
+    /// # Errors
+    /// When no file can have the name.
+    pub fn read(text: &str) -> Result<SaveTarget, BadName> {
+        match AbsolutePath::new(text) {
+            Some(path) => {
+                let (folder, file) = path.split()?;
+                Ok(SaveTarget { folder: Some(folder.to_owned()), file })
+            }
+            None => Ok(SaveTarget { folder: None, file: FileName::new(text)? }),
+        }
+    }
+}
+
+impl From<FileName> for SaveTarget {
+    fn from(file: FileName) -> SaveTarget {
+        SaveTarget { folder: None, file }
+    }
 }
 
 /// A command that may take several requests.
@@ -132,13 +196,15 @@ pub enum MultiStep {
         user: UserName,
         /// The name of the file there.
         remote: String,
-        /// The name of the file here.
-        local: FileName,
+        /// The file here.
+        local: SaveTarget,
     },
     /// List all peers.
     Peers,
     /// List the files of a peer.
     Files(SocketAddr),
+    /// List the files of the peer at an address.
+    FilesAt(IpAddr),
     /// Download a file from the peer at an address.
     GetAt {
         /// The address.
@@ -159,9 +225,11 @@ impl MultiStep {
             MultiStep::Disconnect(_) => Method::Disconnect,
             MultiStep::Unregister(_) => Method::Unregister,
             MultiStep::GetFile { .. } => return Some(NamedCommand::GetFile),
-            MultiStep::Peers | MultiStep::Files(_) | MultiStep::GetAt { .. } | MultiStep::Nodes => {
-                return None;
-            }
+            MultiStep::Peers
+            | MultiStep::Files(_)
+            | MultiStep::FilesAt(_)
+            | MultiStep::GetAt { .. }
+            | MultiStep::Nodes => return None,
         };
         Some(NamedCommand::Operation(method))
     }

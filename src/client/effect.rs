@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::client::command::{DownloadTarget, PeerTarget};
+use crate::client::command::{DownloadTarget, PeerTarget, SaveTarget};
 use crate::download::types::Credential;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::member::Revocation;
@@ -19,8 +19,12 @@ use crate::ui::event::Failure;
 pub(crate) struct LegacyFile {
     pub(crate) remote: String,
     pub(crate) local: RelativeName,
+    /// The folder of the file here; `None`: that of all downloads.
+    pub(crate) folder: Option<String>,
     pub(crate) from: SocketAddr,
     pub(crate) speaks: LegacyProfile,
+    /// GET_FILE: the end of the download answers the command.
+    pub(crate) answers: bool,
 }
 
 /// A download that has ended.
@@ -42,7 +46,7 @@ pub(crate) enum Effect {
     /// Download from this peer alone.
     DownloadFrom(DownloadTarget, PeerTarget),
     /// GET_FILE: download from this peer under another name; its end answers the command.
-    DownloadAs { remote: RelativeName, local: RelativeName, from: SocketAddr },
+    DownloadAs { remote: RelativeName, local: SaveTarget, from: SocketAddr },
     /// Download from a peer that speaks a legacy protocol.
     DownloadLegacy(LegacyFile),
     /// List the files of a peer that speaks a legacy protocol.

@@ -6,15 +6,16 @@
 //!   UNREGISTER   CONNECT with the key, unless logged in -> UNREGISTER -> LEAVE
 //!   GET_FILE     FIND_USER, or the saved list of an earlier LIST_USERS -> a download
 //!   get          PEERS, unless known -> SEARCH, for several peers at one address -> a download
+//!   ls           PEERS, for an address without a port -> LS, or a list by a legacy protocol
 //!   nodes        PEERS -> LS for each
 //! ```
 //! The user sees the answer to the last step alone. No step waits for a server that is away.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::client::Client;
-use crate::client::command::{DownloadTarget, MultiStep, PeerTarget};
+use crate::client::command::{self, DownloadTarget, MultiStep, PeerTarget};
 use crate::client::console::saved_lists;
 use crate::client::effect::{Effect, LegacyFile};
 use crate::client::next_step::{Exchange, NextStep};
@@ -264,18 +265,39 @@ impl Client {
             {
                 return self.get_at(run, io);
             }
-            MultiStep::Peers | MultiStep::Nodes | MultiStep::GetAt { .. } => {
-                (Purpose::Peers, list_peers(None))
-            }
+            MultiStep::Peers
+            | MultiStep::Nodes
+            | MultiStep::GetAt { .. }
+            | MultiStep::FilesAt(_) => (Purpose::Peers, list_peers(None)),
             MultiStep::Files(peer) => {
-                if let Some(speaks) = self.spoken_at(*peer) {
-                    self.effects.push_back(Effect::ListLegacy(*peer, speaks));
-                    return run.wait(Step::HandedOver);
-                }
-                (Purpose::Files, Request::Ls { peer: Some(*peer), cursor: None })
+                let peer = *peer;
+                return self.list_files(run, peer);
             }
         };
         run.ask(purpose, request)
+    }
+
+    /// ls: lists the files of a peer.
+    fn list_files(&mut self, run: Box<MultiStepRun>, peer: SocketAddr) -> AfterStep {
+        if let Some(speaks) = self.spoken_at(peer) {
+            self.effects.push_back(Effect::ListLegacy(peer, speaks));
+            return run.wait(Step::HandedOver);
+        }
+        run.ask(Purpose::Files, Request::Ls { peer: Some(peer), cursor: None })
+    }
+
+    /// ls: the peers are known; one of them is at the address.
+    fn list_files_at(&mut self, run: Box<MultiStepRun>, ip: IpAddr, io: &mut Io<'_>) -> AfterStep {
+        let mut there = self.history.peers.iter().filter(|entry| entry.peer.ip() == ip);
+        match (there.next().map(|entry| entry.peer), there.next()) {
+            (Some(only), None) => self.list_files(run, only),
+            (None, _) => {
+                let text = format!("no peer is at {ip}");
+                let error = ErrorReply::new(ErrorCode::NotFound, text);
+                self.refuse_steps(&run, Failure::Refused(error), io)
+            }
+            _ => self.refuse_steps(&run, Failure::Usage("ls IP PORTA"), io),
+        }
     }
 
     /// The legacy protocol of a peer, by the last PEERS.
@@ -524,12 +546,21 @@ impl Client {
             debug_assert!(false, "this step belongs to GET_FILE");
             return NextStep::Done(exit::FAULT);
         };
-        let (remote, local) = (remote.clone(), RelativeName::from(local));
-        let effect = match (speaks, RelativeName::new(&remote)) {
-            (Some(speaks), _) => Effect::DownloadLegacy(LegacyFile { remote, local, from, speaks }),
-            (None, Ok(remote)) => Effect::DownloadAs { remote, local, from },
+        let effect = match (speaks, command::name(remote)) {
+            (Some(speaks), _) => Effect::DownloadLegacy(LegacyFile {
+                remote: remote.clone(),
+                local: RelativeName::from(&local.file),
+                folder: local.folder.clone(),
+                from,
+                speaks,
+                answers: true,
+            }),
+            (None, Ok(remote)) => Effect::DownloadAs { remote, local: local.clone(), from },
             // No file has a malformed name.
-            (None, Err(_)) => return self.refuse_steps(&run, Failure::NotFound(local), io),
+            (None, Err(_)) => {
+                let failure = Failure::NotFound(RelativeName::from(&local.file));
+                return self.refuse_steps(&run, failure, io);
+            }
         };
         self.effects.push_back(effect);
         run.wait(Step::HandedOver)
@@ -539,6 +570,7 @@ impl Client {
         self.history.peers = std::mem::take(&mut run.pages.peers);
         match run.command {
             MultiStep::GetAt { .. } => self.get_at(run, io),
+            MultiStep::FilesAt(ip) => self.list_files_at(run, ip, io),
             MultiStep::Nodes => {
                 run.pages.nodes = self.history.peers.iter().cloned().collect();
                 list_next_node(run)
@@ -627,8 +659,10 @@ fn get_from(name: &RelativeName, from: SocketAddr, speaks: Option<LegacyProfile>
         Some(speaks) => Effect::DownloadLegacy(LegacyFile {
             remote: name.to_string(),
             local: RelativeName::from(&name.file()),
+            folder: None,
             from,
             speaks,
+            answers: false,
         }),
         None => Effect::DownloadFrom(DownloadTarget::named(name.clone()), PeerTarget::from(from)),
     }

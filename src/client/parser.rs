@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 
 use crate::client::command::{
-    Command, DownloadTarget, MAX_PROVIDERS, MultiStep, PeerTarget, legacy_prefix, name,
+    Command, DownloadTarget, MAX_PROVIDERS, MultiStep, PeerTarget, legacy_prefix, name, published,
+    spelled,
 };
 use crate::client::words;
 use crate::limits;
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use crate::protocol::types::address;
-use crate::protocol::types::file_name::{BadName, printable};
+use crate::protocol::types::file_name::printable;
 use crate::protocol::types::query::{Query, QueryTerm};
 use crate::ui::event::{Failure, Prompt};
 
@@ -228,11 +230,11 @@ impl Prompting {
             ),
             CommandVerb::GetFile => {
                 let remote = name(word(1))?;
-                let local = remote.file();
+                let is_absolute = AbsolutePath::new(word(1)).is_some();
                 Command::Act(MultiStep::GetFile {
                     user: user(word(0))?,
-                    remote: remote.to_string(),
-                    local,
+                    remote: spelled(&remote, is_absolute),
+                    local: remote.file().into(),
                 })
             }
         })
@@ -319,11 +321,6 @@ fn port(word: &str) -> Result<u16, Failure> {
 
 fn user(word: &str) -> Result<UserName, Failure> {
     UserName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
-}
-
-fn published(word: &str) -> Result<Line, Failure> {
-    let file = name(word)?;
-    Line::new(&file).ok_or_else(|| Failure::Name(word.to_owned(), BadName::Long))
 }
 
 fn text(word: &str) -> Result<Line, Failure> {
@@ -469,7 +466,7 @@ mod tests {
         let get = Command::Act(MultiStep::GetFile {
             user: ana(),
             remote: "a b.mp4".into(),
-            local: FileName::new("a b.mp4").unwrap(),
+            local: FileName::new("a b.mp4").unwrap().into(),
         });
         assert_eq!(run(&["getfile ana a b.mp4"]), [ParsedLine::Do(get.clone())]);
         assert_eq!(run(&["getfile", "ana", "a b.mp4"])[2], ParsedLine::Do(get));

@@ -199,6 +199,20 @@ impl LegacyClient {
         client::ends_in_silence(self.profile).then_some(limits::LEGACY_END_SILENCE)
     }
 
+    /// When silence is an answer: a missing or an empty file, or an empty list. `None` where the
+    /// protocol has another answer, and once a byte has come.
+    #[must_use]
+    pub fn answer_ends(&self) -> Option<Instant> {
+        (client::has_no_error(self.profile) && self.seen == 0)
+            .then(|| self.seen_at + limits::LEGACY_ANSWER_SILENCE)
+    }
+
+    /// The absolute spelling of a name, for a peer that may know its files by that alone.
+    #[must_use]
+    pub fn absolute(profile: LegacyProfile, name: &str) -> Option<String> {
+        client::absolute_name(profile, name)
+    }
+
     /// When silence ends a list that has started.
     #[must_use]
     pub fn list_ends(&self) -> Option<Instant> {

@@ -40,6 +40,8 @@ pub(super) enum StreamGoal {
     List,
     /// The list of files, after an empty response: is the file really empty?
     ConfirmEmpty,
+    /// The list of files, after silence: is the file missing, empty, or late?
+    ConfirmSilence,
 }
 
 pub(super) struct LegacyStream {
@@ -76,6 +78,8 @@ struct LengthGuess {
     cut: Option<u64>,
     /// The bytes received from a source that did not mark the end.
     unended: Option<u64>,
+    /// The source whose silence means nothing.
+    late: Option<SocketAddr>,
 }
 
 struct StreamProgress {
@@ -182,7 +186,7 @@ impl LegacyStream {
                 &mut conn.send_queue,
                 now,
             )),
-            StreamGoal::List | StreamGoal::ConfirmEmpty => {
+            StreamGoal::List | StreamGoal::ConfirmEmpty | StreamGoal::ConfirmSilence => {
                 LegacyClient::list(source.speaks, &mut conn.send_queue, now)
             }
         };
@@ -372,7 +376,9 @@ impl LegacyStream {
                 let id = *id;
                 self.finish(id, ctx)
             }
-            StreamState::Requesting(..) if self.goal != StreamGoal::File => self.list_received(ctx),
+            StreamState::Requesting(..) if self.goal != StreamGoal::File => {
+                self.list_received(true, ctx)
+            }
             StreamState::Requesting(id, client) if client.leaves_open() => {
                 let id = *id;
                 if let Some(conn) = ctx.io.connection(id) {
@@ -387,7 +393,8 @@ impl LegacyStream {
     }
 
     /// The list is complete: ends the download of a list, or confirms that a file is empty.
-    fn list_received(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    /// `is_closed`: by the end of the connection.
+    fn list_received(&mut self, is_closed: bool, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let (StreamState::Requesting(id, client), Some(source)) =
             (&self.state, self.sources.front())
         else {
@@ -399,9 +406,16 @@ impl LegacyStream {
         if self.goal == StreamGoal::List {
             return Some(Outcome::Listed { from, names: Ok(client.names(&conn.recv_buffer)) });
         }
-        self.goal = StreamGoal::File;
+        let goal = std::mem::replace(&mut self.goal, StreamGoal::File);
         if !client.has_named(&source.remote, &conn.recv_buffer) {
             return self.give_up(Failure::NotFound(self.name.clone()), ctx.io);
+        }
+        if goal == StreamGoal::ConfirmSilence && is_closed {
+            // A program that ends its list so would end an empty file as well: the file is late,
+            // for example as a person is asked.
+            self.length.late = Some(from);
+            self.connect(ctx);
+            return None;
         }
         let file = match self.file.take() {
             Some(file) => file.restart(Some(0)).map(|()| file),
@@ -433,11 +447,26 @@ impl LegacyStream {
     fn refused(&mut self, error: ErrorReply, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let failure = match error.code {
             code if code.retry() => return self.lose(ctx),
+            ErrorCode::NotFound | ErrorCode::Refused if self.spells_absolute() => {
+                self.drop_conn(ctx.io);
+                self.connect(ctx);
+                return None;
+            }
             ErrorCode::NotFound => Failure::NotFound(self.name.clone()),
             ErrorCode::BadRequest | ErrorCode::TooLarge => Failure::Protocol(error.text),
             _ => Failure::Refused(error),
         };
         self.give_up(failure, ctx.io)
+    }
+
+    /// The source does not know the name: spells it as an absolute path from now on. False where
+    /// that is no other name.
+    fn spells_absolute(&mut self) -> bool {
+        let Some(source) = self.sources.front_mut() else { return false };
+        let other = LegacyClient::absolute(source.speaks, &source.remote);
+        let is_new = other.is_some();
+        source.remote = other.unwrap_or_else(|| std::mem::take(&mut source.remote));
+        is_new
     }
 
     /// Drops this source for good and asks the next one at once. The last one ends the download.
@@ -534,6 +563,7 @@ impl LegacyStream {
     pub(super) fn due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let now = ctx.io.now;
         self.due_at = now + limits::TAKEOVER_INTERVAL;
+        let is_silent = self.silence_ends().is_some_and(|at| at <= now);
         match &mut self.state {
             StreamState::BackingOff(until) if *until <= now => {
                 self.connect(ctx);
@@ -542,7 +572,16 @@ impl LegacyStream {
             StreamState::Requesting(_, client)
                 if client.list_ends().is_some_and(|at| at <= now) =>
             {
-                self.list_received(ctx)
+                self.list_received(false, ctx)
+            }
+            StreamState::Requesting(..) if is_silent => {
+                if self.goal == StreamGoal::ConfirmSilence {
+                    return self.list_received(false, ctx);
+                }
+                self.drop_conn(ctx.io);
+                self.goal = StreamGoal::ConfirmSilence;
+                self.connect(ctx);
+                None
             }
             StreamState::Requesting(id, client) => {
                 let conn = ctx.io.connection(*id)?;
@@ -561,6 +600,17 @@ impl LegacyStream {
             | StreamState::Connecting(_)
             | StreamState::Finalizing(_) => None,
         }
+    }
+
+    /// When the silence of the source is an answer.
+    fn silence_ends(&self) -> Option<Instant> {
+        let StreamState::Requesting(_, client) = &self.state else { return None };
+        let is_late = self
+            .length
+            .late
+            .is_some_and(|late| self.sources.front().is_some_and(|source| source.at == late));
+        let asks = matches!(self.goal, StreamGoal::File | StreamGoal::ConfirmSilence);
+        client.answer_ends().filter(|_| asks && !is_late)
     }
 
     fn receiving_due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
@@ -612,7 +662,11 @@ impl LegacyStream {
             }
             Ok(Finalized::Disturbed) => Some(self.fail(&FsError::Disturbed(self.name.to_string()))),
             Ok(Finalized::Same) => Some(Outcome::Same),
-            Ok(Finalized::Named) => Some(Outcome::Unverified { size: file.have(), from }),
+            Ok(Finalized::Named) => {
+                let (size, guess) = (file.have(), self.length.size);
+                let is_sized = file.size().is_some() || guess == Some(size);
+                Some(Outcome::Unverified { size, from, is_sized })
+            }
             Err(error) => Some(self.fail(&error)),
         }
     }
@@ -630,7 +684,8 @@ impl LegacyStream {
             // Progress is reported on the same timer, to avoid a second wake-up.
             StreamState::Receiving(..) => Some(self.due_at),
             StreamState::Requesting(_, client) => {
-                client.list_ends().or_else(|| client.header_ends().map(|at| at.max(self.due_at)))
+                let ends = client.list_ends().or_else(|| self.silence_ends());
+                ends.or_else(|| client.header_ends().map(|at| at.max(self.due_at)))
             }
             StreamState::Connecting(_) => None,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::download::deadlines::Deadlines;
@@ -24,11 +25,21 @@ use crate::storage::partial_file::PartialFile;
 use crate::storage::priorities::Priorities;
 use crate::ui::event::UiEvent;
 
+/// The place of a download outside of the folder of all downloads. Its pieces and its file are for
+/// no other peer.
+pub struct OtherPlace {
+    /// The files there.
+    pub storage: Rc<Storage>,
+    /// The path of the folder, as given.
+    pub folder: String,
+}
+
 /// The downloads of a process.
 pub struct DownloadManager {
     downloads: BTreeMap<u64, Download>,
     /// Downloads from legacy peers.
     streams: BTreeMap<u64, LegacyStream>,
+    places: BTreeMap<u64, OtherPlace>,
     next_id: u64,
     deadlines: Deadlines,
     /// Downloads by root, for look-ups by other peers. Entries of an earlier root may remain.
@@ -54,6 +65,7 @@ impl DownloadManager {
         DownloadManager {
             downloads: BTreeMap::new(),
             streams: BTreeMap::new(),
+            places: BTreeMap::new(),
             next_id: 1,
             deadlines: Deadlines::default(),
             by_root: BTreeSet::new(),
@@ -175,7 +187,27 @@ impl DownloadManager {
             stream.drop_conn(io);
         }
         self.remove(id);
+        self.places.remove(&id);
         None
+    }
+
+    /// Notes that a download that has just begun is outside of the folder of all downloads.
+    pub fn set_place(&mut self, id: u64, place: Option<OtherPlace>) {
+        if let Some(place) = place {
+            self.by_root.retain(|(_, download)| *download != id);
+            self.unannounced.remove(&id);
+            self.places.insert(id, place);
+        }
+    }
+
+    /// Takes the place of a download that is over.
+    pub fn take_place(&mut self, id: u64) -> Option<OtherPlace> {
+        self.places.remove(&id)
+    }
+
+    /// The storage of a download with a place of its own.
+    fn own_storage(&self, id: u64) -> Option<Rc<Storage>> {
+        self.places.get(&id).map(|place| Rc::clone(&place.storage))
     }
 
     fn remove(&mut self, id: u64) -> Option<RelativeName> {
@@ -284,7 +316,8 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
-        let mut ctx = self.ctx(storage, io);
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let Some(stream) = self.streams.get_mut(&id) else {
             if let Some(conn) = io.connection(conn) {
                 conn.drop_now();
@@ -302,7 +335,8 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
-        let mut ctx = self.ctx(storage, io);
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let outcome = match self.streams.get_mut(&id) {
             Some(stream) => stream.received(&mut ctx),
             None => self.downloads.get_mut(&id)?.received(source, &mut ctx),
@@ -318,7 +352,8 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
-        let mut ctx = self.ctx(storage, io);
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let outcome = match self.streams.get_mut(&id) {
             Some(stream) => stream.closed(&mut ctx),
             None => self.downloads.get_mut(&id)?.closed(source, reason, &mut ctx),
@@ -335,7 +370,8 @@ impl DownloadManager {
         io: &mut Io<'_>,
     ) -> Option<Ended> {
         candidates.retain(|source| self.security.admits(source));
-        let mut ctx = self.ctx(storage, io);
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let outcome = self.downloads.get_mut(&id)?.add(candidates, &mut ctx);
         self.after_event(id, outcome, io)
     }
@@ -344,7 +380,8 @@ impl DownloadManager {
     pub fn due(&mut self, storage: &Storage, io: &mut Io<'_>) -> Vec<Ended> {
         let mut ended = Vec::new();
         for id in self.deadlines.due(io.now) {
-            let mut ctx = self.ctx(storage, io);
+            let own = self.own_storage(id);
+            let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
             let outcome = match self.streams.get_mut(&id) {
                 Some(stream) => stream.due(&mut ctx),
                 None => self.downloads.get_mut(&id).and_then(|download| download.due(&mut ctx)),
@@ -362,7 +399,8 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
-        let mut ctx = self.ctx(storage, io);
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let outcome = self.downloads.get_mut(&id)?.watch(priorities, &mut ctx);
         self.after_event(id, outcome, io)
     }
@@ -403,6 +441,9 @@ impl DownloadManager {
             let opened = download.take_opened();
             self.opened.extend(opened.map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
             self.deadlines.set(id, download.deadline());
+            if self.places.contains_key(&id) {
+                return;
+            }
             self.by_root.extend(download.root().map(|root| (root.0, id)));
             if !self.announced.contains(&id) {
                 self.unannounced.insert(id);
@@ -454,7 +495,8 @@ impl DownloadManager {
     /// The index forgot all partial downloads: a JOIN names only complete files.
     pub fn announce_again(&mut self) {
         self.announced.clear();
-        self.unannounced.extend(self.downloads.keys());
+        let shared = self.downloads.keys().filter(|id| !self.places.contains_key(id));
+        self.unannounced.extend(shared);
     }
 
     /// The partial downloads that the index does not know.

@@ -40,6 +40,8 @@ pub enum Outcome {
         size: u64,
         /// The provider.
         from: SocketAddr,
+        /// The provider has said the size, so that all bytes are here.
+        is_sized: bool,
     },
     /// The same file was there already.
     Same,

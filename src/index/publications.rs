@@ -21,7 +21,7 @@ impl Index {
     /// # Errors
     /// `too_large` at the limit of files of a peer, `busy` at the limit of memory.
     pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), ErrorReply> {
-        // Only the account store knows publications that are no valid names.
+        // Only the account store knows publications without a valid name.
         let Some(name) = what.file.relative() else { return Ok(()) };
         self.has_room(2 * memory::of_file(name.len() + what.description.len()))?;
         let peer = self.publication_peer(user);

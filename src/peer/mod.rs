@@ -39,6 +39,7 @@ use crate::peer::registration::{Registration, needs_update};
 use crate::peer::share_sync::{ShareChange, ShareSync};
 use crate::protocol::Role;
 use crate::protocol::response::Response;
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::Publication;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::storage::fs_trait::FsError;
@@ -215,7 +216,7 @@ impl Peer {
         };
         match result {
             Ok(at) => {
-                log::info!("{} on {at}", legacy.as_str());
+                io.tell(UiEvent::LegacyPort { at, speaks: legacy });
                 self.registration.ports.legacy.push((legacy, at.port()));
                 self.send_join(io);
             }
@@ -332,7 +333,11 @@ impl Peer {
     /// The server has published a file: tells the user when this peer does not share that file.
     fn published(&mut self, publication: &Publication, io: &mut Io<'_>) {
         let Downloader { client, storage, .. } = &mut self.downloader;
-        let is_here = publication.file.relative().is_some_and(|name| storage.open(&name).is_ok());
+        let name = match AbsolutePath::new(&publication.file) {
+            Some(path) => storage.at_path(&path),
+            None => publication.file.relative(),
+        };
+        let is_here = name.is_some_and(|name| storage.open(&name).is_ok());
         client.published(publication, is_here, io);
     }
 

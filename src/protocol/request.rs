@@ -6,6 +6,7 @@ use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::member::MemberRequest;
 use crate::protocol::subscription::SubscriptionFilter;
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{Description, Key, Operation};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -219,6 +220,8 @@ pub enum Request {
     },
     /// Send bytes of a file.
     Fetch(Fetch),
+    /// Send the file that a legacy client names by an absolute path.
+    FetchPath(AbsolutePath),
     /// Send a piece of a file with its piece hash, although the content hash may be unknown yet.
     Prove(Fetch),
     /// Send the hash list of a file; the range counts bytes of the list.

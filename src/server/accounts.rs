@@ -543,11 +543,13 @@ impl Server {
         if !self.operations.loading.is_under_way() {
             return;
         }
-        let Some(file) = Line::new(name) else { return };
-        match self.accounts.publishers(&file, PUBLISHERS) {
-            Ok(publishers) => {
-                for (user, what) in publishers {
-                    self.publish(&user, &what);
+        // A file that was published by its absolute path has the same name here.
+        for file in [Line::new(name), Line::new(&format!("/{name}"))].into_iter().flatten() {
+            match self.accounts.publishers(&file, PUBLISHERS) {
+                Ok(publishers) => {
+                    for (user, what) in publishers {
+                        self.publish(&user, &what);
+                    }
                 }
                 Err(error) => log::error!("accounts: {error}"),
             }

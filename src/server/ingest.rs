@@ -18,6 +18,7 @@ use crate::protocol::request::FileEntry;
 use crate::protocol::response::Response;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::cluster::unavailable;
+use crate::server::peer_lists::{FetchedList, PeerLists};
 use crate::server::{ClientConnection, Membership, Server, not_joined};
 
 /// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
@@ -26,6 +27,8 @@ const LINE_BYTES: usize = 64 << 20;
 /// The lists of files that are being added to the index.
 pub(super) struct IngestQueue {
     pending: VecDeque<PendingIngest>,
+    /// The lists of legacy peers, which the server fetches.
+    pub lists: PeerLists,
     /// The memory that the files of all pending lists take at most.
     bytes: usize,
     /// Files that this iteration may still add.
@@ -69,6 +72,7 @@ impl Default for IngestQueue {
     fn default() -> IngestQueue {
         IngestQueue {
             pending: VecDeque::new(),
+            lists: PeerLists::default(),
             bytes: 0,
             budget: limits::INGEST_FILES,
             was_busy: false,
@@ -132,6 +136,15 @@ impl IngestJob {
 }
 
 impl Server {
+    /// The list of a legacy peer is here: the names of its files, in place of the earlier ones.
+    pub(super) fn list_fetched(&mut self, list: FetchedList, io: &mut Io<'_>) {
+        let FetchedList { member, speaks, names } = list;
+        // The peer may have left meanwhile.
+        if self.clients.get(&member).is_some_and(|client| client.membership.peer().is_some()) {
+            self.replace(member, None, names, speaks, io);
+        }
+    }
+
     /// Queue a list of files for the index. A list without room in the index's memory, or beyond
     /// the share of the address, is refused as a whole.
     pub(super) fn add(

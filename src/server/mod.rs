@@ -20,6 +20,7 @@ pub mod log_receiver;
 pub mod members;
 mod metrics;
 pub mod op_log;
+mod peer_lists;
 mod rotation;
 mod search;
 mod search_limit;
@@ -450,6 +451,7 @@ impl Server {
             | Request::Subscribe(_)
             | Request::Find(_)
             | Request::Fetch(_)
+            | Request::FetchPath(_)
             | Request::Prove(_)
             | Request::Pieces(_)
             | Request::Have { .. }
@@ -645,6 +647,18 @@ impl Node for Server {
                 self.old_port_probed(probed);
             }
             Event::Received(id) | Event::Ended(id) if self.operations.probes.has(id) => {}
+            Event::Connected(id) if self.ingest.lists.has(id) => {
+                self.ingest.lists.connected(id, io);
+            }
+            Event::Received(id) if self.ingest.lists.has(id) => {
+                self.ingest.lists.received(id, io);
+            }
+            Event::Ended(id) if self.ingest.lists.has(id) => {
+                if let Some(list) = self.ingest.lists.ended(id, io) {
+                    self.list_fetched(list, io);
+                }
+            }
+            Event::Closed(id, _) if self.ingest.lists.has(id) => self.ingest.lists.closed(id, io),
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
@@ -664,6 +678,7 @@ impl Node for Server {
             }
             Event::Closed(id, reason) => {
                 log::debug!("connection {} is closed: {reason:?}", id.0);
+                self.ingest.lists.forget(id, io);
                 self.closed(id);
             }
             Event::Stop(_) => {
@@ -680,6 +695,9 @@ impl Node for Server {
                 self.continue_searches(io);
                 if self.has_mirror_room() {
                     self.continue_ingest(io);
+                    for list in self.ingest.lists.due(io) {
+                        self.list_fetched(list, io);
+                    }
                     self.index.purge(limits::PURGE_FILES);
                 }
                 self.load_slice(io);
@@ -701,6 +719,7 @@ impl Node for Server {
                 self.op_log.deadline(),
                 self.activity.deadline(),
                 self.members.deadline(),
+                self.ingest.lists.deadline().filter(|_| self.has_mirror_room()),
             ];
             timers.into_iter().flatten().min()
         };

@@ -142,6 +142,12 @@ pub trait Filesystem {
     /// A file, as [`Filesystem::list`] would find it now.
     fn find(&self, name: &str) -> Option<Found>;
 
+    /// The name of the file at an absolute path. `None` for a path outside of the folder, and where
+    /// the path of the folder is unknown. No path is opened.
+    fn name_of(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     /// Begin to watch the folder for changes.
     ///
     /// # Errors

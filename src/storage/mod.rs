@@ -34,6 +34,7 @@ use std::time::Instant;
 use crate::io::traits::{Sink, SourceRef};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
@@ -115,6 +116,15 @@ impl Storage {
     pub fn keeping_folders(mut self, keeps: bool) -> Storage {
         self.keeps_folders |= keeps;
         self
+    }
+
+    /// The shared file that an absolute path names: the path of the file itself, or its name below
+    /// `/`. Paths outside of the share name none.
+    #[must_use]
+    pub fn at_path(&self, path: &AbsolutePath) -> Option<RelativeName> {
+        let by_path = self.fs.name_of(path.as_str()).and_then(|name| RelativeName::new(&name).ok());
+        let mut names = by_path.into_iter().chain(path.below_root().ok());
+        names.find(|name| self.entry(name).is_some())
     }
 
     /// Scan up to `most` entries of the folder. True at the end: then [`Storage::files`] is

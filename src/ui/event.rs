@@ -357,6 +357,8 @@ pub enum UiEvent {
     Listening(SocketAddr),
     /// The port of a legacy protocol is open.
     OldPort { at: SocketAddr, speaks: LegacyProfile },
+    /// Peer: the port of a legacy protocol is open.
+    LegacyPort { at: SocketAddr, speaks: LegacyProfile },
     /// Server: an operation by a legacy protocol.
     Operation { user: UserName, method: Method, speaks: LegacyProfile },
     /// A port cannot be opened; the reason as the system says.
@@ -422,7 +424,8 @@ pub enum UiEvent {
         root: Option<ContentHash>,
     },
     /// A download is complete, and no root confirms its bytes.
-    Unverified { name: RelativeName, folder: String, size: u64, from: SocketAddr },
+    /// `is_sized`: the source has said the size.
+    Unverified { name: RelativeName, folder: String, size: u64, from: SocketAddr, is_sized: bool },
     /// The URL that plays a file during its download.
     Playing { name: RelativeName, url: String },
     /// A gateway is ready, under this secret URL.

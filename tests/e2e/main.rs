@@ -39,6 +39,7 @@ mod interfaces;
 mod ipv6;
 mod legacy_clients;
 mod legacy_endings;
+mod legacy_programs;
 mod legacy_sources;
 mod limits;
 mod link;

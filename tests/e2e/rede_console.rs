@@ -30,7 +30,7 @@ fn the_rede_console_lists_peers_and_files_in_tables_and_downloads() {
     guest.type_line(&format!("get {ip} none.txt"));
     guest.wait_for_stderr("none.txt: nobody has this file");
     guest.type_line("ls here");
-    guest.wait_for_stderr("ls IP PORTA");
+    guest.wait_for_stderr("ls IP [PORTA]");
     guest.type_line("get 127.0.0.9 a.txt");
     guest.wait_for_stderr("a.txt: nobody has this file");
     guest.type_line("quit");

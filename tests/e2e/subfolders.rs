@@ -113,11 +113,15 @@ fn no_subfolder_escapes_the_folder() {
     std::fs::create_dir(there.at("A")).expect("a folder");
     symlink(outside.at("01.mp3"), there.at("A/01.mp3.part")).expect("a link");
     get("A/01.mp3", &there).failed_with(7);
-    for name in ["../A/01.mp3", "A/../B/01.mp3", "/A/01.mp3", "A//01.mp3", "A/./01.mp3"] {
+    for name in ["../A/01.mp3", "A/../B/01.mp3", "/../A/01.mp3", "A//01.mp3", "A/./01.mp3"] {
         let there = Dir::new();
         get(name, &there).failed_with(2);
         assert_eq!(there.names(), [""; 0]);
     }
+    // An absolute name is one below the share of the provider, and has no folder here.
+    let there = Dir::new();
+    get("/A/01.mp3", &there).succeeded();
+    assert_eq!(there.names(), ["01.mp3"]);
     assert_eq!(outside.names(), [""; 0]);
     // `-o` alone decides the destination.
     let there = Dir::new();

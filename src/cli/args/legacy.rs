@@ -15,7 +15,7 @@ pub fn port(text: &str) -> Result<SocketAddr, String> {
     address::read(text).ok_or_else(|| "a port is like 5000 or 192.168.1.9:5000".to_owned())
 }
 
-/// `[IP:]PORT[:PROFILE]`. UC3M uses unprivileged ports alone.
+/// `[IP:]PORT[:PROFILE]`. UC3M uses unprivileged ports alone; 0 selects a free port.
 pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
     let (place, tongue) = match text.rsplit_once(':') {
         Some((place, word))
@@ -30,8 +30,8 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
         None => (text, LegacyProfile::Uc3mFixed),
     };
     let at = port(place)?;
-    if at.port() < 1024 {
-        Err("the ports of this protocol are from 1024 to 65535".into())
+    if (1..1024).contains(&at.port()) {
+        Err("the ports of this protocol are from 1024 to 65535, or 0 for a free one".into())
     } else {
         Ok((at, tongue))
     }
@@ -73,19 +73,13 @@ mod tests {
             read("127.0.0.2:5000:2024-plain"),
             Ok(("127.0.0.2:5000".into(), LegacyProfile::Uc3m2024Plain))
         );
+        assert_eq!(read("0:2020-int"), Ok(("127.0.0.1:0".into(), LegacyProfile::Uc3m2020Int)));
+        assert_eq!(read("127.0.0.2:0"), Ok(("127.0.0.2:0".into(), LegacyProfile::Uc3mFixed)));
         assert_eq!(read("[::1]:5000:seed003"), Ok(("[::1]:5000".into(), LegacyProfile::Uc3mFixed)));
         assert_eq!(read("[::1]:5000"), Ok(("[::1]:5000".into(), LegacyProfile::Uc3mFixed)));
-        for text in [
-            "",
-            "80",
-            "1023:2024",
-            "5000:1999",
-            "x:2024",
-            "127.0.0.1",
-            "70000",
-            "0",
-            "127.0.0.1:5000:",
-        ] {
+        for text in
+            ["", "80", "1023:2024", "5000:1999", "x:2024", "127.0.0.1", "70000", "127.0.0.1:5000:"]
+        {
             assert!(uc3m(text).is_err(), "{text}");
         }
     }

@@ -588,7 +588,8 @@ pub struct PeerArgs {
 
     /// The commands and responses of the console: napster, rede, or uc3m with an edition, by
     /// default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the
-    /// folder (by default the current folder)
+    /// folder (by default the current folder). The console also opens a port of the edition, on the
+    /// IP of --listen or 127.0.0.1, so that clients of UC3M find the user
     #[arg(long, value_name = "FAMILY[:PROFILE]", value_parser = legacy::family, default_value = "napster")]
     pub console: ConsoleProfile,
 

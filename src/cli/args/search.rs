@@ -1,11 +1,10 @@
 //! The command line of `cardume search`, as a query.
 
-use cardume::client::command::Command;
+use cardume::client::command::{self, Command};
 use cardume::limits;
 use cardume::protocol::types::account::UserName;
 use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::query::{Filters, Query, QueryTerm, Sort};
-use cardume::protocol::types::relative_path::RelativeName;
 use cardume::ui::event::{Failure, exit};
 use clap::Args;
 
@@ -68,10 +67,7 @@ const SHOWN: u32 = 1_000;
 impl SearchArgs {
     /// The command of these arguments.
     pub fn command(&self) -> Result<Command, Exit> {
-        let name = |text: &str| {
-            RelativeName::new(text)
-                .map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
-        };
+        let name = |text: &str| command::name(text).map_err(Exit::Failure);
         let owner = |text: &String| {
             UserName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.clone(), why)))
         };

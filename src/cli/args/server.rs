@@ -47,9 +47,9 @@ pub struct ServerArgs {
     /// Serve the ufabc-json protocol, and list the folders that peers name, below this folder
     #[arg(long, alias = "seed001-root", value_name = "DIR")]
     pub ufabc_json_root: Option<String>,
-    /// Serve UC3M's date service on this port, besides the usual ports
+    /// Serve UC3M's date service on this port, besides the usual ports; repeat for more
     #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
-    pub soap: Option<SocketAddr>,
+    pub soap: Vec<SocketAddr>,
     /// The heartbeat interval in seconds; a peer that is silent for 2.5 intervals is removed
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat: u64,

@@ -228,8 +228,8 @@ const HELP: &[(&str, &str)] = &[
         "Muestra los archivos compartidos solo a estos grupos de miembros, como turma-a,turma-b; repita para más. `all` son todos los miembros, como es lo normal; `public` muestra los archivos también a clientes de protocolos antiguos",
     ),
     (
-        "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder)",
-        "De qué sistema son las órdenes y las respuestas de la consola: napster, rede, o uc3m en una de sus ediciones, de las que fixed es la de por defecto. En una consola uc3m, CONNECT dice quién es usted, abre el puerto y comparte la carpeta (la actual, si no se da ninguna)",
+        "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder). The console also opens a port of the edition, on the IP of --listen or 127.0.0.1, so that clients of UC3M find the user",
+        "De qué sistema son las órdenes y las respuestas de la consola: napster, rede, o uc3m en una de sus ediciones, de las que fixed es la de por defecto. En una consola uc3m, CONNECT dice quién es usted, abre el puerto y comparte la carpeta (la actual, si no se da ninguna). La consola abre también un puerto de la edición, en la IP de --listen o en 127.0.0.1, para que los clientes de UC3M encuentren al usuario",
     ),
     (
         "Share subfolders as well, under names such as Sub/aula1.mp4",
@@ -448,8 +448,8 @@ const HELP: &[(&str, &str)] = &[
         "Acepta el JSON de ufabc-json, y lista las carpetas que indican sus peers, por debajo de esta",
     ),
     (
-        "Serve UC3M's date service on this port, besides the usual ports",
-        "Atiende el servicio de fecha de UC3M también en este puerto; los puertos normales ya lo hacen",
+        "Serve UC3M's date service on this port, besides the usual ports; repeat for more",
+        "Atiende el servicio de fecha de UC3M también en este puerto; los puertos normales ya lo hacen; repita para dar más",
     ),
     (
         "The heartbeat interval in seconds; a peer that is silent for 2.5 intervals is removed",
@@ -989,8 +989,8 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("a port is like 5000 or 192.168.1.9:5000", "un puerto es como 5000 o 192.168.1.9:5000"),
     (
-        "the ports of this protocol are from 1024 to 65535",
-        "los puertos de este protocolo van de 1024 a 65535",
+        "the ports of this protocol are from 1024 to 65535, or 0 for a free one",
+        "los puertos de este protocolo van de 1024 a 65535, o 0 para uno libre",
     ),
     (
         "{} is not an edition: use 2020, 2020-int, 2024, 2024-plain, 2025 or fixed",

@@ -228,8 +228,8 @@ const HELP: &[(&str, &str)] = &[
         "Mostra os arquivos compartilhados só a estes grupos de membros, como turma-a,turma-b; repita para mais. `all` são todos os membros, como é o padrão; `public` mostra os arquivos também a clientes de protocolos antigos",
     ),
     (
-        "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder)",
-        "De qual sistema são os comandos e as respostas do console: napster, rede, ou uc3m em uma de suas edições, das quais fixed é o padrão. Em um console uc3m, CONNECT diz quem você é, abre a porta e compartilha a pasta (a atual, se nenhuma for dada)",
+        "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder). The console also opens a port of the edition, on the IP of --listen or 127.0.0.1, so that clients of UC3M find the user",
+        "De qual sistema são os comandos e as respostas do console: napster, rede, ou uc3m em uma de suas edições, das quais fixed é o padrão. Em um console uc3m, CONNECT diz quem você é, abre a porta e compartilha a pasta (a atual, se nenhuma for dada). O console abre também uma porta da edição, no IP de --listen ou em 127.0.0.1, para que os clientes do UC3M achem o usuário",
     ),
     (
         "Share subfolders as well, under names such as Sub/aula1.mp4",
@@ -445,8 +445,8 @@ const HELP: &[(&str, &str)] = &[
         "Aceita o JSON do ufabc-json, e lista as pastas que os peers dele indicam, abaixo desta",
     ),
     (
-        "Serve UC3M's date service on this port, besides the usual ports",
-        "Atende o serviço de data do UC3M também nesta porta; as portas normais já o fazem",
+        "Serve UC3M's date service on this port, besides the usual ports; repeat for more",
+        "Atende o serviço de data do UC3M também nesta porta; as portas normais já o fazem; repita para dar mais",
     ),
     (
         "The heartbeat interval in seconds; a peer that is silent for 2.5 intervals is removed",
@@ -968,8 +968,8 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("a port is like 5000 or 192.168.1.9:5000", "uma porta é como 5000 ou 192.168.1.9:5000"),
     (
-        "the ports of this protocol are from 1024 to 65535",
-        "as portas deste protocolo vão de 1024 a 65535",
+        "the ports of this protocol are from 1024 to 65535, or 0 for a free one",
+        "as portas deste protocolo vão de 1024 a 65535, ou 0 para uma livre",
     ),
     (
         "{} is not an edition: use 2020, 2020-int, 2024, 2024-plain, 2025 or fixed",

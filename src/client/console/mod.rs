@@ -57,6 +57,15 @@ impl ConsoleProfile {
         }
     }
 
+    /// The protocol by which programs of the same kind reach the user of this console.
+    #[must_use]
+    pub fn protocol(self) -> Option<LegacyProfile> {
+        match self {
+            ConsoleProfile::Uc3m(edition) => Some(edition),
+            ConsoleProfile::Napster | ConsoleProfile::Rede => None,
+        }
+    }
+
     /// True when the peer joins at CONNECT, and not before.
     #[must_use]
     pub fn joins_at_connect(self) -> bool {

@@ -19,7 +19,7 @@ pub const COMMANDS: [&str; 4] = ["peers", "ls", "get", "quit"];
 
 const HELP: &str = "\
 peers             todos os peers conectados na rede
-ls IP PORTA       os arquivos que um peer compartilha
+ls IP [PORTA]     os arquivos que um peer compartilha
 get IP ARQUIVO    baixa um arquivo de um peer
 quit              encerra a conexão";
 
@@ -31,11 +31,13 @@ pub(super) fn line(line: &str) -> ParsedLine {
         ("peers", []) => Ok(Command::Act(MultiStep::Peers)),
         ("peers", _) => Err(Failure::Usage("peers")),
         ("ls", [ip, port]) => address(ip, port).map(|at| Command::Act(MultiStep::Files(at))),
-        ("ls", [at]) => at
-            .parse()
-            .map(|at| Command::Act(MultiStep::Files(at)))
-            .map_err(|_| Failure::Usage("ls IP PORTA")),
-        ("ls", _) => Err(Failure::Usage("ls IP PORTA")),
+        ("ls", [at]) => match at.parse() {
+            Ok(at) => Ok(Command::Act(MultiStep::Files(at))),
+            Err(_) => ip(at)
+                .map(|ip| Command::Act(MultiStep::FilesAt(ip)))
+                .map_err(|_| Failure::Usage("ls IP [PORTA]")),
+        },
+        ("ls", _) => Err(Failure::Usage("ls IP [PORTA]")),
         ("get", [ip, _, ..]) => get(ip, unquoted(word(rest).1)),
         ("get", _) => Err(Failure::Usage("get IP ARQUIVO")),
         ("quit" | "exit", []) => Ok(Command::Quit),
@@ -110,6 +112,8 @@ mod tests {
             (" PEERS ", Command::Act(MultiStep::Peers)),
             ("ls 127.0.0.1 5455", Command::Act(MultiStep::Files(at))),
             ("ls 127.0.0.1:5455", Command::Act(MultiStep::Files(at))),
+            ("ls 127.0.0.1", Command::Act(MultiStep::FilesAt(at.ip()))),
+            ("LS localhost", Command::Act(MultiStep::FilesAt(at.ip()))),
             ("ls localhost 5455", Command::Act(MultiStep::Files(at))),
             ("get 127.0.0.1 a.txt", get("a.txt")),
             ("get 127.0.0.1 aula 1.mp4", get("aula 1.mp4")),
@@ -121,7 +125,7 @@ mod tests {
         }
         for (typed, failure) in [
             ("peers all", Failure::Usage("peers")),
-            ("ls", Failure::Usage("ls IP PORTA")),
+            ("ls", Failure::Usage("ls IP [PORTA]")),
             ("ls here 1", Failure::Wrong("IP")),
             ("ls 127.0.0.1 0", Failure::Wrong("1..65535")),
             ("get 127.0.0.1", Failure::Usage("get IP ARQUIVO")),

@@ -6,14 +6,13 @@
 
 use std::fmt::Write as _;
 
-use crate::client::command::{Command, MultiStep};
+use crate::client::command::{Command, MultiStep, SaveTarget};
 use crate::client::console::{beside, unknown};
 use crate::client::parser::ParsedLine;
 use crate::client::words::{unquoted, word, words};
 use crate::limits;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::types::account::{AccountOp, Line, Method, Online, Publication, UserName};
-use crate::protocol::types::file_name::FileName;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::ui::event::{Failure, NamedCommand, Prompt, UiEvent};
 use crate::ui::lang::Lang;
@@ -123,7 +122,7 @@ fn publish(file: &str, description: &str) -> Result<MultiStep, Failure> {
 
 fn get_file(from: &str, remote: &str, local: &str) -> Result<MultiStep, Failure> {
     let user = user(NamedCommand::GetFile, from)?;
-    let local = FileName::new(local)
+    let local = SaveTarget::read(local)
         .map_err(|why| wrong(NamedCommand::GetFile, Failure::Name(local.to_owned(), why)))?;
     Ok(MultiStep::GetFile { user, remote: remote.to_owned(), local })
 }
@@ -262,7 +261,7 @@ mod tests {
         let get = MultiStep::GetFile {
             user: ana(),
             remote: "a.mp4".into(),
-            local: FileName::new("b.mp4").unwrap(),
+            local: SaveTarget::read("b.mp4").unwrap(),
         };
         for (typed, act) in [
             ("REGISTER ana", MultiStep::Plain(Some(ana()), AccountOp::Register)),

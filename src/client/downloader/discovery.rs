@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::client::command::{DownloadTarget, PeerTarget};
+use crate::client::command::{DownloadTarget, PeerTarget, SaveTarget, spelled};
 use crate::client::downloader::Downloader;
 use crate::client::effect::LegacyFile;
 use crate::connection::legacy::LegacyClient;
+use crate::download::manager::OtherPlace;
 use crate::download::types::{Candidate, DownloadRequest, LegacySource, PieceOrder, RetryPolicy};
 use crate::limits;
 use crate::node::io::Io;
@@ -36,7 +37,7 @@ impl Downloader {
         }
         match (&target.name, target.root) {
             // Bytes of a legacy protocol prove no content.
-            (Some(name), None) if has_any => self.stream_found(name.clone(), legacy, io),
+            (Some(_), None) if has_any => self.stream_found(&target, legacy, io),
             _ => self.found_none(target, retried, io),
         }
     }
@@ -62,7 +63,7 @@ impl Downloader {
         let partial = target
             .name
             .as_ref()
-            .and_then(|name| self.storage.recall(name))
+            .and_then(|_| self.storage.recall(&target.called()))
             .and_then(|identity| identity.root());
         let resumes = partial.filter(|root| versions.iter().any(|version| version.root == *root));
         match (target.root.or(resumes), &versions[..]) {
@@ -76,34 +77,60 @@ impl Downloader {
         }
     }
 
-    fn stream_found(&mut self, name: RelativeName, providers: Vec<Provider>, io: &mut Io<'_>) {
+    fn stream_found(&mut self, target: &DownloadTarget, providers: Vec<Provider>, io: &mut Io<'_>) {
         let source = |provider: Provider| {
-            let remote = provider.file.name.to_string();
-            Some(LegacySource { at: provider.peer, speaks: provider.speaks?, remote })
+            let speaks = provider.speaks?;
+            let is_absolute = target.is_absolute && speaks.has_users();
+            let remote = spelled(&provider.file.name, is_absolute);
+            Some(LegacySource { at: provider.peer, speaks, remote })
         };
-        self.stream(name, providers.into_iter().filter_map(source).collect(), io);
+        let sources = providers.into_iter().filter_map(source).collect();
+        self.stream(target.called(), sources, None, false, io);
     }
 
     /// Downloads from a peer that speaks a legacy protocol.
     pub(super) fn download_legacy(&mut self, file: LegacyFile, io: &mut Io<'_>) {
-        let LegacyFile { remote, local, from, speaks } = file;
-        // A control character would end the request and begin another one.
-        if remote.is_empty() || remote.chars().any(char::is_control) {
-            let why = if remote.is_empty() { BadName::Empty } else { BadName::Control };
+        let LegacyFile { remote, local, folder, from, speaks, answers } = file;
+        // A control character would end the request and begin another one. An absolute path would
+        // lead out of the folder of a careless program.
+        let is_path = remote.starts_with('/') && !speaks.has_users();
+        if remote.is_empty() || is_path || remote.chars().any(char::is_control) {
+            let why = match &remote[..] {
+                "" => BadName::Empty,
+                _ if is_path => BadName::Separator,
+                _ => BadName::Control,
+            };
+            if answers {
+                return self.client.refuse_file(local, io);
+            }
             let failure = Failure::Name(file_name::printable(&remote), why);
             return self.client.fail(&failure, io);
         }
-        self.stream(local, vec![LegacySource { at: from, speaks, remote }], io);
+        let source = LegacySource { at: from, speaks, remote };
+        self.stream(local, vec![source], folder.as_deref(), answers, io);
     }
 
-    fn stream(&mut self, name: RelativeName, sources: Vec<LegacySource>, io: &mut Io<'_>) {
-        let id = self.downloads.begin_legacy(
-            name.clone(),
-            sources,
-            self.config.retry_policy,
-            &self.storage,
-            io,
-        );
+    /// Starts a download from legacy peers. `answers`: its end answers a command of the console,
+    /// so that a person waits for that end.
+    fn stream(
+        &mut self,
+        name: RelativeName,
+        sources: Vec<LegacySource>,
+        folder: Option<&str>,
+        answers: bool,
+        io: &mut Io<'_>,
+    ) {
+        let Some((name, place)) = self.placed(name, folder, io) else { return };
+        let policy = match answers {
+            true => RetryPolicy::For(limits::GET_FILE_RETRY_FOR),
+            false => self.config.retry_policy,
+        };
+        let storage = place.as_ref().map_or(&self.storage, |place| &place.storage);
+        let id = self.downloads.begin_legacy(name.clone(), sources, policy, storage, io);
+        self.downloads.set_place(id, place);
+        if answers {
+            self.client.answer_with_download(id);
+        }
         self.client.await_download(id);
         self.download_started(id, &name, io);
         if self.client.config().typed {
@@ -146,7 +173,8 @@ impl Downloader {
         });
         let name = target
             .name
-            .clone()
+            .as_ref()
+            .map(|_| target.called())
             .or_else(|| sources.first().map(|source| RelativeName::from(&source.name.file())));
         let Some(name) = name else {
             debug_assert!(false, "a target without a name has a provider that names the file");
@@ -178,22 +206,24 @@ impl Downloader {
             looks,
             order,
         };
-        self.begin(request, false, io);
+        self.begin(request, None, false, io);
     }
 
     /// GET_FILE: downloads from this peer alone, under another name and with a time limit.
     pub(super) fn download_as(
         &mut self,
         remote: RelativeName,
-        local: RelativeName,
+        local: SaveTarget,
         from: SocketAddr,
         io: &mut Io<'_>,
     ) {
+        let name = RelativeName::from(&local.file);
         if self.is_missing(&remote, from) {
-            return self.client.refuse_file(local, io);
+            return self.client.refuse_file(name, io);
         }
+        let Some((name, place)) = self.placed(name, local.folder.as_deref(), io) else { return };
         let request = DownloadRequest {
-            name: local,
+            name,
             root: None,
             sources: vec![named_candidate(remote, None, from)],
             retry_policy: RetryPolicy::For(limits::GET_FILE_RETRY_FOR),
@@ -201,13 +231,21 @@ impl Downloader {
             looks: false,
             order: PieceOrder::Any,
         };
-        self.begin(request, true, io);
+        self.begin(request, place, true, io);
     }
 
     /// Starts a download. `answers`: its end answers a command of the console.
-    fn begin(&mut self, request: DownloadRequest, answers: bool, io: &mut Io<'_>) {
+    fn begin(
+        &mut self,
+        request: DownloadRequest,
+        place: Option<OtherPlace>,
+        answers: bool,
+        io: &mut Io<'_>,
+    ) {
         let name = request.name.clone();
-        let (id, ended) = self.downloads.begin(request, &self.storage, io);
+        let storage = place.as_ref().map_or(&self.storage, |place| &place.storage);
+        let (id, ended) = self.downloads.begin(request, storage, io);
+        self.downloads.set_place(id, place);
         self.download_started(id, &name, io);
         if answers {
             self.client.answer_with_download(id);
@@ -228,13 +266,16 @@ impl Downloader {
         place: PeerTarget,
         io: &mut Io<'_>,
     ) {
-        let (name, from) = (target.called(), place.at);
+        let (local, from) = (target.called(), place.at);
+        let name = target.name.clone().unwrap_or_else(|| local.clone());
         // The last SEARCH may have named the protocol and the content.
         let known = self.client.search.known(from, &name).cloned();
         match place.speaks.or_else(|| known.as_ref()?.speaks) {
             Some(speaks) if target.root.is_none() => {
-                let (remote, local) = (name.to_string(), name);
-                return self.download_legacy(LegacyFile { remote, local, from, speaks }, io);
+                let remote = spelled(&name, target.is_absolute);
+                let (folder, answers) = (None, false);
+                let file = LegacyFile { remote, local, folder, from, speaks, answers };
+                return self.download_legacy(file, io);
             }
             Some(_) => {
                 let text = "nothing proves what comes on an old wire";
@@ -251,7 +292,7 @@ impl Downloader {
             Some(provider) => candidate(provider),
             None => named_candidate(name.clone(), root, from),
         };
-        self.download(name, root, vec![source], false, io);
+        self.download(local, root, vec![source], false, io);
     }
 
     /// True for a file that this peer is asked for and does not share.

@@ -15,12 +15,13 @@ use crate::client::downloader::list::DownloadList;
 use crate::client::downloader::player_server::{PLAYER_PORT, Player, PlayerServer};
 use crate::client::effect::{Effect, EndedDownload};
 use crate::client::server_requests::PendingRequest;
-use crate::download::manager::{DownloadManager, Ended};
+use crate::download::manager::{DownloadManager, Ended, OtherPlace};
 use crate::download::types::{Outcome, RetryPolicy};
 use crate::node::conn_map::{ConnMap, ConnOwner};
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId, Event, Node};
 use crate::protocol::request::{FileEntry, Request, Selector};
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{FsError, NoFolder};
 use crate::storage::hash_cache::{HashStore, Remembered};
@@ -137,6 +138,35 @@ impl Downloader {
         let hashes = Rc::clone(&self.config.hashes);
         let storage = Storage::new(fs, DownloadPlace::Folder, hashes, config.recursive);
         Ok(storage.for_groups(Rc::clone(&self.config.groups)))
+    }
+
+    /// The name of a download in this folder, and its place; no place: the folder of all
+    /// downloads. `None` after a failure, which is reported.
+    fn placed(
+        &mut self,
+        local: RelativeName,
+        folder: Option<&str>,
+        io: &mut Io<'_>,
+    ) -> Option<(RelativeName, Option<OtherPlace>)> {
+        let Some(folder) = folder else { return Some((local, None)) };
+        let fs = match (self.client.config().open_folder)(folder) {
+            Ok(fs) => fs,
+            Err(error) => {
+                let failure = match error {
+                    FsError::NoFolder => Failure::NoFolder(folder.to_owned()),
+                    error => Failure::Disk(error.to_string()),
+                };
+                self.client.fail(&failure, io);
+                return None;
+            }
+        };
+        let hashes = Rc::clone(&self.config.hashes);
+        let target = DownloadPlace::File(local.to_string());
+        let storage = Rc::new(Storage::new(fs, target, hashes, false));
+        // Downloads of one name in two folders are two downloads.
+        let path = AbsolutePath::new(&format!("{folder}/{local}"));
+        let name = path.and_then(|path| path.below_root().ok()).unwrap_or(local);
+        Some((name, Some(OtherPlace { storage, folder: folder.to_owned() })))
     }
 
     /// Uses another folder from now on.
@@ -266,29 +296,38 @@ impl Downloader {
 
     /// Reports the end of a download, and saves a finished file in the storage.
     fn download_ended(&mut self, (id, name, outcome): Ended, io: &mut Io<'_>) {
-        let folder = self.config.folder.clone();
         let answers = self.client.take_answer(id);
+        let place = self.downloads.take_place(id);
+        let keeps = place.is_none() && self.storage.keeps_downloads();
+        let (folder, name) = match &place {
+            Some(place) => (place.folder.clone(), RelativeName::from(&name.file())),
+            None => (self.config.folder.clone(), name),
+        };
         let (mut saved, mut withdrawn) = (None, None);
         let failure = match outcome {
             Outcome::Saved { size, from, root, list } => {
                 let root = Some(root);
                 let event = UiEvent::Saved { name: name.clone(), folder, size, from, root };
                 self.client.tell_answer(event, io);
-                if self.storage.keeps_downloads() {
+                if keeps {
                     saved = self.storage.add(&name, root, list).map(|file| file.name);
                 }
                 None
             }
-            Outcome::Unverified { size, from } => {
-                let event = UiEvent::Unverified { name: name.clone(), folder, size, from };
+            Outcome::Unverified { size, from, is_sized } => {
+                let event = {
+                    let name = name.clone();
+                    UiEvent::Unverified { name, folder, size, from, is_sized }
+                };
                 self.client.tell_answer(event, io);
-                if self.storage.keeps_downloads() {
+                if keeps {
                     saved = self.storage.add(&name, None, None).map(|file| file.name);
                 }
                 None
             }
             Outcome::Same => {
-                self.storage.remove_stale_record(&name);
+                let storage = place.as_ref().map_or(&self.storage, |place| &place.storage);
+                storage.remove_stale_record(&name);
                 self.client.tell_answer(UiEvent::Same { name: name.clone() }, io);
                 None
             }
@@ -303,7 +342,7 @@ impl Downloader {
             }
             Outcome::Failed(failure) => {
                 io.tell(UiEvent::Stopped(name.clone()));
-                withdrawn = Some(self.storage.shared_as(&name));
+                withdrawn = place.is_none().then(|| self.storage.shared_as(&name));
                 let told = match answers {
                     true => Failure::Named(NamedCommand::GetFile, Box::new(failure.clone())),
                     false => failure.clone(),

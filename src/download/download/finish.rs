@@ -180,7 +180,7 @@ impl Download {
         };
         Some(match root {
             Some(root) => Outcome::Saved { size, from, root, list },
-            None => Outcome::Unverified { size, from },
+            None => Outcome::Unverified { size, from, is_sized: true },
         })
     }
 }

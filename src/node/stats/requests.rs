@@ -28,6 +28,7 @@ impl RequestStats {
             Request::Ls { .. } => 5,
             Request::Ping => 6,
             Request::Fetch(_)
+            | Request::FetchPath(_)
             | Request::Pieces(_)
             | Request::Have { .. }
             | Request::Wrong { .. }

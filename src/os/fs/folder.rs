@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
@@ -35,6 +36,8 @@ use crate::storage::fs_trait::{
 /// A shared folder, or the folder of downloads.
 pub struct Folder {
     top: Rc<Top>,
+    /// The path as given, made absolute: others may know the folder by a link.
+    given: Option<PathBuf>,
     allocate: Allocate,
     guard: Rc<Guard>,
     windows: Rc<WindowPool>,
@@ -71,12 +74,13 @@ impl Folder {
         system::outlive_broken_leases();
         let top = Top::at(path);
         top.step().map_err(no_folder)?;
-        Ok(Folder::new(top, allocate))
+        Ok(Folder { given: std::path::absolute(path).ok(), ..Folder::new(top, allocate) })
     }
 
     fn new(top: Top, allocate: Allocate) -> Folder {
         Folder {
             top: Rc::new(top),
+            given: None,
             allocate,
             guard: Rc::default(),
             windows: Rc::default(),
@@ -171,6 +175,13 @@ impl Filesystem for Folder {
 
     fn find(&self, name: &str) -> Option<Found> {
         dir_walk::find(&self.top.step().ok()?, name, &self.guard)
+    }
+
+    fn name_of(&self, path: &str) -> Option<String> {
+        let tops = [self.top.path(), self.given.as_deref()];
+        let below =
+            tops.into_iter().flatten().find_map(|top| Path::new(path).strip_prefix(top).ok());
+        below.and_then(Path::to_str).filter(|name| !name.is_empty()).map(str::to_owned)
     }
 
     fn watch(&self, recursive: bool) -> io::Result<()> {

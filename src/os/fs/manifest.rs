@@ -40,6 +40,8 @@ const STATS_PER_SCAN: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Manifest {
     lines: Rc<BTreeMap<String, ManifestPlace>>,
+    /// The name of each file by its absolute path.
+    paths: Rc<BTreeMap<String, String>>,
     /// Groups by name or folder, as in [`ShareGroups`].
     groups: BTreeMap<String, Groups>,
 }
@@ -153,7 +155,12 @@ impl Manifest {
                 groups.insert(name.to_owned(), section.clone());
             }
         }
-        Ok(Manifest { lines: Rc::new(lines), groups })
+        let absolute = |(name, place): (&String, &ManifestPlace)| {
+            let path = std::path::absolute(Path::new(&place.folder).join(&place.file)).ok()?;
+            Some((path.to_str()?.to_owned(), name.clone()))
+        };
+        let paths = Rc::new(lines.iter().filter_map(absolute).collect());
+        Ok(Manifest { lines: Rc::new(lines), paths, groups })
     }
 
     /// The groups of the share; `usual` for all other files.
@@ -294,6 +301,11 @@ impl Filesystem for ManifestFolder {
             || self.folder.find(name).filter(|_| self.may_give(name)),
             |place| place.find(name),
         )
+    }
+
+    fn name_of(&self, path: &str) -> Option<String> {
+        let listed = self.manifest.paths.get(path).cloned();
+        listed.or_else(|| self.folder.name_of(path).filter(|name| self.may_give(name)))
     }
 
     fn watch(&self, recursive: bool) -> io::Result<()> {

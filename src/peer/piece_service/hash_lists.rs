@@ -7,7 +7,7 @@ use crate::limits;
 use crate::node::ConnId;
 use crate::peer::have_subscribers::HaveSubscriber;
 use crate::peer::pending_hash_lists::PendingHashList;
-use crate::peer::piece_service::{PieceService, ServiceCtx, changed, shared_name};
+use crate::peer::piece_service::{PieceService, ServiceCtx, changed, said_name, shared_name};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{Fetch, Selector};
 use crate::protocol::response::{Have, PieceRange, Response, WaitingReason};
@@ -242,6 +242,7 @@ fn find_list(
         && let Some((_, part)) = ctx.downloads.serving(root)
         && let Some((root, list)) = part.trusted()
     {
+        let name = said_name(&fetch.wanted, &name).clone();
         return Ok(Ok(FoundList { name, tag: tag_of(&root), root, list }));
     }
     let opened = open_selected(&name, fetch, ctx)?;
@@ -260,6 +261,7 @@ fn find_list(
     }
     let root = entry.root.filter(|_| storage.is_version(&name, opened.tag));
     if let (Some(root), Some(list)) = (root, storage.list(&name)) {
+        let name = said_name(&fetch.wanted, &name).clone();
         return Ok(Ok(FoundList { name, tag: opened.tag, root, list }));
     }
     storage.prioritize(&name);

@@ -35,6 +35,7 @@ use crate::protocol::member::{MemberRequest, MemberResponse, Revocation, present
 use crate::protocol::metric::Metric;
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{Response, WaitingReason};
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::ContentHash;
@@ -230,9 +231,11 @@ impl PieceService {
         };
         let is_shown = match request {
             Request::Fetch(fetch) | Request::Prove(fetch) | Request::Pieces(fetch) => {
-                match &fetch.wanted {
-                    Selector::Name(name) => shows(ctx.storage.groups_for(name)),
-                    Selector::Root(root) => by_root(root),
+                match (&fetch.wanted, shared_name(&fetch.wanted, ctx)) {
+                    (Selector::Name(_), name) => {
+                        name.is_some_and(|name| shows(ctx.storage.groups_for(&name)))
+                    }
+                    (Selector::Root(root), _) => by_root(root),
                 }
             }
             Request::Have { root } | Request::Wrong { root, .. } => by_root(root),
@@ -354,6 +357,13 @@ impl PieceService {
         if let Err(error) = self.read_header_pass(id, ctx.io.now) {
             return self.refuse(id, request_id, &error, ctx.io);
         }
+        let request = match request {
+            Request::FetchPath(path) => match ctx.storage.at_path(&path) {
+                Some(name) => Request::Fetch(Fetch::whole(name)),
+                None => return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io),
+            },
+            request => request,
+        };
         if let Err(error) = self.permit(id, &request, ctx) {
             return self.refuse(id, request_id, &error, ctx.io);
         }
@@ -649,7 +659,8 @@ impl PieceService {
         if let (Some(peer), Some(conn)) =
             (self.peers.get_mut(&upload.conn), ctx.io.connection(upload.conn))
         {
-            peer.inbound.send(ticket, upload.id, &name, opened, range, &mut conn.send_queue);
+            let said = said_name(&fetch.wanted, &name);
+            peer.inbound.send(ticket, upload.id, said, opened, range, &mut conn.send_queue);
             if let Some(hash) = hash {
                 peer.inbound.promise(hash);
             }
@@ -827,11 +838,24 @@ fn live_response(live: LiveStats, storage: &Storage) -> Response {
 /// The name of a selected file: of the share, or of a download whose pieces are served.
 fn shared_name(wanted: &Selector, ctx: &ServiceCtx<'_, '_>) -> Option<RelativeName> {
     match wanted {
-        Selector::Name(name) => Some(name.clone()),
+        Selector::Name(name) if ctx.storage.entry(name).is_some() => Some(name.clone()),
+        // A file that its owner has published by an absolute path is requested by that path,
+        // without the first separator.
+        Selector::Name(name) => AbsolutePath::new(&format!("/{name}"))
+            .and_then(|path| ctx.storage.at_path(&path))
+            .or_else(|| Some(name.clone())),
         Selector::Root(root) => ctx
             .storage
             .named(root)
             .or_else(|| ctx.downloads.serving(root).map(|(name, _)| ctx.storage.shared_as(name))),
+    }
+}
+
+/// The name of a response: the requested name, or that of the shared file.
+fn said_name<'a>(wanted: &'a Selector, shared: &'a RelativeName) -> &'a RelativeName {
+    match wanted {
+        Selector::Name(name) => name,
+        Selector::Root(_) => shared,
     }
 }
 

@@ -90,6 +90,14 @@ pub fn lists(list: &[u8], name: &str) -> bool {
     memmem::find(&list, format!(" {name} ").as_bytes()).is_some()
 }
 
+/// The absolute spelling of a name: UC3M 2025 has no other, and programs of its other editions
+/// publish paths as they are.
+#[must_use]
+pub fn absolute_name(profile: LegacyProfile, name: &str) -> Option<String> {
+    let may_be = profile == LegacyProfile::Uc3m2025 || name.contains('/');
+    (profile.has_users() && may_be && !name.starts_with('/')).then(|| format!("/{name}"))
+}
+
 /// True when the protocol can list the files of a peer.
 #[must_use]
 pub fn can_list(profile: LegacyProfile) -> bool {

@@ -19,6 +19,7 @@ use crate::protocol::native::{
 use crate::protocol::native::{fast_path, link, member, wrong_field};
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
 use crate::protocol::subscription::SubscriptionFilter;
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{
     AccountOp, Authority, Key, Line, Operation, Proof, Publication, UserName,
 };
@@ -625,8 +626,12 @@ impl Shape<'_> {
 
     fn published(&self) -> Result<Line, ErrorReply> {
         let text = self.name.as_deref().ok_or_else(|| missing("name"))?;
-        let name = RelativeName::new(text)?;
-        Line::new(&name).ok_or_else(|| {
+        let published = match AbsolutePath::new(text) {
+            // Listed under its relative form, which must be valid.
+            Some(path) => path.below_root().map(|_| Line::new(path.as_str()))?,
+            None => Line::new(&RelativeName::new(text)?),
+        };
+        published.ok_or_else(|| {
             ErrorReply::new(
                 ErrorCode::BadName,
                 "the name of a published file must not be longer than 255 bytes",

@@ -326,6 +326,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         | Request::Session(_)
         | Request::Enter(_)
         | Request::Replace { .. }
+        | Request::FetchPath(_)
         | Request::Date
         | Request::Live
         | Request::Transfers { .. } => return,

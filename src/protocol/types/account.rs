@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::limits;
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::file_name::{self, BadName};
 use crate::protocol::types::ids::{hex, to_hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -76,10 +77,14 @@ impl Line {
             .then(|| Line(Rc::from(text)))
     }
 
-    /// The name in the index, when valid there.
+    /// The name in the index, when valid there: an absolute path is listed without its first
+    /// separator.
     #[must_use]
     pub fn relative(&self) -> Option<RelativeName> {
-        RelativeName::new(&self.0).ok()
+        match AbsolutePath::new(&self.0) {
+            Some(path) => path.below_root().ok(),
+            None => RelativeName::new(&self.0).ok(),
+        }
     }
 }
 
@@ -407,7 +412,11 @@ mod tests {
                 && Line::new("a\nb").is_none()
                 && Line::new(&"x".repeat(256)).is_none()
         );
-        assert_eq!(Line::new("/tmp/a").and_then(|line| line.relative()), None);
+        for (text, name) in [("/tmp/a", Some("tmp/a")), ("//tmp/a", Some("tmp/a")), ("/../a", None)]
+        {
+            let found = Line::new(text).and_then(|line| line.relative());
+            assert_eq!(found.as_deref(), name, "{text}");
+        }
     }
 
     #[test]

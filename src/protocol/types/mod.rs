@@ -3,6 +3,7 @@
 //! Nothing here knows sockets or files, nor JSON except for the claims inside a [`pass`]. A value is
 //! checked once, on entry, and trusted ever after.
 
+pub mod absolute_path;
 pub mod account;
 pub mod address;
 pub mod address_range;

@@ -90,7 +90,7 @@ pub enum Notice<'a> {
     /// A download continues with `held` of `size` bytes.
     Resumed { name: &'a RelativeName, from: SocketAddr, held: u64, size: u64 },
     /// A download is complete, and no root confirms the bytes.
-    Unverified { name: &'a RelativeName, folder: &'a str },
+    Unverified { name: &'a RelativeName, folder: &'a str, is_sized: bool },
     /// QUIC does not reach a source.
     TcpTakesOver { udp: SocketAddr, why: &'a str },
     /// The media player ended before the download.

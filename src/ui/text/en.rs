@@ -32,9 +32,16 @@ impl Catalog for English {
             Notice::Resumed { name, from, held, size } => {
                 format!("{name}: goes on from {from}, {held} of {size} bytes are here already")
             }
-            Notice::Unverified { name, folder } => format!(
-                "{name}: unverified! It is in {folder}, but its content was not checked against a root"
-            ),
+            Notice::Unverified { name, folder, is_sized } => {
+                let end = if *is_sized {
+                    ""
+                } else {
+                    "; its source has said no size, so the end may be missing"
+                };
+                format!(
+                    "{name}: unverified! It is in {folder}, but its content was not checked against a root{end}"
+                )
+            }
             Notice::TcpTakesOver { udp, why } => {
                 format!("UDP to {udp} does not get through: TCP takes over ({why})")
             }

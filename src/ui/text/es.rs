@@ -32,9 +32,16 @@ impl Catalog for Spanish {
             Notice::Resumed { name, from, held, size } => {
                 format!("{name}: sigue desde {from}, {held} de {size} bytes ya están aquí")
             }
-            Notice::Unverified { name, folder } => format!(
-                "{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz"
-            ),
+            Notice::Unverified { name, folder, is_sized } => {
+                let end = if *is_sized {
+                    ""
+                } else {
+                    "; el origen no dijo el tamaño, y puede faltar el final"
+                };
+                format!(
+                    "{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz{end}"
+                )
+            }
             Notice::TcpTakesOver { udp, why } => {
                 format!("UDP no llega a {udp}: TCP lo sustituye ({why})")
             }

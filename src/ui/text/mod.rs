@@ -249,7 +249,9 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::PortFailed { at, why } => {
             Output::Note(failed(&Failure::Port(*at, why.clone()), lang))
         }
-        UiEvent::OldPort { at, speaks } => Output::Note(format!("{} {at}", speaks.as_str())),
+        UiEvent::OldPort { at, speaks } | UiEvent::LegacyPort { at, speaks } => {
+            Output::Note(format!("{} {at}", speaks.as_str()))
+        }
         UiEvent::OfShare { folder, note } => {
             Output::Note(catalog.folder_note(folder, &folder_note(note, lang)))
         }
@@ -270,7 +272,9 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::Begun { name, from, held, size } => {
             notice(Notice::Resumed { name, from: *from, held: *held, size: *size })
         }
-        UiEvent::Unverified { name, folder, .. } => notice(Notice::Unverified { name, folder }),
+        UiEvent::Unverified { name, folder, is_sized, .. } => {
+            notice(Notice::Unverified { name, folder, is_sized: *is_sized })
+        }
         UiEvent::PlayerEnded { player, name } => notice(Notice::PlayerEnded { player, name }),
         UiEvent::Unproven(name) => notice(Notice::Unproven(name)),
         UiEvent::Blamed { name, who } => notice(Notice::Blamed { name, who: *who }),

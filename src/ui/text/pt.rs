@@ -30,9 +30,16 @@ impl Catalog for Portuguese {
             Notice::Resumed { name, from, held, size } => {
                 format!("{name}: continua de {from}, {held} de {size} bytes já estão aqui")
             }
-            Notice::Unverified { name, folder } => format!(
-                "{name}: não verificado! Está em {folder}, mas o conteúdo não foi conferido com nenhuma raiz"
-            ),
+            Notice::Unverified { name, folder, is_sized } => {
+                let end = if *is_sized {
+                    ""
+                } else {
+                    "; a origem não disse o tamanho, e o fim pode faltar"
+                };
+                format!(
+                    "{name}: não verificado! Está em {folder}, mas o conteúdo não foi conferido com nenhuma raiz{end}"
+                )
+            }
             Notice::TcpTakesOver { udp, why } => {
                 format!("UDP não chega a {udp}: o TCP assume ({why})")
             }

@@ -18,6 +18,7 @@ use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::legacy::uc3m::profile::Profile;
 use crate::protocol::request::{Fetch, Request};
+use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{
     AccountOp, Authority, Line, METHODS, Method, Operation, Publication, UserName,
 };
@@ -324,11 +325,11 @@ impl Uc3mRequest<'_> {
 
     fn fetch(&self) -> Result<Request, ErrorReply> {
         // An invalid name is the name of a file that does not exist here.
-        let name = self
-            .text(0)
-            .ok()
-            .and_then(|text| RelativeName::new(text).ok())
-            .ok_or_else(ErrorReply::no_such_file)?;
+        let text = self.text(0).map_err(|_| ErrorReply::no_such_file())?;
+        if let Some(path) = AbsolutePath::new(text) {
+            return Ok(Request::FetchPath(path));
+        }
+        let name = RelativeName::new(text).map_err(|_| ErrorReply::no_such_file())?;
         Ok(Request::Fetch(Fetch::whole(name)))
     }
 
