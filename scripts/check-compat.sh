@@ -15,7 +15,7 @@ else
 fi
 
 place=$(mktemp -d)
-mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,output}
+mkdir "$place"/{home,root,data,music,ana,ana/Sub,theirs,out,output}
 . scripts/checking.sh
 export RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
 compat=scripts/compat
@@ -61,6 +61,7 @@ finish() {
 
 head -c 5M /dev/urandom >"$place/ana/a.mp4"
 head -c 3M /dev/urandom >"$place/ana/Sub/b.mp4"
+head -c 1M /dev/urandom >"$place/music/m1"
 head -c 120M /dev/urandom >"$place/ana/long.mp4"
 cp "$place/ana/a.mp4" "$place/theirs/theirs.mp4"
 # Sparse: as long as a real video, without using disk space.
@@ -70,15 +71,18 @@ printf 'not only zeros' | dd of="$place/ana/giant.mp4" bs=1 seek=1100000000 conv
 wires=$(printf ' --uc3m 0:%s' "${profiles[@]}")
 start log "$cardume" rpc-log --listen 127.0.0.1:0
 log=$(wait_for "$place/output/log" 'listening on ([0-9.:]+)')
-start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --ufabc-json-root "$place/root" --rede 0 --soap 0 --soap 0 \
+start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --ufabc-json-root "$place/root" --napster --music 0 --rede 0 --soap 0 --soap 0 \
     --rpc-log "$log" $wires
 rede=$(wait_for "$place/output/server" 'rede ([0-9.:]+)')
 # The ports are reported in the order of the command line.
 mapfile -t usual < <(sed -nE 's/.*cardume: listening on ([0-9.:]+).*/\1/p' "$place/output/server")
 mapfile -t uc3m < <(sed -nE 's/^s> init server ([0-9.:]+)$/\1/p' "$place/output/server")
 server=${usual[0]} soap=${usual[1]}
-start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --ufabc-json \
+music=$(wait_for "$place/output/server" 'music-udp ([0-9.:]+)')
+start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --ufabc-json --napster \
     --rede 0 $wires
+start music "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/music" --open --music-udp 0
+udp=$(wait_for "$place/output/music" 'music-udp ([0-9.:]+)')
 peer=$(wait_for "$place/output/peer" 'Sou peer [0-9.]+:([0-9]+) ')
 wait_for "$place/output/peer" '(connected as ana)' >"$place/connected"
 peer_rede=$(wait_for "$place/output/peer" 'rede ([0-9.:]+)')
@@ -91,6 +95,9 @@ for n in "${!profiles[@]}"; do
 done
 aside ufabc_json python3 "$compat/ufabc_json.py" check --server "$server" --root "$place/root" --peer "$peer" --file a.mp4 --expect "$place/ana/a.mp4"
 aside rede python3 "$compat/rede.py" check --server "$rede" --peer "$peer_rede" --file a.mp4 --expect "$place/ana/a.mp4"
+aside music python3 "$compat/music.py" check --server "$music"
+aside "music by udp" python3 "$compat/music.py" get --from "$udp" --file m1 --out "$place/out/m1" --expect "$place/music/m1" --within 1
+aside napster python3 "$compat/napster.py" check --server "$server" --peer "127.0.0.1:$peer" --file a.mp4 --expect "$place/ana/a.mp4"
 aside soap python3 "$compat/soap.py" "$soap"
 aside "soap on a second port" python3 "$compat/soap.py" "${usual[2]}"
 aside "soap on the usual port" python3 "$compat/soap.py" "$server"

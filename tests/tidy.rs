@@ -381,6 +381,8 @@ fn no_legacy_profile_is_named_above_connection() {
             "legacy::uc3m",
             "legacy::ufabc_json",
             "legacy::rede",
+            "legacy::music",
+            "legacy::napster",
             "LegacyProfile::Uc3m2020",
             "LegacyProfile::Uc3m2020Int",
             "LegacyProfile::Uc3m2024",
@@ -388,6 +390,8 @@ fn no_legacy_profile_is_named_above_connection() {
             "LegacyProfile::Uc3mFixed",
             "LegacyProfile::UfabcJson",
             "LegacyProfile::Rede",
+            "LegacyProfile::MusicUdp",
+            "LegacyProfile::NapsterUfabc",
         ],
     );
 }

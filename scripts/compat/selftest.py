@@ -15,7 +15,10 @@ import subprocess
 import sys
 import tempfile
 
+import music
+import napster
 import reference
+import reference_words
 import rede
 import ufabc_json
 import uc3m
@@ -52,6 +55,23 @@ def run_rede(first, bugs, out):
         index.stop()
 
 
+def run_words(checker, index, bugs, out):
+    index = index(bugs)
+    try:
+        words = ["check", "--server", f"127.0.0.1:{index.port}", "--timeout", "1" if bugs else "5"]
+        return checker.check(checker.arguments(words), out)
+    finally:
+        index.stop()
+
+
+def run_music(bugs, out):
+    return run_words(music, reference_words.MusicIndex, bugs, out)
+
+
+def run_napster(bugs, out):
+    return run_words(napster, reference_words.NapsterIndex, bugs, out)
+
+
 def runs():
     """(name, shall pass, function, arguments)"""
     for profile in uc3m.PROFILES:
@@ -65,6 +85,10 @@ def runs():
     yield "rede", True, run_rede, next(FIRST_PORTS), ()
     for bug in reference.RedeIndex.BUGS:
         yield f"rede:{bug}", False, run_rede, next(FIRST_PORTS), (bug,)
+    for name, run, index in (("music", run_music, reference_words.MusicIndex), ("napster", run_napster, reference_words.NapsterIndex)):
+        yield name, True, run, ()
+        for bug in index.BUGS:
+            yield f"{name}:{bug}", False, run, (bug,)
 
 
 # ------------------------------------------------------------------------------------- the modes serve and get

@@ -131,11 +131,17 @@ pub fn server(
     let usual = listen
         .into_iter()
         .chain(args.soap)
-        .map(|at| (at, ListenerProtocol::Sniffed { ufabc_json }));
+        .map(|at| (at, ListenerProtocol::Sniffed { ufabc_json, napster: args.legacy.napster }));
     let uc3m = args.uc3m.into_iter().map(|(at, profile)| (at, ListenerProtocol::Legacy(profile)));
-    let rede = args.rede.into_iter().map(|at| (at, ListenerProtocol::Legacy(LegacyProfile::Rede)));
+    let rede =
+        args.legacy.rede.into_iter().map(|at| (at, ListenerProtocol::Legacy(LegacyProfile::Rede)));
+    let music = args
+        .legacy
+        .music
+        .into_iter()
+        .map(|at| (at, ListenerProtocol::Legacy(LegacyProfile::MusicUdp)));
     let options = ServerOptions {
-        listen: usual.chain(uc3m).chain(rede).collect(),
+        listen: usual.chain(uc3m).chain(rede).chain(music).collect(),
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
         metrics_open: args.metrics == Metrics::Open,
@@ -297,7 +303,8 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         .uc3m
         .iter()
         .copied()
-        .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)));
+        .chain(args.legacy.rede.map(|at| (at, LegacyProfile::Rede)))
+        .chain(args.legacy.music_udp.map(|at| (at, LegacyProfile::MusicUdp)));
     let of_console = args
         .console
         .protocol()
@@ -331,7 +338,10 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             ..defaults.downloads
         },
         network: NetworkConfig {
-            protocol: ListenerProtocol::Sniffed { ufabc_json: args.legacy.ufabc_json },
+            protocol: ListenerProtocol::Sniffed {
+                ufabc_json: args.legacy.ufabc_json,
+                napster: args.legacy.napster,
+            },
             connect_at: listen.filter(|_| later),
             udp: transport::udp(args.udp, listen)?,
             legacy_ports: legacy_ports.chain(of_console).collect(),

@@ -19,7 +19,7 @@ use crate::io::send_queue::SendQueue;
 use crate::io::traits::SourceRef;
 use crate::limits;
 use crate::protocol::codec::{Codec, Delivery, Incoming, ProtocolError};
-use crate::protocol::detect::{self, Dialect, ListenerProtocol};
+use crate::protocol::detect::{self, Dialect, LegacyGuess, ListenerProtocol};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::member::Member;
@@ -30,6 +30,7 @@ use crate::protocol::subscription::SubscriptionEvent;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
+use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::types::rotation::NextKey;
@@ -102,6 +103,8 @@ pub enum InboundStep {
     Asked(Option<u64>, Request),
     /// This message is done; another may follow.
     Again,
+    /// The client speaks this system, which can't be served; the connection ends.
+    Foreign(&'static str),
 }
 
 impl Inbound {
@@ -238,7 +241,7 @@ impl Inbound {
             return InboundStep::Wait;
         }
         match &mut self.state {
-            InboundState::Sniffing => self.detect(inbox),
+            InboundState::Sniffing => self.detect(inbox, now),
             InboundState::Over | InboundState::Open { final_error: Some(_), .. } => {
                 inbox.consume(usize::MAX);
                 InboundStep::Wait
@@ -333,8 +336,26 @@ impl Inbound {
         }
     }
 
-    fn detect(&mut self, inbox: &RecvBuffer) -> InboundStep {
-        let dialect = match detect::sniff(inbox.header()) {
+    fn detect(&mut self, inbox: &RecvBuffer, now: Instant) -> InboundStep {
+        let first = inbox.header();
+        match self.speech.legacy_of(self.handshake.role, first) {
+            _ if self.native_only => {}
+            LegacyGuess::Is(profile) => return self.open_legacy(profile),
+            LegacyGuess::IfQuiet(profile) => {
+                let is_quiet = self.quiet.is_some_and(|(since, seen)| {
+                    seen == first.len() && since + limits::QUIET <= now
+                });
+                if is_quiet || self.no_more {
+                    return self.open_legacy(profile);
+                }
+                if self.quiet.is_none_or(|(_, seen)| seen != first.len()) {
+                    self.quiet = Some((now, first.len()));
+                }
+                return InboundStep::Wait;
+            }
+            LegacyGuess::No => self.quiet = None,
+        }
+        let dialect = match detect::sniff(first) {
             Dialect::Unclear => return InboundStep::Wait,
             Dialect::Http | Dialect::Json if self.native_only => {
                 self.state = InboundState::Over;
@@ -347,17 +368,21 @@ impl Inbound {
                 self.from.ip().to_canonical().is_loopback(),
                 self.site.clone(),
             ),
-            Dialect::Json => match self.speech.extra_profile() {
-                Some(profile) => Codec::legacy(self.handshake.role, profile),
-                // A native client gets an error that names the mistake.
-                None => Codec::native(self.handshake.role),
-            },
+            // A native client gets an error that names the mistake.
+            Dialect::Json => Codec::native(self.handshake.role),
             Dialect::Unknown => {
                 self.state = InboundState::Over;
-                return InboundStep::Again;
+                let foreign = detect::foreign_system(first);
+                return foreign.map_or(InboundStep::Again, InboundStep::Foreign);
             }
         };
         self.state = open(dialect);
+        InboundStep::Again
+    }
+
+    fn open_legacy(&mut self, profile: LegacyProfile) -> InboundStep {
+        self.quiet = None;
+        self.state = open(Codec::legacy(self.handshake.role, profile));
         InboundStep::Again
     }
 

@@ -16,6 +16,7 @@ mod key_table;
 mod lookup;
 mod matcher;
 pub mod memory;
+mod node_list;
 mod notify;
 pub mod pagination;
 mod postings;

@@ -128,6 +128,8 @@ pub enum Action {
     /// Open a port for QUIC. [`Event::ListeningUdp`](crate::node::Event::ListeningUdp) has the
     /// result.
     ListenUdp(PortId, SocketAddr),
+    /// As [`Action::Listen`], for requests by plain UDP.
+    ListenDatagrams(PortId, SocketAddr),
     /// Show this key on the connections accepted from now on.
     ShowKey(SecretKey),
     /// Accept at most so many connections, in all and from one address. `None`: the limit of the
@@ -217,6 +219,11 @@ impl Io<'_> {
     /// Open a port for QUIC.
     pub fn listen_udp(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::ListenUdp(port, at));
+    }
+
+    /// Open a port for requests by plain UDP, each of which is a connection.
+    pub fn listen_datagrams(&mut self, port: PortId, at: SocketAddr) {
+        self.actions.push(Action::ListenDatagrams(port, at));
     }
 
     /// Limit the accepted connections.

@@ -121,8 +121,12 @@ impl Peer {
             downloader.set_folder(folder, storage);
         }
         if downloader.client.set_listening(at) {
-            for (number, (at, _)) in (1..).zip(&registration.config.legacy_ports) {
-                io.listen_plain(PortId(number), *at);
+            for (number, (at, legacy)) in (1..).zip(&registration.config.legacy_ports) {
+                if legacy.answers_by_udp() {
+                    io.listen_datagrams(PortId(number), *at);
+                } else {
+                    io.listen_plain(PortId(number), *at);
+                }
             }
             if let Some(at) = registration.config.udp {
                 io.listen_udp(QUIC, at);
@@ -217,7 +221,8 @@ impl Peer {
         match result {
             Ok(at) => {
                 io.tell(UiEvent::LegacyPort { at, speaks: legacy });
-                self.registration.ports.legacy.push((legacy, at.port()));
+                let port = legacy.listed_port(at.port());
+                self.registration.ports.legacy.push((legacy, port));
                 self.send_join(io);
             }
             Err(why) => self.port_failed(wanted, why, io),

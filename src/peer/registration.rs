@@ -56,7 +56,7 @@ impl Registration {
         {
             return None;
         }
-        let beside = self.config.protocol.extra_profile().map(|legacy| (legacy, native.port()));
+        let beside = self.config.protocol.extra_profiles().map(|legacy| (legacy, native.port()));
         Some(ports.legacy.iter().copied().chain(beside).collect())
     }
 

@@ -8,6 +8,8 @@ use crate::limits;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::http::host::HostNames;
 use crate::protocol::http::{self, Http};
+use crate::protocol::legacy::music::{self, Music};
+use crate::protocol::legacy::napster::{self, Napster};
 use crate::protocol::legacy::rede::{self, Rede};
 use crate::protocol::legacy::uc3m::{self, Uc3m};
 use crate::protocol::legacy::ufabc_json::{self, UfabcJson};
@@ -40,6 +42,10 @@ pub enum Codec {
     UfabcJson(Box<UfabcJson>),
     /// rede-p2p.
     Rede(Box<Rede>),
+    /// music-udp.
+    Music(Music),
+    /// napster-ufabc, in any of its forms.
+    Napster(Box<Napster>),
 }
 
 /// State of the native protocol.
@@ -102,6 +108,8 @@ impl Codec {
         match profile {
             LegacyProfile::UfabcJson => Codec::UfabcJson(Box::new(UfabcJson::new(role))),
             LegacyProfile::Rede => Codec::Rede(Box::new(Rede::new(role))),
+            LegacyProfile::MusicUdp => Codec::Music(Music::new(role)),
+            LegacyProfile::NapsterUfabc => Codec::Napster(Box::new(Napster::new(role))),
             _ => Codec::Uc3m(Box::new(Uc3m::new(role, profile))),
         }
     }
@@ -139,6 +147,14 @@ impl Codec {
                 .read(buffer)
                 .map(|decoded| decoded.map(asked))
                 .map_err(|rede::RedeError| ProtocolError),
+            Codec::Music(music) => music
+                .read(buffer)
+                .map(|decoded| decoded.map(asked))
+                .map_err(|music::MusicError| ProtocolError),
+            Codec::Napster(napster) => napster
+                .read(buffer)
+                .map(|decoded| decoded.map(asked))
+                .map_err(|napster::NapsterError| ProtocolError),
         }
     }
 
@@ -172,6 +188,8 @@ impl Codec {
             Codec::Uc3m(uc3m) => uc3m.reply(reply, out),
             Codec::UfabcJson(json) => json.reply(reply, out),
             Codec::Rede(rede) => rede.reply(reply, out),
+            Codec::Music(music) => music.reply(reply, out),
+            Codec::Napster(napster) => napster.reply(reply, out),
         }
     }
 
@@ -206,6 +224,8 @@ impl Codec {
             Codec::Uc3m(uc3m) => uc3m.refuse(refusal, out),
             Codec::UfabcJson(json) => json.refuse(refusal, out),
             Codec::Rede(rede) => rede.refuse(refusal, out),
+            Codec::Music(music) => music.refuse(refusal, out),
+            Codec::Napster(napster) => napster.refuse(refusal, out),
         }
     }
 
@@ -223,7 +243,11 @@ impl Codec {
                 Vec::new()
             }
             Codec::UfabcJson(json) => size.map_or_else(Vec::new, |size| json.waiting(size)),
-            Codec::Http(_) | Codec::Uc3m(_) | Codec::Rede(_) => Vec::new(),
+            Codec::Http(_)
+            | Codec::Uc3m(_)
+            | Codec::Rede(_)
+            | Codec::Music(_)
+            | Codec::Napster(_) => Vec::new(),
         }
     }
 
@@ -245,6 +269,8 @@ impl Codec {
             Codec::Uc3m(uc3m) => Delivery::Chunks(uc3m.begin(size)),
             Codec::UfabcJson(json) => Delivery::Chunks(json.begin(size)),
             Codec::Rede(rede) => Delivery::Chunks(rede.begin(size)),
+            Codec::Napster(napster) => Delivery::Chunks(napster.begin(name, size)),
+            Codec::Music(music) => Delivery::Chunks(music.begin(size)),
         }
     }
 
@@ -292,6 +318,8 @@ impl Codec {
             Codec::Uc3m(uc3m) => uc3m.has_ended(),
             Codec::UfabcJson(json) => json.has_ended(),
             Codec::Rede(rede) => rede.has_ended(),
+            Codec::Music(music) => music.has_ended(),
+            Codec::Napster(napster) => napster.has_ended(),
         }
     }
 
@@ -310,7 +338,7 @@ impl Codec {
     /// True for dialects without a heartbeat: an idle connection is a live one.
     #[must_use]
     pub fn has_no_heartbeat(&self) -> bool {
-        matches!(self, Codec::UfabcJson(_) | Codec::Rede(_))
+        matches!(self, Codec::UfabcJson(_) | Codec::Rede(_) | Codec::Napster(_))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Detect the dialect of a connection from its first bytes.
 
+use crate::limits;
+use crate::protocol::Role;
+use crate::protocol::legacy::napster;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
 /// The protocols that a listening port accepts.
@@ -9,6 +12,8 @@ pub enum ListenerProtocol {
     Sniffed {
         /// Accept ufabc-json as well.
         ufabc_json: bool,
+        /// Accept programs of napster-ufabc as well.
+        napster: bool,
     },
     /// One legacy protocol only.
     Legacy(LegacyProfile),
@@ -16,16 +21,89 @@ pub enum ListenerProtocol {
 
 impl ListenerProtocol {
     /// The default: native and HTTP, no legacy protocol.
-    pub const USUAL: ListenerProtocol = ListenerProtocol::Sniffed { ufabc_json: false };
+    pub const USUAL: ListenerProtocol =
+        ListenerProtocol::Sniffed { ufabc_json: false, napster: false };
 
-    /// The legacy protocol accepted in addition to native and HTTP.
+    /// The legacy protocols accepted in addition to native and HTTP.
+    pub fn extra_profiles(self) -> impl Iterator<Item = LegacyProfile> {
+        let (json, words) = match self {
+            ListenerProtocol::Sniffed { ufabc_json, napster } => (ufabc_json, napster),
+            ListenerProtocol::Legacy(_) => (false, false),
+        };
+        let json = json.then_some(LegacyProfile::UfabcJson);
+        json.into_iter().chain(words.then_some(LegacyProfile::NapsterUfabc))
+    }
+
+    /// The legacy protocol of a connection that begins with these bytes, on a port that several
+    /// protocols share.
     #[must_use]
-    pub fn extra_profile(self) -> Option<LegacyProfile> {
-        if self == (ListenerProtocol::Sniffed { ufabc_json: true }) {
-            Some(LegacyProfile::UfabcJson)
-        } else {
-            None
+    pub fn legacy_of(self, role: Role, first: &[u8]) -> LegacyGuess {
+        let ListenerProtocol::Sniffed { ufabc_json, napster } = self else {
+            return LegacyGuess::No;
+        };
+        let words = LegacyGuess::Is(LegacyProfile::NapsterUfabc);
+        match sniff(first) {
+            Dialect::Native | Dialect::Http => LegacyGuess::No,
+            // Programs of napster-ufabc name the verb `name` or `action`, some `method`.
+            Dialect::Json if napster && !(ufabc_json && has_method(first)) => words,
+            Dialect::Json if ufabc_json => LegacyGuess::Is(LegacyProfile::UfabcJson),
+            Dialect::Json => LegacyGuess::No,
+            _ if !napster || first.first() == Some(&b'{') => LegacyGuess::No,
+            _ if napster::starts_with_verb(role, first) == Some(true) => words,
+            Dialect::Unclear | Dialect::Unknown => name_alone(role, first),
         }
+    }
+}
+
+/// A legacy protocol, as far as the first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyGuess {
+    /// This protocol.
+    Is(LegacyProfile),
+    /// This protocol, if no byte follows for a while.
+    IfQuiet(LegacyProfile),
+    /// Another protocol, or too few bytes.
+    No,
+}
+
+fn has_method(first: &[u8]) -> bool {
+    let rest = first.get(1..).unwrap_or_default().trim_ascii_start();
+    rest.starts_with(b"\"method\"")
+}
+
+/// A peer of napster-ufabc answers a file name alone. A line end or a pause completes the name.
+fn name_alone(role: Role, first: &[u8]) -> LegacyGuess {
+    let is_name = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => !text.chars().any(char::is_control),
+        // A character may be cut.
+        Err(error) => error.error_len().is_none(),
+    };
+    let end = memchr::memchr2(b'\n', b'\r', first);
+    let name = &first[..end.unwrap_or(first.len())];
+    let may_be_http = METHODS.iter().any(|method| method.starts_with(first));
+    if role == Role::Server
+        || name.is_empty()
+        || name.len() > limits::RELATIVE_BYTES
+        || may_be_http
+        || foreign_system(first).is_some()
+        || !is_name(name)
+    {
+        return LegacyGuess::No;
+    }
+    match end {
+        Some(_) => LegacyGuess::Is(LegacyProfile::NapsterUfabc),
+        None => LegacyGuess::IfQuiet(LegacyProfile::NapsterUfabc),
+    }
+}
+
+/// The name of a system whose messages begin with these bytes, and which this program can't serve.
+#[must_use]
+pub fn foreign_system(first: &[u8]) -> Option<&'static str> {
+    match first {
+        [b'J', b'R', b'M', b'I', ..] => Some("Java RMI"),
+        [b'P', b'Y', b'R', b'O', ..] => Some("Pyro"),
+        [0x80, 2..=5, ..] => Some("pickled Python objects"),
+        _ => None,
     }
 }
 
@@ -150,5 +228,52 @@ mod tests {
         for (first, language) in cases {
             assert_eq!(sniff(first), language, "{first:?}");
         }
+    }
+
+    #[test]
+    fn napster_shares_a_port_with_native_http_and_ufabc_json() {
+        let is = LegacyGuess::Is(LegacyProfile::NapsterUfabc);
+        let if_quiet = LegacyGuess::IfQuiet(LegacyProfile::NapsterUfabc);
+        let json = LegacyGuess::Is(LegacyProfile::UfabcJson);
+        let both = ListenerProtocol::Sniffed { ufabc_json: true, napster: true };
+        let cases: [(Role, &[u8], LegacyGuess); 22] = [
+            (Role::Server, b"", LegacyGuess::No),
+            (Role::Server, b"JO", LegacyGuess::No),
+            (Role::Server, b"JOIN", is),
+            (Role::Server, b"JOIN{\"addrs_peer\"", is),
+            (Role::Server, b"SEARCH a", is),
+            (Role::Server, b"SEARCH /a HTTP/1.1\r\n", LegacyGuess::No),
+            (Role::Server, b"GET / HTTP/1.1", LegacyGuess::No),
+            (Role::Server, b"{\"cardume\"", LegacyGuess::No),
+            (Role::Server, b"{\"card", LegacyGuess::No),
+            (Role::Server, b"{\"name\":", is),
+            (Role::Server, b"{\"action\":", is),
+            (Role::Server, b"{\"method\":", json),
+            (Role::Server, b"a.mp4\n", LegacyGuess::No),
+            (Role::Peer, b"DOWNLOAD a", is),
+            (Role::Peer, b"a.mp4\n", is),
+            (Role::Peer, b"a.mp4", if_quiet),
+            (Role::Peer, "a\u{e7}\u{e3}o (1).mp4".as_bytes(), if_quiet),
+            (Role::Peer, b"GE", LegacyGuess::No),
+            (Role::Peer, b"JRMI\0\x02K", LegacyGuess::No),
+            (Role::Peer, b"JRMI", LegacyGuess::No),
+            (Role::Peer, b"\x80\x04\x95\n", LegacyGuess::No),
+            (Role::Peer, b"a\0b\n", LegacyGuess::No),
+        ];
+        for (role, first, guess) in cases {
+            assert_eq!(both.legacy_of(role, first), guess, "{role:?} {first:?}");
+            let usual = ListenerProtocol::USUAL.legacy_of(role, first);
+            assert_eq!(usual, LegacyGuess::No, "{first:?}");
+        }
+        let only = ListenerProtocol::Sniffed { ufabc_json: false, napster: true };
+        assert_eq!(only.legacy_of(Role::Server, b"{\"method\":"), is);
+    }
+
+    #[test]
+    fn systems_that_cannot_be_served_are_named() {
+        assert_eq!(foreign_system(b"JRMI\0\x02K"), Some("Java RMI"));
+        assert_eq!(foreign_system(b"PYRO:obj@"), Some("Pyro"));
+        assert_eq!(foreign_system(b"\x80\x04\x95"), Some("pickled Python objects"));
+        assert_eq!(foreign_system(b"JOIN"), None);
     }
 }

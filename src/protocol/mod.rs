@@ -15,6 +15,7 @@ pub mod live_stats;
 pub mod member;
 pub mod metric;
 pub mod native;
+pub mod registry;
 pub mod request;
 pub mod resp;
 pub mod response;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::member::MemberRequest;
+use crate::protocol::registry::RegistryRequest;
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{Description, Key, Operation};
@@ -178,6 +179,8 @@ pub enum Request {
         /// The protocol of the peer.
         speaks: LegacyProfile,
     },
+    /// A request about legacy peers without a lasting connection.
+    Registry(Box<RegistryRequest>, LegacyProfile),
     /// An operation on accounts.
     Operation(Operation),
     /// A request about members.

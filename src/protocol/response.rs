@@ -6,6 +6,7 @@ use crate::protocol::link::LinkResponse;
 use crate::protocol::live_stats::{LiveStats, Transfers};
 use crate::protocol::member::MemberResponse;
 use crate::protocol::metric::Metric;
+use crate::protocol::registry::RegistryResponse;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::account::{Description, Key, Method, Online, Publication, UserName};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
@@ -194,6 +195,8 @@ pub enum Response {
         /// Its address in the index.
         you: SocketAddr,
     },
+    /// The answer to a request about legacy peers without a lasting connection.
+    Registry(Box<RegistryResponse>),
     /// An operation on accounts succeeded.
     Done(Method),
     /// The answer to a request about members.

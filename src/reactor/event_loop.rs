@@ -377,6 +377,12 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         self.listeners.max_connections = all;
                         self.budgets.limit_connections(all, of_address);
                     }
+                    Action::ListenDatagrams(port, at) => {
+                        let result = self.net.listen_datagrams(port.0, at);
+                        self.listeners.ready.insert(port);
+                        let result = result.map_err(|error| plain(&error));
+                        self.dispatch(Event::Listening(port, result));
+                    }
                     Action::ListenUdp(port, at) => {
                         let result = self.net.listen_udp(port.0, at).map_err(|error| plain(&error));
                         self.dispatch(Event::ListeningUdp(port, result));

@@ -130,6 +130,15 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Open the port of this number for requests by plain UDP, each accepted as a connection.
+    ///
+    /// # Errors
+    /// When the port is in use, the address is not local, or plain UDP is not supported.
+    fn listen_datagrams(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        let _ = (port, at);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Show this secret key on the connections accepted from now on.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::members::MemberError;
 use crate::node::ConnId;
 use crate::node::io::{Io, Security};
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::registry::RegistryRequest;
 use crate::protocol::request::Request;
 use crate::protocol::types::account::{AccountOp, Key};
 use crate::protocol::types::member::MemberRole;
@@ -62,6 +63,10 @@ fn need(request: &Request) -> Need {
         | Request::Moved(_)
         | Request::Enter(_)
         | Request::Replace { .. } => Need::Role(MemberRole::Share),
+        Request::Registry(request, _) => Need::Role(match **request {
+            RegistryRequest::Nodes => MemberRole::Read,
+            _ => MemberRole::Share,
+        }),
         Request::Operation(operation) => Need::Role(match operation.op {
             AccountOp::ListUsers { .. }
             | AccountOp::ListContent { .. }

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::node::ConnId;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::server::FIRST_PORT;
+use crate::server::registry::LegacyRegistry;
 
 /// The budgets of a server.
 pub(super) struct ServerBudgets {
@@ -18,6 +19,8 @@ pub(super) struct ServerBudgets {
     peers: BTreeMap<PeerId, PeerUse>,
     /// The next port for a legacy peer that lets the server choose.
     pub next_port: u16,
+    /// Legacy peers without a lasting connection.
+    pub registry: LegacyRegistry,
 }
 
 /// The files of a peer, and the connection and address charged.
@@ -36,6 +39,7 @@ impl ServerBudgets {
             files: Budget::of_units(usize::MAX, limits::ADDRESS_FILES),
             peers: BTreeMap::new(),
             next_port: FIRST_PORT,
+            registry: LegacyRegistry::default(),
         }
     }
 

@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// The user of a client; `None` where the server allows peers without an account.
-    fn user_of(&self, id: ConnId) -> Result<Option<UserName>, ErrorReply> {
+    pub(super) fn user_of(&self, id: ConnId) -> Result<Option<UserName>, ErrorReply> {
         let user = self.accounts.online_by(id.0).cloned();
         if user.is_none() && self.options.accounts_required {
             return Err(ErrorReply::new(
@@ -179,7 +179,7 @@ impl Server {
         }
     }
 
-    fn remove_peer(&mut self, peer: PeerId) {
+    pub(super) fn remove_peer(&mut self, peer: PeerId) {
         self.index.remove_peer(peer);
         self.member_left(peer);
         self.budgets.forget(peer);
@@ -190,7 +190,7 @@ impl Server {
     }
 
     /// `is_local`: the peer of the operator knows by which address of this machine others reach it.
-    fn may_advertise(&self, from: IpAddr, wanted: IpAddr, is_local: bool) -> bool {
+    pub(super) fn may_advertise(&self, from: IpAddr, wanted: IpAddr, is_local: bool) -> bool {
         if wanted.is_unspecified() || wanted.is_multicast() {
             return false;
         }
@@ -315,7 +315,7 @@ impl Server {
         Ok(peer)
     }
 
-    /// Make a peer visible and log that. Returns the number of files.
+    /// Make the peer of a connection visible. Returns the number of files.
     fn make_visible(
         &mut self,
         id: ConnId,
@@ -324,10 +324,22 @@ impl Server {
         names: String,
         io: &mut Io<'_>,
     ) -> u64 {
-        self.index.make_visible(peer);
         if let Some(client) = self.clients.get_mut(&id) {
             client.membership = Membership::Joined { peer, address };
         }
+        self.show_peer(id, peer, address, names, io)
+    }
+
+    /// Make a peer visible that does not end with this connection. Returns the number of files.
+    pub(super) fn show_peer(
+        &mut self,
+        id: ConnId,
+        peer: PeerId,
+        address: SocketAddr,
+        names: String,
+        io: &mut Io<'_>,
+    ) -> u64 {
+        self.index.make_visible(peer);
         let files = self.index.count(peer);
         if let Some(conn) = io.connection(id) {
             self.budgets.count(peer, id, Block::of(conn.from.ip()), files);

@@ -21,6 +21,7 @@ pub mod members;
 mod metrics;
 pub mod op_log;
 mod peer_lists;
+mod registry;
 mod rotation;
 mod search;
 mod search_limit;
@@ -264,6 +265,10 @@ impl Server {
             match client.inbound.step(&mut conn.recv_buffer, &mut conn.send_queue, now) {
                 InboundStep::Wait => return self.await_more(id, io),
                 InboundStep::Again => {}
+                InboundStep::Foreign(system) => {
+                    let from = conn.from;
+                    self.note_foreign(system, from);
+                }
                 InboundStep::Asked(request_id, request) => {
                     self.requests.note(&request);
                     self.note_session(id, io);
@@ -440,6 +445,9 @@ impl Server {
             }
             Request::Date => Ok(Response::Date((io.date)())),
             Request::Enter(enter) => self.enter(id, &enter, io),
+            Request::Registry(request, speaks) => self
+                .registry_request(id, *request, speaks, io)
+                .map(|answer| Response::Registry(Box::new(answer))),
             // Handled by `received`, or answered by peers only.
             Request::Join(_)
             | Request::Update { .. }
@@ -692,6 +700,7 @@ impl Node for Server {
                 self.flush(io);
                 self.rotate_key(io);
                 self.commit_members(io);
+                self.expire_registrations(io.now);
                 self.continue_searches(io);
                 if self.has_mirror_room() {
                     self.continue_ingest(io);
@@ -720,6 +729,7 @@ impl Node for Server {
                 self.activity.deadline(),
                 self.members.deadline(),
                 self.ingest.lists.deadline().filter(|_| self.has_mirror_room()),
+                self.budgets.registry.deadline(),
             ];
             timers.into_iter().flatten().min()
         };

@@ -48,6 +48,8 @@ mod members;
 mod messages;
 mod missing_syscalls;
 mod multi_source;
+mod music;
+mod napster_programs;
 mod output;
 mod output_errors;
 mod page;

@@ -15,6 +15,18 @@ pub fn port(text: &str) -> Result<SocketAddr, String> {
     address::read(text).ok_or_else(|| "a port is like 5000 or 192.168.1.9:5000".to_owned())
 }
 
+/// `[IP:]PORT` of a peer of music-udp: the listed port is a thousand below.
+pub fn music_udp(text: &str) -> Result<SocketAddr, String> {
+    let at = port(text)?;
+    if at.port() != 0 && at.port() < 2_024 {
+        return Err("the UDP ports of music-udp are from 2024 to 65535".into());
+    }
+    if !at.ip().is_loopback() {
+        return Err("music-udp serves this machine alone: use a loopback address".into());
+    }
+    Ok(at)
+}
+
 /// `[IP:]PORT[:PROFILE]`. UC3M uses unprivileged ports alone; 0 selects a free port.
 pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
     let (place, tongue) = match text.rsplit_once(':') {

@@ -731,6 +731,13 @@ pub struct LegacyPeerArgs {
     /// Serve files to ufabc-json clients on the usual port
     #[arg(long, alias = "seed001")]
     pub ufabc_json: bool,
+    /// Serve files to programs of music-udp on this UDP port, to this machine alone; the index lists
+    /// the port a thousand below
+    #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::music_udp, requires = "listen")]
+    pub music_udp: Option<SocketAddr>,
+    /// Serve files to programs of napster-ufabc on the usual port
+    #[arg(long)]
+    pub napster: bool,
 }
 
 impl PeerArgs {

@@ -38,9 +38,8 @@ pub struct ServerArgs {
     /// 2025 or fixed (the default); repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = legacy::uc3m)]
     pub uc3m: Vec<(SocketAddr, LegacyProfile)>,
-    /// Serve the rede-p2p protocol on this port
-    #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
-    pub rede: Option<SocketAddr>,
+    #[command(flatten)]
+    pub legacy: LegacyServerArgs,
     /// Serve the ufabc-json protocol on the usual ports
     #[arg(long, alias = "seed001")]
     pub ufabc_json: bool,
@@ -73,6 +72,20 @@ pub struct ServerArgs {
     /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
+}
+
+// Legacy protocols without users.
+#[derive(Args)]
+pub struct LegacyServerArgs {
+    /// Serve the rede-p2p protocol on this port
+    #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
+    pub rede: Option<SocketAddr>,
+    /// Serve the index of music-udp on this port
+    #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::port)]
+    pub music: Option<SocketAddr>,
+    /// Serve programs of napster-ufabc on the usual ports
+    #[arg(long)]
+    pub napster: bool,
 }
 
 // The engine of an index that several servers share.

@@ -439,6 +439,19 @@ const HELP: &[(&str, &str)] = &[
         "Habla UC3M en este puerto, en esta edición: 2020, 2020-int, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
     ),
     ("Serve the rede-p2p protocol on this port", "Habla el protocolo de rede-p2p en este puerto"),
+    ("Serve the index of music-udp on this port", "Sirve el índice de music-udp en este puerto"),
+    (
+        "Serve programs of napster-ufabc on the usual ports",
+        "Atiende a programas de napster-ufabc en los puertos normales",
+    ),
+    (
+        "Serve files to programs of music-udp on this UDP port, to this machine alone; the index lists the port a thousand below",
+        "Envía archivos a programas de music-udp en este puerto UDP, solo en esta máquina; el índice muestra el puerto mil por debajo",
+    ),
+    (
+        "Serve files to programs of napster-ufabc on the usual port",
+        "Envía archivos a programas de napster-ufabc en el puerto normal",
+    ),
     (
         "Serve the ufabc-json protocol on the usual ports",
         "Acepta el JSON de ufabc-json en los puertos normales",
@@ -988,6 +1001,18 @@ const MESSAGES: &[(&str, &str)] = &[
         "un nombre es como videos.example, sin puerto; los que no son ASCII empiezan por xn--",
     ),
     ("a port is like 5000 or 192.168.1.9:5000", "un puerto es como 5000 o 192.168.1.9:5000"),
+    (
+        "{} speaks {}, which this server can't serve",
+        "{} habla {}, que este servidor no sabe atender",
+    ),
+    (
+        "the UDP ports of music-udp are from 2024 to 65535",
+        "los puertos UDP de music-udp van de 2024 a 65535",
+    ),
+    (
+        "music-udp serves this machine alone: use a loopback address",
+        "music-udp atiende solo a esta máquina: use una dirección de loopback",
+    ),
     (
         "the ports of this protocol are from 1024 to 65535, or 0 for a free one",
         "los puertos de este protocolo van de 1024 a 65535, o 0 para uno libre",

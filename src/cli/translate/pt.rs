@@ -436,6 +436,19 @@ const HELP: &[(&str, &str)] = &[
         "Fala UC3M nesta porta, nesta edição: 2020, 2020-int, 2024, 2024-plain, 2025 ou fixed, que é o padrão; repita para dar mais",
     ),
     ("Serve the rede-p2p protocol on this port", "Fala o protocolo do rede-p2p nesta porta"),
+    ("Serve the index of music-udp on this port", "Serve o índice do music-udp nesta porta"),
+    (
+        "Serve programs of napster-ufabc on the usual ports",
+        "Atende programas do napster-ufabc nas portas normais",
+    ),
+    (
+        "Serve files to programs of music-udp on this UDP port, to this machine alone; the index lists the port a thousand below",
+        "Envia arquivos a programas do music-udp nesta porta UDP, só nesta máquina; o índice mostra a porta mil abaixo",
+    ),
+    (
+        "Serve files to programs of napster-ufabc on the usual port",
+        "Envia arquivos a programas do napster-ufabc na porta normal",
+    ),
     (
         "Serve the ufabc-json protocol on the usual ports",
         "Aceita o JSON do ufabc-json nas portas normais",
@@ -967,6 +980,18 @@ const MESSAGES: &[(&str, &str)] = &[
         "um nome é como videos.example, sem porta; os que não são ASCII começam com xn--",
     ),
     ("a port is like 5000 or 192.168.1.9:5000", "uma porta é como 5000 ou 192.168.1.9:5000"),
+    (
+        "{} speaks {}, which this server can't serve",
+        "{} fala {}, que este servidor não sabe atender",
+    ),
+    (
+        "the UDP ports of music-udp are from 2024 to 65535",
+        "as portas UDP do music-udp vão de 2024 a 65535",
+    ),
+    (
+        "music-udp serves this machine alone: use a loopback address",
+        "o music-udp atende só esta máquina: use um endereço de loopback",
+    ),
     (
         "the ports of this protocol are from 1024 to 65535, or 0 for a free one",
         "as portas deste protocolo vão de 1024 a 65535, ou 0 para uma livre",

@@ -6,6 +6,7 @@ use crate::node::stats::histogram::Histogram;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::link::LinkRequest;
 use crate::protocol::metric::{Metric, Unit};
+use crate::protocol::registry::RegistryRequest;
 use crate::protocol::request::Request;
 
 /// The kinds of requests.
@@ -25,6 +26,11 @@ impl RequestStats {
             Request::Leave => 2,
             Request::Search { .. } | Request::Find { .. } => 3,
             Request::Peers { .. } => 4,
+            Request::Registry(request, _) => match **request {
+                RegistryRequest::Register { .. } => 0,
+                RegistryRequest::Remove(_) => 2,
+                RegistryRequest::Nodes => 4,
+            },
             Request::Ls { .. } => 5,
             Request::Ping => 6,
             Request::Fetch(_)

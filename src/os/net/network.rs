@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
 use crate::node::io::{Security, Transport};
+use crate::os::net::datagrams::{DatagramIo, DatagramStream, Datagrams};
 #[cfg(feature = "quic")]
 use crate::os::net::quic::stream::QuicStreamIo;
 #[cfg(feature = "quic")]
@@ -38,9 +39,13 @@ pub struct Network {
     tls_ports: BTreeSet<usize>,
     /// Tells connections of the same user; `None`: all users are strangers.
     owners: Option<SocketOwners>,
+    datagrams: Datagrams,
     #[cfg(feature = "quic")]
     quic: Quic,
 }
+
+/// Tokens of plain UDP from here on: QUIC has a few sockets.
+const DATAGRAM_PORTS: usize = crate::os::net::tcp::UDP + 1_000_000;
 
 /// Opens the key of a user.
 pub type OpenTlsIdentity = Box<dyn Fn() -> Result<TlsIdentity, String>>;
@@ -49,6 +54,7 @@ pub type OpenTlsIdentity = Box<dyn Fn() -> Result<TlsIdentity, String>>;
 #[allow(missing_docs)]
 pub enum Carrier {
     Tcp(TcpConnection),
+    Datagrams(DatagramStream),
     #[cfg(feature = "quic")]
     Quic(QuicStream),
 }
@@ -57,6 +63,7 @@ pub enum Carrier {
 #[allow(missing_docs)]
 pub enum Ends<'a> {
     Tcp(TcpEnds<'a>),
+    Datagrams(DatagramIo<'a>),
     #[cfg(feature = "quic")]
     Quic(QuicStreamIo<'a>),
 }
@@ -69,6 +76,7 @@ impl Network {
     pub fn new() -> io::Result<Network> {
         let sockets = TcpStack::new()?;
         Ok(Network {
+            datagrams: Datagrams::new(sockets.registry()?, DATAGRAM_PORTS),
             #[cfg(feature = "quic")]
             quic: Quic::new(sockets.registry()?, crate::os::net::tcp::UDP),
             sockets,
@@ -162,7 +170,7 @@ impl Network {
     /// How long to wait: not at all while handshakes wait for their turn.
     fn before_wait(&self, most: Option<Duration>) -> Option<Duration> {
         let has_deferred = self.tls.as_ref().is_some_and(Tls::has_deferred);
-        if has_deferred { Some(Duration::ZERO) } else { most }
+        if has_deferred { Some(Duration::ZERO) } else { self.datagrams.before_wait(most) }
     }
 
     /// Reports the connections whose handshakes may go on as readable.
@@ -189,6 +197,7 @@ impl Net for Network {
     fn io<'a>(&'a mut self, stream: &'a mut Carrier) -> Ends<'a> {
         match stream {
             Carrier::Tcp(tcp) => Ends::Tcp(tcp.ends(self.tls.as_mut())),
+            Carrier::Datagrams(stream) => Ends::Datagrams(self.datagrams.io(stream)),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => Ends::Quic(self.quic.io(stream)),
         }
@@ -198,11 +207,14 @@ impl Net for Network {
     fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let most = self.quic.before_wait(most);
         let most = self.before_wait(most);
-        let Network { sockets, quic, .. } = self;
+        let Network { sockets, quic, datagrams, .. } = self;
         sockets.wait(most, ready, &mut |token, readable, writable| {
-            quic.record_readiness(token, readable, writable)
+            if !datagrams.record_readiness(token) {
+                quic.record_readiness(token, readable, writable);
+            }
         })?;
         self.quic.after_wait(ready);
+        self.datagrams.after_wait(ready);
         self.resume_handshakes(ready);
         Ok(())
     }
@@ -210,7 +222,11 @@ impl Net for Network {
     #[cfg(not(feature = "quic"))]
     fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let most = self.before_wait(most);
-        self.sockets.wait(most, ready, &mut |_, _, _| {})?;
+        let Network { sockets, datagrams, .. } = self;
+        sockets.wait(most, ready, &mut |token, _, _| {
+            datagrams.record_readiness(token);
+        })?;
+        self.datagrams.after_wait(ready);
         self.resume_handshakes(ready);
         Ok(())
     }
@@ -247,7 +263,15 @@ impl Net for Network {
         Err(no_quic())
     }
 
+    fn listen_datagrams(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        self.datagrams.listen(port, at)
+    }
+
     fn accept(&mut self, port: usize) -> io::Result<(Carrier, SocketAddr)> {
+        if self.datagrams.has_port(port) {
+            let (stream, from) = self.datagrams.accept(port)?;
+            return Ok((Carrier::Datagrams(stream), from));
+        }
         #[cfg(feature = "quic")]
         if self.quic.has_port(port) {
             return self.quic.accept(port).map(|(stream, from)| (Carrier::Quic(stream), from));
@@ -294,6 +318,10 @@ impl Net for Network {
                 tcp.set_link(link);
                 self.sockets.watch(&mut tcp.socket, link)
             }
+            Carrier::Datagrams(stream) => {
+                self.datagrams.watch(stream, link);
+                Ok(())
+            }
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => {
                 self.quic.watch(stream, link);
@@ -305,6 +333,7 @@ impl Net for Network {
     fn established(&mut self, stream: &mut Carrier) -> io::Result<bool> {
         match stream {
             Carrier::Tcp(tcp) => tcp.established(self.tls.as_mut()),
+            Carrier::Datagrams(_) => Ok(true),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.established(stream),
         }
@@ -322,6 +351,7 @@ impl Net for Network {
                 }
                 self.sockets.close(tcp.socket);
             }
+            Carrier::Datagrams(stream) => self.datagrams.close(&stream),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.close(&stream),
         }
@@ -337,6 +367,7 @@ impl Read for Ends<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Ends::Tcp(tcp) => tcp.read(into),
+            Ends::Datagrams(stream) => stream.read(into),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.read(into),
         }
@@ -353,6 +384,7 @@ impl RawWrite for Ends<'_> {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Ends::Tcp(tcp) => tcp.write_bytes(bytes),
+            Ends::Datagrams(stream) => stream.write_bytes(bytes),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_bytes(bytes),
         }
@@ -361,6 +393,7 @@ impl RawWrite for Ends<'_> {
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
         match self {
             Ends::Tcp(tcp) => tcp.write_mapped(start, length),
+            Ends::Datagrams(stream) => stream.write_mapped(start, length),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_mapped(start, length),
         }
@@ -369,6 +402,7 @@ impl RawWrite for Ends<'_> {
     fn takes_mapped(&self) -> bool {
         match self {
             Ends::Tcp(tcp) => tcp.takes_mapped(),
+            Ends::Datagrams(stream) => stream.takes_mapped(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.takes_mapped(),
         }
@@ -377,6 +411,7 @@ impl RawWrite for Ends<'_> {
     fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
         match self {
             Ends::Tcp(tcp) => tcp.write_read(length, read),
+            Ends::Datagrams(stream) => stream.write_read(length, read),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_read(length, read),
         }
@@ -387,6 +422,7 @@ impl Stream for Ends<'_> {
     fn end_writing(&mut self) {
         match self {
             Ends::Tcp(tcp) => tcp.end_writing(),
+            Ends::Datagrams(stream) => stream.end_writing(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.end_writing(),
         }
@@ -395,6 +431,7 @@ impl Stream for Ends<'_> {
     fn unsent(&self) -> usize {
         match self {
             Ends::Tcp(tcp) => tcp.unsent(),
+            Ends::Datagrams(stream) => stream.unsent(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.unsent(),
         }
@@ -403,6 +440,7 @@ impl Stream for Ends<'_> {
     fn security(&self) -> Security {
         match self {
             Ends::Tcp(tcp) => tcp.security(),
+            Ends::Datagrams(_) => Security::default(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Security { is_encrypted: true, ..Security::default() },
         }
@@ -415,6 +453,7 @@ impl Stream for Ends<'_> {
     fn flush_held(&mut self) -> io::Result<bool> {
         match self {
             Ends::Tcp(tcp) => tcp.flush_held(),
+            Ends::Datagrams(_) => Ok(true),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Ok(true),
         }

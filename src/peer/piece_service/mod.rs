@@ -179,7 +179,7 @@ impl PieceService {
             }
             match peer.inbound.step(&mut conn.recv_buffer, &mut conn.send_queue, now) {
                 InboundStep::Wait => return self.settle(id, ctx),
-                InboundStep::Again => {}
+                InboundStep::Again | InboundStep::Foreign(_) => {}
                 InboundStep::Asked(request_id, request) => {
                     self.requests.note(&request);
                     self.answer(id, request_id, request, ctx);

@@ -2,6 +2,8 @@
 //! the native protocol.
 
 pub mod client;
+pub mod music;
+pub mod napster;
 pub mod onc_rpc;
 pub mod rede;
 #[cfg(feature = "compat")]

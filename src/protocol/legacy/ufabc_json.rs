@@ -277,7 +277,7 @@ pub fn decode_answer(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply>
 
 /// An incremental search for the end of an object.
 #[derive(Debug, Default)]
-struct JsonScan {
+pub(super) struct JsonScan {
     /// The start of the object, once found.
     start: usize,
     /// The offset of the next byte to scan.
@@ -295,7 +295,7 @@ struct JsonScan {
 
 /// The result of a scan.
 #[derive(Debug, PartialEq, Eq)]
-enum JsonStep {
+pub(super) enum JsonStep {
     More,
     /// The object ends here.
     End(usize),
@@ -310,7 +310,8 @@ impl JsonScan {
         self.depth > 0
     }
 
-    fn run(&mut self, buffer: &[u8]) -> JsonStep {
+    /// Scan the bytes that have arrived since.
+    pub(super) fn run(&mut self, buffer: &[u8]) -> JsonStep {
         while let Some(&byte) = buffer.get(self.at) {
             let in_brace = self.depth > 0 && self.open & 1 == 1;
             match byte {

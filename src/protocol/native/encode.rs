@@ -325,6 +325,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         | Request::Link(_)
         | Request::Session(_)
         | Request::Enter(_)
+        | Request::Registry(..)
         | Request::Replace { .. }
         | Request::FetchPath(_)
         | Request::Date
@@ -583,6 +584,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         | Response::Link(_)
         | Response::Session(_)
         | Response::Entered { .. }
+        | Response::Registry(_)
         | Response::Date(_)
         | Response::Live(_)
         | Response::Transfers(_) => {}

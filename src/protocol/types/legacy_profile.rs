@@ -23,10 +23,17 @@ pub enum LegacyProfile {
     UfabcJson,
     /// rede-p2p: bare words.
     Rede,
+    /// music-udp: words at the index, files by UDP.
+    MusicUdp,
+    /// napster-ufabc as real programs speak it.
+    NapsterUfabc,
 }
 
+/// The distance of the UDP port of music-udp from the listed port.
+const MUSIC_OFFSET: u16 = 1_000;
+
 /// All profiles and their names on the wire.
-pub const PROFILES: [(LegacyProfile, &str); 8] = [
+pub const PROFILES: [(LegacyProfile, &str); 10] = [
     (LegacyProfile::Uc3m2020, "uc3m-2020"),
     (LegacyProfile::Uc3m2020Int, "uc3m-2020-int"),
     (LegacyProfile::Uc3m2024, "uc3m-2024"),
@@ -35,6 +42,8 @@ pub const PROFILES: [(LegacyProfile, &str); 8] = [
     (LegacyProfile::Uc3mFixed, "uc3m-seed003"),
     (LegacyProfile::UfabcJson, "seed001"),
     (LegacyProfile::Rede, "rede"),
+    (LegacyProfile::MusicUdp, "music-udp"),
+    (LegacyProfile::NapsterUfabc, "napster-ufabc"),
 ];
 
 impl LegacyProfile {
@@ -60,10 +69,35 @@ impl LegacyProfile {
         self == LegacyProfile::Rede
     }
 
+    /// True when peers of this protocol answer by UDP.
+    #[must_use]
+    pub fn answers_by_udp(self) -> bool {
+        self == LegacyProfile::MusicUdp
+    }
+
+    /// The port in lists of peers, for the port that a peer listens on: peers of music-udp ask by UDP
+    /// a thousand ports above the listed port.
+    #[must_use]
+    pub fn listed_port(self, port: u16) -> u16 {
+        port.saturating_sub(if self.answers_by_udp() { MUSIC_OFFSET } else { 0 })
+    }
+
+    /// True when this program can download from a peer of this protocol.
+    #[must_use]
+    pub fn has_downloads(self) -> bool {
+        !matches!(self, LegacyProfile::MusicUdp | LegacyProfile::NapsterUfabc)
+    }
+
     /// True for protocols with user accounts.
     #[must_use]
     pub fn has_users(self) -> bool {
-        !matches!(self, LegacyProfile::UfabcJson | LegacyProfile::Rede)
+        !matches!(
+            self,
+            LegacyProfile::UfabcJson
+                | LegacyProfile::Rede
+                | LegacyProfile::MusicUdp
+                | LegacyProfile::NapsterUfabc
+        )
     }
 
     /// True when the server logs each operation for its operator.

@@ -84,7 +84,11 @@ impl Profile {
                 lists: plain,
                 size: FileSize::Int32,
             },
-            LegacyProfile::Uc3m2020 | LegacyProfile::UfabcJson | LegacyProfile::Rede => Profile {
+            LegacyProfile::Uc3m2020
+            | LegacyProfile::UfabcJson
+            | LegacyProfile::Rede
+            | LegacyProfile::MusicUdp
+            | LegacyProfile::NapsterUfabc => Profile {
                 status: StatusForm::Digit,
                 dated: false,
                 lists: plain,
