@@ -122,9 +122,6 @@ pub const SLICE_BYTES: usize = 1 << 20;
 pub const SCRATCH_BYTES: usize = 256 << 10;
 /// Bytes moved per iteration over all connections: about 2 ms with hashing and writing.
 pub const ITERATION_BYTES: usize = 2 << 20;
-/// Time per iteration after which the remaining connections wait for the next one. Requests cost
-/// more than their bytes tell: a short JOIN takes longer than a kibibyte of a file.
-pub const ITERATION_TIME: Duration = Duration::from_millis(2);
 /// Requests of a connection handled per service.
 pub const SERVICE_REQUESTS: usize = 32;
 /// Bytes of responses to a connection per service: a page of a list takes a fifth of a millisecond.

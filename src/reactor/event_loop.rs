@@ -283,7 +283,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
     }
 
-    /// Service runnable connections in order, within the bytes and the time of one iteration.
+    /// Service runnable connections in order, within the budget of one iteration.
     fn service_ready(&mut self) {
         let mut budget = limits::ITERATION_BYTES;
         for _ in 0..self.connections.runnable() {
@@ -297,9 +297,6 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 self.trim.at = self.now + QUIET;
             }
             budget = budget.saturating_sub(moved);
-            if self.net.now().saturating_duration_since(self.now) >= limits::ITERATION_TIME {
-                return;
-            }
         }
     }
 
