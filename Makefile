@@ -4,6 +4,7 @@
 SEEDS ?= 200
 PEERS ?= 48
 SIZE ?= 16M
+CHECKS := conformance tls pass compat play page
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-cluster sim bench load-test lint clean
@@ -22,14 +23,13 @@ demo: ## a server, three peers and a video of more than 1 GB
 test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
 test: ## all tests, then the protocol, TLS, legacy systems, players and a browser with the real program, then a small load
 	cargo test --locked --lib --bins --tests
-	scripts/check-conformance.sh
-	scripts/check-tls.sh
-	scripts/check-pass.sh
-	scripts/check-compat.sh
-	scripts/check-play.sh
-	scripts/check-page.sh
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS:%=check-%)
 	scripts/load-test.sh 12 4M
 	scripts/test-cluster.sh --short
+
+# The checks wait most of their time: two run at once, each with ports and folders of its own.
+check-%:
+	scripts/$@.sh
 
 test-cluster: ## servers that share an index on real engines: Redis, and Valkey where PyPI is at hand
 	scripts/test-cluster.sh
