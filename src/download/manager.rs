@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::download::deadlines::Deadlines;
 use crate::download::download::Download;
 use crate::download::legacy_stream::{LegacyStream, StreamGoal};
 use crate::download::player_view::PlayerView;
@@ -13,6 +12,7 @@ use crate::download::types::TransferSecurity;
 use crate::download::types::{
     Candidate, Credential, Ctx, DownloadRequest, LegacySource, Outcome, RetryPolicy,
 };
+use crate::io::deadlines::Deadlines;
 use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId};
@@ -41,7 +41,7 @@ pub struct DownloadManager {
     streams: BTreeMap<u64, LegacyStream>,
     places: BTreeMap<u64, OtherPlace>,
     next_id: u64,
-    deadlines: Deadlines,
+    deadlines: Deadlines<u64>,
     /// Downloads by root, for look-ups by other peers. Entries of an earlier root may remain.
     by_root: BTreeSet<([u8; 32], u64)>,
     /// Downloads that the index knows as partial.

@@ -4,7 +4,6 @@
 //! `source` are its providers. `legacy_stream` downloads from an older program: one connection,
 //! one request, all bytes in order. The piece picker belongs to [`crate::storage`].
 
-mod deadlines;
 mod discovery;
 #[allow(clippy::module_inception, reason = "the folder holds all downloads, the file one of them")]
 mod download;

@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod deadlines;
 pub mod recv_buffer;
 pub mod send_queue;
 pub mod split_mix;

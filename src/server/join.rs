@@ -285,7 +285,7 @@ impl Server {
             LegacyPort::Assigned => SocketAddr::new(from.ip(), self.assign_port(from.ip())?),
         };
         self.enter_at(id, address, enter.speaks, user, &files, io)?;
-        self.ingest.lists.registered(id, address, enter.speaks, io.now);
+        self.ingest.lists.registered(id, address, enter.speaks, io);
         Ok(Response::Entered { you: address })
     }
 

@@ -9,11 +9,13 @@
 //! The server connects to the address of the peer's own connection, at the assigned
 //! port.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::connection::legacy::{LegacyClient, LegacyStep};
 use crate::io::budget::{Block, Budget};
+use crate::io::deadlines::Deadlines;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -33,13 +35,15 @@ const LIST_BYTES: usize = 64 << 10;
 
 /// The lists of legacy peers.
 pub(super) struct PeerLists {
-    peers: Vec<ListedPeer>,
+    /// By the connection by which the peer has registered.
+    peers: BTreeMap<ConnId, ListedPeer>,
+    /// The registering connection, by that of a list.
+    fetches: BTreeMap<ConnId, ConnId>,
+    timers: Deadlines<ConnId>,
     budget: Budget,
 }
 
 struct ListedPeer {
-    /// The connection by which the peer has registered.
-    member: ConnId,
     at: SocketAddr,
     speaks: LegacyProfile,
     /// Attempts without a list.
@@ -65,7 +69,12 @@ pub(super) struct FetchedList {
 
 impl Default for PeerLists {
     fn default() -> PeerLists {
-        PeerLists { peers: Vec::new(), budget: Budget::of_units(LISTS_AT_ONCE, ADDRESS_LISTS) }
+        PeerLists {
+            peers: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            timers: Deadlines::default(),
+            budget: Budget::of_units(LISTS_AT_ONCE, ADDRESS_LISTS),
+        }
     }
 }
 
@@ -95,62 +104,59 @@ impl PeerLists {
         member: ConnId,
         at: SocketAddr,
         speaks: LegacyProfile,
-        now: Instant,
+        io: &mut Io<'_>,
     ) {
+        self.forget(member, io);
         if LegacyClient::can_list(speaks) {
-            let state = ListState::Waiting(now + FIRST_PAUSE);
-            self.peers.push(ListedPeer { member, at, speaks, failures: 0, state });
+            let state = ListState::Waiting(io.now + FIRST_PAUSE);
+            self.peers.insert(member, ListedPeer { at, speaks, failures: 0, state });
+            self.set_timer(member);
         }
     }
 
     /// The connection of a peer is closed.
     pub(super) fn forget(&mut self, member: ConnId, io: &mut Io<'_>) {
-        let Some(place) = self.peers.iter().position(|peer| peer.member == member) else { return };
-        let peer = self.peers.swap_remove(place);
-        if let Some(conn) = peer.conn() {
-            self.budget.give_back(Block::of(peer.at.ip()), 1);
-            if let Some(handle) = io.connection(conn) {
-                handle.drop_now();
-            }
+        if let Some(peer) = self.peers.remove(&member) {
+            self.hang_up(&peer, io);
+            self.set_timer(member);
         }
     }
 
     /// True for a connection to a legacy peer.
     pub(super) fn has(&self, conn: ConnId) -> bool {
-        self.peers.iter().any(|peer| peer.conn() == Some(conn))
+        self.fetches.contains_key(&conn)
     }
 
     /// The next time to call [`PeerLists::due`].
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.peers.iter().map(ListedPeer::due_at).min()
+        self.timers.first()
     }
 
     /// Connect to the peers that are due, and end the lists that are.
     pub(super) fn due(&mut self, io: &mut Io<'_>) -> Vec<FetchedList> {
         let mut ended = Vec::new();
-        for place in 0..self.peers.len() {
-            let peer = &mut self.peers[place];
-            if peer.due_at() > io.now {
-                continue;
-            }
+        for member in self.timers.due(io.now) {
+            let Some(peer) = self.peers.get_mut(&member) else { continue };
             match &peer.state {
                 ListState::Waiting(_) => {
-                    if self.budget.take(Block::of(peer.at.ip()), 1).is_err() {
-                        peer.state = ListState::Waiting(io.now + FIRST_PAUSE);
-                        continue;
-                    }
-                    let (conn, until) = (io.connect(peer.at, None), io.now + LIST_TIMEOUT);
-                    peer.state = ListState::Connecting(conn, until);
-                    if let Some(handle) = io.connection(conn) {
-                        handle.deadline = Some(until);
-                        handle.max_header = LIST_BYTES + 1;
-                    }
+                    peer.state = if self.budget.take(Block::of(peer.at.ip()), 1).is_ok() {
+                        let (conn, until) = (io.connect(peer.at, None), io.now + LIST_TIMEOUT);
+                        if let Some(handle) = io.connection(conn) {
+                            handle.deadline = Some(until);
+                            handle.max_header = LIST_BYTES + 1;
+                        }
+                        self.fetches.insert(conn, member);
+                        ListState::Connecting(conn, until)
+                    } else {
+                        ListState::Waiting(io.now + FIRST_PAUSE)
+                    };
+                    self.set_timer(member);
                 }
-                ListState::Connecting(..) => self.end(place, false, io),
+                ListState::Connecting(..) => self.end(member, false, io),
                 ListState::Reading(_, client, until) => {
                     let is_whole =
                         client.list_ends().is_some_and(|end| end <= io.now) && io.now < *until;
-                    ended.extend(self.fetched(place, is_whole, io));
+                    ended.extend(self.fetched(member, is_whole, io));
                 }
             }
         }
@@ -160,74 +166,84 @@ impl PeerLists {
     /// A connection is made: request the list.
     pub(super) fn connected(&mut self, conn: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.conn() == Some(conn)) else {
-            return;
-        };
+        let Some(member) = self.fetches.get(&conn).copied() else { return };
+        let Some(peer) = self.peers.get_mut(&member) else { return };
         let (ListState::Connecting(_, until), Some(handle)) = (&peer.state, io.connection(conn))
         else {
             return;
         };
         if let Some(client) = LegacyClient::list(peer.speaks, &mut handle.send_queue, now) {
             peer.state = ListState::Reading(conn, client, *until);
+            self.set_timer(member);
         }
     }
 
     /// Bytes of a list have come.
     pub(super) fn received(&mut self, conn: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let Some(place) = self.place(conn) else { return };
-        let ListState::Reading(_, client, _) = &mut self.peers[place].state else { return };
+        let Some(member) = self.fetches.get(&conn).copied() else { return };
+        let Some(peer) = self.peers.get_mut(&member) else { return };
+        let ListState::Reading(_, client, _) = &mut peer.state else { return };
         let Some(handle) = io.connection(conn) else { return };
         let step = client.step(&mut handle.recv_buffer, now);
         let is_long = handle.recv_buffer.header().len() > LIST_BYTES;
         if is_long || step != Ok(LegacyStep::Wait) {
-            self.end(place, false, io);
+            self.end(member, false, io);
+        } else {
+            self.set_timer(member);
         }
     }
 
     /// The peer sends no more: the list is whole.
     pub(super) fn ended(&mut self, conn: ConnId, io: &mut Io<'_>) -> Option<FetchedList> {
-        self.fetched(self.place(conn)?, true, io)
+        self.fetched(*self.fetches.get(&conn)?, true, io)
     }
 
     /// A connection is closed, or could not be made.
     pub(super) fn closed(&mut self, conn: ConnId, io: &mut Io<'_>) {
-        if let Some(place) = self.place(conn) {
-            self.end(place, false, io);
+        if let Some(member) = self.fetches.get(&conn).copied() {
+            self.end(member, false, io);
         }
     }
 
-    fn place(&self, conn: ConnId) -> Option<usize> {
-        self.peers.iter().position(|peer| peer.conn() == Some(conn))
-    }
-
-    fn fetched(&mut self, place: usize, is_whole: bool, io: &mut Io<'_>) -> Option<FetchedList> {
-        let peer = &self.peers[place];
+    fn fetched(&mut self, member: ConnId, is_whole: bool, io: &mut Io<'_>) -> Option<FetchedList> {
+        let peer = self.peers.get(&member)?;
         let names = match &peer.state {
             ListState::Reading(conn, client, _) if is_whole => {
                 io.connection(*conn).map(|handle| client.names(&handle.recv_buffer))
             }
             _ => None,
         };
-        let (member, speaks) = (peer.member, peer.speaks);
-        self.end(place, names.is_some(), io);
+        let speaks = peer.speaks;
+        self.end(member, names.is_some(), io);
         Some(FetchedList { member, speaks, names: names? })
     }
 
     /// Close the connection to a peer, and come again later.
-    fn end(&mut self, place: usize, has_list: bool, io: &mut Io<'_>) {
-        let peer = &mut self.peers[place];
-        if let Some(conn) = peer.conn() {
-            self.budget.give_back(Block::of(peer.at.ip()), 1);
-            if let Some(handle) = io.connection(conn) {
-                handle.drop_now();
-            }
-        }
+    fn end(&mut self, member: ConnId, has_list: bool, io: &mut Io<'_>) {
+        let Some(mut peer) = self.peers.remove(&member) else { return };
+        self.hang_up(&peer, io);
         peer.failures = if has_list { 0 } else { peer.failures.saturating_add(1) };
         let pause = match peer.failures {
             0 => REFRESH,
             failures => (FIRST_PAUSE * (1 << failures.min(6))).min(REFRESH),
         };
         peer.state = ListState::Waiting(io.now + pause);
+        self.peers.insert(member, peer);
+        self.set_timer(member);
+    }
+
+    fn hang_up(&mut self, peer: &ListedPeer, io: &mut Io<'_>) {
+        if let Some(conn) = peer.conn() {
+            self.fetches.remove(&conn);
+            self.budget.give_back(Block::of(peer.at.ip()), 1);
+            if let Some(handle) = io.connection(conn) {
+                handle.drop_now();
+            }
+        }
+    }
+
+    fn set_timer(&mut self, member: ConnId) {
+        self.timers.set(member, self.peers.get(&member).map(ListedPeer::due_at));
     }
 }
