@@ -113,7 +113,7 @@ impl Index {
                     names.ordered.pop_first()
                 };
                 let Some(key) = next else { break };
-                if best.order != by_size() && best.order != by_size_down() && best.is_beyond(&key) {
+                if !best.order.is_by_size() && best.is_beyond(&key) {
                     names.ordered.clear();
                     best.note_more();
                     break;
@@ -187,8 +187,7 @@ impl Index {
                     } else {
                         SortKey { number: rank.into(), name: None, id: number, slot: u64::MAX }
                     };
-                    let is_sized = best.order == by_size() || best.order == by_size_down();
-                    let after = best.after.as_ref().filter(|_| !is_sized);
+                    let after = best.after.as_ref().filter(|_| !best.order.is_by_size());
                     // The last member of the name may still be behind the page before.
                     let is_before = after.is_some_and(|after| match best.order.is_descending() {
                         true => SortKey { slot: 0, ..key.clone() } > *after,
@@ -285,14 +284,6 @@ impl Index {
         let is_page = matches!(search.found, SearchHits::Page(_));
         is_page.then(|| self.take_page(&mut search, Some(place)))
     }
-}
-
-fn by_size() -> ResultOrder {
-    ResultOrder::Sorted(Sort { by: SortBy::Size, descending: false })
-}
-
-fn by_size_down() -> ResultOrder {
-    ResultOrder::Sorted(Sort { by: SortBy::Size, descending: true })
 }
 
 /// The number of the name of a key.

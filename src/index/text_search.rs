@@ -100,6 +100,10 @@ impl ResultOrder {
     pub(super) fn is_by_name(self) -> bool {
         matches!(self, ResultOrder::Sorted(Sort { by: SortBy::Name, .. }))
     }
+
+    pub(super) fn is_by_size(self) -> bool {
+        matches!(self, ResultOrder::Sorted(Sort { by: SortBy::Size, .. }))
+    }
 }
 
 /// Sort key of a file: rank or size, then its name or the number of that, then its peer: an own slot,

@@ -47,6 +47,11 @@ enum SearchSlice {
     Others,
 }
 
+/// The error for a search in an order whose time is up.
+pub(super) fn too_much() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Busy, "too much is searched at once")
+}
+
 impl Default for SearchQueue {
     fn default() -> SearchQueue {
         SearchQueue { pending: VecDeque::new(), budget: limits::SEARCH_BUDGET }
@@ -187,7 +192,7 @@ impl Server {
                 // Time is up: the hits so far are the answer, unless a ranking must come first.
                 SearchSlice::More => match self.index.partial_page(pending.search) {
                     Some(page) => self.own_answer(self.shown_page(page)),
-                    None => Err(ErrorReply::new(ErrorCode::Busy, "too much is searched at once")),
+                    None => Err(too_much()),
                 },
             };
             self.searches.budget += slice;

@@ -297,7 +297,8 @@ impl Server {
                     self.found_by_engine(question, found, io);
                 }
                 (Some(ClusterAsk::Record(lookup, id)), ClusterAnswer::Record(about)) => {
-                    self.record_came(lookup, id, about, io);
+                    cluster.keep_record(id, &about, io.now);
+                    self.record_came(lookup, io);
                 }
                 (
                     Some(ClusterAsk::Claim { request, peer, claim }),
@@ -311,13 +312,15 @@ impl Server {
                     self.word_found(place, found, io);
                 }
                 (Some(ClusterAsk::WordRecord(place, id)), ClusterAnswer::Record(about)) => {
-                    self.word_record(place, id, about, io);
+                    cluster.keep_record(id, &about, io.now);
+                    self.word_record(place);
                 }
                 (Some(ClusterAsk::Sweep(name)), ClusterAnswer::Found(found)) => {
                     self.swept(&name, found, io.now);
                 }
                 (Some(ClusterAsk::Arrival(number, id)), ClusterAnswer::Record(about)) => {
-                    self.arrival_record(number, id, about, io);
+                    cluster.keep_record(id, &about, io.now);
+                    self.arrival_record(number, about, io);
                 }
                 (Some(ClusterAsk::Departure(departure)), ClusterAnswer::Found(found)) => {
                     self.departure_checked(&departure, found, io);

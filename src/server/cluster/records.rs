@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cluster::command::EngineFailure;
 use crate::cluster::ids::{ID_BYTES, MemberId};
 use crate::cluster::keys::HolderEntry;
 use crate::cluster::search::HolderPage;
@@ -43,12 +44,19 @@ impl ServerCluster {
         page.holders.iter().filter(is_unknown).map(|entry| entry.id).collect()
     }
 
-    pub(super) fn keep_record(&mut self, id: [u8; ID_BYTES], about: About, now: Instant) {
+    /// Keep a record that has come; one that could not be read is asked for again.
+    pub(super) fn keep_record(
+        &mut self,
+        id: [u8; ID_BYTES],
+        about: &Result<About, EngineFailure>,
+        now: Instant,
+    ) {
+        let Ok(about) = about else { return };
         if self.records.len() >= RECORDS {
             self.records.retain(|_, (_, until)| *until > now);
         }
         if self.records.len() < RECORDS {
-            self.records.insert(id, (about, now + RECORD_AGE));
+            self.records.insert(id, (about.clone(), now + RECORD_AGE));
         }
     }
 }

@@ -168,17 +168,8 @@ impl Server {
         }
     }
 
-    pub(super) fn record_came(
-        &mut self,
-        lookup: u64,
-        id: [u8; ID_BYTES],
-        about: Result<About, EngineFailure>,
-        io: &mut Io<'_>,
-    ) {
+    pub(super) fn record_came(&mut self, lookup: u64, io: &mut Io<'_>) {
         let Some(cluster) = &mut self.cluster else { return };
-        if let Ok(about) = about {
-            cluster.keep_record(id, about, io.now);
-        }
         let Some(waiting) = cluster.searches.lookups.get_mut(&lookup) else { return };
         waiting.left -= 1;
         if waiting.left == 0

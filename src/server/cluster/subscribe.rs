@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::cluster::command::EngineFailure;
-use crate::cluster::ids::ID_BYTES;
 use crate::cluster::keys::HolderEntry;
 use crate::cluster::registry::ServerLife;
 use crate::cluster::search::HolderPage;
 use crate::index::subscriptions::{IndexEvent, SubscriptionId};
-use crate::index::{About, Sees};
+use crate::index::{About, Sees, Viewer};
 use crate::node::io::Io;
 use crate::protocol::request::Selector;
 use crate::protocol::subscription::SubscriptionEvent;
@@ -139,17 +138,13 @@ impl Server {
     pub(super) fn arrival_record(
         &mut self,
         number: u64,
-        id: [u8; ID_BYTES],
         about: Result<About, EngineFailure>,
         io: &mut Io<'_>,
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(arrival) = cluster.watched.arrivals.remove(&number) else { return };
         match about {
-            Ok(about) => {
-                cluster.keep_record(id, about.clone(), io.now);
-                self.notify_arrival(arrival, about, io);
-            }
+            Ok(about) => self.notify_arrival(arrival, about, io),
             // The member has left, or the record could not be read.
             Err(_) => self.notify_missed_by(&arrival.subscribers, io),
         }
@@ -158,16 +153,27 @@ impl Server {
     fn notify_arrival(&mut self, arrival: Arrival, about: About, io: &mut Io<'_>) {
         let Arrival { entry, name, subscribers } = arrival;
         let key = Selector::Name(name);
+        self.notify_elsewhere(&subscribers, io, |viewer| {
+            let holder = remote(entry.clone(), about.clone(), &key, viewer);
+            holder.map(SubscriptionEvent::Appeared)
+        });
+    }
+
+    /// Send each subscriber the event of another server that concerns that subscriber.
+    fn notify_elsewhere(
+        &mut self,
+        subscribers: &[SubscriptionId],
+        io: &mut Io<'_>,
+        event_for: impl Fn(&Viewer) -> Option<SubscriptionEvent>,
+    ) {
         for subscription in subscribers {
-            let Some(conn) = self.subscribers.get(&subscription).copied() else { continue };
+            let Some(conn) = self.subscribers.get(subscription).copied() else { continue };
             let viewer = self.viewer(conn, None, io);
             // Entries of the engine name no groups.
-            if !matches!(viewer.sees, Sees::Everything) {
-                continue;
-            }
-            if let Some(holder) = remote(entry.clone(), about.clone(), &key, &viewer) {
-                let event = SubscriptionEvent::Appeared(holder);
-                self.send_event(conn, subscription, Some(event), io);
+            if matches!(viewer.sees, Sees::Everything)
+                && let Some(event) = event_for(&viewer)
+            {
+                self.send_event(conn, *subscription, Some(event), io);
             }
         }
     }
@@ -213,14 +219,10 @@ impl Server {
         if page.holders.iter().any(|holder| holder.address == entry.address) {
             return;
         }
-        for subscription in subscribers {
-            let Some(conn) = self.subscribers.get(subscription).copied() else { continue };
-            let viewer = self.viewer(conn, None, io);
+        self.notify_elsewhere(subscribers, io, |viewer| {
             let is_near = !entry.address.ip().is_loopback() || viewer.ip.is_loopback();
-            if is_near && matches!(viewer.sees, Sees::Everything) {
-                let event = SubscriptionEvent::Gone { peer: entry.address, name: name.clone() };
-                self.send_event(conn, *subscription, Some(event), io);
-            }
-        }
+            let gone = SubscriptionEvent::Gone { peer: entry.address, name: name.clone() };
+            is_near.then_some(gone)
+        });
     }
 }

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::cluster::command::EngineFailure;
-use crate::cluster::ids::{ID_BYTES, MemberId, of_order, order_of};
+use crate::cluster::ids::{MemberId, of_order, order_of};
 use crate::cluster::search::{HolderPage, cursor_behind};
 use crate::index::foreign_search::{ForeignName, ForeignNames, ForeignStep, ORDERED_NAMES};
 use crate::index::text_search::SearchProgress;
-use crate::index::{About, Page, Viewer};
+use crate::index::{Page, Viewer};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
@@ -22,6 +22,7 @@ use crate::protocol::types::relative_path::RelativeName;
 use crate::server::Server;
 use crate::server::cluster::search::remote;
 use crate::server::cluster::{ClusterAsk, ServerCluster};
+use crate::server::search::too_much;
 
 /// Questions of a search in flight: the pipes to all nodes stay full.
 const WINDOW: usize = 128;
@@ -137,7 +138,8 @@ impl WordSearches {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let active = self.active.values().map(|search| search.until);
-        let waiting = self.waiting.iter().map(|search| search.until);
+        // The first that waits is the first whose time is up.
+        let waiting = self.waiting.front().map(|search| search.until);
         active.chain(waiting).chain(self.sweep.next_at).min()
     }
 
@@ -435,18 +437,9 @@ impl Server {
         if left > 0 { NameAnswer::Records(page, left) } else { NameAnswer::Ready(page) }
     }
 
-    /// A record has come.
-    pub(super) fn word_record(
-        &mut self,
-        place: WordPlace,
-        id: [u8; ID_BYTES],
-        about: Result<About, EngineFailure>,
-        io: &mut Io<'_>,
-    ) {
+    /// A record has come, or could not be read.
+    pub(super) fn word_record(&mut self, place: WordPlace) {
         let Some(cluster) = &mut self.cluster else { return };
-        if let Ok(about) = about {
-            cluster.keep_record(id, about, io.now);
-        }
         cluster.words.has_work = true;
         let Some(search) = cluster.words.active.get_mut(&place.search) else { return };
         let mut questions = search.questions.iter_mut();
@@ -581,8 +574,4 @@ impl Server {
         }
         true
     }
-}
-
-fn too_much() -> ErrorReply {
-    ErrorReply::new(ErrorCode::Busy, "too much is searched at once")
 }
