@@ -10,20 +10,7 @@ import time
 import engines
 import servers
 import words
-from servers import Peer, UNAVAILABLE, ask
-
-
-def say(text):
-    print(text, flush=True)
-
-
-def until(seconds, condition, text):
-    end = time.monotonic() + seconds
-    while True:
-        if condition():
-            return seconds - (end - time.monotonic())
-        assert time.monotonic() < end, f"not within {seconds} s: {text}"
-        time.sleep(0.05)
+from servers import Peer, UNAVAILABLE, ask, say, until
 
 
 def found(server, name):

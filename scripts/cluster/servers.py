@@ -11,6 +11,19 @@ import time
 UNAVAILABLE = "unavailable"
 
 
+def say(text):
+    print(text, flush=True)
+
+
+def until(seconds, condition, text):
+    end = time.monotonic() + seconds
+    while True:
+        if condition():
+            return seconds - (end - time.monotonic())
+        assert time.monotonic() < end, f"not within {seconds} s: {text}"
+        time.sleep(0.02)
+
+
 class Client:
     def __init__(self, address):
         host, port = address.rsplit(":", 1)

@@ -5,20 +5,7 @@ import signal
 import statistics
 import time
 
-from servers import Client, Peer, UNAVAILABLE, ask
-
-
-def say(text):
-    print(text, flush=True)
-
-
-def until(seconds, condition, text):
-    end = time.monotonic() + seconds
-    while True:
-        if condition():
-            return seconds - (end - time.monotonic())
-        assert time.monotonic() < end, f"not within {seconds} s: {text}"
-        time.sleep(0.02)
+from servers import Client, Peer, UNAVAILABLE, ask, say, until
 
 
 def find(server, **fields):
@@ -207,27 +194,25 @@ def check(world, is_short):
     say(f"  a new server finds old names after {took:.1f} s")
 
     keep()
-    # A stream is trimmed while a server stands still: the server reads all names again.
-    third.process.send_signal(signal.SIGSTOP)
-    time.sleep(0.3)
-    again.update([{"name": "durante a pausa.mp4", "size": 1}], [])
-    until(4, lambda: find(second, contains="pausa") == ["durante a pausa.mp4"], "a name during a pause")
-    for number in range(8):
-        node.cli("xtrim", f"x:{{{number}}}", "maxlen", "0")
-    third.process.send_signal(signal.SIGCONT)
+    def trim_during_pause(kind, word, name):
+        """A stream of this kind is trimmed while a server stands still."""
+        third.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        again.update([{"name": name, "size": 1}], [])
+        until(4, lambda: find(second, contains=word) == [name], "a name during a pause")
+        for number in range(8):
+            node.cli("xtrim", f"{kind}:{{{number}}}", "maxlen", "0")
+        third.process.send_signal(signal.SIGCONT)
+
+    # The server reads all names again.
+    trim_during_pause("x", "pausa", "durante a pausa.mp4")
     took = until(20, lambda: find(third, contains="pausa") == ["durante a pausa.mp4"], "a name of a trimmed stream")
     say(f"  a name of a trimmed stream is found after {took:.1f} s")
     keep()
     # The same for entries: subscribers are told to search again.
     lasting = Watcher(third, contains="durante")
     lasting.settle()
-    third.process.send_signal(signal.SIGSTOP)
-    time.sleep(0.3)
-    again.update([{"name": "durante outra.mp4", "size": 1}], [])
-    until(4, lambda: find(second, contains="outra") == ["durante outra.mp4"], "a name during a pause")
-    for number in range(8):
-        node.cli("xtrim", f"v:{{{number}}}", "maxlen", "0")
-    third.process.send_signal(signal.SIGCONT)
+    trim_during_pause("v", "outra", "durante outra.mp4")
     assert lasting.event(10)["event"] == "MISSED"
 
     keep()

@@ -146,6 +146,19 @@ def ended(connection, within):
         rest += piece
 
 
+def until_quiet(connection, quiet, first):
+    """All bytes until the other side closes or stays silent."""
+    said = b""
+    connection.settimeout(first)
+    try:
+        while piece := connection.recv(65536):
+            said += piece
+            connection.settimeout(quiet)
+    except TimeoutError:
+        pass
+    return said
+
+
 def sha256(path):
     digest = hashlib.sha256()
     with open(path, "rb") as file:

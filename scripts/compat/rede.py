@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from checks import Bad, Checks, Listener, open_to, pair, same_file, sha256, until_told
+from checks import Bad, Checks, Listener, open_to, pair, same_file, sha256, until_quiet, until_told
 
 
 class Peer:
@@ -113,19 +113,6 @@ class Peer:
                         connection.sendall(piece)
             elif word == "quit":
                 return
-
-
-def until_quiet(connection, quiet, first):
-    """All bytes until the other side closes or stays silent."""
-    said = b""
-    connection.settimeout(first)
-    try:
-        while piece := connection.recv(65536):
-            said += piece
-            connection.settimeout(quiet)
-    except TimeoutError:
-        pass
-    return said
 
 
 def share(folder, listing=None):

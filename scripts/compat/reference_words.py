@@ -3,20 +3,12 @@
 import json
 import time
 
-from checks import Listener
+from checks import Listener, until_quiet
 
 
-def told(connection, quiet=0.05):
+def told(connection):
     """What came until a pause or the end."""
-    said = b""
-    connection.settimeout(5.0)
-    try:
-        while piece := connection.recv(65536):
-            said += piece
-            connection.settimeout(quiet)
-    except TimeoutError:
-        pass
-    return said.decode(errors="replace").strip()
+    return until_quiet(connection, 0.05, 5.0).decode(errors="replace").strip()
 
 
 def inside(names):
