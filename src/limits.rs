@@ -207,6 +207,9 @@ pub const HTTP_SLOT: Duration = Duration::from_secs(60);
 pub const HTTP_IDLE: Duration = Duration::from_secs(60);
 /// The default heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
+/// A peer speaks first to a requester that is silent for this long: all other clients have sent
+/// their first bytes with the connection.
+pub const GREETING_SILENCE: Duration = Duration::from_secs(1);
 /// A legacy message without a terminator is complete after this pause.
 pub const QUIET: Duration = Duration::from_millis(50);
 /// The pause between two parts of a legacy response: ufabc-json clients take the bytes of a `recv`
@@ -238,6 +241,10 @@ pub const LEGACY_END_SILENCE: Duration = Duration::from_secs(10);
 pub const UC3M_HELD_BYTES: u32 = 65_500;
 /// The same for a list: a missing end costs some names.
 pub const LEGACY_LIST_SILENCE: Duration = Duration::from_secs(1);
+/// A file in datagrams without a datagram for this long is lost: real programs wait as long.
+pub const DATAGRAM_SILENCE: Duration = Duration::from_secs(5);
+/// Datagrams of a file that wait for the disk or a pipe, in bytes: half a second of the usual pace.
+pub const DATAGRAMS_HELD: usize = 1 << 20;
 /// A rede-p2p program does not answer a request for a missing file, nor for an empty one: after this
 /// silence its list of files tells these apart.
 pub const LEGACY_ANSWER_SILENCE: Duration = Duration::from_secs(5);

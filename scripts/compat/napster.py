@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""A checker of an index server, and of a peer, for programs of napster-ufabc in their four forms.
+"""A checker of an index server, and of a peer, for programs of napster-ufabc in their four forms, and providers.
 
     napster.py check --server HOST:PORT [--peer HOST:PORT --file F --expect PATH] [--timeout S] [--strict]
+    napster.py serve --folder DIR --form download|greeting|name|line|object|http [--server HOST:PORT]
 
 Each form is what one family of programs sends, and each answer is read by the code that such a program has: one recv, and
-`eval`-like parsing of a list, a dictionary or words.
+`eval`-like parsing of a list, a dictionary or words. `serve` gives files as one family of programs does, which knows no other
+request, and prints `ready PORT`.
 """
 
 import argparse
 import ast
 import json
+import os
 import secrets
 import struct
 import sys
 import time
 
-from checks import Bad, Checks, open_to, pair
+from checks import Bad, Checks, Listener, open_to, pair, until_quiet, until_told
 
 
 class Bare:
@@ -185,6 +188,88 @@ class Table:
         for name in ("none", "../" + file, "/etc/passwd"):
             c.same(f"DOWNLOAD {name}", (b"DOWNLOAD_FAIL", b""), lambda: get(f"DOWNLOAD {name}", 4096))
 
+        def greeted(name):
+            """A program that waits for the peer to speak first."""
+            with open_to(peer, self.timeout) as connection:
+                if connection.recv(4096) != b"Connect_OK":
+                    raise Bad("no greeting")
+                connection.sendall(name.encode())
+                got = b""
+                while piece := connection.recv(1 << 20):
+                    got += piece
+            return got
+
+        c.same("a greeting, and a name behind it", True, lambda: greeted(file) == wanted)
+        c.same("a greeting, and a missing name", b"", lambda: greeted("none"))
+
+
+class Provider:
+    """Gives the files of a folder, as one family of programs does."""
+
+    def __init__(self, folder, form):
+        self.folder, self.form = folder, form
+        self.listener = Listener(self.handle)
+        self.port = self.listener.port
+
+    def open(self, name):
+        path = os.path.join(self.folder, os.path.basename(name))
+        return open(path, "rb") if os.path.isfile(path) else None
+
+    def handle(self, connection, _):
+        if self.form == "greeting":
+            connection.sendall(b"Connect_OK")
+        said = until_quiet(connection, 0.1, 5.0).decode(errors="replace")
+        getattr(self, self.form)(connection, said)
+
+    @staticmethod
+    def send(connection, header, file):
+        if header:
+            connection.sendall(header)
+            time.sleep(0.1)  # these takers read the header by one recv
+        with file:
+            while piece := file.read(1 << 16):
+                connection.sendall(piece)
+
+    def download(self, connection, said):
+        file = self.open(said[9:]) if said.startswith("DOWNLOAD ") else None
+        self.send(connection, b"DOWNLOAD_OK", file) if file else connection.sendall(b"DOWNLOAD_FAIL")
+
+    def greeting(self, connection, said):
+        if file := self.open(said):
+            self.send(connection, b"", file)
+
+    def name(self, connection, said):
+        file = self.open(said)
+        self.send(connection, b"ACCEPT", file) if file else connection.sendall(b"REJECT")
+
+    def line(self, connection, said):
+        """Answers nothing before the end of a line."""
+        if said.endswith("\n") and (file := self.open(said.strip())):
+            connection.sendall(struct.pack(">q", os.fstat(file.fileno()).st_size))
+            self.send(connection, b"", file)
+
+    def object(self, connection, said):
+        name = said.removeprefix("DOWNLOAD ")
+        if file := self.open(name):
+            self.send(connection, json.dumps({"name": name, "size": os.fstat(file.fileno()).st_size}).encode(), file)
+
+    def http(self, connection, said):
+        file = self.open(said.removeprefix("DOWNLOAD "))
+        self.send(connection, b"HTTP/1.1 200 OK\r\n\r\n", file) if file else connection.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
+
+
+def serve(options):
+    provider = Provider(options.folder, options.form)
+    if options.server:
+        said = Words(options.server, 5.0).join(provider.port, sorted(os.listdir(options.folder)))
+        if not said:
+            raise SystemExit("JOIN was refused")
+    told = until_told()
+    print(f"ready {provider.port}", flush=True)
+    told.wait()
+    provider.listener.stop()
+    return 0
+
 
 def arguments(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,6 +281,10 @@ def arguments(words=None):
     check.add_argument("--expect")
     check.add_argument("--timeout", type=float, default=5.0)
     check.add_argument("--strict", action="store_true")
+    give = modes.add_parser("serve")
+    give.add_argument("--folder", required=True)
+    give.add_argument("--form", required=True, choices=("download", "greeting", "name", "line", "object", "http"))
+    give.add_argument("--server", type=pair)
     return parser.parse_args(words)
 
 
@@ -206,4 +295,5 @@ def check(options, out=None):
 
 
 if __name__ == "__main__":
-    sys.exit(check(arguments()))
+    asked = arguments()
+    sys.exit(serve(asked) if asked.mode == "serve" else check(asked))

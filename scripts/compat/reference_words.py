@@ -1,6 +1,9 @@
-"""Tiny index servers of music-udp and napster-ufabc for the tests of the checkers, with faults to switch on."""
+"""Tiny index servers of music-udp and napster-ufabc, and a peer of music-udp, for the tests of the checkers, with faults to
+switch on."""
 
 import json
+import socket
+import threading
 import time
 
 from checks import Listener, until_quiet
@@ -58,6 +61,96 @@ class MusicIndex:
         new = place not in self.nodes or "registers-twice" in self.bugs
         self.nodes[place] = files if "keeps-names-outside" in self.bugs else inside(files)
         return "REGISTRO_SUCESSO" if new else "CLIENTE_JA_REGISTRADO"
+
+
+class MusicPeer:
+    """A peer of one file, `m1`."""
+
+    BUGS = ("loses-one", "long-datagrams", "no-error", "other-size", "unnumbered", "no-stop", "control-at-once", "answers-words")
+
+    def __init__(self, content, bugs=()):
+        self.content, self.bugs = content, set(bugs)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.waits, self.stopped = {}, set()
+        threading.Thread(target=self.loop, daemon=True).start()
+
+    def stop(self):
+        self.socket.close()
+
+    def loop(self):
+        while True:
+            try:
+                said, asker = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            said = said.decode(errors="replace")
+            if said in ("KILL", "S") and "no-stop" not in self.bugs:
+                self.stopped.add(asker)
+            if said in ("", "KILL", "CTRL", "S"):
+                if asker in self.waits:
+                    self.waits[asker].set()
+                elif "answers-words" in self.bugs:
+                    self.say(asker, "ERRO: pedido desconhecido.")
+                continue
+            if asker not in self.waits:
+                self.waits[asker] = threading.Event()
+                threading.Thread(target=self.answer, args=(said, asker), daemon=True).start()
+
+    def say(self, asker, text):
+        try:
+            self.socket.sendto(text if isinstance(text, bytes) else text.encode(), asker)
+        except OSError:
+            pass
+
+    def answer(self, said, asker):
+        try:
+            self.choose(said, asker)
+        finally:
+            self.stopped.discard(asker)
+            del self.waits[asker]
+
+    def choose(self, said, asker):
+        word = next((word for word in ("GET FILE:", "GET ", "REQUISITAR|", "SLICE:") if said.startswith(word)), "")
+        rest = said[len(word):]
+        if said in ("PING", "POLICY"):
+            self.say(asker, "PONG" if said == "PING" else "sequential")
+        elif word == "SLICE:":
+            first, last, name = rest.split(":") if rest.count(":") == 2 else (0, 0, "")
+            self.slices(int(first), int(last), asker) if name == "m1" else self.say(asker, "FILE NOT FOUND")
+        elif rest != "m1":
+            missing = {"GET FILE:": "FILE NOT FOUND", "": "END_OF_FILE"}.get(word, "ERRO: Arquivo não encontrado.")
+            self.say(asker, "END" if "no-error" in self.bugs else missing)
+        elif word == "GET FILE:":
+            self.say(asker, f"EXISTS:{len(self.content) + ('other-size' in self.bugs)}")
+        else:
+            self.file(asker, bool(word))
+
+    def file(self, asker, is_paced):
+        length = 1500 if "long-datagrams" in self.bugs else 1024
+        parts = [self.content[at:at + length] for at in range(0, len(self.content), length)]
+        if "loses-one" in self.bugs:
+            del parts[2]
+        for number, part in enumerate(parts):
+            self.waits[asker].clear()
+            self.say(asker, part)
+            if is_paced and number % 32 == 31:
+                time.sleep(0.004)
+            elif not is_paced and "control-at-once" not in self.bugs and not self.waits[asker].wait(5):
+                return
+            if asker in self.stopped:
+                return
+        self.say(asker, "END" if is_paced else "END_OF_FILE")
+
+    def slices(self, first, last, asker):
+        for number in range(first, min(last, (len(self.content) - 1) // 320) + 1):
+            head = f"{0 if 'unnumbered' in self.bugs else number:06}:{int(time.time() * 1000):013}"
+            self.say(asker, head.encode() + self.content[number * 320:(number + 1) * 320])
+            if number % 8 == 7:
+                time.sleep(0.004)
+            if asker in self.stopped:
+                return
 
 
 class NapsterIndex:

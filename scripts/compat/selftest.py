@@ -68,6 +68,22 @@ def run_music(bugs, out):
     return run_words(music, reference_words.MusicIndex, bugs, out)
 
 
+def run_music_peer(bugs, out):
+    """The index is right, the peer may be faulty."""
+    content = os.urandom(3_001 * 320 + 7)
+    index, peer = reference_words.MusicIndex(), reference_words.MusicPeer(content, bugs)
+    try:
+        with tempfile.NamedTemporaryFile() as expect:
+            expect.write(content)
+            expect.flush()
+            words = ["check", "--server", f"127.0.0.1:{index.port}", "--peer", f"127.0.0.1:{peer.port}", "--file", "m1",
+                     "--expect", expect.name, "--timeout", "1" if bugs else "5"]
+            return music.check(music.arguments(words), out)
+    finally:
+        index.stop()
+        peer.stop()
+
+
 def run_napster(bugs, out):
     return run_words(napster, reference_words.NapsterIndex, bugs, out)
 
@@ -85,7 +101,8 @@ def runs():
     yield "rede", True, run_rede, next(FIRST_PORTS), ()
     for bug in reference.RedeIndex.BUGS:
         yield f"rede:{bug}", False, run_rede, next(FIRST_PORTS), (bug,)
-    for name, run, index in (("music", run_music, reference_words.MusicIndex), ("napster", run_napster, reference_words.NapsterIndex)):
+    for name, run, index in (("music", run_music, reference_words.MusicIndex), ("music_peer", run_music_peer, reference_words.MusicPeer),
+                             ("napster", run_napster, reference_words.NapsterIndex)):
         yield name, True, run, ()
         for bug in index.BUGS:
             yield f"{name}:{bug}", False, run, (bug,)
@@ -106,7 +123,8 @@ def exchange(name, serve, get, *checks):
         if word != "ready":
             return "serve is not ready"
         for mode, *words in (["get", *get], *(["check", *words] for words in checks)):
-            command = program(name, mode, *(port if word == "PORT" else word for word in words))
+            places = {"PORT": port, "UDP": f"127.0.0.1:{int(port) + 1000}"}
+            command = program(name, mode, *(places.get(word, word) for word in words))
             done = subprocess.run(command, capture_output=True, text=True, timeout=20)
             if done.returncode:
                 return f"{mode}: {done.stdout}{done.stderr}"
@@ -162,6 +180,21 @@ def exchanges():
             index.stop()
             return wrong
 
+    def over_music(lost):
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+            given = pathlib.Path(folder, "m1")
+            given.write_bytes(os.urandom(1_000_003))
+            index = reference_words.MusicIndex()
+            server = ["--server", f"127.0.0.1:{index.port}"]
+            get = ["--from", "UDP", "--word", "REQUISITAR", "--file", "m1", "--out", f"{other}/out", "--expect", given]
+            wrong = exchange("music", [*server, "--folder", folder, *(["--lose", "7"] if lost else [])], get)
+            index.stop()
+            if lost:
+                return "" if "FAILED the bytes differ" in wrong else f"the loss was not noticed: {wrong}"
+            return wrong or (f"left behind: {index.nodes}" if index.nodes else "")
+
+    yield "music get and serve", over_music, False
+    yield "music get notices a loss", over_music, True
     for profile in uc3m.PROFILES:
         yield f"uc3m get and serve, {profile}", over_uc3m, profile
     for rooted in (False, True):

@@ -308,7 +308,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
     let of_console = args
         .console
         .protocol()
-        .filter(|own| args.legacy.uc3m.iter().all(|(_, given)| given != own))
+        .filter(|own| legacy_ports.clone().all(|(_, given)| given != *own))
         .map(|own| {
             let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
             (SocketAddr::new(listen.map_or(loopback, |at| at.ip()), 0), own)

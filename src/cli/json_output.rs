@@ -268,6 +268,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::NotFound(_) | Failure::NoOwnPeer => "not_found",
                 Failure::Protocol(_) | Failure::Foreign(..) => "protocol",
                 Failure::Unended(..) => "unended",
+                Failure::Lost(_) => "lost",
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::WrongKey(_) | Failure::ServerKey { .. } => "wrong_key",
                 Failure::AuditRow(_) => "audit",

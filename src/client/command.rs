@@ -253,6 +253,8 @@ pub enum Command {
     Get(DownloadTarget),
     /// Search, download, and play meanwhile.
     Play(DownloadTarget),
+    /// Download from this peer, and play meanwhile.
+    PlayFrom(DownloadTarget, PeerTarget),
     /// Download from this peer, without a server.
     GetFrom(DownloadTarget, PeerTarget),
     /// Compare files with the index.

@@ -53,6 +53,8 @@ pub(crate) enum Effect {
     ListLegacy(SocketAddr, LegacyProfile),
     /// PLAY.
     Play(DownloadTarget),
+    /// PLAY of a file at this peer.
+    PlayFrom(DownloadTarget, PeerTarget),
     /// More sources for this download.
     MoreSources(u64, Vec<Provider>),
     /// The command is over, with this exit code.

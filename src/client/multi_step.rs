@@ -301,7 +301,7 @@ impl Client {
     }
 
     /// The legacy protocol of a peer, by the last PEERS.
-    fn spoken_at(&self, peer: SocketAddr) -> Option<LegacyProfile> {
+    pub(super) fn spoken_at(&self, peer: SocketAddr) -> Option<LegacyProfile> {
         self.history.peers.iter().find(|entry| entry.peer == peer).and_then(|entry| entry.speaks)
     }
 

@@ -276,6 +276,10 @@ impl Client {
             }
             Command::Member(command) => self.begin(Running::Member(MemberRun::new(*command)), io),
             Command::Status { memory } => self.begin(Running::Status { memory, sent: false }, io),
+            Command::PlayFrom(target, mut from) => {
+                from.speaks = from.speaks.or_else(|| self.spoken_at(from.at));
+                self.effects.push_back(Effect::PlayFrom(target, from));
+            }
             Command::GetFrom(target, from) => {
                 self.effects.push_back(Effect::DownloadFrom(target, from))
             }

@@ -173,6 +173,13 @@ impl Inbound {
         self.native_only = true;
     }
 
+    /// Never speak first: the client speaks TLS.
+    pub fn never_greet(&mut self) {
+        if let ListenerProtocol::Sniffed { napster, .. } = &mut self.speech {
+            *napster = false;
+        }
+    }
+
     /// The client has connected to this host, by the certificate of the operator.
     pub fn note_site(&mut self, site: Option<Rc<str>>) {
         self.site = site;
@@ -240,7 +247,13 @@ impl Inbound {
         if self.is_held_back {
             return InboundStep::Wait;
         }
+        let greets = inbox.header().is_empty() && self.greets_at().is_some_and(|at| at <= now);
         match &mut self.state {
+            InboundState::Sniffing if greets => {
+                let dialect = outbox.memory().with(Codec::greeting);
+                self.state = open(dialect);
+                InboundStep::Again
+            }
             InboundState::Sniffing => self.detect(inbox, now),
             InboundState::Over | InboundState::Open { final_error: Some(_), .. } => {
                 inbox.consume(usize::MAX);
@@ -391,6 +404,15 @@ impl Inbound {
         self.no_more = true;
     }
 
+    /// When to speak first to a client that has sent nothing.
+    fn greets_at(&self) -> Option<Instant> {
+        let may = self.speech.greets(self.handshake.role)
+            && !self.native_only
+            && self.turned_away.is_none()
+            && !self.no_more;
+        may.then(|| self.accepted_at + limits::GREETING_SILENCE)
+    }
+
     /// The time of the next step without further bytes: a request without a terminator is whole
     /// then, or a partial one is late.
     #[must_use]
@@ -398,7 +420,8 @@ impl Inbound {
         let quiet = self.quiet.map(|(since, _)| since + limits::QUIET);
         let waits = matches!(&self.state, InboundState::Open { greeted: false, .. })
             && matches!(self.speech, ListenerProtocol::Legacy(_));
-        quiet.or_else(|| {
+        let greets = self.greets_at().filter(|_| matches!(self.state, InboundState::Sniffing));
+        quiet.or(greets).or_else(|| {
             waits
                 .then(|| self.accepted_at + limits::HANDSHAKE_TIMEOUT - limits::LEGACY_ERROR_MARGIN)
         })
@@ -488,7 +511,7 @@ impl Inbound {
     /// True when the response to the current request is a header alone, without an upload slot.
     #[must_use]
     pub fn answers_by_head(&self, size: u64, tag: FileVersion, modified: Option<i64>) -> bool {
-        matches!(&self.state, InboundState::Open { dialect: Codec::Http(http), .. } if http.answers_by_head(size, tag, modified))
+        matches!(&self.state, InboundState::Open { dialect, .. } if dialect.answers_by_head(size, tag, modified))
     }
 
     /// True when the protocol can tell the client to wait.

@@ -17,9 +17,11 @@ use crate::io::send_queue::SendQueue;
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::legacy::client;
+use crate::protocol::legacy::music;
+use crate::protocol::legacy::napster;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::protocol::{Decoded, LegacyAnswer};
+use crate::protocol::{Decoded, FilePart, LegacyAnswer, RequestForm};
 
 /// A connection on which this side sends a legacy request.
 pub struct LegacyClient {
@@ -29,6 +31,9 @@ pub struct LegacyClient {
     said: Option<u64>,
     /// The provider is known to send no length before the bytes.
     is_plain: bool,
+    form: RequestForm,
+    /// The provider has spoken first: its next bytes are those of the file.
+    is_greeted: bool,
     deadline: Instant,
     /// The bytes received up to the last change, and the time of that change.
     seen: usize,
@@ -53,6 +58,21 @@ pub enum LegacyStep {
         /// The size by the header.
         size: u64,
     },
+    /// The provider has spoken first: [`LegacyClient::ask_name`] comes next.
+    Greeted,
+    /// Ask in this form, on another connection.
+    OtherForm(RequestForm),
+}
+
+/// A part of a file in datagrams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReceivedPart {
+    /// Bytes of the file, and whether the datagram has the usual length.
+    Bytes(Vec<u8>, bool),
+    /// The end of the file, unless the file ends with these bytes.
+    End,
+    /// Datagrams were lost here.
+    Lost,
 }
 
 /// The meaning of the end of a connection, or of silence, before a byte was stored.
@@ -70,13 +90,15 @@ impl LegacyClient {
         profile: LegacyProfile,
         name: &str,
         at: SocketAddr,
-        is_plain: bool,
+        (form, is_plain): (RequestForm, bool),
         outbox: &mut SendQueue,
         now: Instant,
     ) -> LegacyClient {
-        outbox.memory().with(|out| client::ask_file(profile, name, at, out));
+        outbox.memory().with(|out| client::ask_file(profile, form, name, at, out));
         // A user's consent may precede the first answer, unless the protocol confirms earlier.
-        let patience = if client::confirms_before_consent(profile) {
+        let patience = if profile.answers_by_udp() {
+            limits::HANDSHAKE_TIMEOUT
+        } else if client::confirms_before_consent(profile) {
             limits::RESPONSE_TIMEOUT
         } else {
             limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT
@@ -86,6 +108,8 @@ impl LegacyClient {
             lists: false,
             said: None,
             is_plain,
+            form,
+            is_greeted: false,
             deadline: now + patience,
             seen: 0,
             seen_at: now,
@@ -104,6 +128,8 @@ impl LegacyClient {
             lists: true,
             said: None,
             is_plain: false,
+            form: RequestForm::Usual,
+            is_greeted: false,
             deadline: now + limits::RESPONSE_TIMEOUT,
             seen: 0,
             seen_at: now,
@@ -133,7 +159,10 @@ impl LegacyClient {
         }
         let decode =
             if self.is_plain { client::decode_plain_answer } else { client::decode_answer };
-        match decode(self.profile, inbox.header())? {
+        if self.is_greeted && here > 0 {
+            return Ok(LegacyStep::Bytes { size: None });
+        }
+        match decode(self.profile, self.form, inbox.header())? {
             Decoded::Partial | Decoded::Quiet { .. } => Ok(LegacyStep::Wait),
             Decoded::Whole { item: LegacyAnswer::Has(size), used } => {
                 inbox.consume(used);
@@ -151,8 +180,65 @@ impl LegacyClient {
                 inbox.consume(used);
                 Ok(LegacyStep::Guess { size })
             }
+            Decoded::Whole { item: LegacyAnswer::OtherForm(form), .. } => {
+                Ok(LegacyStep::OtherForm(form))
+            }
+            Decoded::Whole { item: LegacyAnswer::Greeting, used } => {
+                inbox.consume(used);
+                self.is_greeted = true;
+                Ok(LegacyStep::Greeted)
+            }
         }
     }
+
+    /// Send the name of the file to a provider that has spoken first.
+    pub fn ask_name(name: &str, outbox: &mut SendQueue) {
+        outbox.memory().with(|out| napster::ask_name(name, out));
+    }
+
+    /// True when the provider has spoken first: an answer without a byte is a missing file.
+    #[must_use]
+    pub fn is_greeted(&self) -> bool {
+        self.is_greeted
+    }
+
+    /// The form to ask in next where this one gets no answer.
+    #[must_use]
+    pub fn next_form(&self) -> Option<RequestForm> {
+        client::next_form(self.profile, self.form).filter(|_| !self.lists && self.seen == 0)
+    }
+
+    /// True when the file arrives in datagrams: [`LegacyClient::take_part`] reads them.
+    #[must_use]
+    pub fn is_in_datagrams(&self) -> bool {
+        self.profile.answers_by_udp()
+    }
+
+    /// Take the next part of a file that arrives in datagrams.
+    pub fn take_part(&self, inbox: &mut RecvBuffer) -> Option<ReceivedPart> {
+        let (part, used) = music::decode_part(inbox.header())?;
+        let part = match part {
+            FilePart::Bytes { bytes, is_whole } => ReceivedPart::Bytes(bytes.to_vec(), is_whole),
+            FilePart::End => ReceivedPart::End,
+            FilePart::Lost => ReceivedPart::Lost,
+        };
+        inbox.consume(used);
+        Some(part)
+    }
+
+    /// Ask for the size of a file that has arrived in datagrams.
+    pub fn ask_size(&self, name: &str, outbox: &mut SendQueue) {
+        outbox.memory().with(|out| music::ask_size(name, out));
+    }
+
+    /// The size in a datagram behind the end of a file; `None` where it is another answer.
+    #[must_use]
+    pub fn size_in(bytes: &[u8]) -> Option<u64> {
+        music::size(bytes)
+    }
+
+    /// The bytes of the end of a file, where they belong to the file.
+    pub const END: &'static [u8] = music::END;
 
     /// The meaning of the received bytes when no more can arrive; consumes the header. `None` where
     /// no byte of a file was announced.
@@ -203,8 +289,8 @@ impl LegacyClient {
     /// protocol has another answer, and once a byte has come.
     #[must_use]
     pub fn answer_ends(&self) -> Option<Instant> {
-        (client::has_no_error(self.profile) && self.seen == 0)
-            .then(|| self.seen_at + limits::LEGACY_ANSWER_SILENCE)
+        let is_silent = client::has_no_error(self.profile) || self.next_form().is_some();
+        (is_silent && self.seen == 0).then(|| self.seen_at + limits::LEGACY_ANSWER_SILENCE)
     }
 
     /// The absolute spelling of a name, for a peer that may know its files by that alone.
@@ -278,7 +364,7 @@ mod tests {
             profile,
             "a.mp4",
             "127.0.0.1:4000".parse().unwrap(),
-            false,
+            (RequestForm::Usual, false),
             &mut outbox,
             now,
         );
@@ -324,6 +410,7 @@ mod tests {
     #[test]
     fn each_protocol_has_its_own_request() {
         let now = Instant::now();
+        assert_eq!(ask(LegacyProfile::NapsterUfabc, now).1, "DOWNLOAD a.mp4");
         for profile in [
             LegacyProfile::Uc3m2020,
             LegacyProfile::Uc3m2024,

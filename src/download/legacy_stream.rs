@@ -15,16 +15,20 @@
 //! reset or silence. Without either the download fails as [`Failure::Unended`], and the bytes stay
 //! in the `.part`.
 
+mod datagrams;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::connection::legacy::{Last, LegacyClient, LegacyStep};
+use crate::download::legacy_stream::datagrams::DatagramTransfer;
 use crate::download::types::{Ctx, LegacySource, Outcome, RetryPolicy, disk_failure};
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
+use crate::protocol::RequestForm;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Finalized;
@@ -54,6 +58,7 @@ pub(super) struct LegacyStream {
     /// `None` before the first byte.
     file: Option<Rc<SequentialFile>>,
     length: LengthGuess,
+    datagrams: Box<DatagramTransfer>,
     progress: StreamProgress,
     due_at: Instant,
 }
@@ -80,6 +85,8 @@ struct LengthGuess {
     unended: Option<u64>,
     /// The source whose silence means nothing.
     late: Option<SocketAddr>,
+    /// The form of the request that the source may take.
+    form: Option<(SocketAddr, RequestForm)>,
 }
 
 struct StreamProgress {
@@ -93,6 +100,12 @@ struct StreamProgress {
     has_begun: bool,
     reported_at: Instant,
     wait_reason: Option<WaitReason>,
+}
+
+impl LengthGuess {
+    fn form_for(&self, source: SocketAddr) -> RequestForm {
+        self.form.filter(|(at, _)| *at == source).map(|(_, form)| form).unwrap_or_default()
+    }
 }
 
 impl LegacyStream {
@@ -113,6 +126,7 @@ impl LegacyStream {
             state: StreamState::BackingOff(now),
             file: None,
             length: LengthGuess::default(),
+            datagrams: Box::default(),
             progress: StreamProgress {
                 attempts: 0,
                 best: 0,
@@ -134,7 +148,13 @@ impl LegacyStream {
             debug_assert!(false, "a stream without sources is over");
             return;
         };
-        self.state = StreamState::Connecting(ctx.connect(source.at, None));
+        let mut at = source.at;
+        at.set_port(source.speaks.asked_port(at.port()));
+        let conn = match source.speaks.answers_by_udp() {
+            true => ctx.connect_by_datagrams(at),
+            false => ctx.connect(at, None),
+        };
+        self.state = StreamState::Connecting(conn);
     }
 
     /// The connection that is being established.
@@ -182,7 +202,7 @@ impl LegacyStream {
                 source.speaks,
                 &source.remote,
                 source.at,
-                self.length.plain == Some(source.at),
+                (self.length.form_for(source.at), self.length.plain == Some(source.at)),
                 &mut conn.send_queue,
                 now,
             )),
@@ -225,6 +245,14 @@ impl LegacyStream {
                     return None;
                 }
                 Ok(LegacyStep::Waits) => needs_consent = true,
+                Ok(LegacyStep::Greeted) => {
+                    let source = self.sources.front()?;
+                    LegacyClient::ask_name(&source.remote, &mut conn.send_queue);
+                }
+                Ok(LegacyStep::OtherForm(form)) => {
+                    self.ask_in(form, ctx);
+                    return None;
+                }
                 Ok(LegacyStep::Bytes { size }) => {
                     if let Err(error) = self.begin(size, None, ctx) {
                         return Some(self.fail(&error));
@@ -238,7 +266,19 @@ impl LegacyStream {
                 Err(error) => return self.refused(error, ctx),
             }
         }
-        self.check_end(ctx)
+        match &self.state {
+            StreamState::Receiving(_, client) if client.is_in_datagrams() => {
+                self.take_datagrams(ctx)
+            }
+            _ => self.check_end(ctx),
+        }
+    }
+
+    /// Asks the source in another form, on another connection.
+    fn ask_in(&mut self, form: RequestForm, ctx: &mut Ctx<'_, '_>) {
+        self.drop_conn(ctx.io);
+        self.length.form = self.sources.front().map(|source| (source.at, form));
+        self.connect(ctx);
     }
 
     /// The header is complete: all following bytes belong to the file. `guess`: the size, if an
@@ -253,7 +293,9 @@ impl LegacyStream {
         let Some(source) = self.sources.front() else { return Ok(()) };
         let file = match &self.file {
             Some(file) => {
-                file.restart(size)?;
+                if !self.datagrams.compares() {
+                    file.restart(size)?;
+                }
                 Rc::clone(file)
             }
             None => Rc::new(ctx.storage.stream(&self.name, source.at, size)?),
@@ -273,9 +315,17 @@ impl LegacyStream {
         }
         let state = std::mem::replace(&mut self.state, StreamState::BackingOff(now));
         let StreamState::Requesting(id, client) = state else { return Ok(()) };
+        let is_in_datagrams = client.is_in_datagrams();
         self.state = StreamState::Receiving(id, client);
+        self.due_at = now + limits::TAKEOVER_INTERVAL;
         let Some(conn) = ctx.io.connection(id) else { return Ok(()) };
         conn.deadline = None;
+        if is_in_datagrams {
+            self.datagrams.begin();
+            conn.idle_timeout = Some(limits::DATAGRAM_SILENCE);
+            conn.max_header = limits::DATAGRAMS_HELD;
+            return Ok(());
+        }
         conn.idle_timeout = Some(limits::READ_TIMEOUT);
         if let Err(error) = conn.recv_buffer.expect(
             Rc::clone(&file) as Rc<_>,
@@ -345,7 +395,10 @@ impl LegacyStream {
     /// Every byte is here: closes the connection.
     fn finish(&mut self, id: ConnId, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         if let Some(conn) = ctx.io.connection(id) {
-            if conn.recv_buffer.header().is_empty() { conn.finish() } else { conn.drop_now() }
+            let is_drained = conn.recv_buffer.header().is_empty();
+            // No end of a connection answers in datagrams.
+            let has_end = matches!(&self.state, StreamState::Receiving(_, client) if !client.is_in_datagrams());
+            if is_drained && has_end { conn.finish() } else { conn.drop_now() }
         }
         self.state = StreamState::Finalizing(ctx.io.now);
         self.due(ctx)
@@ -378,6 +431,14 @@ impl LegacyStream {
             }
             StreamState::Requesting(..) if self.goal != StreamGoal::File => {
                 self.list_received(true, ctx)
+            }
+            StreamState::Requesting(_, client) if client.next_form().is_some() => {
+                let form = client.next_form()?;
+                self.ask_in(form, ctx);
+                None
+            }
+            StreamState::Requesting(_, client) if client.is_greeted() => {
+                self.give_up(Failure::NotFound(self.name.clone()), ctx.io)
             }
             StreamState::Requesting(id, client) if client.leaves_open() => {
                 let id = *id;
@@ -473,6 +534,7 @@ impl LegacyStream {
     fn give_up(&mut self, why: Failure, io: &mut Io<'_>) -> Option<Outcome> {
         self.drop_conn(io);
         self.goal = if self.is_list() { StreamGoal::List } else { StreamGoal::File };
+        *self.datagrams = DatagramTransfer::default();
         self.sources.pop_front();
         self.state = StreamState::BackingOff(io.now);
         if !self.sources.is_empty() {
@@ -574,6 +636,11 @@ impl LegacyStream {
             {
                 self.list_received(false, ctx)
             }
+            StreamState::Requesting(_, client) if is_silent && client.next_form().is_some() => {
+                let form = client.next_form()?;
+                self.ask_in(form, ctx);
+                None
+            }
             StreamState::Requesting(..) if is_silent => {
                 if self.goal == StreamGoal::ConfirmSilence {
                     return self.list_received(false, ctx);
@@ -615,11 +682,20 @@ impl LegacyStream {
 
     fn receiving_due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         self.note_progress(ctx.io.now);
+        if self.datagrams.compares() {
+            // The bytes are here: another pass adds none.
+            self.progress.seen.1 = ctx.io.now;
+        }
         let (StreamState::Receiving(id, client), Some(file)) = (&self.state, self.file.clone())
         else {
             return None;
         };
         let (id, now, quiet) = (*id, ctx.io.now, client.quiet());
+        if client.is_in_datagrams()
+            && let Some(outcome) = self.datagrams_due(ctx)
+        {
+            return Some(outcome);
+        }
         if file.is_full() {
             // More bytes may be waiting in the socket.
             self.progress.seen.1 = now;

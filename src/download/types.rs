@@ -184,13 +184,23 @@ impl Ctx<'_, '_> {
     /// Opens a TCP connection, from the bound address where `to` is reachable from it. `key`: the
     /// one that the other side must prove.
     pub fn connect(&mut self, to: SocketAddr, key: Option<Key>) -> ConnId {
-        let reachable =
-            |ip: &IpAddr| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback();
-        let bind = self.bind.filter(reachable);
+        let bind = self.bind_for(to);
         match key.filter(|_| self.security.by_tls) {
             Some(key) => self.io.connect_by_tls(to, bind, key),
             None => self.io.connect(to, bind),
         }
+    }
+
+    /// Opens a socket for datagrams, as [`Ctx::connect`] does.
+    pub fn connect_by_datagrams(&mut self, to: SocketAddr) -> ConnId {
+        let bind = self.bind_for(to);
+        self.io.connect_by_datagrams(to, bind)
+    }
+
+    /// The bound address, where `to` is reachable from it.
+    fn bind_for(&self, to: SocketAddr) -> Option<IpAddr> {
+        self.bind
+            .filter(|ip| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback())
     }
 }
 

@@ -566,11 +566,26 @@ impl Index {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            let (user, speaks) = (record.user().cloned(), record.protocol().legacy());
-            let files = self.shown_files(record, viewer) as u64;
-            page.entries.push(PeerEntry { peer, files, user, speaks });
+            page.entries.push(self.peer_entry(peer, record, viewer));
         }
         Ok(page)
+    }
+
+    /// Reachable visible peers at this IP, at most a page of them.
+    #[must_use]
+    pub fn peers_at(&self, ip: IpAddr, viewer: &Viewer) -> Vec<PeerEntry> {
+        let ip = ip.to_canonical();
+        let there = self.by_address.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX));
+        let entries = there.filter_map(|(_, peer)| {
+            let record = self.peers.get(peer.0)?;
+            Some(self.peer_entry(viewer.reaches(record)?, record, viewer))
+        });
+        entries.take(limits::LIST_ENTRIES).collect()
+    }
+
+    fn peer_entry(&self, peer: SocketAddr, record: &PeerRecord, viewer: &Viewer) -> PeerEntry {
+        let (user, speaks) = (record.user().cloned(), record.protocol().legacy());
+        PeerEntry { peer, files: self.shown_files(record, viewer) as u64, user, speaks }
     }
 
     /// Files of a peer that the viewer may see. A page may be short, and not the last.

@@ -20,6 +20,9 @@ use crate::ui::event::{Failure, UiEvent};
 pub enum Transport {
     /// TCP, from this local address if given.
     Tcp(Option<IpAddr>),
+    /// Datagrams of UDP, from this local address if given, as
+    /// [records](crate::protocol::datagram).
+    Datagrams(Option<IpAddr>),
     /// TLS over TCP, from this local address if given, to the process that proves this key.
     Tls(Option<IpAddr>, Key),
     /// TLS over TCP for HTTP/1.1, to the process that proves this key.
@@ -199,6 +202,11 @@ impl Io<'_> {
     /// Connect to `to` by TLS for HTTP/1.1; the other side must prove this key.
     pub fn connect_by_https(&mut self, to: SocketAddr, key: Key) -> ConnId {
         self.table.connect(to, Transport::Https(key))
+    }
+
+    /// Exchange datagrams with `to`, from the local address `bind` if given.
+    pub fn connect_by_datagrams(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> ConnId {
+        self.table.connect(to, Transport::Datagrams(bind))
     }
 
     /// Connect to `to` by QUIC; the other side must prove this key.

@@ -84,6 +84,15 @@ pub fn date() -> String {
     )
 }
 
+/// Milliseconds since 1970.
+#[must_use]
+pub fn unix_milliseconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds * 1_000 + nanoseconds / 1_000_000
+}
+
 /// The folder `cardume` below the path in an XDG variable, or below `usual` in the home. Relative
 /// paths are ignored.
 #[must_use]

@@ -15,6 +15,7 @@ mod pass_check;
 mod pending_hash_lists;
 mod piece_service;
 mod registration;
+mod requester_check;
 mod share_sync;
 mod update_queue;
 pub mod upload_queue;
@@ -38,6 +39,7 @@ use crate::peer::piece_service::{PieceService, ServiceCtx};
 use crate::peer::registration::{Registration, needs_update};
 use crate::peer::share_sync::{ShareChange, ShareSync};
 use crate::protocol::Role;
+use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::Publication;
@@ -517,7 +519,14 @@ impl Peer {
                 Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
                 Effect::PassRefused(_) => {}
                 Effect::Revoked(what) => self.service.revoke(&what, io),
-                Effect::SessionLost => self.service.traffic.session_lost(),
+                Effect::SessionLost => {
+                    self.service.traffic.session_lost();
+                    self.service.requesters.session_lost();
+                }
+                Effect::LookedUp(number, answer) => {
+                    let (service, mut ctx) = self.service(io);
+                    service.requester_checked(number, &answer, &mut ctx);
+                }
                 Effect::Verdict(yes) => self.answer_consent(yes, io),
                 Effect::ConsentAsked => {
                     // The request may be cancelled meanwhile. A script may have answered already.
@@ -587,6 +596,10 @@ impl Node for Peer {
         self.drain_effects(io);
         self.try_quit(io);
         self.drain_effects(io);
+        for (number, ip) in self.service.requesters.take_questions() {
+            let purpose = PendingRequest::LookUp(number);
+            self.downloader.client.ask_if_open(&Request::PeersAt(ip), purpose, io);
+        }
         let Downloader { client, downloads, storage, .. } = &mut self.downloader;
         self.service.report_traffic(client, downloads, storage, io);
         self.downloader.note_opened();

@@ -114,6 +114,12 @@ impl Codec {
         }
     }
 
+    /// The codec of a peer that speaks first, as its requester is silent; the words go to `out`.
+    #[must_use]
+    pub fn greeting(out: &mut Vec<u8>) -> Codec {
+        Codec::Napster(Box::new(Napster::greeting(out)))
+    }
+
     /// Decode the next item from the front of `buffer`. Errors, and responses of the codec itself,
     /// go to `out`.
     ///
@@ -248,6 +254,16 @@ impl Codec {
             | Codec::Rede(_)
             | Codec::Music(_)
             | Codec::Napster(_) => Vec::new(),
+        }
+    }
+
+    /// True when the response to the current request is a header alone.
+    #[must_use]
+    pub fn answers_by_head(&self, size: u64, tag: FileVersion, modified: Option<i64>) -> bool {
+        match self {
+            Codec::Http(http) => http.answers_by_head(size, tag, modified),
+            Codec::Music(music) => music.answers_by_head(),
+            _ => false,
         }
     }
 

@@ -24,6 +24,18 @@ impl ListenerProtocol {
     pub const USUAL: ListenerProtocol =
         ListenerProtocol::Sniffed { ufabc_json: false, napster: false };
 
+    /// True for a port that answers datagrams of UDP, whose source addresses may be forged.
+    #[must_use]
+    pub fn is_by_udp(self) -> bool {
+        matches!(self, ListenerProtocol::Legacy(profile) if profile.answers_by_udp())
+    }
+
+    /// True where a peer speaks first to a silent requester: programs of napster-ufabc may wait.
+    #[must_use]
+    pub fn greets(self, role: Role) -> bool {
+        role == Role::Peer && matches!(self, ListenerProtocol::Sniffed { napster: true, .. })
+    }
+
     /// The legacy protocols accepted in addition to native and HTTP.
     pub fn extra_profiles(self) -> impl Iterator<Item = LegacyProfile> {
         let (json, words) = match self {

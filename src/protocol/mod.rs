@@ -6,6 +6,7 @@
 
 pub mod administration;
 pub mod codec;
+pub mod datagram;
 pub mod detect;
 pub mod error;
 pub mod http;
@@ -78,6 +79,40 @@ pub enum LegacyAnswer {
     Bytes(Option<u64>),
     /// This many bytes follow, unless the header that says so is itself the start of the file.
     Guess(u64),
+    /// The provider has spoken first: now the name goes out.
+    Greeting,
+    /// The provider does not take a request in this form: ask in the next, on another connection.
+    OtherForm(RequestForm),
+}
+
+/// The form of a request to a provider whose protocol has several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestForm {
+    /// The only form, or the first.
+    #[default]
+    Usual,
+    /// The name, once the provider has spoken.
+    AfterGreeting,
+    /// The name alone.
+    Name,
+    /// The name and a line end.
+    Line,
+}
+
+/// A part of a file that arrives in datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilePart<'a> {
+    /// Bytes of the file, in their order.
+    Bytes {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// The datagram has the usual length: another may follow.
+        is_whole: bool,
+    },
+    /// The end of the file, unless the file ends with these bytes.
+    End,
+    /// Datagrams were lost here.
+    Lost,
 }
 
 /// The kind of process. Some requests mean different things to each.

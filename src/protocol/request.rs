@@ -1,6 +1,6 @@
 //! Requests, as every dialect decodes them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::TransferReport;
@@ -170,6 +170,8 @@ pub enum Request {
         /// Only peers that serve this legacy protocol, with their legacy address; all in one page.
         speaks: Option<LegacyProfile>,
     },
+    /// List the peers at this IP; all in one page.
+    PeersAt(IpAddr),
     /// Register a legacy peer.
     Enter(LegacyJoin),
     /// Replace the file list of a legacy peer. Legacy lists hold names only.

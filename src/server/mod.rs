@@ -431,6 +431,11 @@ impl Server {
                     self.index.peers(cursor.as_deref(), most, &viewer)?;
                 Ok(Response::Peers { peers: entries, cursor })
             }
+            Request::PeersAt(ip) => {
+                let viewer = self.viewer(id, None, io);
+                let peers = self.index.peers_at(ip, &viewer);
+                Ok(Response::Peers { peers, cursor: None })
+            }
             Request::Ls { peer: None, .. } => Err(ErrorReply::bad_request("peer is missing")),
             Request::Ls { peer: Some(peer), cursor } => {
                 let viewer = self.viewer(id, None, io);

@@ -133,6 +133,8 @@ pub enum Failure {
     NoSource(RelativeName),
     /// So many bytes were received; the legacy protocol does not mark the end of a file.
     Unended(RelativeName, u64),
+    /// Datagrams of the file were lost on the way.
+    Lost(RelativeName),
     /// The other side does not speak the protocol; the detail is in English.
     Protocol(String),
     /// The local disk failed; the reason as the system says.
@@ -187,7 +189,10 @@ impl Failure {
             Failure::NoSite => exit::REFUSED,
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
-            Failure::Protocol(_) | Failure::Foreign(..) | Failure::Unended(..) => exit::PROTOCOL,
+            Failure::Protocol(_)
+            | Failure::Foreign(..)
+            | Failure::Unended(..)
+            | Failure::Lost(_) => exit::PROTOCOL,
             Failure::Disk(_)
             | Failure::NoFolder(_)
             | Failure::Port(..)

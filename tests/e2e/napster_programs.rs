@@ -1,11 +1,11 @@
 //! Programs of napster-ufabc on the usual ports of our server and peers, byte by byte.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Node, noise, peer_with, run, server_with};
+use crate::harness::{Dir, Done, Node, get_from, noise, peer_with, run, server_with};
 
 fn napster_server() -> Node {
     server_with(&["--listen", "127.0.0.1:0", "--napster"])
@@ -157,4 +157,124 @@ fn without_the_flag_nothing_of_it_is_served() {
     let mut rest = Vec::new();
     let _ = conn.read_to_end(&mut rest);
     assert!(rest.is_empty());
+}
+
+/// A provider of one family of programs: `answer` gets the request, `greets` first.
+fn provider(
+    greets: bool,
+    answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for conn in listener.incoming() {
+            let Ok(mut conn) = conn else { return };
+            if greets {
+                let _ = conn.write_all(b"Connect_OK");
+            }
+            let mut room = [0; 1024];
+            let Ok(count) = conn.read(&mut room) else { continue };
+            answer(&String::from_utf8_lossy(&room[..count]), &mut conn);
+        }
+    });
+    at
+}
+
+fn take(from: SocketAddr, there: &Dir) -> Done {
+    get_from(&["k40", "--json"], format!("napster-ufabc@{from}"), there)
+}
+
+#[test]
+fn get_takes_a_file_from_every_family_of_programs() {
+    let bytes: &'static [u8] = Vec::leak(noise(21, 300_000));
+    let size = bytes.len();
+    let give = |conn: &mut TcpStream, header: &[u8]| {
+        let _ = conn.write_all(header).and_then(|()| conn.write_all(bytes));
+    };
+    let json = format!("{{\"name\":\"k40\",\"size\":{size}}}");
+    let http = "HTTP/1.1 200 OK\r\nServer: x\r\n\r\n";
+    let (line, name) = ("k40\n".to_owned(), "k40".to_owned());
+    let families: Vec<(&str, SocketAddr)> = vec![
+        (
+            "download",
+            provider(false, move |said, conn| {
+                if said == "DOWNLOAD k40" {
+                    give(conn, b"DOWNLOAD_OK")
+                }
+            }),
+        ),
+        (
+            "greeting",
+            provider(true, move |said, conn| {
+                if said == "k40" {
+                    give(conn, b"")
+                }
+            }),
+        ),
+        (
+            "name",
+            provider(false, move |said, conn| match said == name {
+                true => give(conn, b"ACCEPT"),
+                false => drop(conn.write_all(b"REJECT")),
+            }),
+        ),
+        (
+            "line",
+            provider(false, move |said, conn| {
+                if said == line {
+                    give(conn, &(size as u64).to_be_bytes())
+                }
+            }),
+        ),
+        ("object", provider(false, move |_, conn| give(conn, json.as_bytes()))),
+        ("http", provider(false, move |_, conn| give(conn, http.as_bytes()))),
+    ];
+    for (family, at) in families {
+        let there = Dir::new();
+        let done = take(at, &there);
+        let reported = done.succeeded().events("unverified");
+        assert_eq!(reported[0]["sized"], ["line", "object"].contains(&family), "{done:#?}");
+        assert!(there.read("k40") == bytes, "{family}");
+        assert_eq!(there.names(), ["k40"], "{family}");
+    }
+}
+
+#[test]
+fn a_provider_that_has_no_such_file_or_another_protocol_leaves_no_file() {
+    let say = |text: &'static [u8]| provider(false, move |_, conn| drop(conn.write_all(text)));
+    for (at, code) in [
+        (say(b"DOWNLOAD_FAIL"), 3),
+        (say(b"REJECT"), 4),
+        (say(b"HTTP/1.1 404 Not Found\r\n\r\n"), 3),
+        (say(b"220 mail.example.org ready\r\n"), 8),
+        (say(b"{\"name\":\"k40\"}"), 8),
+        (provider(true, |_, _| {}), 3),
+        (provider(false, |_, _| {}), 5),
+    ] {
+        let there = Dir::new();
+        let done = take(at, &there);
+        assert_eq!(done.code, code, "{done:#?}");
+        assert!(!there.has("k40"), "{:?}", there.names());
+    }
+}
+
+#[test]
+fn two_peers_of_this_program_exchange_a_file_and_a_silent_requester_is_greeted() {
+    let server = napster_server();
+    let folder = Dir::with("k40", b"ours");
+    let peer = peer_with(server.at, &folder, &["--napster"]);
+    let there = Dir::new();
+    take(peer.at, &there).succeeded();
+    assert_eq!(there.read("k40"), b"ours");
+    let mut conn = connect(peer.at);
+    assert_eq!(exchange(&mut conn, &[]), "Connect_OK");
+    conn.write_all(b"k40").expect("it is taken");
+    let mut file = String::new();
+    conn.read_to_string(&mut file).expect("the file");
+    assert_eq!(file, "ours");
+    // Without --napster a silent requester hears nothing first.
+    let plain = peer_with(server.at, &folder, &[]);
+    let mut conn = connect(plain.at);
+    conn.set_read_timeout(Some(std::time::Duration::from_millis(1_500))).expect("a timeout");
+    assert!(conn.read(&mut [0; 16]).is_err());
 }

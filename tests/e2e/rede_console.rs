@@ -127,5 +127,5 @@ fn a_port_needs_a_folder() {
         crate::harness::run(args).failed(2, "a port needs --folder");
     }
     crate::harness::run(["peer", "--console", "dos"])
-        .failed(2, "a console is napster, rede, or uc3m");
+        .failed(2, "a console is napster, rede, music, or uc3m");
 }

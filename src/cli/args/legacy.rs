@@ -21,9 +21,6 @@ pub fn music_udp(text: &str) -> Result<SocketAddr, String> {
     if at.port() != 0 && at.port() < 2_024 {
         return Err("the UDP ports of music-udp are from 2024 to 65535".into());
     }
-    if !at.ip().is_loopback() {
-        return Err("music-udp serves this machine alone: use a loopback address".into());
-    }
     Ok(at)
 }
 
@@ -56,17 +53,18 @@ pub fn profile(word: &str) -> Result<LegacyProfile, String> {
     })
 }
 
-/// `napster`, `rede` or `uc3m[:PROFILE]`.
+/// `napster`, `rede`, `music` or `uc3m[:PROFILE]`.
 pub fn family(text: &str) -> Result<ConsoleProfile, String> {
     match text.split_once(':') {
         None if text == "napster" => Ok(ConsoleProfile::Napster),
         None if text == "rede" => Ok(ConsoleProfile::Rede),
+        None if text == "music" => Ok(ConsoleProfile::Music),
         None if text == "uc3m" => Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)),
         Some(("uc3m", edition)) => profile(edition).map(ConsoleProfile::Uc3m),
-        _ => {
-            Err("a console is napster, rede, or uc3m with an optional edition, as in uc3m:2024"
-                .into())
-        }
+        _ => Err(
+            "a console is napster, rede, music, or uc3m with an optional edition, as in uc3m:2024"
+                .into(),
+        ),
     }
 }
 
@@ -100,12 +98,13 @@ mod tests {
     fn a_console_is_named_by_its_profile_and_edition() {
         assert_eq!(family("napster"), Ok(ConsoleProfile::Napster));
         assert_eq!(family("rede"), Ok(ConsoleProfile::Rede));
+        assert_eq!(family("music"), Ok(ConsoleProfile::Music));
         assert_eq!(family("uc3m"), Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)));
         assert_eq!(
             family("uc3m:2024-plain"),
             Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024Plain))
         );
-        for text in ["", "UC3M ", "uc3m:", "uc3m:1999", "rede:2024", "napster:"] {
+        for text in ["", "UC3M ", "uc3m:", "uc3m:1999", "music:1", "rede:2024", "napster:"] {
             assert!(family(text).is_err(), "{text}");
         }
     }

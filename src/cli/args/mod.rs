@@ -157,6 +157,7 @@ Examples:
                                               over UDP (QUIC) as well
   cardume peer --console uc3m                 UC3M's commands, in a folder to share
   cardume peer --console rede                 peers, ls, get
+  cardume peer --console music                REGISTRAR, CONSULTAR, REQUISITAR, ENCERRAR
   printf 'GET aula1.mp4\\nQUIT\\n' | cardume peer --listen 127.0.0.1:4001 --folder /tmp/x
 
 A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.
@@ -586,8 +587,9 @@ pub struct PeerArgs {
     #[command(flatten)]
     pub share: ShareArgs,
 
-    /// The commands and responses of the console: napster, rede, or uc3m with an edition, by
-    /// default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the
+    /// The commands and responses of the console: napster, rede, music, or uc3m with an edition, by
+    /// default fixed. A music console plays each requested file, and opens a UDP port of music-udp.
+    /// In a uc3m console, CONNECT names the user, opens the port and shares the
     /// folder (by default the current folder). The console also opens a port of the edition, on the
     /// IP of --listen or 127.0.0.1, so that clients of UC3M find the user
     #[arg(long, value_name = "FAMILY[:PROFILE]", value_parser = legacy::family, default_value = "napster")]
@@ -731,8 +733,8 @@ pub struct LegacyPeerArgs {
     /// Serve files to ufabc-json clients on the usual port
     #[arg(long, alias = "seed001")]
     pub ufabc_json: bool,
-    /// Serve files to programs of music-udp on this UDP port, to this machine alone; the index lists
-    /// the port a thousand below
+    /// Serve files to programs of music-udp on this UDP port; the index lists the port a thousand
+    /// below. Other machines are answered only where the server lists a peer at their address
     #[arg(long, value_name = "[IP:]PORT", value_parser = legacy::music_udp, requires = "listen")]
     pub music_udp: Option<SocketAddr>,
     /// Serve files to programs of napster-ufabc on the usual port

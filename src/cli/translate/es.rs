@@ -228,8 +228,8 @@ const HELP: &[(&str, &str)] = &[
         "Muestra los archivos compartidos solo a estos grupos de miembros, como turma-a,turma-b; repita para más. `all` son todos los miembros, como es lo normal; `public` muestra los archivos también a clientes de protocolos antiguos",
     ),
     (
-        "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder). The console also opens a port of the edition, on the IP of --listen or 127.0.0.1, so that clients of UC3M find the user",
-        "De qué sistema son las órdenes y las respuestas de la consola: napster, rede, o uc3m en una de sus ediciones, de las que fixed es la de por defecto. En una consola uc3m, CONNECT dice quién es usted, abre el puerto y comparte la carpeta (la actual, si no se da ninguna). La consola abre también un puerto de la edición, en la IP de --listen o en 127.0.0.1, para que los clientes de UC3M encuentren al usuario",
+        "The commands and responses of the console: napster, rede, music, or uc3m with an edition, by default fixed. A music console plays each requested file, and opens a UDP port of music-udp. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder). The console also opens a port of the edition, on the IP of --listen or 127.0.0.1, so that clients of UC3M find the user",
+        "De qué sistema son las órdenes y las respuestas de la consola: napster, rede, music, o uc3m en una de sus ediciones, de las que fixed es la de por defecto. Una consola music reproduce cada archivo pedido, y abre un puerto UDP de music-udp. En una consola uc3m, CONNECT dice quién es usted, abre el puerto y comparte la carpeta (la actual, si no se da ninguna). La consola abre también un puerto de la edición, en la IP de --listen o en 127.0.0.1, para que los clientes de UC3M encuentren al usuario",
     ),
     (
         "Share subfolders as well, under names such as Sub/aula1.mp4",
@@ -445,8 +445,8 @@ const HELP: &[(&str, &str)] = &[
         "Atiende a programas de napster-ufabc en los puertos normales",
     ),
     (
-        "Serve files to programs of music-udp on this UDP port, to this machine alone; the index lists the port a thousand below",
-        "Envía archivos a programas de music-udp en este puerto UDP, solo en esta máquina; el índice muestra el puerto mil por debajo",
+        "Serve files to programs of music-udp on this UDP port; the index lists the port a thousand below. Other machines are answered only where the server lists a peer at their address",
+        "Envía archivos a programas de music-udp en este puerto UDP; el índice muestra el puerto mil por debajo. Otras máquinas reciben respuesta solo si el servidor muestra un peer en su dirección",
     ),
     (
         "Serve files to programs of napster-ufabc on the usual port",
@@ -626,6 +626,7 @@ const HELP: &[(&str, &str)] = &[
     ("over UDP (QUIC) as well", "también por UDP (QUIC)"),
     ("UC3M's commands, in a folder to share", "órdenes de UC3M, en la carpeta que se comparte"),
     ("peers, ls, get", "peers, ls, get"),
+    ("REGISTRAR, CONSULTAR, REQUISITAR, ENCERRAR", "REGISTRAR, CONSULTAR, REQUISITAR, ENCERRAR"),
     (
         "A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.",
         "Un archivo compartido también está en http://IP:PORT/files/NAME, para curl, navegadores y reproductores.",
@@ -1010,10 +1011,6 @@ const MESSAGES: &[(&str, &str)] = &[
         "los puertos UDP de music-udp van de 2024 a 65535",
     ),
     (
-        "music-udp serves this machine alone: use a loopback address",
-        "music-udp atiende solo a esta máquina: use una dirección de loopback",
-    ),
-    (
         "the ports of this protocol are from 1024 to 65535, or 0 for a free one",
         "los puertos de este protocolo van de 1024 a 65535, o 0 para uno libre",
     ),
@@ -1022,8 +1019,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "{} no es una edición: hay 2020, 2020-int, 2024, 2024-plain, 2025 y fixed",
     ),
     (
-        "a console is napster, rede, or uc3m with an optional edition, as in uc3m:2024",
-        "una consola es napster, rede, o uc3m y quizá su edición, como en uc3m:2024",
+        "a console is napster, rede, music, or uc3m with an optional edition, as in uc3m:2024",
+        "una consola es napster, rede, music, o uc3m y quizá su edición, como en uc3m:2024",
     ),
     ("sizes are like 700M..4G, 700M.. or ..4G", "los tamaños son como 700M..4G, 700M.. o ..4G"),
     ("the first size is above the second", "el primer tamaño es mayor que el segundo"),

@@ -228,8 +228,8 @@ const HELP: &[(&str, &str)] = &[
         "Mostra os arquivos compartilhados só a estes grupos de membros, como turma-a,turma-b; repita para mais. `all` são todos os membros, como é o padrão; `public` mostra os arquivos também a clientes de protocolos antigos",
     ),
     (
-        "The commands and responses of the console: napster, rede, or uc3m with an edition, by default fixed. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder). The console also opens a port of the edition, on the IP of --listen or 127.0.0.1, so that clients of UC3M find the user",
-        "De qual sistema são os comandos e as respostas do console: napster, rede, ou uc3m em uma de suas edições, das quais fixed é o padrão. Em um console uc3m, CONNECT diz quem você é, abre a porta e compartilha a pasta (a atual, se nenhuma for dada). O console abre também uma porta da edição, no IP de --listen ou em 127.0.0.1, para que os clientes do UC3M achem o usuário",
+        "The commands and responses of the console: napster, rede, music, or uc3m with an edition, by default fixed. A music console plays each requested file, and opens a UDP port of music-udp. In a uc3m console, CONNECT names the user, opens the port and shares the folder (by default the current folder). The console also opens a port of the edition, on the IP of --listen or 127.0.0.1, so that clients of UC3M find the user",
+        "De qual sistema são os comandos e as respostas do console: napster, rede, music, ou uc3m em uma de suas edições, das quais fixed é o padrão. Um console music reproduz cada arquivo pedido, e abre uma porta UDP do music-udp. Em um console uc3m, CONNECT diz quem você é, abre a porta e compartilha a pasta (a atual, se nenhuma for dada). O console abre também uma porta da edição, no IP de --listen ou em 127.0.0.1, para que os clientes do UC3M achem o usuário",
     ),
     (
         "Share subfolders as well, under names such as Sub/aula1.mp4",
@@ -442,8 +442,8 @@ const HELP: &[(&str, &str)] = &[
         "Atende programas do napster-ufabc nas portas normais",
     ),
     (
-        "Serve files to programs of music-udp on this UDP port, to this machine alone; the index lists the port a thousand below",
-        "Envia arquivos a programas do music-udp nesta porta UDP, só nesta máquina; o índice mostra a porta mil abaixo",
+        "Serve files to programs of music-udp on this UDP port; the index lists the port a thousand below. Other machines are answered only where the server lists a peer at their address",
+        "Envia arquivos a programas do music-udp nesta porta UDP; o índice mostra a porta mil abaixo. Outras máquinas só recebem resposta se o servidor mostrar um peer no endereço delas",
     ),
     (
         "Serve files to programs of napster-ufabc on the usual port",
@@ -617,6 +617,7 @@ const HELP: &[(&str, &str)] = &[
     ("over UDP (QUIC) as well", "também por UDP (QUIC)"),
     ("UC3M's commands, in a folder to share", "comandos do UC3M, na pasta a compartilhar"),
     ("peers, ls, get", "peers, ls, get"),
+    ("REGISTRAR, CONSULTAR, REQUISITAR, ENCERRAR", "REGISTRAR, CONSULTAR, REQUISITAR, ENCERRAR"),
     (
         "A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.",
         "Um arquivo compartilhado também está em http://IP:PORT/files/NAME, para curl, navegadores e players.",
@@ -989,10 +990,6 @@ const MESSAGES: &[(&str, &str)] = &[
         "as portas UDP do music-udp vão de 2024 a 65535",
     ),
     (
-        "music-udp serves this machine alone: use a loopback address",
-        "o music-udp atende só esta máquina: use um endereço de loopback",
-    ),
-    (
         "the ports of this protocol are from 1024 to 65535, or 0 for a free one",
         "as portas deste protocolo vão de 1024 a 65535, ou 0 para uma livre",
     ),
@@ -1001,8 +998,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "{} não é uma edição: há 2020, 2020-int, 2024, 2024-plain, 2025 e fixed",
     ),
     (
-        "a console is napster, rede, or uc3m with an optional edition, as in uc3m:2024",
-        "um console é napster, rede, ou uc3m e talvez a sua edição, como em uc3m:2024",
+        "a console is napster, rede, music, or uc3m with an optional edition, as in uc3m:2024",
+        "um console é napster, rede, music, ou uc3m e talvez a sua edição, como em uc3m:2024",
     ),
     ("sizes are like 700M..4G, 700M.. or ..4G", "tamanhos são como 700M..4G, 700M.. ou ..4G"),
     ("the first size is above the second", "o primeiro tamanho é maior que o segundo"),

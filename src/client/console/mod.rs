@@ -3,6 +3,7 @@
 //! A [`ConsoleProfile`] parses lines into a [`ParsedLine`] and formats each [`UiEvent`]. The client runs the commands. An
 //! event that is no answer of the program goes to stderr, so that stdout holds answers only.
 
+pub mod music;
 pub mod napster;
 pub mod rede;
 pub mod saved_lists;
@@ -25,6 +26,8 @@ pub enum ConsoleProfile {
     Uc3m(LegacyProfile),
     /// rede-p2p.
     Rede,
+    /// music-udp.
+    Music,
 }
 
 impl ConsoleProfile {
@@ -34,6 +37,7 @@ impl ConsoleProfile {
             ConsoleProfile::Napster => parser.parse_line(line),
             ConsoleProfile::Uc3m(_) => uc3m::line(line),
             ConsoleProfile::Rede => rede::line(line),
+            ConsoleProfile::Music => music::line(line),
         }
     }
 
@@ -44,6 +48,7 @@ impl ConsoleProfile {
             ConsoleProfile::Napster => text::say(event, lang),
             ConsoleProfile::Uc3m(edition) => uc3m::say(event, edition, lang),
             ConsoleProfile::Rede => rede::say(event, lang),
+            ConsoleProfile::Music => music::say(event, lang),
         }
     }
 
@@ -54,6 +59,7 @@ impl ConsoleProfile {
             ConsoleProfile::Napster => &napster::COMMANDS,
             ConsoleProfile::Uc3m(_) => &uc3m::COMMANDS,
             ConsoleProfile::Rede => &rede::COMMANDS,
+            ConsoleProfile::Music => &music::COMMANDS,
         }
     }
 
@@ -62,6 +68,7 @@ impl ConsoleProfile {
     pub fn protocol(self) -> Option<LegacyProfile> {
         match self {
             ConsoleProfile::Uc3m(edition) => Some(edition),
+            ConsoleProfile::Music => Some(LegacyProfile::MusicUdp),
             ConsoleProfile::Napster | ConsoleProfile::Rede => None,
         }
     }
@@ -128,6 +135,7 @@ mod tests {
             ConsoleProfile::Napster,
             ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024),
             ConsoleProfile::Rede,
+            ConsoleProfile::Music,
         ] {
             assert_eq!(family.line(&mut parser, "SIM"), ParsedLine::Do(Command::Verdict(true)));
             assert!(

@@ -115,18 +115,11 @@ impl Downloader {
     fn stream(
         &mut self,
         name: RelativeName,
-        mut sources: Vec<LegacySource>,
+        sources: Vec<LegacySource>,
         folder: Option<&str>,
         answers: bool,
         io: &mut Io<'_>,
     ) {
-        let speaks = sources.first().map_or("", |source| source.speaks.as_str());
-        sources.retain(|source| source.speaks.has_downloads());
-        if sources.is_empty() {
-            let text = format!("this program does not download by {speaks}");
-            let error = ErrorReply::new(ErrorCode::Unsupported, text);
-            return self.client.fail(&Failure::Refused(error), io);
-        }
         let Some((name, place)) = self.placed(name, folder, io) else { return };
         let policy = match answers {
             true => RetryPolicy::For(limits::GET_FILE_RETRY_FOR),

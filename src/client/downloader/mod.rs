@@ -402,6 +402,11 @@ impl Downloader {
             Effect::DownloadLegacy(file) => self.download_legacy(file, io),
             Effect::ListLegacy(from, speaks) => self.list_legacy(from, speaks, io),
             Effect::Play(target) => self.play(target, io),
+            Effect::PlayFrom(target, from) => {
+                self.player.open_port(io);
+                self.player.expect_download();
+                self.download_from(&target, from, io);
+            }
             Effect::MoreSources(id, providers) => self.add_sources(id, providers, io),
             Effect::Finished(code) => self.command_finished(code, io),
             Effect::ShutDown => self.downloads.pause(io),

@@ -25,7 +25,7 @@ impl RequestStats {
             Request::Update { .. } | Request::Replace { .. } => 1,
             Request::Leave => 2,
             Request::Search { .. } | Request::Find { .. } => 3,
-            Request::Peers { .. } => 4,
+            Request::Peers { .. } | Request::PeersAt(_) => 4,
             Request::Registry(request, _) => match **request {
                 RegistryRequest::Register { .. } => 0,
                 RegistryRequest::Remove(_) => 2,

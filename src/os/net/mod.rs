@@ -1,6 +1,7 @@
 //! Sockets: TCP by mio, TLS over it, and QUIC in the same poll loop.
 
 pub mod address;
+pub mod datagram_client;
 pub mod datagrams;
 pub mod interfaces;
 pub mod network;

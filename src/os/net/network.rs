@@ -5,9 +5,12 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use mio::Registry;
+
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
 use crate::node::io::{Security, Transport};
+use crate::os::net::datagram_client::DatagramClient;
 use crate::os::net::datagrams::{DatagramIo, DatagramStream, Datagrams};
 #[cfg(feature = "quic")]
 use crate::os::net::quic::stream::QuicStreamIo;
@@ -40,6 +43,7 @@ pub struct Network {
     /// Tells connections of the same user; `None`: all users are strangers.
     owners: Option<SocketOwners>,
     datagrams: Datagrams,
+    registry: Registry,
     #[cfg(feature = "quic")]
     quic: Quic,
 }
@@ -55,6 +59,7 @@ pub type OpenTlsIdentity = Box<dyn Fn() -> Result<TlsIdentity, String>>;
 pub enum Carrier {
     Tcp(TcpConnection),
     Datagrams(DatagramStream),
+    DatagramClient(Box<DatagramClient>),
     #[cfg(feature = "quic")]
     Quic(QuicStream),
 }
@@ -64,6 +69,7 @@ pub enum Carrier {
 pub enum Ends<'a> {
     Tcp(TcpEnds<'a>),
     Datagrams(DatagramIo<'a>),
+    DatagramClient(&'a mut DatagramClient),
     #[cfg(feature = "quic")]
     Quic(QuicStreamIo<'a>),
 }
@@ -77,6 +83,7 @@ impl Network {
         let sockets = TcpStack::new()?;
         Ok(Network {
             datagrams: Datagrams::new(sockets.registry()?, DATAGRAM_PORTS),
+            registry: sockets.registry()?,
             #[cfg(feature = "quic")]
             quic: Quic::new(sockets.registry()?, crate::os::net::tcp::UDP),
             sockets,
@@ -198,6 +205,7 @@ impl Net for Network {
         match stream {
             Carrier::Tcp(tcp) => Ends::Tcp(tcp.ends(self.tls.as_mut())),
             Carrier::Datagrams(stream) => Ends::Datagrams(self.datagrams.io(stream)),
+            Carrier::DatagramClient(client) => Ends::DatagramClient(client),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => Ends::Quic(self.quic.io(stream)),
         }
@@ -300,6 +308,10 @@ impl Net for Network {
                 let socket = self.sockets.connect(to, bind)?;
                 Ok(Carrier::Tcp(TcpConnection::plain(socket)))
             }
+            Transport::Datagrams(bind) => {
+                let to = self.sockets.on_interface(to);
+                DatagramClient::new(to, bind).map(Box::new).map(Carrier::DatagramClient)
+            }
             Transport::Tls(bind, key) => self.connect_by_tls(to, bind, key, Protocol::Native),
             Transport::Https(key) => self.connect_by_tls(to, None, key, Protocol::Http),
             #[cfg(feature = "quic")]
@@ -322,6 +334,7 @@ impl Net for Network {
                 self.datagrams.watch(stream, link);
                 Ok(())
             }
+            Carrier::DatagramClient(client) => client.watch(&self.registry, link),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => {
                 self.quic.watch(stream, link);
@@ -333,7 +346,7 @@ impl Net for Network {
     fn established(&mut self, stream: &mut Carrier) -> io::Result<bool> {
         match stream {
             Carrier::Tcp(tcp) => tcp.established(self.tls.as_mut()),
-            Carrier::Datagrams(_) => Ok(true),
+            Carrier::Datagrams(_) | Carrier::DatagramClient(_) => Ok(true),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.established(stream),
         }
@@ -352,6 +365,7 @@ impl Net for Network {
                 self.sockets.close(tcp.socket);
             }
             Carrier::Datagrams(stream) => self.datagrams.close(&stream),
+            Carrier::DatagramClient(client) => client.close(&self.registry),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.close(&stream),
         }
@@ -368,6 +382,7 @@ impl Read for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.read(into),
             Ends::Datagrams(stream) => stream.read(into),
+            Ends::DatagramClient(client) => client.read(into),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.read(into),
         }
@@ -385,6 +400,7 @@ impl RawWrite for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.write_bytes(bytes),
             Ends::Datagrams(stream) => stream.write_bytes(bytes),
+            Ends::DatagramClient(client) => client.write_bytes(bytes),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_bytes(bytes),
         }
@@ -394,6 +410,7 @@ impl RawWrite for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.write_mapped(start, length),
             Ends::Datagrams(stream) => stream.write_mapped(start, length),
+            Ends::DatagramClient(client) => client.write_mapped(start, length),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_mapped(start, length),
         }
@@ -403,6 +420,7 @@ impl RawWrite for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.takes_mapped(),
             Ends::Datagrams(stream) => stream.takes_mapped(),
+            Ends::DatagramClient(client) => client.takes_mapped(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.takes_mapped(),
         }
@@ -412,6 +430,7 @@ impl RawWrite for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.write_read(length, read),
             Ends::Datagrams(stream) => stream.write_read(length, read),
+            Ends::DatagramClient(client) => client.write_read(length, read),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_read(length, read),
         }
@@ -423,6 +442,7 @@ impl Stream for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.end_writing(),
             Ends::Datagrams(stream) => stream.end_writing(),
+            Ends::DatagramClient(client) => client.end_writing(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.end_writing(),
         }
@@ -432,6 +452,7 @@ impl Stream for Ends<'_> {
         match self {
             Ends::Tcp(tcp) => tcp.unsent(),
             Ends::Datagrams(stream) => stream.unsent(),
+            Ends::DatagramClient(client) => client.unsent(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.unsent(),
         }
@@ -440,20 +461,27 @@ impl Stream for Ends<'_> {
     fn security(&self) -> Security {
         match self {
             Ends::Tcp(tcp) => tcp.security(),
-            Ends::Datagrams(_) => Security::default(),
+            Ends::Datagrams(_) | Ends::DatagramClient(_) => Security::default(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Security { is_encrypted: true, ..Security::default() },
         }
     }
 
     fn holds_output(&self) -> bool {
-        matches!(self, Ends::Tcp(tcp) if tcp.holds_output())
+        match self {
+            Ends::Tcp(tcp) => tcp.holds_output(),
+            Ends::Datagrams(stream) => stream.holds_output(),
+            Ends::DatagramClient(client) => client.holds_output(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(_) => false,
+        }
     }
 
     fn flush_held(&mut self) -> io::Result<bool> {
         match self {
             Ends::Tcp(tcp) => tcp.flush_held(),
-            Ends::Datagrams(_) => Ok(true),
+            Ends::Datagrams(stream) => stream.flush_held(),
+            Ends::DatagramClient(client) => client.flush_held(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Ok(true),
         }

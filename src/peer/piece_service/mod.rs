@@ -26,6 +26,7 @@ use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
 use crate::peer::piece_service::transfer_stats::TransferStats;
+use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
 use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -107,6 +108,7 @@ pub(super) struct PieceService {
     requests: RequestStats,
     page_ends: PageEnds,
     pub(super) passes: PassCheck,
+    pub(super) requesters: RequesterCheck,
 }
 
 impl PieceService {
@@ -129,6 +131,7 @@ impl PieceService {
             traffic: TransferStats::default(),
             requests: RequestStats::default(),
             page_ends: PageEnds::default(),
+            requesters: RequesterCheck::default(),
         }
     }
 
@@ -156,15 +159,44 @@ impl PieceService {
             inbound.turn_away();
         }
         conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
+        conn.wake_at = inbound.look_at();
         conn.max_header = limits::HEADER_BYTES + 1;
+        if protocol.is_by_udp() {
+            let is_surplus = conn.turned_away;
+            match self.requesters.admit(id, conn.from.ip(), now) {
+                RequesterVerdict::Serve if !is_surplus => {}
+                RequesterVerdict::Hold if !is_surplus => conn.deadline = Some(now + HOLD),
+                _ => conn.drop_now(),
+            }
+        }
         let peer = InboundPeer { inbound, requester: None, opened: None, has_ended: false };
         self.peers.insert(id, peer);
         true
     }
 
+    /// The server has answered which peers are at an address.
+    pub(super) fn requester_checked(
+        &mut self,
+        number: u64,
+        answer: &Result<Response, ErrorReply>,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let (held, is_listed) = self.requesters.answered(number, answer, ctx.io.now);
+        for id in held {
+            match ctx.io.connection(id) {
+                Some(_) if is_listed => self.serve(id, ctx),
+                Some(conn) => conn.drop_now(),
+                None => {}
+            }
+        }
+    }
+
     /// Bytes have come or gone: reads requests, and fills the send queue.
     pub(super) fn serve(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
         let now = ctx.io.now;
+        if self.requesters.holds(id) {
+            return;
+        }
         self.note_requester(id, ctx.io);
         let most = ctx
             .io
@@ -197,6 +229,9 @@ impl PieceService {
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), io.connection(id)) else {
             return;
         };
+        if conn.security.is_encrypted {
+            peer.inbound.never_greet();
+        }
         // In some legacy protocols the peer speaks first.
         let is_early = conn.recv_buffer.header().is_empty() && !peer.inbound.is_legacy();
         if peer.requester.is_some() || is_early {
@@ -340,6 +375,7 @@ impl PieceService {
             return;
         };
         peer.inbound.drop_sends();
+        self.requesters.forget(id);
         self.have_subscribers.forget(id);
         self.pending_lists.forget(id);
         self.traffic.activity.forget(id);

@@ -9,18 +9,28 @@ use std::net::SocketAddr;
 use memchr::memmem;
 
 use crate::protocol::error::ErrorReply;
+use crate::protocol::legacy::music;
+use crate::protocol::legacy::napster;
 use crate::protocol::legacy::rede;
 use crate::protocol::legacy::uc3m;
 use crate::protocol::legacy::ufabc_json;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::protocol::{Decoded, LegacyAnswer};
+use crate::protocol::{Decoded, LegacyAnswer, RequestForm};
 
 /// Request the file `name` from the peer at `at`.
-pub fn ask_file(profile: LegacyProfile, name: &str, at: SocketAddr, out: &mut Vec<u8>) {
+pub fn ask_file(
+    profile: LegacyProfile,
+    form: RequestForm,
+    name: &str,
+    at: SocketAddr,
+    out: &mut Vec<u8>,
+) {
     match profile {
+        LegacyProfile::NapsterUfabc => napster::ask_file(form, name, out),
         LegacyProfile::UfabcJson => ufabc_json::ask_file(name, at.port(), out),
         LegacyProfile::Rede => rede::ask_file(name, out),
+        LegacyProfile::MusicUdp => music::ask_file(name, out),
         _ => uc3m::ask_file(profile, name, out),
     }
 }
@@ -39,10 +49,13 @@ pub fn ask_list(profile: LegacyProfile, out: &mut Vec<u8>) -> bool {
 /// The refusal of the peer, or a message that can't be decoded.
 pub fn decode_answer(
     profile: LegacyProfile,
+    form: RequestForm,
     buffer: &[u8],
 ) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     match profile {
         LegacyProfile::UfabcJson => ufabc_json::decode_answer(buffer),
+        LegacyProfile::MusicUdp => music::decode_answer(buffer),
+        LegacyProfile::NapsterUfabc => napster::decode_answer(form, buffer),
         // rede-p2p sends no header: the first byte is the file's.
         LegacyProfile::Rede if buffer.is_empty() => Ok(Decoded::Partial),
         LegacyProfile::Rede => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 0 }),
@@ -63,13 +76,21 @@ pub fn decode_at_end(profile: LegacyProfile, buffer: &[u8]) -> Decoded<LegacyAns
 /// As [`decode_answer`].
 pub fn decode_plain_answer(
     profile: LegacyProfile,
+    form: RequestForm,
     buffer: &[u8],
 ) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     if profile == LegacyProfile::Uc3m2020 {
         uc3m::decode_plain_answer(profile, buffer)
     } else {
-        decode_answer(profile, buffer)
+        decode_answer(profile, form, buffer)
     }
+}
+
+/// The form of the next request to a provider that has ended the connection, or is silent, without
+/// a byte of an answer. `None`: that is its answer.
+#[must_use]
+pub fn next_form(profile: LegacyProfile, form: RequestForm) -> Option<RequestForm> {
+    if profile == LegacyProfile::NapsterUfabc { napster::next_form(form) } else { None }
 }
 
 /// The names of a complete list.
@@ -147,7 +168,7 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(ask_list(profile, &mut out), can_list(profile));
             assert_eq!(out.is_empty(), !can_list(profile));
-            assert_eq!(decode_answer(profile, b""), Ok(Decoded::Partial));
+            assert_eq!(decode_answer(profile, RequestForm::Usual, b""), Ok(Decoded::Partial));
         }
     }
 }

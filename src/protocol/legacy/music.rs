@@ -6,10 +6,15 @@
 //!            CONSULTAR                ip:port:a,b|ip:port:c
 //!            ENCERRAR|ip:port         CLIENTE_REMOVIDO, or nothing
 //!   peer     GET a, REQUISITAR|a      the bytes, then END; or ERRO: Arquivo não encontrado.
+//!            PING, POLICY             PONG, sequential
+//!            GET FILE:a               EXISTS:9000, or FILE NOT FOUND
+//!            SLICE:0:28:a             slices of 320 bytes, each behind its number and the time; KILL ends them
+//!            a                        the bytes, each datagram once the earlier is answered (S ends them), then END_OF_FILE
 //! ```
 //!
 //! A request to a peer is a datagram, so the request is complete. The bytes and END are datagrams of
-//! the answer.
+//! the answer, as [records](crate::protocol::datagram). The last three requests are of two related
+//! systems.
 //!
 //! The earlier words `REGISTER ip:port a,b` and `LIST` have the same responses. A word without an
 //! argument is complete as soon as it is present. An argument is complete at the end of its line, at
@@ -18,6 +23,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::protocol::datagram::{self, DatagramRecord, FileCut};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::registry::{
     LISTED_FILES, ListChange, NodeEntry, PeerPlace, RegistryRequest, RegistryResponse,
@@ -25,18 +31,47 @@ use crate::protocol::registry::{
 use crate::protocol::request::{Fetch, Request};
 use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::file_name::printable;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::protocol::{Decoded, LegacyChunk, Role};
+use crate::protocol::{Decoded, FilePart, LegacyAnswer, LegacyChunk, Role};
 
 /// A request: a thousand names of usual length. A request is parsed anew when bytes arrive.
 pub(super) const REQUEST_BYTES: usize = 16 << 10;
+
+/// Bytes of a file in a datagram, as receivers expect.
+const DATAGRAM_BYTES: u16 = 1_024;
+/// Bytes of a file in a slice.
+const SLICE_BYTES: u16 = 320;
+/// The number of a slice has six digits.
+const LAST_SLICE: u32 = 999_999;
+/// The datagram behind the last bytes of a file.
+pub const END: &[u8] = b"END";
 
 /// The codec of one connection.
 #[derive(Debug)]
 pub struct Music {
     role: Role,
+    /// The request that a peer answers.
+    asked: UdpRequest,
     ended: bool,
+}
+
+/// A request to a peer, which selects the form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UdpRequest {
+    /// The whole file.
+    Whole,
+    /// The size of the file.
+    Size,
+    /// These slices of the file, the last one included.
+    Slices(u32, u32),
+    /// The whole file, each datagram acknowledged.
+    Acknowledged,
+    Ping,
+    Policy,
+    /// A word of an answer that is over: the answer is no datagram.
+    Late,
 }
 
 /// The connection must close.
@@ -65,7 +100,13 @@ impl Music {
     /// The codec of a process with this role.
     #[must_use]
     pub fn new(role: Role) -> Music {
-        Music { role, ended: false }
+        Music { role, asked: UdpRequest::Whole, ended: false }
+    }
+
+    /// True when the answer is a single datagram without bytes of the file.
+    #[must_use]
+    pub fn answers_by_head(&self) -> bool {
+        self.asked == UdpRequest::Size
     }
 
     /// True when the connection closes after the responses written so far.
@@ -86,10 +127,14 @@ impl Music {
             return Ok(Decoded::Partial);
         }
         if self.role == Role::Peer {
-            return Ok(match buffer {
-                [] => Decoded::Partial,
-                request => Decoded::Whole { item: wanted(request), used: buffer.len() },
-            });
+            let Some((record, used)) = datagram::read(buffer) else {
+                return Ok(Decoded::Partial);
+            };
+            let request =
+                if let DatagramRecord::Datagram(bytes) = record { bytes } else { b"KILL" };
+            let (asked, item) = asked_by_udp(request);
+            self.asked = asked;
+            return Ok(Decoded::Whole { item, used });
         }
         let line = buffer.trim_ascii_start();
         let end = memchr::memchr2(b'\n', b'\r', &line[..line.len().min(REQUEST_BYTES)]);
@@ -124,7 +169,8 @@ impl Music {
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
         self.ended = true;
         if let Response::Pong = reply {
-            return out.extend(b"PONG");
+            let answer = if self.asked == UdpRequest::Policy { "sequential" } else { "PONG" };
+            return self.say(answer.as_bytes(), out);
         }
         let Response::Registry(reply) = reply else {
             return self.refuse(&ErrorReply::unsupported(), out);
@@ -143,13 +189,46 @@ impl Music {
     /// Send a file of `size` bytes; the connection ends.
     pub fn begin(&mut self, size: u64) -> Vec<LegacyChunk> {
         self.ended = true;
-        let range = ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY);
-        vec![LegacyChunk::File(range), LegacyChunk::Data(b"END".to_vec())]
+        let cut = |bytes, first, stop: &[u8]| FileCut {
+            bytes,
+            first,
+            is_acknowledged: self.asked == UdpRequest::Acknowledged,
+            stop: stop.to_vec(),
+        };
+        let (cut, start, length, last) = match self.asked {
+            UdpRequest::Size => {
+                return vec![LegacyChunk::Data(one_datagram(format!("EXISTS:{size}").as_bytes()))];
+            }
+            UdpRequest::Slices(first, last) => {
+                let bytes = u64::from(SLICE_BYTES);
+                let start = (u64::from(first) * bytes).min(size);
+                let end = ((u64::from(last) + 1) * bytes).min(size);
+                let mut flush = Vec::new();
+                datagram::put_flush(&mut flush);
+                (cut(SLICE_BYTES, Some(first), b"KILL"), start, end - start, flush)
+            }
+            UdpRequest::Acknowledged => {
+                (cut(DATAGRAM_BYTES, None, b"S"), 0, size, one_datagram(b"END_OF_FILE"))
+            }
+            UdpRequest::Whole | UdpRequest::Ping | UdpRequest::Policy | UdpRequest::Late => {
+                (cut(DATAGRAM_BYTES, None, b"KILL"), 0, size, one_datagram(END))
+            }
+        };
+        let mut front = Vec::new();
+        datagram::put_cut(&cut, &mut front);
+        let range = ByteRange::within(start, Some(length), size).unwrap_or(ByteRange::EMPTY);
+        vec![LegacyChunk::Data(front), LegacyChunk::File(range), LegacyChunk::Data(last)]
     }
 
     /// Write an error; the connection ends. The removal of an unknown peer has no response.
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         self.ended = true;
+        match self.asked {
+            UdpRequest::Size | UdpRequest::Slices(..) => return self.say(b"FILE NOT FOUND", out),
+            UdpRequest::Acknowledged => return self.say(b"END_OF_FILE", out),
+            UdpRequest::Late => return,
+            UdpRequest::Whole | UdpRequest::Ping | UdpRequest::Policy => {}
+        }
         let text = match refusal.code {
             // Real programs compare the whole line.
             ErrorCode::NotFound | ErrorCode::BadName if self.role == Role::Peer => {
@@ -163,23 +242,110 @@ impl Music {
             }
             _ => "pedido recusado.",
         };
-        out.extend(format!("ERRO: {text}").as_bytes());
+        self.say(format!("ERRO: {text}").as_bytes(), out);
+    }
+
+    /// Write a whole answer.
+    fn say(&self, answer: &[u8], out: &mut Vec<u8>) {
+        match self.role {
+            Role::Peer => datagram::put_datagram(answer, out),
+            Role::Server => out.extend(answer),
+        }
     }
 }
 
-/// The request in a datagram to a peer.
-fn wanted(request: &[u8]) -> Result<Request, ErrorReply> {
-    let text = std::str::from_utf8(request).map_err(|_| ErrorReply::not_utf8())?.trim();
-    if text == "PING" {
-        return Ok(Request::Ping);
+/// Request the file `name`: real providers know this word alone.
+pub fn ask_file(name: &str, out: &mut Vec<u8>) {
+    datagram::put_datagram(format!("REQUISITAR|{name}").as_bytes(), out);
+}
+
+/// Request the size of the file `name`, which the answer to [`ask_file`] does not tell.
+pub fn ask_size(name: &str, out: &mut Vec<u8>) {
+    datagram::put_datagram(format!("GET FILE:{name}").as_bytes(), out);
+}
+
+/// Decode the first datagram of an answer, which stays in the buffer unless it is an error.
+///
+/// # Errors
+/// The error of the provider.
+pub fn decode_answer(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    match datagram::read(buffer) {
+        None => Ok(Decoded::Partial),
+        Some((DatagramRecord::Datagram(bytes), _)) if bytes.starts_with(ERROR) => Err(error(bytes)),
+        Some(_) => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 0 }),
     }
-    // `GET FILE:` belongs to another system, and names no file here.
-    let name = text
-        .strip_prefix("GET ")
-        .or_else(|| text.strip_prefix("REQUISITAR|"))
-        .filter(|name| !name.starts_with("FILE:"))
-        .ok_or_else(ErrorReply::unsupported)?;
-    Ok(Request::Fetch(Fetch::whole(RelativeName::new(name.trim())?)))
+}
+
+/// Decode a datagram of an answer.
+#[must_use]
+pub fn decode_part(buffer: &[u8]) -> Option<(FilePart<'_>, usize)> {
+    let (record, used) = datagram::read(buffer)?;
+    let part = match record {
+        DatagramRecord::Datagram(END) => FilePart::End,
+        DatagramRecord::Datagram(bytes) => {
+            let is_whole = bytes.len() == usize::from(DATAGRAM_BYTES);
+            FilePart::Bytes { bytes, is_whole }
+        }
+        DatagramRecord::Cut(_) | DatagramRecord::Flush | DatagramRecord::Lost => FilePart::Lost,
+    };
+    Some((part, used))
+}
+
+/// The size in an answer to [`ask_size`]; `None` for any other answer.
+#[must_use]
+pub fn size(answer: &[u8]) -> Option<u64> {
+    std::str::from_utf8(answer).ok()?.trim().strip_prefix("EXISTS:")?.parse().ok()
+}
+
+/// The start of an error.
+const ERROR: &[u8] = b"ERRO: ";
+
+fn error(text: &[u8]) -> ErrorReply {
+    let text = printable(&String::from_utf8_lossy(text));
+    if text.contains("encontrado") {
+        ErrorReply::no_such_file()
+    } else {
+        ErrorReply::new(ErrorCode::Refused, text)
+    }
+}
+
+fn one_datagram(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    datagram::put_datagram(bytes, &mut out);
+    out
+}
+
+/// The request in a datagram to a peer. A name alone comes last: any other word could be one.
+fn asked_by_udp(request: &[u8]) -> (UdpRequest, Result<Request, ErrorReply>) {
+    let fetch = |name: &str| Ok(Request::Fetch(Fetch::whole(RelativeName::new(name.trim())?)));
+    let Ok(text) = std::str::from_utf8(request) else {
+        return (UdpRequest::Whole, Err(ErrorReply::not_utf8()));
+    };
+    let text = text.trim();
+    match text {
+        "PING" => return (UdpRequest::Ping, Ok(Request::Ping)),
+        "POLICY" => return (UdpRequest::Policy, Ok(Request::Ping)),
+        // The receiver has acknowledged the last datagram, or has ended an answer that is over.
+        "" | "KILL" | "CTRL" | "S" => return (UdpRequest::Late, Err(ErrorReply::unsupported())),
+        _ => {}
+    }
+    if let Some(name) = text.strip_prefix("GET FILE:") {
+        return (UdpRequest::Size, fetch(name));
+    }
+    if let Some(name) = text.strip_prefix("GET ").or_else(|| text.strip_prefix("REQUISITAR|")) {
+        return (UdpRequest::Whole, fetch(name));
+    }
+    if let Some(slices) = text.strip_prefix("SLICE:") {
+        let mut fields = slices.splitn(3, ':');
+        let mut number = || fields.next()?.parse().ok().filter(|number| *number <= LAST_SLICE);
+        return match (number(), number(), fields.next()) {
+            (Some(first), Some(last), Some(name)) if first <= last => {
+                (UdpRequest::Slices(first, last), fetch(name))
+            }
+            _ => (UdpRequest::Slices(0, 0), Err(ErrorReply::bad_request("SLICE:0:9:name"))),
+        };
+    }
+    (UdpRequest::Acknowledged, fetch(text))
 }
 
 /// True while an argument can't be complete: the address of a REGISTRAR has no list behind yet.
@@ -369,37 +535,111 @@ mod tests {
         assert!(out.is_empty());
     }
 
-    #[test]
-    fn a_peer_answers_a_datagram() {
-        let peer = |text: &str| match Music::new(Role::Peer).read(text.as_bytes()) {
-            Ok(Decoded::Whole { item, used }) if used == text.len() => item,
+    /// The request in a datagram, and the codec that answers.
+    fn asked(text: &str) -> (Music, Result<Request, ErrorReply>) {
+        let mut wire = Music::new(Role::Peer);
+        let record = one_datagram(text.as_bytes());
+        match wire.read(&record) {
+            Ok(Decoded::Whole { item, used }) if used == record.len() => (wire, item),
             other => panic!("{text}: {other:?}"),
-        };
+        }
+    }
+
+    fn cut(bytes: u16, first: Option<u32>, is_acknowledged: bool, stop: &str) -> LegacyChunk {
+        let stop = stop.as_bytes().to_vec();
+        let mut out = Vec::new();
+        datagram::put_cut(&FileCut { bytes, first, is_acknowledged, stop }, &mut out);
+        LegacyChunk::Data(out)
+    }
+
+    fn part(from: u64, length: u64) -> LegacyChunk {
+        LegacyChunk::File(ByteRange::within(from, Some(length), from + length).unwrap())
+    }
+
+    fn last(text: &str) -> LegacyChunk {
+        LegacyChunk::Data(one_datagram(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_peer_tells_the_requests_of_three_systems_apart_by_their_first_words() {
         let file = Ok(Request::Fetch(Fetch::whole(name("m 1"))));
+        let chunks = |text: &str| {
+            let (mut wire, request) = asked(text);
+            assert_eq!(request, file, "{text}");
+            let chunks = wire.begin(900);
+            assert!(wire.has_ended());
+            chunks
+        };
         for text in ["GET m 1", "REQUISITAR|m 1", "GET m 1\n"] {
-            assert_eq!(peer(text), file, "{text}");
+            let whole = [cut(1_024, None, false, "KILL"), part(0, 900), last("END")];
+            assert_eq!(chunks(text), whole, "{text}");
         }
-        assert_eq!(peer("PING"), Ok(Request::Ping));
-        for text in
-            ["CONSULTAR", "m1", "GET ../m1", "GET /etc/passwd", "GET FILE:m1", "SLICE:0:1:m1"]
+        assert_eq!(chunks("GET FILE:m 1"), [last("EXISTS:900")]);
+        let acknowledged = [cut(1_024, None, true, "S"), part(0, 900), last("END_OF_FILE")];
+        assert_eq!(chunks("m 1"), acknowledged);
+        let mut flush = Vec::new();
+        datagram::put_flush(&mut flush);
+        for (text, first, start, length) in [
+            ("SLICE:0:2:m 1", 0, 0, 900),
+            ("SLICE:1:1:m 1", 1, 320, 320),
+            ("SLICE:2:999999:m 1", 2, 640, 260),
+        ] {
+            let slices = [
+                cut(320, Some(first), false, "KILL"),
+                part(start, length),
+                LegacyChunk::Data(flush.clone()),
+            ];
+            assert_eq!(chunks(text), slices, "{text}");
+        }
+        assert_eq!(
+            chunks("SLICE:3:9:m 1")[1],
+            LegacyChunk::File(ByteRange::within(900, None, 900).unwrap())
+        );
+    }
+
+    #[test]
+    fn a_peer_has_an_error_and_a_word_for_each_system() {
+        let said = |text: &str, reply: Option<&Response>| {
+            let (mut wire, request) = asked(text);
+            let mut out = Vec::new();
+            match (reply, request) {
+                (Some(reply), Ok(Request::Ping)) => wire.reply(reply, &mut out),
+                (None, Err(refusal)) => wire.refuse(&refusal, &mut out),
+                (None, Ok(Request::Fetch(_))) => wire.refuse(&ErrorReply::no_such_file(), &mut out),
+                other => panic!("{text}: {other:?}"),
+            }
+            assert!(wire.has_ended());
+            match datagram::read(&out) {
+                Some((DatagramRecord::Datagram(bytes), _)) => {
+                    String::from_utf8_lossy(bytes).into_owned()
+                }
+                _ => String::new(),
+            }
+        };
+        assert_eq!(said("PING", Some(&Response::Pong)), "PONG");
+        assert_eq!(said("POLICY", Some(&Response::Pong)), "sequential");
+        for name in ["none", "../m1", "/etc/passwd"] {
+            assert_eq!(said(&format!("GET {name}"), None), "ERRO: Arquivo não encontrado.");
+            assert_eq!(said(&format!("GET FILE:{name}"), None), "FILE NOT FOUND");
+            assert_eq!(said(&format!("SLICE:0:9:{name}"), None), "FILE NOT FOUND");
+            assert_eq!(said(name, None), "END_OF_FILE");
+        }
+        for text in ["SLICE:5:4:m1", "SLICE:0:1000000:m1", "SLICE:-1:1:m1", "SLICE:1:m1", "SLICE:"]
         {
-            assert!(peer(text).is_err(), "{text}");
+            assert_eq!(said(text, None), "FILE NOT FOUND", "{text}");
         }
-        let (mut wire, mut out) = (Music::new(Role::Peer), Vec::new());
-        let range = ByteRange::within(0, None, 9).unwrap();
-        let chunks = [LegacyChunk::File(range), LegacyChunk::Data(b"END".to_vec())];
-        assert_eq!(wire.begin(9), chunks);
-        wire.refuse(&ErrorReply::no_such_file(), &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "ERRO: Arquivo não encontrado.");
-        assert!(wire.has_ended());
+        // Words of an answer that is over.
+        for text in ["KILL", "CTRL", "S", "", " "] {
+            assert_eq!(said(text, None), "", "{text}");
+        }
     }
 
     proptest! {
         #[test]
         fn external_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for role in [Role::Server, Role::Peer] {
-                let read = Music::new(role).read(&bytes);
-                prop_assert!(read.is_ok());
+                prop_assert!(Music::new(role).read(&bytes).is_ok());
+                prop_assert!(Music::new(role).read(&one_datagram(&bytes)).is_ok());
             }
         }
     }

@@ -13,14 +13,15 @@
 //!
 //! A peer answers `DOWNLOAD a` by `DOWNLOAD_OK`, a pause and the bytes; an object by an object, a
 //! pause and the bytes; `a` with a line end by the length in eight bytes and the bytes; `a` alone by
-//! `ACCEPT` and the bytes. JSON ends with its braces, words with their line, with the connection, or
+//! `ACCEPT` and the bytes. Some requesters wait for the peer to speak first: after a second of
+//! silence it says `Connect_OK`, and answers `a` by the bytes. JSON ends with its braces, words with their line, with the connection, or
 //! after a pause ([`Decoded::Quiet`]).
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::protocol::error::ErrorReply;
+use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::legacy::music::{self, REQUEST_BYTES};
 use crate::protocol::legacy::ufabc_json::{JsonScan, JsonStep};
 use crate::protocol::registry::{ListChange, PeerPlace, RegistryRequest, RegistryResponse};
@@ -29,7 +30,7 @@ use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
-use crate::protocol::{Decoded, LegacyChunk, Role};
+use crate::protocol::{Decoded, LegacyAnswer, LegacyChunk, RequestForm, Role};
 
 /// The codec of one connection.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Napster {
     own: PeerPlace,
     /// The files that the last object has listed; its response repeats the list.
     listed: Vec<RelativeName>,
+    /// This peer has spoken first: a name alone is answered by the bytes alone.
+    greeted: bool,
     ended: bool,
 }
 
@@ -77,6 +80,8 @@ enum NapsterForm {
     Name {
         has_end: bool,
     },
+    /// A name behind the greeting of the peer.
+    Greeted,
 }
 
 impl NapsterVerb {
@@ -131,8 +136,16 @@ impl Napster {
             guess: None,
             own: PeerPlace::default(),
             listed: Vec::new(),
+            greeted: false,
             ended: false,
         }
+    }
+
+    /// The codec of a peer that speaks first, by [`GREETING`], as its requester is silent.
+    #[must_use]
+    pub fn greeting(out: &mut Vec<u8>) -> Napster {
+        out.extend(GREETING);
+        Napster { greeted: true, ..Napster::new(Role::Peer) }
     }
 
     /// True when the connection closes after the responses written so far.
@@ -299,7 +312,11 @@ impl Napster {
             Ok(name) => fetch(name.trim()),
             Err(_) => Err(ErrorReply::not_utf8()),
         };
-        (NapsterRequest { verb, form: NapsterForm::Name { has_end } }, item)
+        let form = match self.greeted {
+            true => NapsterForm::Greeted,
+            false => NapsterForm::Name { has_end },
+        };
+        (NapsterRequest { verb, form }, item)
     }
 
     /// The request being answered; afterwards the next request is read.
@@ -341,14 +358,16 @@ impl Napster {
                 out.extend(b"REJECT");
             }
             // A length has no place for an error: the connection ends without one.
-            NapsterForm::Name { .. } if verb == NapsterVerb::Download => {}
+            NapsterForm::Name { .. } | NapsterForm::Greeted if verb == NapsterVerb::Download => {}
             _ => write(asked, false, &Answer::default(), out),
         }
     }
 
     /// Send a file of `size` bytes.
     pub fn begin(&mut self, name: &RelativeName, size: u64) -> Vec<LegacyChunk> {
+        let range = ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY);
         let header = match self.take().form {
+            NapsterForm::Greeted => return vec![LegacyChunk::File(range)],
             NapsterForm::Name { has_end: true } => size.to_be_bytes().to_vec(),
             NapsterForm::Name { has_end: false } => b"ACCEPT".to_vec(),
             NapsterForm::Json => json!({"name": name.as_str(), "size": size}).to_string().into(),
@@ -360,10 +379,125 @@ impl Napster {
         if !is_number {
             chunks.push(LegacyChunk::Pause);
         }
-        chunks
-            .push(LegacyChunk::File(ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY)));
+        chunks.push(LegacyChunk::File(range));
         chunks
     }
+}
+
+/// Request the file `name` from a peer. After a greeting the name follows by
+/// [`ask_name`].
+pub fn ask_file(form: RequestForm, name: &str, out: &mut Vec<u8>) {
+    match form {
+        RequestForm::Usual => out.extend(format!("DOWNLOAD {name}").as_bytes()),
+        RequestForm::AfterGreeting => {}
+        RequestForm::Name => ask_name(name, out),
+        RequestForm::Line => out.extend(format!("{name}\n").as_bytes()),
+    }
+}
+
+/// Request the file `name` from a peer that has spoken first.
+pub fn ask_name(name: &str, out: &mut Vec<u8>) {
+    out.extend(name.as_bytes());
+}
+
+/// The form of the next request to a peer that has not answered in this one.
+#[must_use]
+pub fn next_form(form: RequestForm) -> Option<RequestForm> {
+    match form {
+        RequestForm::Usual => Some(RequestForm::Name),
+        RequestForm::Name => Some(RequestForm::Line),
+        RequestForm::AfterGreeting | RequestForm::Line => None,
+    }
+}
+
+/// The word of a provider that speaks first.
+pub const GREETING: &[u8] = b"Connect_OK";
+/// The longest header of an answer: a size in JSON, or the fields of HTTP.
+const ANSWER_BYTES: usize = 4 << 10;
+
+/// Decode the header of a file. Every program has its own: the first bytes tell them apart.
+///
+/// # Errors
+/// The error of the provider, or a header of no known program.
+pub fn decode_answer(
+    form: RequestForm,
+    buffer: &[u8],
+) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    let bytes = |size, used| Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used });
+    let other = |form| Ok(Decoded::Whole { item: LegacyAnswer::OtherForm(form), used: 0 });
+    let refused = || ErrorReply::new(ErrorCode::Refused, "the provider rejects the request");
+    if buffer.is_empty() {
+        return Ok(Decoded::Partial);
+    }
+    if form == RequestForm::AfterGreeting {
+        return match buffer {
+            _ if buffer.starts_with(GREETING) => {
+                Ok(Decoded::Whole { item: LegacyAnswer::Greeting, used: GREETING.len() })
+            }
+            _ if GREETING.starts_with(buffer) => Ok(Decoded::Partial),
+            _ => Err(ErrorReply::bad_request("the provider does not speak first")),
+        };
+    }
+    if form == RequestForm::Line {
+        return match buffer.split_first_chunk::<8>() {
+            Some((size, _)) => bytes(Some(u64::from_be_bytes(*size)), size.len()),
+            None => Ok(Decoded::Partial),
+        };
+    }
+    let words: [&[u8]; 6] =
+        [GREETING, b"DOWNLOAD_OK", b"DOWNLOAD_FAIL", b"ACCEPT", b"REJECT", b"HTTP/1."];
+    let Some(word) = words.into_iter().find(|word| buffer.starts_with(word)) else {
+        return match buffer {
+            [b'{', ..] => object_answer(buffer),
+            _ if words.iter().any(|word| word.starts_with(buffer)) => Ok(Decoded::Partial),
+            _ => Err(ErrorReply::bad_request("a download of an unknown program")),
+        };
+    };
+    match (word, form) {
+        (GREETING, _) => other(RequestForm::AfterGreeting),
+        (b"DOWNLOAD_OK" | b"ACCEPT", _) => bytes(None, word.len()),
+        (b"DOWNLOAD_FAIL", _) => Err(ErrorReply::no_such_file()),
+        (b"REJECT", RequestForm::Usual) => other(RequestForm::Name),
+        (b"REJECT", _) => Err(refused()),
+        _ => http_answer(buffer),
+    }
+}
+
+/// `{"name":"a","size":9}` in front of the bytes.
+fn object_answer(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    let unknown = || ErrorReply::bad_request("an object without the size of the file");
+    let end = match JsonScan::default().run(&buffer[..buffer.len().min(ANSWER_BYTES)]) {
+        JsonStep::End(end) => end,
+        JsonStep::More if buffer.len() < ANSWER_BYTES => return Ok(Decoded::Partial),
+        JsonStep::More | JsonStep::Seam(_) | JsonStep::Wrong => return Err(unknown()),
+    };
+    let object: Value = serde_json::from_slice(&buffer[..end]).map_err(|_| unknown())?;
+    match field(&object, &["size", "file_size", "fileSize", "length"]).and_then(Value::as_u64) {
+        Some(size) => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used: end }),
+        None if object.to_string().contains("_FAIL") => Err(ErrorReply::no_such_file()),
+        None => Err(unknown()),
+    }
+}
+
+/// The status and the fields of HTTP in front of the bytes.
+fn http_answer(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    let unknown = || ErrorReply::bad_request("a header of HTTP without an end");
+    let front = &buffer[..buffer.len().min(ANSWER_BYTES)];
+    let Some(end) = memchr::memmem::find(front, b"\r\n\r\n") else {
+        return if buffer.len() < ANSWER_BYTES { Ok(Decoded::Partial) } else { Err(unknown()) };
+    };
+    let header = std::str::from_utf8(&buffer[..end]).map_err(|_| unknown())?;
+    let (status, fields) = header.split_once("\r\n").unwrap_or((header, ""));
+    match status.split(' ').nth(1) {
+        Some("200") => {}
+        Some("404") => return Err(ErrorReply::no_such_file()),
+        _ => return Err(ErrorReply::new(ErrorCode::Refused, "the provider rejects the request")),
+    }
+    let length = fields.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    Ok(Decoded::Whole { item: LegacyAnswer::Bytes(length), used: end + 4 })
 }
 
 /// The content of a response.
@@ -701,7 +835,84 @@ mod tests {
         }
     }
 
+    /// The answer in all fragments: a longer one never changes what a shorter one has told.
+    fn answer(form: RequestForm, bytes: &[u8]) -> Result<(LegacyAnswer, usize), ErrorCode> {
+        let decode = |bytes: &[u8]| match decode_answer(form, bytes) {
+            Ok(Decoded::Whole { item, used }) => Some(Ok((item, used))),
+            Ok(_) => None,
+            Err(refusal) => Some(Err(refusal.code)),
+        };
+        let first = (0..=bytes.len()).find_map(|cut| decode(&bytes[..cut])).unwrap();
+        assert_eq!(decode(bytes), Some(first), "{}", String::from_utf8_lossy(bytes));
+        first
+    }
+
+    #[test]
+    fn the_headers_of_all_programs_are_told_apart_in_any_fragments() {
+        let usual = |bytes: &[u8]| answer(RequestForm::Usual, bytes);
+        let plain = |used| Ok((LegacyAnswer::Bytes(None), used));
+        let sized = |size, used| Ok((LegacyAnswer::Bytes(Some(size)), used));
+        let other = |form| Ok((LegacyAnswer::OtherForm(form), 0));
+        assert_eq!(usual(b"DOWNLOAD_OKhello"), plain(11));
+        assert_eq!(usual(b"DOWNLOAD_FAIL"), Err(ErrorCode::NotFound));
+        assert_eq!(usual(b"ACCEPThello"), plain(6));
+        assert_eq!(usual(b"REJECT"), other(RequestForm::Name));
+        assert_eq!(usual(b"Connect_OK"), other(RequestForm::AfterGreeting));
+        assert_eq!(usual(b"{\"name\":\"x\",\"size\":5}hello"), sized(5, 21));
+        assert_eq!(usual(b"{\"name\":\"DOWNLOAD_FAIL\"}"), Err(ErrorCode::NotFound));
+        assert_eq!(usual(b"{\"name\":\"x\"}"), Err(ErrorCode::BadRequest));
+        assert_eq!(usual(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), sized(5, 38));
+        assert_eq!(usual(b"HTTP/1.1 200 OK\r\n\r\nhello"), plain(19));
+        assert_eq!(usual(b"HTTP/1.1 404 Not Found\r\n\r\n"), Err(ErrorCode::NotFound));
+        assert_eq!(usual(b"HTTP/1.1 500 No\r\n\r\n"), Err(ErrorCode::Refused));
+        for strange in [&b"hello"[..], b"220 ready", b"\0\0\0\0\0\0\0\x05hello", b"DOWNLOADS"] {
+            assert_eq!(usual(strange), Err(ErrorCode::BadRequest));
+        }
+        let line = |bytes: &[u8]| answer(RequestForm::Line, bytes);
+        assert_eq!(line(b"\0\0\0\0\0\0\0\x05hello"), sized(5, 8));
+        assert_eq!(answer(RequestForm::Name, b"REJECT"), Err(ErrorCode::Refused));
+        assert_eq!(answer(RequestForm::Name, b"ACCEPT"), plain(6));
+        let greeted = |bytes: &[u8]| answer(RequestForm::AfterGreeting, bytes);
+        assert_eq!(greeted(b"Connect_OK"), Ok((LegacyAnswer::Greeting, 10)));
+        assert_eq!(greeted(b"hello"), Err(ErrorCode::BadRequest));
+    }
+
+    #[test]
+    fn behind_a_greeting_a_name_is_answered_by_the_bytes() {
+        let mut out = Vec::new();
+        let mut wire = Napster::greeting(&mut out);
+        assert_eq!(out, b"Connect_OK");
+        assert_eq!(read(&mut wire, "a 1.mp4"), fetch("a 1.mp4"));
+        let range = ByteRange::within(0, None, 5).unwrap();
+        assert_eq!(wire.begin(&name("a 1.mp4"), 5), [LegacyChunk::File(range)]);
+        let mut wire = Napster::greeting(&mut Vec::new());
+        assert!(read(&mut wire, "../a").is_err());
+        let mut said = Vec::new();
+        wire.refuse(&ErrorReply::no_such_file(), &mut said);
+        assert!(said.is_empty() && wire.has_ended());
+    }
+
+    #[test]
+    fn requests_have_four_forms() {
+        let asked = |form| {
+            let mut out = Vec::new();
+            ask_file(form, "a 1.mp4", &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(asked(RequestForm::Usual), "DOWNLOAD a 1.mp4");
+        assert_eq!(asked(RequestForm::AfterGreeting), "");
+        assert_eq!(asked(RequestForm::Name), "a 1.mp4");
+        assert_eq!(asked(RequestForm::Line), "a 1.mp4\n");
+    }
+
     proptest! {
+        #[test]
+        fn an_answer_of_external_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for form in [RequestForm::Usual, RequestForm::Name, RequestForm::Line, RequestForm::AfterGreeting] {
+                let _ = decode_answer(form, &bytes);
+            }
+        }
+
         #[test]
         fn external_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for role in [Role::Server, Role::Peer] {

@@ -184,7 +184,8 @@ fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
         }
         "UPDATE" => (SERVER, &["files", "remove"]),
         "LEAVE" | "UNREGISTER" | "DISCONNECT" => (SERVER, &[]),
-        "PEERS" | "LIST_USERS" => (SERVER, &["cursor"]),
+        "PEERS" => (SERVER, &["cursor", "peer"]),
+        "LIST_USERS" => (SERVER, &["cursor"]),
         "REGISTER" | "CONNECT" => (SERVER, &["user", "key", "proof"]),
         "PUBLISH" => (SERVER, &["name", "description"]),
         "DELETE" => (SERVER, &["name"]),
@@ -471,7 +472,12 @@ impl Shape<'_> {
             "JOIN" => Request::Join(Box::new(self.join()?)),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
             "LEAVE" => Request::Leave,
-            "PEERS" => Request::Peers { cursor: self.cursor()?, speaks: None },
+            "PEERS" => match self.peer.as_deref() {
+                Some(ip) => Request::PeersAt(
+                    ip.parse().map_err(|_| ErrorReply::bad_request("peer is no IP address"))?,
+                ),
+                None => Request::Peers { cursor: self.cursor()?, speaks: None },
+            },
             "LS" => {
                 let peer = self
                     .peer

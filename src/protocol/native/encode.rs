@@ -123,6 +123,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         root: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         peer: Option<SocketAddr>,
+        #[serde(rename = "peer", skip_serializing_if = "Option::is_none")]
+        ip: Option<IpAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,6 +287,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Peers { cursor, .. } => {
             AskShape { method: "PEERS", cursor: cursor.as_deref(), ..blank }
         }
+        Request::PeersAt(ip) => AskShape { method: "PEERS", ip: Some(*ip), ..blank },
         Request::Ls { peer, cursor } => {
             AskShape { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank }
         }

@@ -436,6 +436,7 @@ mod tests {
                 ..Query::new(QueryTerm::Root(ContentHash([9; 32])))
             })),
             Request::Peers { cursor: None, speaks: None },
+            Request::PeersAt(address.ip()),
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },
             Request::Wrong { root: ContentHash([8; 32]), piece: 3 },

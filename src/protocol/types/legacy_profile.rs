@@ -82,10 +82,10 @@ impl LegacyProfile {
         port.saturating_sub(if self.answers_by_udp() { MUSIC_OFFSET } else { 0 })
     }
 
-    /// True when this program can download from a peer of this protocol.
+    /// The port to ask for a listed port; the opposite of [`LegacyProfile::listed_port`].
     #[must_use]
-    pub fn has_downloads(self) -> bool {
-        !matches!(self, LegacyProfile::MusicUdp | LegacyProfile::NapsterUfabc)
+    pub fn asked_port(self, listed: u16) -> u16 {
+        listed.saturating_add(if self.answers_by_udp() { MUSIC_OFFSET } else { 0 })
     }
 
     /// True for protocols with user accounts.

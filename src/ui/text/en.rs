@@ -162,6 +162,9 @@ impl Catalog for English {
             Failure::NoSource(name) => {
                 format!("{name}: no source answers; the same command goes on later")
             }
+            Failure::Lost(name) => format!(
+                "{name}: datagrams were lost on the way, so the file is incomplete; the bytes stay in the .part"
+            ),
             Failure::Unended(name, bytes) => format!(
                 "{name}: {bytes} bytes came, and the source does not say whether these are all; they stay in the .part"
             ),

@@ -170,6 +170,9 @@ impl Catalog for Spanish {
             Failure::NoSource(name) => {
                 format!("{name}: ningún origen responde; la misma orden sigue después")
             }
+            Failure::Lost(name) => format!(
+                "{name}: se perdieron datagramas en el camino, y el archivo está incompleto; los bytes quedan en el .part"
+            ),
             Failure::Unended(name, bytes) => format!(
                 "{name}: llegaron {bytes} bytes, y el origen no dice si son todos; quedan en el .part, sin el nombre final"
             ),

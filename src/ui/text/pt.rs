@@ -166,6 +166,9 @@ impl Catalog for Portuguese {
             Failure::NoSource(name) => {
                 format!("{name}: nenhuma origem responde; o mesmo comando continua depois")
             }
+            Failure::Lost(name) => format!(
+                "{name}: datagramas se perderam no caminho, e o arquivo está incompleto; os bytes ficam no .part"
+            ),
             Failure::Unended(name, bytes) => format!(
                 "{name}: vieram {bytes} bytes, e a origem não diz se são todos; eles ficam no .part, sem o nome final"
             ),
