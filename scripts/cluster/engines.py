@@ -7,8 +7,10 @@ import time
 
 
 class Node:
-    def __init__(self, command, folder, port):
+    def __init__(self, command, folder, port, more=()):
         self.command, self.folder, self.port = command, folder, port
+        # Words of redis-cli that this node needs.
+        self.more = more
         os.makedirs(folder, exist_ok=True)
         self.start()
 
@@ -22,7 +24,7 @@ class Node:
 
     def cli(self, *words):
         done = subprocess.run(
-            ["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, timeout=20)
+            ["redis-cli", "-p", str(self.port), *self.more, *words], capture_output=True, text=True, timeout=20)
         return done.stdout
 
     def wait(self):
@@ -35,28 +37,54 @@ class Node:
     def is_master(self):
         return "role:master" in self.cli("info", "replication")
 
+    def own_id(self):
+        return self.cli("cluster", "myid").strip()
+
+    def master_port(self):
+        """The port of the master that this replica follows."""
+        lines = dict(line.partition(":")[::2] for line in self.cli("info", "replication").splitlines())
+        return int(lines.get("master_port", 0))
+
 
 class Engine:
     def __init__(self, nodes):
         self.nodes = nodes
         self.dead = []
 
-    def url(self, password=None):
+    def url(self, password=None, scheme="redis"):
         login = f":{password}@" if password else ""
-        return f"redis://{login}" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
+        return f"{scheme}://{login}" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
 
     def stop(self):
         for node in self.nodes:
             if node.process.poll() is None:
                 node.kill()
 
-    def masters(self):
-        return [node for node in self.nodes if node.process.poll() is None and node.is_master()]
+    def alive(self):
+        return [node for node in self.nodes if node.process.poll() is None]
 
-    def kill_master(self):
-        node = self.masters()[0]
+    def masters(self):
+        return [node for node in self.alive() if node.is_master()]
+
+    def replica_of(self, master):
+        return next(node for node in self.alive() if node.master_port() == master.port)
+
+    def kill(self, node):
         node.kill()
         self.dead.append(node)
+
+    def kill_master(self):
+        self.kill(self.masters()[0])
+
+    def wait_whole(self):
+        """Wait until all slots are served and each master has its replica."""
+        for _ in range(600):
+            infos = [node.cli("cluster", "info") for node in self.nodes]
+            linked = sum("master_link_status:up" in node.cli("info", "replication") for node in self.nodes)
+            if linked == 3 and all("cluster_state:ok" in info and "cluster_slots_ok:16384" in info for info in infos):
+                return
+            time.sleep(0.1)
+        raise AssertionError("the cluster does not become whole")
 
     def restart_dead(self):
         for node in self.dead:
@@ -67,7 +95,9 @@ class Engine:
 
     def wipe_master(self):
         """Kill a master and start it again before its replica takes over: all its data is gone."""
-        node = self.masters()[-1]
+        self.wipe(self.masters()[-1])
+
+    def wipe(self, node):
         node.kill()
         node.start()
         node.wait()
@@ -89,6 +119,18 @@ class Engines:
                    "--appendonly", "no", *more]
         return Node(command, folder, port)
 
+    def by_tls(self, certificate, key):
+        """A single engine that takes TLS alone."""
+        self.next_port += 1
+        port = self.next_port
+        command = [self.program, "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", "",
+                   "--appendonly", "no", "--tls-cert-file", certificate, "--tls-key-file", key,
+                   "--tls-auth-clients", "no", "--tls-ca-cert-file", certificate]
+        node = Node(command, os.path.join(self.place, f"engine-{port}"), port, ("--tls", "--insecure"))
+        node.wait()
+        self.all.append(Engine([node]))
+        return self.all[-1]
+
     def single(self, *more):
         node = self.node(*more)
         node.wait()
@@ -106,16 +148,7 @@ class Engines:
             ["redis-cli", "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in nodes),
              "--cluster-replicas", "1", "--cluster-yes"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-        for node in nodes:
-            for _ in range(200):
-                info = node.cli("cluster", "info")
-                if "cluster_state:ok" in info and "cluster_slots_ok:16384" in info:
-                    break
-                time.sleep(0.05)
-        for _ in range(200):
-            if sum("master_link_status:up" in node.cli("info", "replication") for node in nodes) == 3:
-                break
-            time.sleep(0.05)
+        self.all[-1].wait_whole()
         return self.all[-1]
 
     def stop(self):

@@ -16,6 +16,7 @@ def say(text):
 
 
 def until(seconds, condition, text):
+    """Wait for a condition. Returns the time since the call."""
     end = time.monotonic() + seconds
     while True:
         if condition():
@@ -113,15 +114,15 @@ class Peer:
 
 
 class Server:
-    def __init__(self, world, url, by_file):
-        more = ["--index", url]
+    def __init__(self, world, url, by_file, group=None, words=()):
+        more = ["--index", url, *words]
         if by_file:
             path = os.path.join(world.place, "index-url")
             with open(path, "w") as file:
                 file.write(url + "\n")
             more = ["--index-file", path]
         self.process, self.log = world.start_logged(
-            ["server", "--listen", "127.0.0.1:0", "--data", "none", "--open", "--metrics", "local", *more])
+            ["server", "--listen", "127.0.0.1:0", "--data", "none", "--open", "--metrics", "local", *more], group)
         self.address = None
         self.kept = None
         for _ in range(400):
@@ -148,6 +149,31 @@ class Server:
         link.close()
         return answer.status, text
 
+    def metric(self, name):
+        """The sum of a metric."""
+        lines = re.findall(rf"^cardume_{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", self.http("/metrics")[1], re.MULTILINE)
+        assert lines, name
+        return sum(map(float, lines))
+
+    def quantile(self, which):
+        """A quantile of the lengths of the iterations, in seconds."""
+        pattern = rf"^cardume_loop_iteration_quantile\w*{{[^}}]*\"{which}\"[^}}]*}} ([0-9.e+-]+)$"
+        return float(re.search(pattern, self.http("/metrics")[1], re.MULTILINE)[1])
+
+    def status(self, field):
+        """A line of /proc/PID/status as a number."""
+        with open(f"/proc/{self.process.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(field + ":"))
+
+    def rss(self):
+        """The memory in KiB."""
+        return self.status("VmRSS")
+
+    def epoch(self):
+        """The last number of this server in its index."""
+        with open(self.log) as file:
+            return int(re.findall(r"this server is number (\d+) of its index", file.read())[-1])
+
     def stop(self, number):
         self.process.send_signal(number)
         self.process.wait(timeout=5)
@@ -159,30 +185,30 @@ class World:
         self.processes, self.logs = [], []
         os.makedirs(os.path.join(place, "output"), exist_ok=True)
 
-    def start_logged(self, words):
+    def start_logged(self, words, group=None):
         path = os.path.join(self.place, "output", f"program-{len(self.logs)}")
         self.logs.append(path)
         environment = {**os.environ, "RUST_LOG": os.environ.get("RUST_LOG", "cardume=info")}
         log = open(path, "wb")
         process = subprocess.Popen([self.program, *words], stdin=subprocess.DEVNULL, stdout=log,
-                                   stderr=log, env=environment)
+                                   stderr=log, env=environment, group=group)
         self.processes.append(process)
         return process, path
 
     def start(self, words):
         return self.start_logged(words)[0]
 
-    def server(self, url, by_file=False):
-        return Server(self, url, by_file)
+    def server(self, url, by_file=False, group=None, words=()):
+        return Server(self, url, by_file, group, words)
 
     def run(self, words, cwd=None):
         return subprocess.run([self.program, *words], capture_output=True, text=True, timeout=60,
                               stdin=subprocess.DEVNULL, cwd=cwd)
 
-    def refused(self, url):
+    def refused(self, url, *words):
         """A server that must end by itself: its exit code and its words."""
         run = subprocess.run(
-            [self.program, "server", "--listen", "127.0.0.1:0", "--data", "none", "--open"],
+            [self.program, "server", "--listen", "127.0.0.1:0", "--data", "none", "--open", *words],
             capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL,
             env={**os.environ, "CARDUME_INDEX": url})
         return run.returncode, run.stderr

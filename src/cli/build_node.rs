@@ -28,6 +28,7 @@ use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
 use cardume::os::fs::{key_file, secret_file};
+use cardume::os::net::tls::authority::EngineTrust;
 use cardume::os::net::tls::certificate::{Certificate, CertificateFiles};
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::net::{address, interfaces};
@@ -75,13 +76,18 @@ use crate::cli::questions;
 /// connections and other programs.
 const MEMORY_SHARE: u64 = 2;
 
-/// A server, its key, and the certificate of its operator. Without an address, the user enters the
-/// address at the terminal.
-pub fn server(
-    args: ServerArgs,
-    lang: Lang,
-    err: &StdStreams,
-) -> Result<(Server, TlsIdentity, Option<Certificate>), Exit> {
+/// The part of a server's settings that concerns TLS.
+pub struct ServerTls {
+    /// The key.
+    pub identity: TlsIdentity,
+    /// The certificate of the operator.
+    pub certificate: Option<Certificate>,
+    /// The trust in the nodes of an engine, where these take TLS.
+    pub engine: Option<EngineTrust>,
+}
+
+/// A server with its TLS. Without an address, the user enters the address at the terminal.
+pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<(Server, ServerTls), Exit> {
     let mut listen = args.listen;
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
@@ -125,7 +131,7 @@ pub fn server(
         addresses,
         site,
     };
-    let cluster = engine(&args.access.engine, args.access.open, lang, err)?;
+    let (cluster, trust) = engine(&args.access.engine, args.access.open, lang, err)?.unzip();
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
     let usual = listen
@@ -157,7 +163,8 @@ pub fn server(
         cluster,
         ..ServerOptions::new(first, u64::from_le_bytes(system::random()))
     };
-    Ok((Server::new(options, accounts), tls_identity, certificate))
+    let tls = ServerTls { identity: tls_identity, certificate, engine: trust.flatten() };
+    Ok((Server::new(options, accounts), tls))
 }
 
 /// The certificate of the operator.
@@ -183,13 +190,13 @@ fn site(certificate: &Certificate, public: &[String], listen: SocketAddr) -> Opt
     })
 }
 
-/// The engine of a shared index; `None` without `--index`.
+/// The engine of a shared index, and the trust in its nodes; `None` without `--index`.
 fn engine(
     args: &EngineArgs,
     is_open: bool,
     lang: Lang,
     err: &StdStreams,
-) -> Result<Option<ClusterOptions>, Exit> {
+) -> Result<Option<(ClusterOptions, Option<EngineTrust>)>, Exit> {
     let text = match (&args.index, &args.index_file) {
         (Some(text), _) => text.clone(),
         (None, Some(file)) => read_secret(file)?,
@@ -203,11 +210,8 @@ fn engine(
             "--index needs --open: members are not shared between servers",
         ));
     }
-    if url.tls {
-        return Err(Exit::new(
-            exit::USAGE,
-            "--index: rediss:// is not supported yet; use redis:// in a private network",
-        ));
+    if args.index_ca.is_some() && !url.tls {
+        return Err(Exit::new(exit::USAGE, "--index-ca needs rediss:// in place of redis://"));
     }
     if !Keys::is_prefix(&args.index_prefix) {
         return Err(Exit::new(
@@ -219,6 +223,13 @@ fn engine(
     if url.login.is_some() && std::env::args_os().any(|a| a.into_string().is_ok_and(is_typed)) {
         say_setup(SetupNote::PasswordShown, lang, err);
     }
+    let trust = if url.tls {
+        let hosts: Vec<String> = url.hosts.iter().map(|(host, _)| host.clone()).collect();
+        let trust = EngineTrust::open(args.index_ca.as_deref(), &hosts);
+        Some(trust.map_err(|why| Exit::new(exit::LOCAL, why))?)
+    } else {
+        None
+    };
     let mut seeds = Vec::new();
     for (host, port) in &url.hosts {
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -228,14 +239,16 @@ fn engine(
     }
     let engine =
         EngineOptions { seeds, login: url.login, random: u64::from_le_bytes(system::random()) };
-    Ok(Some(ClusterOptions {
+    let options = ClusterOptions {
         engine,
+        is_tls: trust.is_some(),
         prefix: args.index_prefix.clone(),
         replicas: 1,
         slots: ALL_SLOTS,
         read_every: READ_EVERY,
         secret: system::random(),
-    }))
+    };
+    Ok(Some((options, trust)))
 }
 
 /// The secret in a file of the command line.

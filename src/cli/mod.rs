@@ -196,10 +196,13 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
                 return accounts::accounts(verb, lang, &outputs.out, &outputs.err);
             }
             let knows_own = !args.access.no_local;
-            let (node, identity, certificate) = build_node::server(*args, lang, &outputs.err)?;
-            let mut net = transport::network_of(identity, knows_own)?;
-            if let Some(certificate) = certificate {
+            let (node, tls) = build_node::server(*args, lang, &outputs.err)?;
+            let mut net = transport::network_of(tls.identity, knows_own)?;
+            if let Some(certificate) = tls.certificate {
                 net.use_certificate(certificate);
+            }
+            if let Some(trust) = tls.engine {
+                net.use_engine_trust(trust);
             }
             plug_into(
                 net,

@@ -291,6 +291,7 @@ fn reason_text(reason: &CloseReason) -> String {
             text.clone()
         }
         CloseReason::WrongKey(wrong) => wrong.to_string(),
+        CloseReason::Untrusted(fault) => fault.to_string(),
         CloseReason::Timeout => "no answer".into(),
         CloseReason::Done | CloseReason::Remote | CloseReason::SourceChanged => "link lost".into(),
     }

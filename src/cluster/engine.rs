@@ -634,6 +634,16 @@ impl Engine {
         self.refused
     }
 
+    /// This engine can't be used, for a reason that the owner of the sockets has found.
+    pub fn refuse(&mut self, why: EngineRefusal) {
+        self.refused = Some(why);
+    }
+
+    /// As [`Engine::refused`], told once.
+    pub fn take_refusal(&mut self) -> Option<EngineRefusal> {
+        self.refused.take()
+    }
+
     /// Every slot has a master, each with an open connection.
     #[must_use]
     pub fn is_ready(&self) -> bool {

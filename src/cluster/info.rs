@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::protocol::types::certificate_fault::CertificateFault;
+
 /// The oldest version with all commands in use.
 const OLDEST: (u32, u32) = (7, 0);
 
@@ -39,6 +41,8 @@ pub enum EngineRefusal {
     Replica,
     /// The other side speaks another protocol.
     NoEngine,
+    /// The certificate of a node is not trusted.
+    Untrusted(CertificateFault),
 }
 
 impl fmt::Display for EngineRefusal {
@@ -56,6 +60,7 @@ impl fmt::Display for EngineRefusal {
                 "the engine is a replica and takes no writes; give the address of its master"
             }
             EngineRefusal::NoEngine => "the other side does not speak the protocol of Redis",
+            EngineRefusal::Untrusted(_) => "the certificate of the engine is not trusted",
         })
     }
 }

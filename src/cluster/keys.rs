@@ -109,6 +109,15 @@ impl Keys {
         [&self.prefix, name].concat()
     }
 
+    /// The kind, the tag and the rest of a key of this index, other than the keys of all servers.
+    #[must_use]
+    pub fn parts<'a>(&self, key: &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
+        let (kind, rest) = key.strip_prefix(self.prefix.as_slice())?.split_first()?;
+        let rest = rest.strip_prefix(b":{")?;
+        let end = memchr::memchr(b'}', rest)?;
+        Some((*kind, &rest[..end], &rest[end + 1..]))
+    }
+
     /// The providers of a name.
     #[must_use]
     pub fn name(&self, name: &str) -> Vec<u8> {

@@ -3,6 +3,10 @@
 //! Changes go out in order as far as they touch the same entry. [`Mirror::watermark`] says which
 //! are acknowledged. A master that is new, or has lost data, has another replication id: then
 //! the owner asserts the entries of these slots again, and the mirror writes a mark a slot.
+//!
+//! A running master may lose all data, too (`FLUSHALL`), and keeps its replication id. The marks
+//! are lost with the data. So a mark is only written where a draft of it, written before the
+//! entries, is still there; and the mirror looks at a mark of each master once a second.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -31,6 +35,13 @@ const OBSERVE: Duration = Duration::from_millis(50);
 /// A removal goes out again so long after a connection was dropped as late: by then the node has
 /// run all that was left in the old connection.
 const AFTER_LATE: Duration = Duration::from_secs(2);
+/// The interval of the looks at the marks.
+const LOOK: Duration = Duration::from_secs(1);
+/// The first byte of a draft; an identity has hex digits alone.
+const DRAFT: char = '~';
+
+/// Turn a draft into a mark. A mark that is written already was written by this very script.
+pub const MARK: &[u8] = b"local v=redis.call('HGET',KEYS[1],ARGV[1]) if v==ARGV[2] or v==ARGV[3] then redis.call('HSET',KEYS[1],ARGV[1],ARGV[3]) return 1 end return 0";
 
 /// A change of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,14 +79,32 @@ pub enum MirrorChange {
         /// The key.
         key: Vec<u8>,
     },
+    /// This server begins to mirror a slot to the master with this identity.
+    #[doc(hidden)]
+    Draft(SlotMark),
     /// This server has mirrored a slot to the master with this identity.
     #[doc(hidden)]
-    Mark {
-        /// The slot.
-        slot: u16,
-        /// The identity.
-        replication: ReplicationId,
-    },
+    Mark(SlotMark),
+}
+
+/// A mark, or the draft of a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotMark {
+    slot: u16,
+    replication: ReplicationId,
+    /// The number of the assertion.
+    round: u64,
+}
+
+/// The result of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChangeResult {
+    /// Acknowledged.
+    Done,
+    /// The data is lost: there is no draft for this mark.
+    Lost,
+    /// Not acknowledged.
+    Failed,
 }
 
 /// The entry that a change touches: key and member. Changes of an entry keep the order.
@@ -91,6 +120,8 @@ struct PlacedChange {
 enum Assertion {
     /// None is under way.
     Idle,
+    /// So many drafts must still be acknowledged.
+    Drafting(Vec<(u16, ReplicationId)>, usize),
     /// The owner pushes all entries of these slots.
     Walking(Vec<(u16, ReplicationId)>),
     /// The entries before this position must be acknowledged, then the slots get their marks.
@@ -118,6 +149,16 @@ pub struct Mirror {
     observed: (u64, Option<Instant>),
     /// Late connections of the engine that were noticed, and when removals go out again.
     late: (u64, Option<Instant>),
+    /// The number of the last assertion.
+    round: u64,
+    looks: MarkLooks,
+}
+
+/// The looks at the marks: all slots in turn.
+#[derive(Default)]
+struct MarkLooks {
+    at: Option<Instant>,
+    place: usize,
 }
 
 impl Default for Mirror {
@@ -136,6 +177,8 @@ impl Default for Mirror {
             assertion: Assertion::Idle,
             observed: (0, None),
             late: (0, None),
+            round: 0,
+            looks: MarkLooks::default(),
         }
     }
 }
@@ -150,7 +193,9 @@ impl MirrorChange {
             MirrorChange::Set { key, .. } | MirrorChange::Delete { key } => {
                 (key.clone(), [0; ID_BYTES])
             }
-            MirrorChange::Mark { slot, .. } => (keys.marks(*slot), [0; ID_BYTES]),
+            MirrorChange::Draft(mark) | MirrorChange::Mark(mark) => {
+                (keys.marks(mark.slot), [0; ID_BYTES])
+            }
         }
     }
 
@@ -165,7 +210,7 @@ impl MirrorChange {
                     key.len()
                         + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
                 }
-                MirrorChange::Mark { .. } => 0,
+                MirrorChange::Draft(_) | MirrorChange::Mark(_) => 0,
             }
     }
 
@@ -194,16 +239,35 @@ impl MirrorChange {
                 EngineRequest::new(key).command(&words)
             }
             MirrorChange::Delete { key } => EngineRequest::new(key).command(&[b"DEL", key]),
-            MirrorChange::Mark { slot, replication } => {
-                let key = keys.marks(*slot);
+            MirrorChange::Draft(mark) => {
+                let (key, field) = (keys.marks(mark.slot), epoch.to_string());
+                let draft = mark.draft();
                 EngineRequest::new(&key).command(&[
                     b"HSET",
                     &key,
-                    epoch.to_string().as_bytes(),
-                    &replication.0,
+                    field.as_bytes(),
+                    draft.as_bytes(),
+                ])
+            }
+            MirrorChange::Mark(mark) => {
+                let (key, field) = (keys.marks(mark.slot), epoch.to_string());
+                EngineRequest::new(&key).command(&[
+                    b"EVAL",
+                    MARK,
+                    b"1",
+                    &key,
+                    field.as_bytes(),
+                    mark.draft().as_bytes(),
+                    &mark.replication.0,
                 ])
             }
         }
+    }
+}
+
+impl SlotMark {
+    fn draft(&self) -> String {
+        format!("{DRAFT}{}", self.round)
     }
 }
 
@@ -258,10 +322,24 @@ impl Mirror {
         self.pending.len()
     }
 
-    /// Another epoch: nothing is asserted any more.
+    /// Nothing is asserted any more.
     pub fn forget(&mut self) {
         self.asserted.fill(None);
         self.assertion = Assertion::Idle;
+    }
+
+    /// The epoch is lost: changes that were not sent name members that are no more.
+    pub(super) fn abandon(&mut self, keys: &Keys) {
+        self.forget();
+        self.removals.clear();
+        let retries = std::mem::take(&mut self.retries).into_iter().map(|(_, placed)| placed);
+        for placed in retries {
+            self.finished(&placed, keys);
+        }
+        for placed in std::mem::take(&mut self.queue) {
+            self.pending.remove(&placed.position);
+        }
+        self.queue_bytes = 0;
     }
 
     /// The next change to send, with the request.
@@ -274,27 +352,29 @@ impl Mirror {
         if self.flight.len() >= FLIGHT {
             return None;
         }
-        let is_due = self.retries.front().is_some_and(|(at, _)| *at <= now);
-        let placed = if is_due {
-            self.retries.pop_front().map(|(_, placed)| placed)?
-        } else {
-            let touched = self.queue.front()?.change.touched(keys);
-            if !self.busy.insert(touched) {
-                return None;
+        loop {
+            let is_due = self.retries.front().is_some_and(|(at, _)| *at <= now);
+            let placed = if is_due {
+                self.retries.pop_front().map(|(_, placed)| placed)?
+            } else {
+                let touched = self.queue.front()?.change.touched(keys);
+                if !self.busy.insert(touched) {
+                    return None;
+                }
+                let placed = self.queue.pop_front()?;
+                self.queue_bytes -= placed.change.bytes();
+                placed
+            };
+            // A mark for a master that is gone would only be wrong.
+            if let MirrorChange::Draft(mark) | MirrorChange::Mark(mark) = placed.change
+                && self.current[keys.place_of(mark.slot)] != Some(mark.replication)
+            {
+                self.finished(&placed, keys);
+                continue;
             }
-            let placed = self.queue.pop_front()?;
-            self.queue_bytes -= placed.change.bytes();
-            placed
-        };
-        // A mark for a master that is gone would only be wrong.
-        if let MirrorChange::Mark { slot, replication } = placed.change
-            && self.current[keys.place_of(slot)] != Some(replication)
-        {
-            self.finished(&placed, keys);
-            return self.next_request(keys, epoch, now);
+            let request = placed.change.request(keys, epoch);
+            return Some((MirrorTicket(placed), request));
         }
-        let request = placed.change.request(keys, epoch);
-        Some((MirrorTicket(placed), request))
     }
 
     /// The request of a change is sent.
@@ -308,13 +388,22 @@ impl Mirror {
     }
 
     /// The result of a change. A change that failed is tried again: the index is the truth.
-    pub(super) fn done(&mut self, token: EngineToken, is_done: bool, keys: &Keys, now: Instant) {
+    pub(super) fn done(
+        &mut self,
+        token: EngineToken,
+        result: ChangeResult,
+        keys: &Keys,
+        now: Instant,
+    ) {
         let Some(placed) = self.flight.remove(&token) else { return };
-        if !is_done {
+        if result == ChangeResult::Failed {
             self.retries.push_back((now + RETRY, placed));
             return;
         }
-        if let MirrorChange::Mark { slot, replication } = placed.change {
+        if let MirrorChange::Mark(SlotMark { slot, replication, round }) = placed.change
+            && result == ChangeResult::Done
+            && round == self.round
+        {
             self.asserted[keys.place_of(slot)] = Some(replication);
         }
         self.finished(&placed, keys);
@@ -323,6 +412,66 @@ impl Mirror {
     fn finished(&mut self, placed: &PlacedChange, keys: &Keys) {
         self.busy.remove(&placed.change.touched(keys));
         self.pending.remove(&placed.position);
+        if let MirrorChange::Draft(mark) = placed.change
+            && let Assertion::Drafting(_, left) = &mut self.assertion
+            && mark.round == self.round
+        {
+            *left -= 1;
+        }
+    }
+
+    /// Looks at a mark of each master, when due.
+    pub(super) fn next_looks(
+        &mut self,
+        keys: &Keys,
+        epoch: u32,
+        now: Instant,
+    ) -> Vec<(ReplicationId, EngineRequest)> {
+        if self.looks.at.is_some_and(|at| at > now) || self.asserted.is_empty() {
+            return Vec::new();
+        }
+        self.looks.at = Some(now + LOOK);
+        let count = self.asserted.len();
+        let masters: BTreeSet<ReplicationId> = self.distinct_masters();
+        let (mut requests, mut met, mut last) = (Vec::new(), BTreeSet::new(), None);
+        let field = epoch.to_string();
+        for place in (0..count).map(|step| (self.looks.place + step) % count) {
+            let asserted = self.asserted[place];
+            let Some(id) = asserted.filter(|_| asserted != last) else { continue };
+            last = asserted;
+            if self.current[place] == asserted
+                && met.insert(id)
+                && let Some(slot) = keys.slots().nth(place)
+            {
+                let key = keys.marks(slot);
+                let request = EngineRequest::new(&key).command(&[b"HGET", &key, field.as_bytes()]);
+                requests.push((id, request));
+            }
+            if met.len() == masters.len() {
+                break;
+            }
+        }
+        self.looks.place = (self.looks.place + 1) % count;
+        requests
+    }
+
+    fn distinct_masters(&self) -> BTreeSet<ReplicationId> {
+        let mut last = None;
+        let mut found = BTreeSet::new();
+        for current in &self.current {
+            if *current != last {
+                found.extend(*current);
+                last = *current;
+            }
+        }
+        found
+    }
+
+    /// A mark of the master with this identity is lost, and so may be all else.
+    pub(super) fn lost(&mut self, replication: ReplicationId) {
+        for asserted in self.asserted.iter_mut().filter(|id| **id == Some(replication)) {
+            *asserted = None;
+        }
     }
 
     /// Compare the masters with the masters that have the entries of this server.
@@ -351,7 +500,8 @@ impl Mirror {
         {
             for (slot, replication) in slots {
                 if self.current[keys.place_of(slot)] == Some(replication) {
-                    self.push(MirrorChange::Mark { slot, replication }, keys, now);
+                    let mark = SlotMark { slot, replication, round: self.round };
+                    self.push(MirrorChange::Mark(mark), keys, now);
                 }
             }
             self.assertion = Assertion::Marked(self.next);
@@ -363,11 +513,8 @@ impl Mirror {
         }
     }
 
-    /// Slots of entries that the owner must push again, followed by [`Mirror::walked`].
-    pub(super) fn next_assertion(&mut self, keys: &Keys, now: Instant) -> Option<SlotSet> {
-        if !matches!(self.assertion, Assertion::Idle) {
-            return None;
-        }
+    /// Begin an assertion of the slots that need one.
+    fn draft(&mut self, keys: &Keys, now: Instant) {
         let slots: Vec<(u16, ReplicationId)> = keys
             .slots()
             .zip(self.current.iter().zip(&self.asserted))
@@ -376,8 +523,29 @@ impl Mirror {
             })
             .collect();
         if slots.is_empty() {
+            return;
+        }
+        self.round += 1;
+        for (slot, replication) in &slots {
+            let mark = SlotMark { slot: *slot, replication: *replication, round: self.round };
+            self.push(MirrorChange::Draft(mark), keys, now);
+        }
+        let left = slots.len();
+        self.assertion = Assertion::Drafting(slots, left);
+    }
+
+    /// Slots of entries that the owner must push again, followed by [`Mirror::walked`].
+    pub(super) fn next_assertion(&mut self, keys: &Keys, now: Instant) -> Option<SlotSet> {
+        if matches!(self.assertion, Assertion::Idle) {
+            self.draft(keys, now);
+        }
+        if !matches!(self.assertion, Assertion::Drafting(_, 0)) {
             return None;
         }
+        let Assertion::Drafting(slots, _) = std::mem::replace(&mut self.assertion, Assertion::Idle)
+        else {
+            return None;
+        };
         let mut set = SlotSet::empty();
         slots.iter().for_each(|(slot, _)| set.insert(*slot));
         self.assertion = Assertion::Walking(slots);

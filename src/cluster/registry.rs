@@ -1,6 +1,6 @@
 //! The servers of an index: epochs, and which servers live, without comparing clocks.
 //!
-//! Each server adds 1 to a counter once a second. A counter that stands still, for five seconds
+//! Each server adds 1 to a counter, four times a second. A counter that stands still, for five seconds
 //! in which this server could read, is that of a dead server. A read that fails counts for
 //! nothing: a server that can't see declares no other dead.
 //!
@@ -8,6 +8,15 @@
 //! - A server takes members only two seconds after others can read the counter of a serving server.
 //! - A server believes no empty answer when the last read is older than a second and a half.
 //! - After a failover of the registry's node the servers have two seconds to write themselves again.
+//!
+//! The life of a server for the others:
+//!
+//! ```text
+//!   Live --counter stands still for 5 s--> Dead --60 s--> retired --entries deleted--> gone
+//!    ^------------counts again-------------'
+//! ```
+//!
+//! A retired server that comes back takes a new epoch: its entries may be deleted already.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,8 +28,12 @@ use crate::cluster::info::{self, ReplicationId};
 use crate::cluster::keys::Keys;
 use crate::cluster::resp::Reply;
 
-/// The interval of the counters: some writes a second for all servers together.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The interval of the counters: a server that ends is gone for the others within half a second.
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// Each server reads the counters of all, so many servers count less often: this time a server.
+const HEARTBEAT_OF_ONE: Duration = Duration::from_millis(5);
+/// The longest interval: two reads may not be further apart than [`READ_GAP`].
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Reads further apart than this leave a gap: a single read may fail.
 const READ_GAP: Duration = Duration::from_millis(1_500);
 /// A server takes members, and believes empty answers, after so long without a gap.
@@ -29,10 +42,24 @@ const SETTLE: Duration = Duration::from_secs(2);
 const DEAD_AFTER: Duration = Duration::from_secs(5);
 /// A dead server is removed after so long: a paused server has come back by then.
 const REMOVE_AFTER: Duration = Duration::from_secs(60);
+/// A server without a read for so long writes nothing under its epoch: others may be about to
+/// delete the entries of that epoch.
+const BLIND_AFTER: Duration = Duration::from_secs(30);
+/// After a gap of this length others may have counted this server as dead: a heartbeat less than
+/// [`DEAD_AFTER`].
+const MISSED_AFTER: Duration = Duration::from_secs(4);
+/// The pause between two attempts to retire a server.
+const RETIRE_AGAIN: Duration = Duration::from_secs(1);
 /// Servers of an index; each reads the counters of all.
 const SERVERS: usize = 1_000;
+/// The value of a retired server.
+const RETIRED: &[u8] = b"d";
 
-/// Remove a server with an unchanged counter.
+/// Count, as long as this server is registered. `ARGV[4]`: register again when the field is lost.
+pub const COUNT: &[u8] = b"local v=redis.call('HGET',KEYS[1],ARGV[1]) if v and string.find(v,ARGV[2],1,true) or not v and ARGV[4]=='1' then return redis.call('HSET',KEYS[1],ARGV[1],ARGV[3]) end return -1";
+/// Retire a server with an unchanged counter, or one whose field was lost meanwhile.
+pub const RETIRE: &[u8] = b"local v=redis.call('HGET',KEYS[1],ARGV[1]) if not v or v==ARGV[2] then return redis.call('HSET',KEYS[1],ARGV[1],'d') end return -1";
+/// Remove a server with an unchanged value.
 pub const REMOVE: &[u8] =
     b"if redis.call('HGET',KEYS[1],ARGV[1])==ARGV[2] then return redis.call('HDEL',KEYS[1],ARGV[1]) end return 0";
 
@@ -102,6 +129,8 @@ pub enum RegistryNews {
     Entered(u32),
     /// The server has lost the epoch.
     Left,
+    /// The server goes on with its epoch after a gap in which others may have counted it as dead.
+    Returned,
 }
 
 impl Registry {
@@ -133,13 +162,18 @@ impl Registry {
         }
     }
 
+    /// The part of the own value that no other server has.
+    fn nonce_text(&self) -> String {
+        format!(" {:016x} ", self.nonce)
+    }
+
     fn value(&self) -> String {
         let state = match (self.is_leaving, self.is_serving) {
             (true, _) => 'x',
             (false, true) => 's',
             (false, false) => '-',
         };
-        format!("{} {:016x} {state}", self.counter, self.nonce)
+        format!("{}{}{state}", self.counter, self.nonce_text())
     }
 
     /// The marks of this server stand: count as serving.
@@ -160,13 +194,40 @@ impl Registry {
     pub fn end(&mut self, keys: &Keys) -> Option<EngineRequest> {
         self.is_leaving = true;
         let (epoch, key) = (self.epoch()?, keys.servers());
+        Some(self.count(epoch, EngineRequest::new(&key), &key, false))
+    }
+
+    /// Add a command that counts.
+    fn count(
+        &mut self,
+        epoch: u32,
+        request: EngineRequest,
+        key: &[u8],
+        registers: bool,
+    ) -> EngineRequest {
         self.counter += 1;
-        Some(EngineRequest::new(&key).command(&[
-            b"HSET",
-            &key,
+        let registers: &[u8] = if registers { b"1" } else { b"0" };
+        request.command(&[
+            b"EVAL",
+            COUNT,
+            b"1",
+            key,
             epoch.to_string().as_bytes(),
+            self.nonce_text().as_bytes(),
             self.value().as_bytes(),
-        ]))
+            registers,
+        ])
+    }
+
+    fn interval(&self) -> Duration {
+        let servers = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
+        HEARTBEAT_OF_ONE.saturating_mul(servers).clamp(HEARTBEAT, LONGEST_HEARTBEAT)
+    }
+
+    /// False while this server is blind for so long that others may delete its entries.
+    #[must_use]
+    pub fn may_write(&self, now: Instant) -> bool {
+        self.last_read.is_none_or(|read| now < read + BLIND_AFTER)
     }
 
     /// The time of the next request.
@@ -186,7 +247,7 @@ impl Registry {
             return None;
         }
         self.sent = Some(now);
-        self.next_at = Some(now + HEARTBEAT);
+        self.next_at = Some(now + self.interval());
         let servers = keys.servers();
         Some(match self.step {
             RegistryStep::Secret => {
@@ -195,7 +256,11 @@ impl Registry {
             }
             RegistryStep::Epoch => {
                 let key = keys.epoch();
-                EngineRequest::new(&key).command(&[b"INCR", &key])
+                // A counter that was lost begins at a random place: entries of old epochs are left.
+                let start = (self.nonce % u64::from(LAST_EPOCH)).to_string();
+                EngineRequest::new(&key)
+                    .command(&[b"SET", &key, start.as_bytes(), b"NX", b"GET"])
+                    .command(&[b"INCR", &key])
             }
             RegistryStep::Enter(epoch) => EngineRequest::new(&servers).command(&[
                 b"HSETNX",
@@ -204,16 +269,11 @@ impl Registry {
                 self.value().as_bytes(),
             ]),
             RegistryStep::Beat(epoch) => {
-                self.counter += 1;
-                EngineRequest::new(&servers)
+                let request = EngineRequest::new(&servers)
                     .command(&[b"MULTI"])
-                    .command(&[b"HGETALL", &servers])
-                    .command(&[
-                        b"HSET",
-                        &servers,
-                        epoch.to_string().as_bytes(),
-                        self.value().as_bytes(),
-                    ])
+                    .command(&[b"HGETALL", &servers]);
+                let registers = self.may_write(now);
+                self.count(epoch, request, &servers, registers)
                     .command(&[b"INFO", b"replication"])
                     .command(&[b"EXEC"])
             }
@@ -272,10 +332,11 @@ impl Registry {
         let Some((_, replication)) = text.and_then(info::replication) else {
             return RegistryNews::Nothing;
         };
-        if self.replication.is_none_or(|(known, _)| known != replication) {
+        let gap = self.last_read.map(|last| sent - last);
+        let was_blind = gap.is_some_and(|gap| gap >= BLIND_AFTER);
+        if was_blind || self.replication.is_none_or(|(known, _)| known != replication) {
             self.replication = Some((replication, sent));
         }
-        let gap = self.last_read.map(|last| sent - last);
         let passed = gap.filter(|gap| *gap <= READ_GAP);
         let mut read = BTreeMap::new();
         while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
@@ -288,14 +349,17 @@ impl Registry {
             }
         }
         let own = read.get(&epoch).copied();
+        if was_blind {
+            // Missing servers may have been removed meanwhile.
+            self.seen.retain(|number, _| read.contains_key(number));
+        }
         for (number, value) in &read {
             let is_serving = value.ends_with(b"s");
+            // Its own word for its end needs no wait.
+            let is_over = value.ends_with(b"x") || *value == RETIRED;
             let still = match self.seen.get(number) {
-                // Its own word for its end needs no wait.
-                None if value.ends_with(b"x") => DEAD_AFTER,
-                Some(server) if value.ends_with(b"x") && server.value != *value => {
-                    server.still.max(DEAD_AFTER)
-                }
+                None if is_over => DEAD_AFTER,
+                Some(server) if is_over && server.value != *value => server.still.max(DEAD_AFTER),
                 Some(server) if server.value == *value => server.still + passed.unwrap_or_default(),
                 _ => Duration::ZERO,
             };
@@ -308,7 +372,7 @@ impl Registry {
             }
         }
         self.seen.retain(|number, server| {
-            read.contains_key(number) || server.still < REMOVE_AFTER + HEARTBEAT
+            read.contains_key(number) || server.still < REMOVE_AFTER + LONGEST_HEARTBEAT
         });
         self.last_read = Some(sent);
         if passed.is_none() {
@@ -317,17 +381,20 @@ impl Registry {
         if self.is_serving && self.steady_since.is_none() {
             self.steady_since = Some(sent);
         }
-        let nonce = format!(" {:016x} ", self.nonce);
+        let nonce = self.nonce_text();
         let is_ours = match own {
             Some(value) => value.windows(nonce.len()).any(|part| part == nonce.as_bytes()),
             // The first beat, or a failover: only a long gap lets others remove this server.
-            None => gap.is_none_or(|gap| gap < REMOVE_AFTER / 2),
+            None => !was_blind,
         };
-        if is_ours {
-            return RegistryNews::Nothing;
+        if !is_ours {
+            self.leave();
+            return RegistryNews::Left;
         }
-        self.leave();
-        RegistryNews::Left
+        match gap {
+            Some(gap) if gap >= MISSED_AFTER => RegistryNews::Returned,
+            _ => RegistryNews::Nothing,
+        }
     }
 
     fn leave(&mut self) {
@@ -337,26 +404,32 @@ impl Registry {
         self.nonce = self.nonce.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
     }
 
-    /// A server that has been dead for long, with the request that removes it.
+    /// The request that retires a server that has been dead for long.
     #[must_use]
-    pub fn removal(&mut self, keys: &Keys) -> Option<EngineRequest> {
+    pub fn retirement(&mut self, keys: &Keys) -> Option<EngineRequest> {
         let own = self.epoch();
-        let (epoch, server) = self
-            .seen
-            .iter_mut()
-            .find(|(epoch, server)| server.still >= REMOVE_AFTER && own != Some(**epoch))?;
-        let key = keys.servers();
-        let request = EngineRequest::new(&key).command(&[
-            b"EVAL",
-            REMOVE,
-            b"1",
-            &key,
-            epoch.to_string().as_bytes(),
-            &server.value,
-        ]);
-        // Not again before a second has passed.
-        server.still -= HEARTBEAT;
-        Some(request)
+        let (epoch, server) = self.seen.iter_mut().find(|(epoch, server)| {
+            server.still >= REMOVE_AFTER && own != Some(**epoch) && server.value != RETIRED
+        })?;
+        server.still -= RETIRE_AGAIN;
+        Some(compare(RETIRE, keys, *epoch, &server.value))
+    }
+
+    /// The retired servers. Their entries may be deleted, and never come back.
+    pub fn retired(&self) -> impl Iterator<Item = u32> + '_ {
+        self.seen.iter().filter(|(_, server)| server.value == RETIRED).map(|(epoch, _)| *epoch)
+    }
+
+    /// The request that removes a retired server, once its entries are deleted.
+    #[must_use]
+    pub fn removal(epoch: u32, keys: &Keys) -> EngineRequest {
+        compare(REMOVE, keys, epoch, RETIRED)
+    }
+
+    /// True for the server that deletes the entries of retired servers: a single one of the living.
+    #[must_use]
+    pub fn is_keeper(&self, now: Instant) -> bool {
+        self.is_fresh(now) && self.epoch().is_some() && self.serving().next() == self.epoch()
     }
 
     /// The state of a server.
@@ -415,6 +488,19 @@ impl Registry {
     }
 }
 
+/// A script for a server with this value.
+fn compare(script: &[u8], keys: &Keys, epoch: u32, value: &[u8]) -> EngineRequest {
+    let key = keys.servers();
+    EngineRequest::new(&key).command(&[
+        b"EVAL",
+        script,
+        b"1",
+        &key,
+        epoch.to_string().as_bytes(),
+        value,
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_server_is_remembered_and_a_dead_one_removed_after_a_minute() {
+    fn a_missing_server_is_remembered_and_a_dead_one_retired_after_a_minute() {
         let start = Instant::now();
         let mut registry = entered(start);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
@@ -480,12 +566,19 @@ mod tests {
         }
         for second in 6..61 {
             beat(&mut registry, &[OWN, ("2", "9 x s")], at(second));
-            assert!(registry.removal(&Keys::new("", [0; 32])).is_none(), "{second}");
+            assert!(registry.retirement(&Keys::new("", [0; 32])).is_none(), "{second}");
         }
         beat(&mut registry, &[OWN, ("2", "9 x s")], at(61));
-        let request = registry.removal(&Keys::new("", [0; 32])).unwrap();
+        let request = registry.retirement(&Keys::new("", [0; 32])).unwrap();
         assert!(request.bytes().windows(5).any(|bytes| bytes == b"9 x s"));
-        assert!(registry.removal(&Keys::new("", [0; 32])).is_none());
+        assert!(registry.retirement(&Keys::new("", [0; 32])).is_none());
+        assert_eq!(registry.retired().next(), None);
+        beat(&mut registry, &[OWN, ("2", "d")], at(62));
+        assert!(registry.retirement(&Keys::new("", [0; 32])).is_none());
+        assert_eq!(registry.retired().collect::<Vec<_>>(), [2]);
+        assert!(registry.is_keeper(at(62)) && !registry.is_keeper(at(64)));
+        beat(&mut registry, &[OWN, ("0", "1 x s")], at(63));
+        assert!(!registry.is_keeper(at(63)));
     }
 
     #[test]
@@ -516,9 +609,34 @@ mod tests {
         let foreign = ("1", "5 00000000000000ff s");
         assert_eq!(beat(&mut registry, &[foreign], at(4)), RegistryNews::Left);
         assert_eq!(registry.epoch(), None);
+        for news in [&[][..], &[("1", "d")]] {
+            let mut registry = entered(start);
+            beat(&mut registry, &[OWN], at(1));
+            assert!(registry.may_write(at(30)) && !registry.may_write(at(31)));
+            assert_eq!(beat(&mut registry, news, at(91)), RegistryNews::Left);
+        }
+    }
+
+    #[test]
+    fn a_server_that_others_may_have_counted_as_dead_learns_that() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
         let mut registry = entered(start);
         beat(&mut registry, &[OWN], at(1));
-        assert_eq!(beat(&mut registry, &[], at(91)), RegistryNews::Left);
+        assert_eq!(beat(&mut registry, &[OWN], at(4)), RegistryNews::Nothing);
+        assert_eq!(beat(&mut registry, &[OWN], at(9)), RegistryNews::Returned);
+        assert_eq!(beat(&mut registry, &[OWN], at(10)), RegistryNews::Nothing);
+    }
+
+    #[test]
+    fn many_servers_count_less_often() {
+        let start = Instant::now();
+        let mut registry = entered(start);
+        assert_eq!(registry.interval(), HEARTBEAT);
+        let names: Vec<String> = (1..=100).map(|number| number.to_string()).collect();
+        let servers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), OWN.1)).collect();
+        beat(&mut registry, &servers, start + Duration::from_secs(1));
+        assert_eq!(registry.interval(), Duration::from_millis(500));
     }
 
     #[test]

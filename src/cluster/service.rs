@@ -12,9 +12,11 @@ use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, Engin
 use crate::cluster::durable::{DurableWrite, WriteResult};
 use crate::cluster::engine::{Engine, EngineOptions, LinkAction, LinkInput};
 use crate::cluster::ids::{ID_BYTES, MemberId};
+use crate::cluster::info::{EngineRefusal, ReplicationId};
 use crate::cluster::keys::{HolderEntry, Keys};
-use crate::cluster::mirror::{Mirror, MirrorChange};
+use crate::cluster::mirror::{ChangeResult, Mirror, MirrorChange};
 use crate::cluster::node::EngineLinkId;
+use crate::cluster::reclaims::{ClaimedAddress, Reclaims};
 use crate::cluster::record;
 use crate::cluster::registry::{Registry, RegistryNews};
 use crate::cluster::resp::Reply;
@@ -22,15 +24,23 @@ use crate::cluster::search::{HolderPage, HolderSearch, SearchStep};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::stream_writer::WriterState;
 use crate::cluster::streams::{ClusterStreams, StreamNews, StreamTask};
+use crate::cluster::sweep::{Sweep, SweepNews, SweepStep};
 use crate::index::About;
 use crate::io::split_mix::SplitMix64;
 use crate::protocol::request::Selector;
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 
 /// A server serves only so long after it has read the secret: two intervals in which servers look
 /// at the secret, so that a server that serves already has set it again after a loss.
 const SECRET_SETTLE: Duration = Duration::from_millis(2_500);
+
+/// A server that was away asserts all again after so long: until then others may still act on what
+/// they have read of the registry before.
+const RETURN_SETTLE: Duration = Duration::from_millis(2_500);
+/// The interval of the looks at the secret.
+const SECRET_LOOK: Duration = Duration::from_secs(1);
 
 /// Identifies a question of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +55,8 @@ pub struct ClusterOptions {
     pub prefix: String,
     /// Replicas that must have an account or a publication: 1, or 0 for an engine without any.
     pub replicas: u8,
+    /// The nodes take TLS, which is up to the owner of the sockets.
+    pub is_tls: bool,
     /// Slots in use, see [`Keys::with_slots`]; all servers need the same number.
     pub slots: u16,
     /// The interval at which the names of other servers are read; see
@@ -96,8 +108,27 @@ enum ClusterTask {
     /// A look at the secret of the keys.
     Secret,
     Stream(StreamTask),
+    /// The claim of a member whose address the engine may have lost.
+    Reclaim([u8; ID_BYTES], Box<AddressClaim>),
+    /// A look at a mark of the master with this identity.
+    Look(ReplicationId),
+    /// The deletion of the entries of a dead server.
+    Sweep(Box<SweepStep>),
     /// A request without an interesting result.
     Loose,
+}
+
+/// Work without a question.
+#[derive(Default)]
+struct Upkeep {
+    reclaims: Reclaims<ClusterTicket>,
+    sweep: Sweep,
+    /// When to assert all again after a return.
+    assert_at: Option<Instant>,
+    /// The next look at the secret.
+    secret_at: Option<Instant>,
+    /// Changes wait until this server has read the registry again.
+    is_blind: bool,
 }
 
 /// The index of all servers.
@@ -116,6 +147,7 @@ pub struct ClusterIndex {
     events: VecDeque<ClusterEvent>,
     /// Since when this server has its epoch and its secret.
     entered: Option<Instant>,
+    upkeep: Upkeep,
 }
 
 impl ClusterIndex {
@@ -136,6 +168,7 @@ impl ClusterIndex {
             answers: VecDeque::new(),
             events: VecDeque::new(),
             entered: None,
+            upkeep: Upkeep::default(),
             options,
         }
     }
@@ -180,6 +213,29 @@ impl ClusterIndex {
         ticket
     }
 
+    /// Claim the address of a member of this server again. The answer may take long: a claim that
+    /// fails is made again, until the member is released.
+    pub fn reclaim(&mut self, claim: ClaimedAddress, now: Instant) -> ClusterTicket {
+        let ticket = self.ticket();
+        let before = self.upkeep.reclaims.begin(claim, ticket);
+        self.unclaimed(before);
+        self.ask_reclaim(claim, now);
+        ticket
+    }
+
+    /// These claims get no answer of the engine any more.
+    fn unclaimed(&mut self, tickets: impl IntoIterator<Item = ClusterTicket>) {
+        let none = || ClusterAnswer::Claimed(Err(EngineFailure::Unavailable));
+        self.answers.extend(tickets.into_iter().map(|ticket| (ticket, none())));
+    }
+
+    fn ask_reclaim(&mut self, claim: ClaimedAddress, now: Instant) {
+        let ClaimedAddress { address, id, session } = claim;
+        let claim = AddressClaim::new(self.keys.address(address), id, session, Some(session));
+        let request = claim.request();
+        self.ask(ClusterTask::Reclaim(id, Box::new(claim)), request, now);
+    }
+
     /// Read the user and the further addresses of a member. Unavailable when the member is gone.
     pub fn record(&mut self, id: [u8; ID_BYTES], now: Instant) -> ClusterTicket {
         let ticket = self.ticket();
@@ -207,6 +263,8 @@ impl ClusterIndex {
         session: SessionId,
         now: Instant,
     ) {
+        let open = self.upkeep.reclaims.ended(id);
+        self.unclaimed(open);
         let request = release(&self.keys.address(address), id, session);
         self.ask(ClusterTask::Loose, request, now);
     }
@@ -273,6 +331,10 @@ impl ClusterIndex {
     /// Send the waiting changes: call once after all pushes of an iteration.
     pub fn flush(&mut self, now: Instant) {
         let Some(epoch) = self.registry.epoch() else { return };
+        self.upkeep.is_blind = !self.registry.may_write(now);
+        if self.upkeep.is_blind {
+            return;
+        }
         self.flush_mirror(epoch, now);
         let (watermark, is_whole) = (self.mirror.watermark(), self.mirror.is_whole());
         let state = WriterState { epoch, watermark, is_whole };
@@ -377,6 +439,16 @@ impl ClusterIndex {
         self.settle(now);
     }
 
+    /// A connection failed: the certificate of the node is not trusted.
+    pub fn untrusted(&mut self, fault: CertificateFault) {
+        self.engine.refuse(EngineRefusal::Untrusted(fault));
+    }
+
+    /// The reason for which the engine can't be used, told once.
+    pub fn take_refusal(&mut self) -> Option<EngineRefusal> {
+        self.engine.take_refusal()
+    }
+
     /// Move the bytes to write on a connection to the end of `out`.
     pub fn take_output(&mut self, link: EngineLinkId, out: &mut Vec<u8>) {
         self.engine.take_output(link, out);
@@ -402,10 +474,17 @@ impl ClusterIndex {
     /// The time of the next call of [`ClusterIndex::on_time`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let streams = self.registry.epoch().and_then(|_| self.streams.deadline());
-        let (engine, registry) = (self.engine.deadline(), self.registry.deadline());
-        let mirror = self.mirror.deadline(&self.engine);
-        [engine, registry, mirror, streams].into_iter().flatten().min()
+        let mirror = self.mirror.deadline(&self.engine).filter(|_| !self.upkeep.is_blind);
+        let streams = self.registry.epoch().filter(|_| !self.upkeep.is_blind);
+        let parts = [
+            streams.and_then(|_| self.streams.deadline()),
+            self.engine.deadline(),
+            self.registry.deadline(),
+            mirror,
+            self.upkeep.reclaims.deadline(),
+            self.upkeep.sweep.deadline(),
+        ];
+        parts.into_iter().flatten().min()
     }
 
     /// Do all that is due. The first call begins.
@@ -414,18 +493,54 @@ impl ClusterIndex {
         if self.engine.is_ready() || self.registry.epoch().is_some() {
             if let Some(request) = self.registry.request(&self.keys, self.options.secret, now) {
                 self.ask(ClusterTask::Registry, request, now);
-                if self.registry.epoch().is_some() {
-                    let key = self.keys.secret();
-                    let words: &[&[u8]] = &[b"SET", &key, &self.options.secret, b"NX", b"GET"];
-                    let request = EngineRequest::new(&key).command(words);
-                    self.ask(ClusterTask::Secret, request, now);
-                }
             }
-            if let Some(request) = self.registry.removal(&self.keys) {
+            if let Some(request) = self.registry.retirement(&self.keys) {
                 self.ask(ClusterTask::Loose, request, now);
+            }
+            if let Some(epoch) = self.registry.epoch() {
+                self.look_after(epoch, now);
             }
         }
         self.settle(now);
+    }
+
+    /// Look at all that may be lost without an error.
+    fn look_after(&mut self, epoch: u32, now: Instant) {
+        if self.upkeep.assert_at.is_some_and(|at| at <= now) {
+            self.upkeep.assert_at = None;
+            self.mirror.forget();
+        }
+        if self.upkeep.secret_at.is_none_or(|at| at <= now) {
+            self.upkeep.secret_at = Some(now + SECRET_LOOK);
+            let key = self.keys.secret();
+            let words: &[&[u8]] = &[b"SET", &key, &self.options.secret, b"NX", b"GET"];
+            let request = EngineRequest::new(&key).command(words);
+            self.ask(ClusterTask::Secret, request, now);
+        }
+        for (id, request) in self.mirror.next_looks(&self.keys, epoch, now) {
+            self.ask(ClusterTask::Look(id), request, now);
+        }
+        while let Some(claim) = self.upkeep.reclaims.next(now) {
+            self.ask_reclaim(claim, now);
+        }
+        self.sweep(now);
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        while let Some(news) = self.upkeep.sweep.next(&self.registry, &self.engine, now) {
+            match news {
+                SweepNews::Ask(step, request) => {
+                    self.ask(ClusterTask::Sweep(Box::new(step)), request, now);
+                }
+                SweepNews::Swept(epochs) => {
+                    for epoch in epochs {
+                        let request = Registry::removal(epoch, &self.keys);
+                        self.ask(ClusterTask::Loose, request, now);
+                    }
+                    return;
+                }
+            }
+        }
     }
 
     fn use_secret(&mut self, secret: [u8; 32]) {
@@ -497,8 +612,12 @@ impl ClusterIndex {
             ClusterTask::End(ticket) => self.answers.push_back((ticket, ClusterAnswer::Ended)),
             ClusterTask::Change => {
                 // A key of another program stays unchanged: no search believes such a key either.
-                let is_done = matches!(outcome, Ok(_) | Err(EngineFailure::Refused));
-                self.mirror.done(token, is_done, &self.keys, now);
+                let result = match outcome {
+                    Ok(replies) if replies.last_reply() == Reply::Integer(0) => ChangeResult::Lost,
+                    Ok(_) | Err(EngineFailure::Refused) => ChangeResult::Done,
+                    Err(_) => ChangeResult::Failed,
+                };
+                self.mirror.done(token, result, &self.keys, now);
             }
             ClusterTask::Registry => match outcome {
                 Ok(replies) => match self.registry.replied(replies, self.options.secret, now) {
@@ -509,7 +628,13 @@ impl ClusterIndex {
                         self.streams.restart();
                         self.events.push_back(ClusterEvent::Epoch(epoch));
                     }
-                    RegistryNews::Left => self.mirror.forget(),
+                    RegistryNews::Left => {
+                        self.mirror.abandon(&self.keys);
+                        let open = self.upkeep.reclaims.clear();
+                        self.unclaimed(open);
+                    }
+                    // Others may have replaced claims of this server's members.
+                    RegistryNews::Returned => self.upkeep.assert_at = Some(now + RETURN_SETTLE),
                 },
                 Err(_) => self.registry.failed(),
             },
@@ -523,6 +648,26 @@ impl ClusterIndex {
                 }
             }
             ClusterTask::Stream(task) => self.stream_answered(task, outcome, now),
+            ClusterTask::Reclaim(id, mut claim) => match claim.step(outcome, &self.registry) {
+                ClaimStep::Ask(request) => self.ask(ClusterTask::Reclaim(id, claim), request, now),
+                ClaimStep::Done(Ok(result)) => {
+                    if let Some(ticket) = self.upkeep.reclaims.ended(id) {
+                        self.answers.push_back((ticket, ClusterAnswer::Claimed(Ok(result))));
+                    }
+                }
+                ClaimStep::Done(Err(_)) => self.upkeep.reclaims.failed(id, now),
+            },
+            ClusterTask::Look(id) => {
+                if let Ok(replies) = outcome
+                    && replies.last_reply() != Reply::Bulk(&id.0)
+                {
+                    self.mirror.lost(id);
+                }
+            }
+            ClusterTask::Sweep(step) => {
+                self.upkeep.sweep.replied(*step, outcome, &self.keys, now);
+                self.sweep(now);
+            }
             ClusterTask::Loose => {}
         }
     }

@@ -27,6 +27,9 @@ pub enum Transport {
     Tls(Option<IpAddr>, Key),
     /// TLS over TCP for HTTP/1.1, to the process that proves this key.
     Https(Key),
+    /// TCP to a node of an engine, by TLS if set: an authority has signed its certificate. Bytes
+    /// that are not sent when the connection is closed are never sent.
+    Engine(bool),
     /// A stream of QUIC, to the process that proves this key.
     Quic(Key),
 }
@@ -207,6 +210,11 @@ impl Io<'_> {
     /// Exchange datagrams with `to`, from the local address `bind` if given.
     pub fn connect_by_datagrams(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> ConnId {
         self.table.connect(to, Transport::Datagrams(bind))
+    }
+
+    /// Connect to a node of an engine; by TLS an authority must have signed its certificate.
+    pub fn connect_to_engine(&mut self, to: SocketAddr, by_tls: bool) -> ConnId {
+        self.table.connect(to, Transport::Engine(by_tls))
     }
 
     /// Connect to `to` by QUIC; the other side must prove this key.

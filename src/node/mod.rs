@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::node::io::Io;
 use crate::protocol::types::account::Key;
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::quic_address::QuicAddress;
 
 /// The number of a connection. The number is reused only after `Closed` was dispatched and the iteration
@@ -37,6 +38,8 @@ pub enum CloseReason {
     Unreachable(String),
     /// The other side does not hold the expected key.
     WrongKey(WrongKey),
+    /// The certificate of the other side is not trusted.
+    Untrusted(CertificateFault),
     /// The other side was silent, or slow, for too long.
     Timeout,
     /// The file of an upload has changed since the file was opened.

@@ -8,6 +8,7 @@ use crate::io::transfer::{self, ReadOutcome, TransferError};
 use crate::limits;
 use crate::node::io::CloseMode;
 use crate::node::{CloseReason, ConnId, Event, Node, WrongKey};
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::reactor::connection_table::{Connection, ConnectionState, Origin};
 use crate::reactor::event_loop::{EventLoop, plain};
 use crate::reactor::traits::{ConsoleIo, Net, Stream};
@@ -442,8 +443,12 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
 /// Why a connection could not be made.
 fn unreachable(error: &io::Error) -> CloseReason {
-    match error.get_ref().and_then(|error| error.downcast_ref::<WrongKey>()) {
-        Some(wrong) => CloseReason::WrongKey(*wrong),
+    let inner = error.get_ref();
+    if let Some(wrong) = inner.and_then(|error| error.downcast_ref::<WrongKey>()) {
+        return CloseReason::WrongKey(*wrong);
+    }
+    match inner.and_then(|error| error.downcast_ref::<CertificateFault>()) {
+        Some(fault) => CloseReason::Untrusted(*fault),
         None => CloseReason::Unreachable(plain(error)),
     }
 }

@@ -648,8 +648,9 @@ impl Node for Server {
             Event::Connected(id) if self.is_engine(id) => self.engine_connected(id, io),
             Event::Received(id) if self.is_engine(id) => self.engine_received(id, io),
             Event::Drained(id) if self.is_engine(id) => {}
-            Event::Ended(id) | Event::Closed(id, _) if self.is_engine(id) => {
-                self.engine_lost(id, io);
+            Event::Ended(id) if self.is_engine(id) => self.engine_lost(id, None, io),
+            Event::Closed(id, reason) if self.is_engine(id) => {
+                self.engine_lost(id, Some(&reason), io);
             }
             Event::Connected(id) if self.operations.probes.has(id) => {
                 let probed = self.operations.probes.connected(id, io);

@@ -278,6 +278,7 @@ impl OperationLog {
             CloseReason::Timeout => self.lost("it does not answer", io),
             CloseReason::Done
             | CloseReason::WrongKey(_)
+            | CloseReason::Untrusted(_)
             | CloseReason::Remote
             | CloseReason::SourceChanged
             | CloseReason::Disk(_) => self.lost("it has ended its link", io),

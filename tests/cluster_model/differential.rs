@@ -26,7 +26,7 @@ use cardume::cluster::service::{
 use cardume::cluster::slots::slot_of;
 use cardume::cluster::url::EngineLogin;
 use cardume::cluster::words::READ_EVERY;
-use cardume::cluster::{claim, durable, registry};
+use cardume::cluster::{claim, durable, mirror, registry};
 use cardume::protocol::request::Selector;
 use cardume::protocol::resp::put_command;
 use cardume::protocol::types::ids::SessionId;
@@ -119,6 +119,12 @@ fn plain(words: &Words, bytes: &[u8]) -> String {
             pairs.sort();
             format!("{pairs:?}")
         }
+        (b"SCAN", Reply::Array(mut parts)) => {
+            let cursor = parts.next();
+            let mut keys: Vec<_> = parts.flat_map(Reply::elements).collect();
+            keys.sort_by_key(|key| key.bytes().map(<[u8]>::to_vec));
+            format!("{cursor:?} {keys:?}")
+        }
         (b"XADD", Reply::Bulk(_)) => "a number".to_owned(),
         (b"XREVRANGE", Reply::Array(entries)) => events(entries),
         (b"XREAD", Reply::Array(mut streams)) => {
@@ -164,7 +170,10 @@ fn command(dice: &mut Dice) -> Words {
             if dice.below(20) == 0 { ["s", "h", "z", "x"][dice.below(4) as usize] } else { kind };
         key(kind, dice)
     };
-    match dice.below(20) {
+    match dice.below(23) {
+        20 => words(&[b"ZREM", &any("z", dice), &entry(dice), &entry(dice)]),
+        21 => words(&[b"SCAN", b"0", b"COUNT", b"1000"]),
+        22 => words(&[b"HDEL", &any("h", dice), &text(dice), &text(dice)]),
         0 => words(&[b"SET", &any("s", dice), &text(dice)]),
         1 => words(&[b"SET", &any("s", dice), &text(dice), b"NX", b"GET"]),
         2 => words(&[b"GET", &any("s", dice)]),
@@ -197,7 +206,25 @@ fn command(dice: &mut Dice) -> Words {
         16 => {
             words(&[b"XADD", &any("x", dice), b"MAXLEN", b"~", b"20000", b"*", b"e", &text(dice)])
         }
-        17 => match dice.below(3) {
+        17 => match dice.below(6) {
+            2 => words(&[
+                b"EVAL",
+                registry::COUNT,
+                b"1",
+                &key("h", dice),
+                &text(dice),
+                &text(dice),
+                &text(dice),
+                &text(dice),
+            ]),
+            3 => {
+                let (field, value) = (text(dice), text(dice));
+                words(&[b"EVAL", registry::RETIRE, b"1", &key("h", dice), &field, &value])
+            }
+            4 => {
+                let (field, draft, mark) = (text(dice), text(dice), text(dice));
+                words(&[b"EVAL", mirror::MARK, b"1", &key("h", dice), &field, &draft, &mark])
+            }
             0 => words(&[b"EVAL", claim::SWAP, b"1", &key("s", dice), &text(dice), &text(dice)]),
             1 => words(&[b"EVAL", claim::RELEASE, b"1", &key("s", dice), &text(dice)]),
             _ => {
@@ -281,8 +308,9 @@ impl RealIndex {
         let prefix = "test:".to_owned();
         let secret = [random as u8; 32];
         let read_every = READ_EVERY;
+        let (is_tls, replicas, slots) = (false, 0, 256);
         let options =
-            ClusterOptions { engine, prefix, replicas: 0, slots: 256, read_every, secret };
+            ClusterOptions { engine, prefix, replicas, is_tls, slots, read_every, secret };
         RealIndex {
             index: ClusterIndex::new(options),
             streams: BTreeMap::new(),

@@ -9,23 +9,39 @@ use world::{Report, World};
 
 /// Worlds a run; each has its own faults.
 const SEEDS: u64 = 1_000;
+/// Worlds that last until the entries of a dead server are deleted.
+const LONG_SEEDS: u64 = 60;
 
 fn run(seed: u64, trace: bool) -> (Report, Result<(), String>) {
     let mut world = World::new(seed, trace);
     world.run(42, 1 + seed % 6);
-    (world.report.clone(), world.is_whole())
+    (world.report.clone(), is_well(&world))
+}
+
+/// All seeds, the first `CLUSTER_SEEDS`, or the one of `CLUSTER_SEED`, whose events are shown.
+fn seeds(count: u64) -> (std::ops::Range<u64>, bool) {
+    match std::env::var("CLUSTER_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("a number");
+            (seed..seed + 1, true)
+        }
+        Err(_) => {
+            let most = std::env::var("CLUSTER_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+            (0..most.unwrap_or(count).min(count), false)
+        }
+    }
+}
+
+/// What holds in the quiet end of each run.
+fn is_well(world: &World) -> Result<(), String> {
+    world.is_whole()?;
+    world.has_no_ghosts()?;
+    world.has_one_owner()
 }
 
 #[test]
 fn no_fault_makes_a_wrong_empty_answer_and_all_entries_come_back() {
-    let seeds = match std::env::var("CLUSTER_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..SEEDS,
-    };
-    let is_single = seeds.end - seeds.start == 1;
+    let (seeds, is_single) = seeds(SEEDS);
     let mut sum = Report::default();
     for seed in seeds {
         let (report, whole) = run(seed, is_single);
@@ -50,6 +66,18 @@ fn no_fault_makes_a_wrong_empty_answer_and_all_entries_come_back() {
     let asked = sum.hits + sum.believed + sum.unavailable;
     assert!(sum.unavailable * 3 < asked && sum.believed * 20 > asked, "{sum:?}");
     assert!(sum.lacks_names > 0 && sum.lacks_names * 2 < sum.knows_names, "{sum:?}");
+}
+
+#[test]
+fn nothing_is_left_of_a_server_that_is_gone() {
+    let (seeds, is_single) = seeds(LONG_SEEDS);
+    for seed in seeds {
+        let mut world = World::new(seed, is_single);
+        world.lose_a_server();
+        world.run(160, seed % 3);
+        assert_eq!(world.report.wrong, Vec::<String>::new(), "seed {seed}");
+        assert_eq!(is_well(&world).and_then(|()| world.has_no_remains()), Ok(()), "seed {seed}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cardume::cluster::{claim, durable, registry};
+use cardume::cluster::{claim, durable, mirror, registry};
 
 /// A value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub fn writes(words: &Words) -> bool {
             | b"HDEL"
             | b"ZADD"
             | b"ZREMRANGEBYLEX"
+            | b"ZREM"
             | b"XADD"
             | b"EVAL"
     )
@@ -240,7 +241,18 @@ impl Keyspace {
             [b"HGET", key, field] => {
                 self.get_field(key, field)?.map_or_else(nil, |value| bulk(&value))
             }
-            [b"HDEL", key, field] => integer(self.delete_field(key, field)?),
+            [b"HDEL", key, fields @ ..] if !fields.is_empty() => {
+                let mut removed = 0;
+                for field in fields {
+                    removed += self.delete_field(key, field)?;
+                }
+                integer(removed)
+            }
+            // All keys at once: a real engine goes through them in several replies.
+            [b"SCAN", b"0", b"COUNT", _] => {
+                let keys: Vec<Vec<u8>> = self.0.keys().map(|key| bulk(key)).collect();
+                array(&[bulk(b"0"), array(&keys)])
+            }
             [b"HGETALL", key] => {
                 let hash = self.hash(key, false)?;
                 let parts: Vec<Vec<u8>> = hash
@@ -275,6 +287,16 @@ impl Keyspace {
                 let Some(set) = self.set(key)? else { return Ok(integer(0)) };
                 let before = set.len();
                 set.retain(|entry| !is_inside(entry, &from, &to));
+                let (removed, is_empty) = (before - set.len(), set.is_empty());
+                if is_empty {
+                    self.0.remove(*key);
+                }
+                integer(removed)
+            }
+            [b"ZREM", key, entries @ ..] if !entries.is_empty() => {
+                let Some(set) = self.set(key)? else { return Ok(integer(0)) };
+                let before = set.len();
+                set.retain(|entry| !entries.contains(&entry.as_slice()));
                 let (removed, is_empty) = (before - set.len(), set.is_empty());
                 if is_empty {
                     self.0.remove(*key);
@@ -339,6 +361,32 @@ impl Keyspace {
             [b"EVAL", script, b"1", key, field, value] if *script == registry::REMOVE => {
                 let is_same = self.get_field(key, field)?.is_some_and(|held| held == *value);
                 integer(if is_same { self.delete_field(key, field)? } else { 0 })
+            }
+            [b"EVAL", script, b"1", key, field, value] if *script == registry::RETIRE => {
+                if self.get_field(key, field)?.is_some_and(|held| held != *value) {
+                    return Ok(b":-1\r\n".to_vec());
+                }
+                integer(self.set_field(key, field, b"d")?)
+            }
+            [b"EVAL", script, b"1", key, field, nonce, value, registers]
+                if *script == registry::COUNT =>
+            {
+                let counts = match self.get_field(key, field)? {
+                    Some(held) => memchr::memmem::find(&held, nonce).is_some(),
+                    None => *registers == b"1",
+                };
+                if !counts {
+                    return Ok(b":-1\r\n".to_vec());
+                }
+                integer(self.set_field(key, field, value)?)
+            }
+            [b"EVAL", script, b"1", key, field, draft, mark] if *script == mirror::MARK => {
+                let held = self.get_field(key, field)?;
+                let is_there = held.is_some_and(|held| held == *draft || held == *mark);
+                if is_there {
+                    self.set_field(key, field, mark)?;
+                }
+                integer(usize::from(is_there))
             }
             [b"EVAL", script, b"2", user, list, key, file, rest @ ..]
                 if *script == durable::PUBLISH || *script == durable::WITHDRAW =>

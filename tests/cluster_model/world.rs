@@ -3,27 +3,40 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cardume::cluster::blob::StreamItem;
+use cardume::cluster::claim::ClaimResult;
+use cardume::cluster::command::EngineFailure;
 use cardume::cluster::engine::{EngineOptions, LinkAction};
-use cardume::cluster::keys::HolderEntry;
+use cardume::cluster::ids::MemberId;
+use cardume::cluster::keys::{HolderEntry, Keys, id_of};
 use cardume::cluster::mirror::MirrorChange;
 use cardume::cluster::node::EngineLinkId;
+use cardume::cluster::reclaims::ClaimedAddress;
 use cardume::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
 use cardume::cluster::slots::{SLOTS, slot_of};
 use cardume::protocol::request::Selector;
+use cardume::protocol::types::ids::SessionId;
 use cardume::protocol::types::relative_path::RelativeName;
 
-use crate::store::{Keyspace, Words, array, bulk, integer, keys_of, read_command, writes};
+use crate::store::{Keyspace, Value, Words};
+
+mod faults;
+mod nodes;
 
 /// Slots in use: enough for all masters, few enough for a thousand worlds.
 const USED: u16 = 16;
 const NAMES: usize = 24;
 const SHARDS: usize = 3;
 const SERVERS: usize = 3;
+/// Addresses for which members compete.
+const ADDRESSES: u16 = 8;
+/// The longest way through the network; bytes that take longer wait in the socket of a server.
+const IN_NETWORK: Micros = 61_000;
 /// The last part of a run, without a new fault.
 const QUIET: Micros = 20_000_000;
 const NODE_TIMEOUT: u64 = 2_000_000;
@@ -65,6 +78,11 @@ enum Happening {
     Promote(usize, u64),
     Resync(usize),
     Revive(usize),
+    Kill(usize, u64),
+    Flush(usize),
+    Unblock(usize, usize, EngineLinkId),
+    End(usize),
+    Pause(usize, Micros),
     Fault(u64),
     Heal,
     MoveKeys(u16, usize),
@@ -77,6 +95,18 @@ struct Session {
     input: Vec<u8>,
     transaction: Option<(Vec<Words>, bool)>,
     asking: bool,
+    /// The number of the last write.
+    last_write: u64,
+    /// Waits for the replica.
+    is_blocked: bool,
+}
+
+/// A write that the replica does not have yet.
+struct DelayedWrite {
+    /// The arrival.
+    at: Micros,
+    number: u64,
+    words: Words,
 }
 
 struct Node {
@@ -87,8 +117,10 @@ struct Node {
     is_master: bool,
     replication: u64,
     data: Keyspace,
-    /// Writes that the replica does not have yet, with the time of their arrival.
-    backlog: VecDeque<(Micros, Words)>,
+    /// Writes that the replica does not have yet.
+    backlog: VecDeque<DelayedWrite>,
+    /// Number of writes.
+    written: u64,
     sessions: BTreeMap<(usize, EngineLinkId), Session>,
     /// Writes take so long to the replica.
     lag: Micros,
@@ -105,16 +137,28 @@ struct Holding {
     joined_at: Option<Micros>,
 }
 
+/// An address that a member claims.
+struct Claim {
+    number: u32,
+    session: SessionId,
+    is_held: bool,
+}
+
 struct Server {
     index: ClusterIndex,
     links: BTreeMap<EngineLinkId, usize>,
     /// The last arrival of each direction of a connection: bytes keep their order.
     order: BTreeMap<(EngineLinkId, bool), Micros>,
     input: BTreeMap<EngineLinkId, Vec<u8>>,
+    /// Connections closed while their last bytes could not be sent.
+    reset: BTreeSet<EngineLinkId>,
     tick: Option<Micros>,
     holdings: Vec<Holding>,
     next_number: u32,
     questions: BTreeMap<ClusterTicket, (usize, Micros)>,
+    /// Claims by number of the address, and those that wait for an answer.
+    claims: BTreeMap<u16, Claim>,
+    claiming: BTreeMap<ClusterTicket, u16>,
     /// Cut off from these nodes until then.
     cut_until: Micros,
     paused_until: Micros,
@@ -161,6 +205,19 @@ pub struct Report {
     pub lacks_names: u64,
 }
 
+/// An address whose key has one of the slots in use.
+fn address(number: u16) -> SocketAddr {
+    static ALL: OnceLock<Vec<SocketAddr>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let keys = Keys::new("", [0; 32]);
+        let any = (0..=u16::MAX).map(|port| SocketAddr::from(([10, 2, 2, 2], port)));
+        let is_used =
+            |at: &SocketAddr| slot_of(&keys.address(*at)).is_multiple_of(SLOTS as u16 / USED);
+        any.filter(is_used).take(usize::from(ADDRESSES)).collect()
+    });
+    all[usize::from(number)]
+}
+
 fn name(number: usize) -> RelativeName {
     RelativeName::new(&format!("aula {number}.mp4")).unwrap()
 }
@@ -179,6 +236,7 @@ impl World {
                 replication: 1_000 + number as u64,
                 data: Keyspace::default(),
                 backlog: VecDeque::new(),
+                written: 0,
                 sessions: BTreeMap::new(),
                 lag: 2_000,
             });
@@ -210,6 +268,7 @@ impl World {
                 engine,
                 prefix: String::new(),
                 replicas: 1,
+                is_tls: false,
                 slots: USED,
                 read_every: Duration::from_millis(if seed.is_multiple_of(8) { 100 } else { 800 }),
                 secret: [number as u8 + 1; 32],
@@ -219,10 +278,13 @@ impl World {
                 links: BTreeMap::new(),
                 order: BTreeMap::new(),
                 input: BTreeMap::new(),
+                reset: BTreeSet::new(),
                 tick: None,
                 holdings: Vec::new(),
                 next_number: 0,
                 questions: BTreeMap::new(),
+                claims: BTreeMap::new(),
+                claiming: BTreeMap::new(),
                 cut_until: 0,
                 paused_until: 0,
                 is_up: true,
@@ -244,6 +306,18 @@ impl World {
 
     fn at(&self, micros: Micros) -> Instant {
         self.start + Duration::from_micros(micros)
+    }
+
+    /// A server is killed, or paused for so long that others delete its entries.
+    pub fn lose_a_server(&mut self) {
+        let server = self.dice.below(SERVERS as u64) as usize;
+        let at = self.dice.range(6_000_000, 20_000_000);
+        if self.dice.below(2) == 0 {
+            self.add(at, Happening::End(server));
+        } else {
+            let until = at + self.dice.range(55_000_000, 100_000_000);
+            self.add(at, Happening::Pause(server, until));
+        }
     }
 
     /// Run for so long, with faults in the middle; the end is quiet.
@@ -306,6 +380,9 @@ impl World {
                 }
             }
             Happening::ToNode(server, link, bytes) => {
+                if self.servers[server].reset.contains(&link) {
+                    return;
+                }
                 if let Some(&node) = self.servers[server].links.get(&link) {
                     self.arrive(node, server, link, &bytes);
                 } else {
@@ -371,6 +448,17 @@ impl World {
                 } else {
                     self.nodes[node].is_master = false;
                 }
+            }
+            Happening::Kill(shard, kind) => self.kill_master(shard, kind),
+            Happening::Flush(shard) => self.flush(shard),
+            Happening::Unblock(node, server, link) => self.unblock(node, server, link),
+            Happening::End(server) => {
+                self.say(|| format!("server {server} is killed"));
+                self.servers[server].is_up = false;
+            }
+            Happening::Pause(server, until) => {
+                self.say(|| format!("server {server} is paused until {until}"));
+                self.pause(server, until);
             }
             Happening::Fault(kind) => self.fault(kind),
             Happening::Heal => {
@@ -477,8 +565,13 @@ impl World {
                 }
             }
             LinkAction::Close(link) => {
-                self.servers[server].links.remove(&link);
-                self.servers[server].input.remove(&link);
+                // What the network has not taken yet is lost with the socket.
+                let here = &mut self.servers[server];
+                if here.order.get(&(link, true)).is_some_and(|last| *last > self.now + IN_NETWORK) {
+                    here.reset.insert(link);
+                }
+                here.links.remove(&link);
+                here.input.remove(&link);
             }
         }
     }
@@ -503,6 +596,15 @@ impl World {
                     if slots.contains(slot_of(&key)) {
                         let entry = entry(server.index.member(holding.number).unwrap());
                         server.index.push(MirrorChange::Add { key, entry }, now);
+                    }
+                }
+                for (number, claim) in server.claims.iter().filter(|(_, claim)| claim.is_held) {
+                    let address = address(*number);
+                    if slots.contains(slot_of(&server.index.keys().address(address))) {
+                        let id = server.index.member(claim.number).unwrap();
+                        let claimed = ClaimedAddress { address, id, session: claim.session };
+                        let ticket = server.index.reclaim(claimed, now);
+                        server.claiming.insert(ticket, *number);
                     }
                 }
                 server.index.walked();
@@ -604,6 +706,7 @@ impl World {
                     server.index.flush(now);
                 }
             }
+            3 => self.claim_or_release(server, now),
             _ => {
                 let file = Selector::Name(name(name_number));
                 let server = &mut self.servers[server];
@@ -617,7 +720,11 @@ impl World {
     }
 
     fn on_answer(&mut self, server: usize, ticket: ClusterTicket, answer: ClusterAnswer) {
-        let ClusterAnswer::Found(result) = answer else { return };
+        let result = match answer {
+            ClusterAnswer::Found(result) => result,
+            ClusterAnswer::Claimed(result) => return self.claimed(server, ticket, &result),
+            _ => return,
+        };
         let (number, asked) = self.servers[server].questions.remove(&ticket).unwrap();
         // A paused server answers after its pause.
         if self.servers[server].well_since <= asked {
@@ -649,6 +756,133 @@ impl World {
         }
     }
 
+    fn claim_or_release(&mut self, server: usize, now: Instant) {
+        let number = self.dice.below(u64::from(ADDRESSES)) as u16;
+        let session = SessionId([self.dice.next() as u8; 16]);
+        let server = &mut self.servers[server];
+        match server.claims.get(&number) {
+            Some(claim) if claim.is_held => {
+                let id = server.index.member(claim.number);
+                if let Some(id) = id {
+                    server.index.release(address(number), id, claim.session, now);
+                    server.claims.remove(&number);
+                }
+            }
+            Some(_) => {}
+            None => {
+                if let Some(id) = server.index.member(server.next_number)
+                    && server.index.takes_members(now)
+                {
+                    let claim = Claim { number: server.next_number, session, is_held: false };
+                    server.next_number += 1;
+                    let ticket = server.index.claim(address(number), id, session, None, now);
+                    server.claims.insert(number, claim);
+                    server.claiming.insert(ticket, number);
+                }
+            }
+        }
+    }
+
+    fn claimed(
+        &mut self,
+        server: usize,
+        ticket: ClusterTicket,
+        result: &Result<ClaimResult, EngineFailure>,
+    ) {
+        let now = self.at(self.now);
+        let server = &mut self.servers[server];
+        let number = server.claiming.remove(&ticket).unwrap();
+        let Some(claim) = server.claims.get_mut(&number) else { return };
+        match result {
+            Ok(ClaimResult::Claimed(_)) => claim.is_held = true,
+            Err(_) if claim.is_held => {}
+            // A member is put out, or was refused; the fate of a claim that failed is unknown.
+            Ok(ClaimResult::InUse) | Err(_) => {
+                if let Some(id) = server.index.member(claim.number) {
+                    server.index.release(address(number), id, claim.session, now);
+                }
+                server.claims.remove(&number);
+            }
+        }
+    }
+
+    /// True if each address has the one member that the engine names, for the quiet end of a run.
+    pub fn has_one_owner(&self) -> Result<(), String> {
+        for number in 0..ADDRESSES {
+            let owners = self.servers.iter().filter(|server| server.is_up).filter_map(|server| {
+                let claim = server.claims.get(&number).filter(|claim| claim.is_held)?;
+                let id = server.index.member(claim.number)?;
+                Some([id.as_slice(), &claim.session.0].concat())
+            });
+            let owners: Vec<_> = owners.collect();
+            let key = self.servers[0].index.keys().address(address(number));
+            let node = &self.nodes[self.master_of[self.owner[usize::from(slot_of(&key))]]];
+            let held = match node.data.0.get(&key) {
+                Some(Value::Text(held)) => Some(held),
+                _ => None,
+            };
+            if owners.len() > 1 || owners.first().is_some_and(|owner| held != Some(owner)) {
+                return Err(format!("address {number} has {owners:?}, and the engine {held:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the masters have no entry that its server has removed, for the quiet end of a run.
+    pub fn has_no_ghosts(&self) -> Result<(), String> {
+        for server in self.servers.iter().filter(|server| server.is_up) {
+            let wanted: BTreeSet<(Vec<u8>, [u8; 7])> = server
+                .holdings
+                .iter()
+                .map(|holding| {
+                    let key = server.index.keys().name(&name(holding.name));
+                    (key, server.index.member(holding.number).unwrap())
+                })
+                .collect();
+            let epoch = server.index.registry().epoch();
+            for master in &self.master_of {
+                for (key, value) in &self.nodes[*master].data.0 {
+                    let Value::Set(set) = value else { continue };
+                    for id in set.iter().filter_map(|entry| id_of(entry)) {
+                        let MemberId { epoch: owner, member } = MemberId::decode(id);
+                        if Some(owner) == epoch && !wanted.contains(&(key.clone(), id)) {
+                            let key = String::from_utf8_lossy(key);
+                            return Err(format!("{key} still has member {member} of {owner}"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// True if no key of the masters names a server that is gone.
+    pub fn has_no_remains(&self) -> Result<(), String> {
+        let live = |epoch: u32| {
+            self.servers
+                .iter()
+                .any(|server| server.is_up && server.index.registry().epoch() == Some(epoch))
+        };
+        let of_field = |field: &[u8]| std::str::from_utf8(field).unwrap().parse::<u32>().unwrap();
+        let of_id = |bytes: &[u8]| MemberId::decode(id_of(bytes).unwrap()).epoch;
+        for master in &self.master_of {
+            for (key, value) in &self.nodes[*master].data.0 {
+                let named: Vec<u32> = match (key[0], value) {
+                    (b'n' | b'r', Value::Set(set)) => set.iter().map(|e| of_id(e)).collect(),
+                    (b'a', Value::Text(claim)) => vec![of_id(claim)],
+                    (b'z', Value::Hash(marks)) => marks.iter().map(|(f, _)| of_field(f)).collect(),
+                    (b'c', Value::Hash(all)) => all.iter().map(|(f, _)| of_field(f)).collect(),
+                    _ => continue,
+                };
+                if let Some(gone) = named.into_iter().find(|epoch| !live(*epoch)) {
+                    let key = String::from_utf8_lossy(key);
+                    return Err(format!("{key} names server {gone}, which is gone"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// True once every server knows all, for the quiet end of a run.
     pub fn is_whole(&self) -> Result<(), String> {
         for (number, server) in self.servers.iter().enumerate().filter(|(_, server)| server.is_up) {
@@ -668,7 +902,7 @@ impl World {
                 let node = &self.nodes[self.master_of[self.owner[usize::from(slot)]]];
                 let wanted = entry(server.index.member(holding.number).unwrap());
                 let is_there = match node.data.0.get(&key) {
-                    Some(crate::store::Value::Set(set)) => set.contains(&wanted),
+                    Some(Value::Set(set)) => set.contains(&wanted),
                     _ => false,
                 };
                 if !is_there {
@@ -680,374 +914,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    // The nodes.
-
-    fn arrive(&mut self, node: usize, server: usize, link: EngineLinkId, bytes: &[u8]) {
-        let Some(session) = self.nodes[node].sessions.get_mut(&(server, link)) else { return };
-        session.input.extend_from_slice(bytes);
-        if !self.nodes[node].is_up || self.nodes[node].paused_until > self.now {
-            return;
-        }
-        self.replicate(node);
-        let mut out = Vec::new();
-        let input =
-            std::mem::take(&mut self.nodes[node].sessions.get_mut(&(server, link)).unwrap().input);
-        let mut used = 0;
-        while let Some((words, length)) = read_command(&input[used..]) {
-            used += length;
-            out.extend(self.execute(node, server, link, words));
-        }
-        self.nodes[node].sessions.get_mut(&(server, link)).unwrap().input = input[used..].to_vec();
-        if !out.is_empty() && self.servers[server].links.contains_key(&link) {
-            let at = self.arrival(server, link, false);
-            // A reply may come in two parts.
-            if out.len() > 3 && self.dice.below(8) == 0 {
-                let cut = self.dice.range(1, out.len() as u64) as usize;
-                let rest = out.split_off(cut);
-                self.add(at, Happening::ToServer(server, link, out));
-                let at = self.arrival(server, link, false);
-                return self.add(at, Happening::ToServer(server, link, rest));
-            }
-            self.add(at, Happening::ToServer(server, link, out));
-        }
-    }
-
-    /// Deliver the writes that have reached the replica by now.
-    fn replicate(&mut self, master: usize) {
-        let shard = self.nodes[master].shard;
-        if self.master_of[shard] != master {
-            return;
-        }
-        let Some(replica) =
-            (0..self.nodes.len()).find(|node| self.nodes[*node].shard == shard && *node != master)
-        else {
-            return;
-        };
-        while let Some((at, _)) = self.nodes[master].backlog.front()
-            && *at <= self.now
-        {
-            let (_, words) = self.nodes[master].backlog.pop_front().unwrap();
-            if self.nodes[replica].is_up && !self.nodes[replica].is_master {
-                self.nodes[replica].data.run(&words);
-            }
-        }
-    }
-
-    fn execute(&mut self, node: usize, server: usize, link: EngineLinkId, words: Words) -> Vec<u8> {
-        let session = self.nodes[node].sessions.get_mut(&(server, link)).unwrap();
-        let is_asking = session.asking;
-        match words[0].as_slice() {
-            b"MULTI" => {
-                session.transaction = Some((Vec::new(), true));
-                return b"+OK\r\n".to_vec();
-            }
-            b"ASKING" => {
-                session.asking = true;
-                return b"+OK\r\n".to_vec();
-            }
-            b"EXEC" => {
-                session.asking = false;
-                let Some((commands, is_good)) = session.transaction.take() else {
-                    return b"-ERR EXEC without MULTI\r\n".to_vec();
-                };
-                if !is_good {
-                    return b"-EXECABORT Transaction discarded because of previous errors.\r\n"
-                        .to_vec();
-                }
-                let keys: Vec<Vec<u8>> = commands.iter().flat_map(keys_of).collect();
-                if let Some(error) = self.detour(node, &keys, is_asking) {
-                    return error;
-                }
-                let replies: Vec<Vec<u8>> =
-                    commands.iter().map(|words| self.apply(node, words)).collect();
-                return array(&replies);
-            }
-            _ => {}
-        }
-        let is_queued = session.transaction.is_some();
-        if !is_queued {
-            session.asking = false;
-        }
-        if let Some(error) = self.detour(node, &keys_of(&words), is_asking) {
-            let session = self.nodes[node].sessions.get_mut(&(server, link)).unwrap();
-            if let Some((_, is_good)) = &mut session.transaction {
-                *is_good = false;
-            }
-            return error;
-        }
-        if is_queued {
-            let session = self.nodes[node].sessions.get_mut(&(server, link)).unwrap();
-            session.transaction.as_mut().unwrap().0.push(words);
-            return b"+QUEUED\r\n".to_vec();
-        }
-        self.apply(node, &words)
-    }
-
-    /// The redirection for these keys, if any.
-    fn detour(&self, node: usize, keys: &[Vec<u8>], is_asking: bool) -> Option<Vec<u8>> {
-        let slot = slot_of(keys.first()?);
-        let me = &self.nodes[node];
-        let owner = self.owner[usize::from(slot)];
-        let address = |shard: usize| self.nodes[self.master_of[shard]].address;
-        let mut distinct: BTreeSet<&Vec<u8>> = keys.iter().collect();
-        let count = distinct.len();
-        distinct.retain(|key| !me.data.0.contains_key(*key));
-        let is_missing = !distinct.is_empty();
-        let text = |text: String| Some(text.into_bytes());
-        // A master that was paused does not know yet that it is none any more.
-        if me.is_master && me.shard == owner {
-            if let Some(to) = self.moving.get(&slot)
-                && is_missing
-            {
-                if count > 1 && distinct.len() < count {
-                    return text(
-                        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n".into(),
-                    );
-                }
-                return text(format!("-ASK {slot} {}\r\n", address(*to)));
-            }
-            return None;
-        }
-        if me.is_master && is_asking && self.moving.get(&slot) == Some(&me.shard) {
-            if count > 1 && is_missing {
-                return text("-TRYAGAIN Multiple keys request during rehashing of slot\r\n".into());
-            }
-            return None;
-        }
-        text(format!("-MOVED {slot} {}\r\n", address(owner)))
-    }
-
-    fn apply(&mut self, node: usize, words: &Words) -> Vec<u8> {
-        match words[0].as_slice() {
-            b"PING" => b"+PONG\r\n".to_vec(),
-            b"CLIENT" => b"+OK\r\n".to_vec(),
-            b"CONFIG" => {
-                let value = (NODE_TIMEOUT / 1_000).to_string();
-                array(&[bulk(b"cluster-node-timeout"), bulk(value.as_bytes())])
-            }
-            b"INFO" => {
-                let me = &self.nodes[node];
-                let role = if me.is_master { "master" } else { "slave" };
-                let text = format!(
-                    "redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\ncluster_enabled:1\r\nrole:{role}\r\nmaster_replid:{:040x}\r\n",
-                    me.replication
-                );
-                bulk(text.as_bytes())
-            }
-            b"WAIT" => integer(1),
-            b"CLUSTER" => {
-                if let Some(text) = &self.slots_text {
-                    return text.clone();
-                }
-                let mut parts = Vec::new();
-                let mut first = 0;
-                for slot in 1..=SLOTS {
-                    if slot == SLOTS || self.owner[slot] != self.owner[first] {
-                        let address = self.nodes[self.master_of[self.owner[first]]].address;
-                        let node = array(&[
-                            bulk(address.ip().to_string().as_bytes()),
-                            integer(address.port().into()),
-                            bulk(b"id"),
-                            array(&[]),
-                        ]);
-                        parts.push(array(&[integer(first), integer(slot - 1), node]));
-                        first = slot;
-                    }
-                }
-                let text = array(&parts);
-                self.slots_text = Some(text.clone());
-                text
-            }
-            _ => {
-                let mut words = words.clone();
-                if words[0] == b"XADD" {
-                    // The clocks of the nodes differ.
-                    let at = self.now + 300_000 * node as u64;
-                    words[5] = at.to_string().into_bytes();
-                }
-                let words = &words;
-                let reply = self.nodes[node].data.run(words);
-                if writes(words) {
-                    let at = self.now + self.nodes[node].lag;
-                    self.nodes[node].backlog.push_back((at, words.clone()));
-                }
-                reply
-            }
-        }
-    }
-
-    fn move_key(&mut self, slot: u16, to: usize) {
-        let from = self.owner[usize::from(slot)];
-        if self.moving.get(&slot) != Some(&to) || from == to {
-            return;
-        }
-        let (source, target) = (self.master_of[from], self.master_of[to]);
-        let is_stuck = [source, target]
-            .iter()
-            .any(|node| !self.nodes[*node].is_up || self.nodes[*node].paused_until > self.now);
-        if is_stuck {
-            let at = self.now + 200_000;
-            return self.add(at, Happening::MoveKeys(slot, to));
-        }
-        let key = self.nodes[source].data.0.keys().find(|key| slot_of(key) == slot).cloned();
-        match key {
-            Some(key) => {
-                let value = self.nodes[source].data.0.remove(&key).unwrap();
-                self.nodes[target].data.0.insert(key.clone(), value.clone());
-                // The replicas follow at once: a simplification that loses nothing.
-                for node in 0..self.nodes.len() {
-                    if self.nodes[node].shard == from && node != source {
-                        self.nodes[node].data.0.remove(&key);
-                    }
-                    if self.nodes[node].shard == to && node != target && !self.nodes[node].is_master
-                    {
-                        self.nodes[node].data.0.insert(key.clone(), value.clone());
-                    }
-                }
-                let at = self.now + self.dice.range(1_000, 20_000);
-                self.add(at, Happening::MoveKeys(slot, to));
-            }
-            None => self.happen(Happening::FinishMove(slot, to)),
-        }
-    }
-
-    fn promote(&mut self, shard: usize, replication: u64) {
-        let old = self.master_of[shard];
-        let Some(new) = (0..self.nodes.len()).find(|node| {
-            self.nodes[*node].shard == shard && *node != old && self.nodes[*node].is_up
-        }) else {
-            return;
-        };
-        let is_back = self.nodes[old].is_up && self.nodes[old].paused_until <= self.now;
-        if is_back || self.nodes[new].paused_until > self.now {
-            return;
-        }
-        // Moves of slots end: the target or the source has lost its part of the state.
-        let stuck: Vec<u16> = self
-            .moving
-            .iter()
-            .filter(|(slot, to)| **to == shard || self.owner[usize::from(**slot)] == shard)
-            .map(|(slot, _)| *slot)
-            .collect();
-        for slot in stuck {
-            self.moving.remove(&slot);
-        }
-        self.report.lost_writes += self.nodes[old].backlog.len() as u64;
-        self.nodes[old].backlog.clear();
-        self.nodes[new].is_master = true;
-        self.nodes[new].replication = replication;
-        self.nodes[new].lag = 2_000;
-        self.master_of[shard] = new;
-        self.slots_text = None;
-        self.say(|| format!("node {new} is the master of shard {shard}"));
-    }
-
-    fn fault(&mut self, kind: u64) {
-        let mut dice = Dice(kind);
-        let shard = dice.below(SHARDS as u64) as usize;
-        let server = dice.below(SERVERS as u64) as usize;
-        let master = self.master_of[shard];
-        let replication = dice.next() >> 1;
-        self.report.faults += 1;
-        match dice.below(10) {
-            // A node forgets the entries of its streams.
-            9 => {
-                self.say(|| format!("the streams of node {master} are trimmed"));
-                self.nodes[master].data.trim_streams();
-            }
-            // A master is killed, often with a replica that lags; later it comes back as a replica.
-            0 | 1 => {
-                self.say(|| format!("node {master} is killed"));
-                self.nodes[master].lag = [2_000, 1_500_000][dice.below(2) as usize];
-                self.kill(master);
-                let at = self.now + NODE_TIMEOUT + dice.range(200_000, 900_000);
-                self.add(at, Happening::Promote(shard, replication));
-                let back = at + dice.range(100_000, 3_000_000);
-                self.nodes[master].data = Keyspace::default();
-                self.nodes[master].is_master = true;
-                self.add(back, Happening::Wake(master));
-                // The process is there again, and follows at once.
-                self.revive_at(master, back);
-            }
-            // The replica lags; the master goes on.
-            2 => self.nodes[master].lag = dice.range(100_000, 2_000_000),
-            // A master is paused, long enough for a failover or not.
-            3 | 4 => {
-                let pause = dice.range(300_000, 8_000_000);
-                self.say(|| format!("node {master} is paused for {pause}"));
-                let until = self.now + pause;
-                self.nodes[master].paused_until = until;
-                if pause > NODE_TIMEOUT + 200_000 {
-                    let at = self.now + NODE_TIMEOUT + dice.range(100_000, 900_000);
-                    self.add(at, Happening::Promote(shard, replication));
-                }
-                self.add(until, Happening::Wake(master));
-                let notices = until + dice.range(0, 30_000);
-                self.add(notices, Happening::Resync(master));
-            }
-            // A master restarts empty before the cluster notices: shard and replica are empty.
-            5 => {
-                self.say(|| format!("node {master} restarts empty"));
-                self.kill(master);
-                self.nodes[master].data = Keyspace::default();
-                self.nodes[master].backlog.clear();
-                self.nodes[master].is_up = true;
-                self.nodes[master].replication = replication;
-                for node in 0..self.nodes.len() {
-                    if self.nodes[node].shard == shard && node != master {
-                        self.nodes[node].data = Keyspace::default();
-                        self.nodes[node].replication = replication;
-                    }
-                }
-            }
-            // A server is cut off from all nodes.
-            6 => {
-                let until = self.now + dice.range(200_000, 9_000_000);
-                self.say(|| format!("server {server} is cut off until {until}"));
-                self.servers[server].cut_until = until;
-                self.servers[server].well_since = until;
-            }
-            // A server is paused.
-            7 => {
-                let until = self.now + dice.range(200_000, 12_000_000);
-                self.say(|| format!("server {server} is paused until {until}"));
-                self.servers[server].paused_until = until;
-                self.servers[server].well_since = until;
-            }
-            // Some slots move.
-            _ => {
-                let slots: Vec<u16> = (0..4)
-                    .map(|_| dice.below(u64::from(USED)) as u16 * (SLOTS as u16 / USED))
-                    .collect();
-                for slot in slots {
-                    if self.owner[usize::from(slot)] != shard && !self.moving.contains_key(&slot) {
-                        self.say(|| format!("slot {slot} moves to shard {shard}"));
-                        self.moving.insert(slot, shard);
-                        let at = self.now + dice.range(1_000, 300_000);
-                        self.add(at, Happening::MoveKeys(slot, shard));
-                    }
-                }
-            }
-        }
-    }
-
-    /// End a node: all its connections end.
-    fn kill(&mut self, node: usize) {
-        self.nodes[node].is_up = false;
-        self.nodes[node].paused_until = 0;
-        let sessions = std::mem::take(&mut self.nodes[node].sessions);
-        for (server, link) in sessions.into_keys() {
-            let at = self.arrival(server, link, false);
-            self.add(at, Happening::Lost(server, link));
-        }
-    }
-
-    fn revive_at(&mut self, node: usize, at: Micros) {
-        self.add(at, Happening::Resync(node));
-        // `Resync` follows a living node.
-        self.add(at - 1, Happening::Revive(node));
     }
 }
 

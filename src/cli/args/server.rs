@@ -1,6 +1,7 @@
 //! The command lines of `cardume server` and `cardume rpc-log`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use cardume::limits;
 use cardume::protocol::types::address_range::AddressRange;
@@ -103,6 +104,10 @@ pub struct EngineArgs {
     /// A file with the URL of --index, so that a password is not on a command line
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub index_file: Option<String>,
+    /// The certificates of the authorities that sign the nodes' certificates, in PEM, for
+    /// rediss://HOST:PORT [default: those of the system]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub index_ca: Option<PathBuf>,
     /// The start of all keys in the engine; servers of one index have the same
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub index_prefix: String,

@@ -485,6 +485,10 @@ const HELP: &[(&str, &str)] = &[
         "Un archivo con la URL de --index, para que la contraseña no quede en la línea de comandos",
     ),
     (
+        "The certificates of the authorities that sign the nodes' certificates, in PEM, for rediss://HOST:PORT [default: those of the system]",
+        "Los certificados de las autoridades que firman los de los nodos, en PEM, para rediss://HOST:PUERTO [por defecto: los del sistema]",
+    ),
+    (
         "The start of all keys in the engine; servers of one index have the same",
         "El comienzo de todas las claves en el motor; los servidores de un índice tienen el mismo",
     ),
@@ -921,8 +925,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "--index requiere --open: los miembros no se comparten entre servidores",
     ),
     (
-        "--index: rediss:// is not supported yet; use redis:// in a private network",
-        "--index: rediss:// todavía no se admite; use redis:// en una red privada",
+        "--index-ca needs rediss:// in place of redis://",
+        "--index-ca requiere rediss:// en lugar de redis://",
     ),
     (
         "--index-prefix: at most 64 letters, digits and signs, without braces",

@@ -482,6 +482,10 @@ const HELP: &[(&str, &str)] = &[
         "Um arquivo com a URL de --index, para que a senha não fique na linha de comando",
     ),
     (
+        "The certificates of the authorities that sign the nodes' certificates, in PEM, for rediss://HOST:PORT [default: those of the system]",
+        "Os certificados das autoridades que assinam os dos nós, em PEM, para rediss://HOST:PORTA [padrão: os do sistema]",
+    ),
+    (
         "The start of all keys in the engine; servers of one index have the same",
         "O começo de todas as chaves no motor; os servidores de um índice têm o mesmo",
     ),
@@ -903,8 +907,8 @@ const MESSAGES: &[(&str, &str)] = &[
         "--index requer --open: os membros não são compartilhados entre servidores",
     ),
     (
-        "--index: rediss:// is not supported yet; use redis:// in a private network",
-        "--index: rediss:// ainda não é suportado; use redis:// em uma rede privada",
+        "--index-ca needs rediss:// in place of redis://",
+        "--index-ca requer rediss:// em vez de redis://",
     ),
     (
         "--index-prefix: at most 64 letters, digits and signs, without braces",

@@ -478,6 +478,7 @@ fn reason_text(reason: &CloseReason) -> &str {
         CloseReason::Timeout => "it does not answer",
         CloseReason::Unreachable(text) | CloseReason::Internal(text) => text,
         CloseReason::Disk(_)
+        | CloseReason::Untrusted(_)
         | CloseReason::Done
         | CloseReason::Remote
         | CloseReason::SourceChanged => "the connection is lost",

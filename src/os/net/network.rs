@@ -20,9 +20,11 @@ use crate::os::net::same_user::SocketOwners;
 use crate::os::net::tcp::{Tcp, TcpStack};
 use crate::os::net::tcp_connection::{TcpConnection, TcpEnds};
 use crate::os::net::tls::Tls;
+use crate::os::net::tls::authority::EngineTrust;
 use crate::os::net::tls::certificate::Certificate;
 use crate::os::net::tls::identity::TlsIdentity;
 use crate::os::net::tls::keys::Protocol;
+use crate::os::net::tls::session::Session;
 use crate::os::system;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::quic_address::QuicAddress as Place;
@@ -40,6 +42,8 @@ pub struct Network {
     open_identity: OpenTlsIdentity,
     /// The ports that take TLS.
     tls_ports: BTreeSet<usize>,
+    /// The trust in the nodes of an engine, where these take TLS.
+    engine_trust: Option<EngineTrust>,
     /// Tells connections of the same user; `None`: all users are strangers.
     owners: Option<SocketOwners>,
     datagrams: Datagrams,
@@ -90,6 +94,7 @@ impl Network {
             tls: None,
             open_identity: Box::new(TlsIdentity::random),
             tls_ports: BTreeSet::new(),
+            engine_trust: None,
             owners: None,
         })
     }
@@ -129,6 +134,11 @@ impl Network {
         self.open_identity = open;
     }
 
+    /// Trusts these nodes of an engine.
+    pub fn use_engine_trust(&mut self, trust: EngineTrust) {
+        self.engine_trust = Some(trust);
+    }
+
     /// Tells nodes which loopback connections are of the same user.
     pub fn detect_same_user(&mut self) {
         self.owners = Some(SocketOwners::new());
@@ -165,13 +175,33 @@ impl Network {
         key: Key,
         protocol: Protocol,
     ) -> io::Result<Carrier> {
+        self.open_tls()?;
+        let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let socket = self.sockets.connect(to, bind)?;
+        TcpConnection::by_tls(socket, tls, key, protocol).map(Carrier::Tcp)
+    }
+
+    fn open_tls(&mut self) -> io::Result<()> {
         if self.tls.is_none() {
             let identity = (self.open_identity)().map_err(io::Error::other)?;
             self.use_identity(identity).map_err(io::Error::other)?;
         }
-        let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let socket = self.sockets.connect(to, bind)?;
-        TcpConnection::by_tls(socket, tls, key, protocol).map(Carrier::Tcp)
+        Ok(())
+    }
+
+    fn connect_to_engine(&mut self, to: SocketAddr, by_tls: bool) -> io::Result<Carrier> {
+        if !by_tls {
+            let socket = self.sockets.connect(to, None)?;
+            socket.forget_on_close()?;
+            return Ok(Carrier::Tcp(TcpConnection::plain(socket)));
+        }
+        // Sessions share the memory of the process.
+        self.open_tls()?;
+        let trust = self.engine_trust.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let session = Session::connect_by(trust.config(), to.ip().into())?;
+        let socket = self.sockets.connect(to, None)?;
+        socket.forget_on_close()?;
+        Ok(Carrier::Tcp(TcpConnection::by_session(socket, session)))
     }
 
     /// How long to wait: not at all while handshakes wait for their turn.
@@ -313,6 +343,7 @@ impl Net for Network {
                 DatagramClient::new(to, bind).map(Box::new).map(Carrier::DatagramClient)
             }
             Transport::Tls(bind, key) => self.connect_by_tls(to, bind, key, Protocol::Native),
+            Transport::Engine(by_tls) => self.connect_to_engine(to, by_tls),
             Transport::Https(key) => self.connect_by_tls(to, None, key, Protocol::Http),
             #[cfg(feature = "quic")]
             Transport::Quic(key) => {

@@ -12,7 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::io::traits::{RawRead, RawWrite};
 use crate::limits;
@@ -296,6 +296,14 @@ fn keepalive() -> TcpKeepalive {
 }
 
 impl Tcp {
+    /// Drop the bytes that are not sent when the stream is closed.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn forget_on_close(&self) -> io::Result<()> {
+        SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO))
+    }
+
     /// The addresses of both ends; `None` once the connection is gone.
     #[must_use]
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {

@@ -102,8 +102,13 @@ impl<S: Socket> TcpConnection<S> {
         key: Key,
         protocol: Protocol,
     ) -> io::Result<TcpConnection<S>> {
-        let layer = Layer::Tls(Box::new(Session::connect(tls, key, protocol)?));
-        Ok(TcpConnection { layer, ..TcpConnection::plain(socket) })
+        Ok(TcpConnection::by_session(socket, Session::connect(tls, key, protocol)?))
+    }
+
+    /// A connection by this session.
+    pub(in crate::os::net) fn by_session(socket: S, session: Session) -> TcpConnection<S> {
+        let layer = Layer::Tls(Box::new(session));
+        TcpConnection { layer, ..TcpConnection::plain(socket) }
     }
 
     /// As the native protocol asks for it: a connection to the process with this key.

@@ -9,6 +9,7 @@ pub mod address;
 pub mod address_range;
 pub mod base64url;
 pub mod byte_range;
+pub mod certificate_fault;
 pub mod file_name;
 pub mod foreign_server;
 pub mod ids;

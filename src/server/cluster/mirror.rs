@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::cluster::blob::StreamItem;
 use crate::cluster::keys::HolderEntry;
 use crate::cluster::mirror::MirrorChange;
+use crate::cluster::reclaims::ClaimedAddress;
 use crate::cluster::record;
 use crate::cluster::slots::{SlotSet, slot_of};
 use crate::index::journal::IndexChange;
@@ -143,7 +144,7 @@ impl ServerCluster {
         };
         let Some(id) = self.index.member(member) else { return };
         if slots.contains(slot_of(&self.index.keys().address(address))) {
-            let ticket = self.index.claim(address, id, session, Some(session), now);
+            let ticket = self.index.reclaim(ClaimedAddress { address, id, session }, now);
             self.asked.insert(ticket, ClusterAsk::Reclaim(peer));
         }
     }

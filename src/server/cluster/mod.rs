@@ -26,8 +26,8 @@ use crate::cluster::service::{
 };
 use crate::index::{About, Index, PeerId};
 use crate::io::split_mix::SplitMix64;
-use crate::node::ConnId;
 use crate::node::io::Io;
+use crate::node::{CloseReason, ConnId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::metric::Metric;
 use crate::protocol::types::ids::SessionId;
@@ -64,6 +64,8 @@ pub(super) struct ServerCluster {
     watched: WatchedEvents,
     /// All nodes are on this machine, and so are all servers: loopback addresses have a meaning.
     is_local: bool,
+    /// The nodes take TLS.
+    is_tls: bool,
     /// This server ends at this time at the latest.
     ends_at: Option<Instant>,
     /// Members that have left in this iteration.
@@ -107,6 +109,7 @@ impl ServerCluster {
         let options = options?;
         // Tells the cursors of this process from others.
         let tag = SplitMix64::new(options.engine.random ^ 0x776f_7264).bits();
+        let is_tls = options.is_tls;
         let is_local = options.engine.seeds.iter().all(|seed| seed.ip().is_loopback());
         Some(Box::new(ServerCluster {
             index: ClusterIndex::new(options),
@@ -121,6 +124,7 @@ impl ServerCluster {
             words: WordSearches::new(tag),
             watched: WatchedEvents::default(),
             is_local,
+            is_tls,
             ends_at: None,
             departed: Vec::new(),
         }))
@@ -181,7 +185,7 @@ impl ServerCluster {
                 |link| self.conns.iter().find(|(_, l)| **l == link).map(|(conn, _)| *conn);
             match action {
                 LinkAction::Connect(link, to) => {
-                    let conn = io.connect(to, None);
+                    let conn = io.connect_to_engine(to, self.is_tls);
                     self.conns.insert(conn, link);
                 }
                 LinkAction::Write(link) => {
@@ -202,9 +206,8 @@ impl ServerCluster {
     }
 
     /// The reason for which the engine can't be used, before this server has taken part.
-    fn refusal(&self) -> Option<EngineRefusal> {
-        let refusal = self.index.engine().refused();
-        refusal.filter(|_| self.index.registry().epoch().is_none())
+    fn take_refusal(&mut self) -> Option<EngineRefusal> {
+        if self.index.registry().epoch().is_some() { None } else { self.index.take_refusal() }
     }
 
     /// The metrics of the engine.
@@ -365,8 +368,19 @@ impl Server {
         cluster.index.connected(link, io.now);
     }
 
-    pub(super) fn engine_lost(&mut self, id: ConnId, io: &mut Io<'_>) {
+    pub(super) fn engine_lost(
+        &mut self,
+        id: ConnId,
+        reason: Option<&CloseReason>,
+        io: &mut Io<'_>,
+    ) {
         let Some(cluster) = &mut self.cluster else { return };
+        if let Some(CloseReason::Untrusted(fault)) = reason {
+            if cluster.index.registry().epoch().is_some() {
+                log::warn!("a node of the engine: {fault}");
+            }
+            cluster.index.untrusted(*fault);
+        }
         let Some(link) = cluster.conns.remove(&id) else { return };
         if let Some(conn) = io.connection(id) {
             conn.drop_now();
@@ -380,7 +394,7 @@ impl Server {
         if cluster.index.deadline().is_none_or(|at| at <= io.now) {
             cluster.index.on_time(io.now);
         }
-        if let Some(refusal) = cluster.refusal() {
+        if let Some(refusal) = cluster.take_refusal() {
             return io.fail(&Failure::Engine(refusal));
         }
         for peer in std::mem::take(&mut cluster.departed) {

@@ -4,6 +4,7 @@ use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
@@ -194,6 +195,10 @@ impl Catalog for English {
                 EngineRefusal::WrongPassword => "the engine of --index refuses this user or password",
                 EngineRefusal::Replica => "the engine of --index is a replica and takes no writes; give the address of its master",
                 EngineRefusal::NoEngine => "the address of --index does not speak the protocol of Redis",
+                EngineRefusal::Untrusted(CertificateFault::Authority) => "the certificate of the engine of --index is signed by no known authority; give the authority's certificate with --index-ca FILE",
+                EngineRefusal::Untrusted(CertificateFault::Name) => "the certificate of the engine of --index is for other names; it must name the address of the node or a host of the URL",
+                EngineRefusal::Untrusted(CertificateFault::Time) => "the certificate of the engine of --index has expired, or is not valid yet",
+                EngineRefusal::Untrusted(CertificateFault::Form) => "the certificate of the engine of --index can't be used for a server",
             }
             .into(),
         }

@@ -4,6 +4,7 @@ use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
@@ -202,6 +203,10 @@ impl Catalog for Spanish {
                 EngineRefusal::WrongPassword => "el motor de --index rechaza ese usuario o contraseña",
                 EngineRefusal::Replica => "el motor de --index es una réplica y no acepta escrituras; indique la dirección del maestro",
                 EngineRefusal::NoEngine => "la dirección de --index no habla el protocolo de Redis",
+                EngineRefusal::Untrusted(CertificateFault::Authority) => "ninguna autoridad conocida firmó el certificado del motor de --index; indique el certificado de la autoridad con --index-ca ARCHIVO",
+                EngineRefusal::Untrusted(CertificateFault::Name) => "el certificado del motor de --index es de otros nombres; debe tener la dirección del nodo o un host de la URL",
+                EngineRefusal::Untrusted(CertificateFault::Time) => "el certificado del motor de --index ha caducado o aún no es válido",
+                EngineRefusal::Untrusted(CertificateFault::Form) => "el certificado del motor de --index no sirve para un servidor",
             }
             .into(),
         }

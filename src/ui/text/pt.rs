@@ -4,6 +4,7 @@ use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
@@ -198,6 +199,10 @@ impl Catalog for Portuguese {
                 EngineRefusal::WrongPassword => "o motor de --index recusa esse usuário ou senha",
                 EngineRefusal::Replica => "o motor de --index é uma réplica e não aceita escritas; informe o endereço do mestre",
                 EngineRefusal::NoEngine => "o endereço de --index não fala o protocolo do Redis",
+                EngineRefusal::Untrusted(CertificateFault::Authority) => "nenhuma autoridade conhecida assinou o certificado do motor de --index; informe o certificado da autoridade com --index-ca ARQUIVO",
+                EngineRefusal::Untrusted(CertificateFault::Name) => "o certificado do motor de --index é de outros nomes; ele deve ter o endereço do nó ou um host da URL",
+                EngineRefusal::Untrusted(CertificateFault::Time) => "o certificado do motor de --index expirou ou ainda não é válido",
+                EngineRefusal::Untrusted(CertificateFault::Form) => "o certificado do motor de --index não serve para um servidor",
             }
             .into(),
         }

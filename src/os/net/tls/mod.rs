@@ -12,6 +12,7 @@
 //! A server may have a certificate of its operator as well, for browsers. A hello that names a host
 //! of that certificate gets it, unless the client takes raw keys.
 
+pub mod authority;
 pub mod certificate;
 mod der;
 pub mod identity;

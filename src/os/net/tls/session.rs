@@ -11,7 +11,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon,
     UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CertificateError, CommonState, Error, OtherError, ServerConfig};
+use rustls::{CertificateError, ClientConfig, CommonState, Error, OtherError, ServerConfig};
 
 use crate::io::traits::{RawWrite, ReadAt};
 use crate::limits;
@@ -21,6 +21,7 @@ use crate::os::net::tls::keys::Protocol;
 use crate::os::net::tls::leftover::Leftover;
 use crate::os::net::tls::{Scratch, Tls, keys, verifier};
 use crate::protocol::types::account::Key;
+use crate::protocol::types::certificate_fault::CertificateFault;
 
 /// The first byte of a TLS handshake, and of no plain protocol on the same port.
 pub const FIRST_BYTE: u8 = 0x16;
@@ -95,6 +96,17 @@ impl Session {
     ) -> io::Result<Session> {
         let name = ServerName::try_from("cardume").map_err(io::Error::other)?;
         let config = tls.connecting(key, protocol).map_err(io::Error::other)?;
+        Session::connect_by(config, name)
+    }
+
+    /// A session with the host of this name, by this configuration.
+    ///
+    /// # Errors
+    /// When the cryptography does not work.
+    pub(in crate::os::net) fn connect_by(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Session> {
         let client = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut session = Session::new(State::Client(Box::new(client)));
         session.process(&mut [], &mut []);
@@ -460,6 +472,11 @@ fn failure(why: &Error) -> io::Error {
             if let Some(wrong) = why.downcast_ref::<WrongKey>() =>
         {
             io::Error::new(kind, *wrong)
+        }
+        Error::InvalidCertificate(CertificateError::Other(OtherError(why)))
+            if let Some(fault) = why.downcast_ref::<CertificateFault>() =>
+        {
+            io::Error::new(kind, *fault)
         }
         why => io::Error::new(kind, why.clone()),
     }
