@@ -1079,6 +1079,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta un peer, como 127.0.0.1:4000"),
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
     ("--output is the place of exactly one file", "--output es el lugar de exactamente un archivo"),
+    ("a node of the engine: {}", "un nodo del motor: {}"),
     ("the list has no name", "la lista no tiene ningún nombre"),
     ("--input {}: the list is longer than 64 MiB", "--input {}: la lista pasa de 64 MiB"),
     ("--input {}: the list is no UTF-8 text", "--input {}: la lista no es texto UTF-8"),

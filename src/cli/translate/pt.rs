@@ -1058,6 +1058,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta um peer, como 127.0.0.1:4000"),
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
     ("--output is the place of exactly one file", "--output é o lugar de exatamente um arquivo"),
+    ("a node of the engine: {}", "um nó do motor: {}"),
     ("the list has no name", "a lista não tem nenhum nome"),
     ("--input {}: the list is longer than 64 MiB", "--input {}: a lista passa de 64 MiB"),
     ("--input {}: the list is no UTF-8 text", "--input {}: a lista não é texto UTF-8"),
