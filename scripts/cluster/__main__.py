@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import accounts
 import engines
 import faults
 import servers
@@ -267,6 +268,14 @@ def main():
     say(f"{args.only} on {args.engine.rsplit('/', 1)[-1]}: fine, {time.monotonic() - began:.0f} s")
 
 
-CHECKS = {"single": single, "refusals": refusals, "tls": by_tls, "troubles": troubles, "cluster": cluster,
-          "words": words.check, "names": words.load, "faults": faults.run}
+def with_say(check):
+    return lambda world, is_short: check(world, is_short, say)
+
+
+CHECKS = {
+    "single": single, "refusals": refusals, "tls": by_tls, "troubles": troubles, "cluster": cluster,
+    "words": words.check, "names": words.load, "faults": faults.run,
+    "accounts": with_say(accounts.check_single), "accounts-apart": with_say(accounts.check_apart),
+    "accounts-cluster": with_say(accounts.check_cluster),
+}
 main()

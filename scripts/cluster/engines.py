@@ -66,6 +66,9 @@ class Engine:
     def masters(self):
         return [node for node in self.alive() if node.is_master()]
 
+    def replicas_up(self):
+        return sum("master_link_status:up" in node.cli("info", "replication") for node in self.alive())
+
     def replica_of(self, master):
         return next(node for node in self.alive() if node.master_port() == master.port)
 

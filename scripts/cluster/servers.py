@@ -32,7 +32,7 @@ class Client:
         self.file = self.link.makefile("rwb")
         self.number = 0
         self.put({"cardume": 1})
-        self.get()
+        self.nonce = self.get()["nonce"]
 
     def put(self, head):
         self.file.write(json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
@@ -120,7 +120,7 @@ class Server:
             path = os.path.join(world.place, "index-url")
             with open(path, "w") as file:
                 file.write(url + "\n")
-            more = ["--index-file", path]
+            more = ["--index-file", path, *words]
         self.process, self.log = world.start_logged(
             ["server", "--listen", "127.0.0.1:0", "--data", "none", "--open", "--metrics", "local", *more], group)
         self.address = None
@@ -201,16 +201,17 @@ class World:
     def server(self, url, by_file=False, group=None, words=()):
         return Server(self, url, by_file, group, words)
 
-    def run(self, words, cwd=None):
+    def run(self, words, cwd=None, home=None):
+        environment = {**os.environ, **({"HOME": home, "XDG_CONFIG_HOME": home, "XDG_STATE_HOME": home} if home else {})}
         return subprocess.run([self.program, *words], capture_output=True, text=True, timeout=60,
-                              stdin=subprocess.DEVNULL, cwd=cwd)
+                              stdin=subprocess.DEVNULL, cwd=cwd, env=environment)
 
-    def refused(self, url, *words):
+    def refused(self, url, *words, accounts=None):
         """A server that must end by itself: its exit code and its words."""
         run = subprocess.run(
             [self.program, "server", "--listen", "127.0.0.1:0", "--data", "none", "--open", *words],
             capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL,
-            env={**os.environ, "CARDUME_INDEX": url})
+            env={**os.environ, "CARDUME_INDEX": url, **({"CARDUME_ACCOUNTS": accounts} if accounts else {})})
         return run.returncode, run.stderr
 
     def end(self, process):

@@ -10,6 +10,7 @@ pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -80,6 +81,24 @@ pub enum AccountChange {
     Nothing,
 }
 
+/// All that a decision needs to know of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserState {
+    /// The account; `None`: not registered, or not needed.
+    pub account: Option<Account>,
+    /// The address of a legacy client.
+    pub connection: Option<UserConnection>,
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountStep {
+    /// No store has to change.
+    Done(AccountChange),
+    /// The operation succeeds once a store has this change.
+    Write(AccountChange),
+}
+
 impl Accounts {
     /// The accounts in this store.
     #[must_use]
@@ -104,7 +123,7 @@ impl Accounts {
         operation: &Operation,
         caller: Caller<'_>,
     ) -> Result<AccountChange, ErrorReply> {
-        self.attempt(|accounts| accounts.decide(operation, caller))
+        self.attempt(|accounts| accounts.perform_now(operation, caller))
     }
 
     /// The address of a user who is connected by a legacy protocol alone.
@@ -340,155 +359,285 @@ impl Accounts {
         self.store.user(user).map(|account| account.is_some()).map_err(|_| failed())
     }
 
-    fn decide(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<AccountChange, No> {
+    /// The user that asks; `None` for a list that needs no user. A proof is checked here.
+    ///
+    /// # Errors
+    /// `not_connected` without a login, `bad_proof`.
+    pub fn requester(
+        &self,
+        operation: &Operation,
+        caller: Caller<'_>,
+    ) -> Result<Option<UserName>, ErrorReply> {
         let method = operation.op.method();
         let is_list = matches!(method, Method::ListUsers | Method::ListContent | Method::FindUser);
         let user = match (&operation.user, operation.authority) {
             (Some(user), Authority::Claimed | Authority::Proof { .. }) => user.clone(),
             // Legacy protocols serve lists without a user name.
-            _ if is_list => return Ok(AccountChange::Nothing),
+            _ if is_list => return Ok(None),
             _ => match self.behind.get(&caller.link) {
                 Some(behind) if behind.online || method == Method::Unregister => {
                     behind.user.clone()
                 }
-                _ => return Err(no(ErrorCode::NotConnected, "CONNECT comes first")),
+                _ => return Err(ErrorReply::new(ErrorCode::NotConnected, "CONNECT comes first")),
             },
         };
         if let Authority::Proof { key, proof } = operation.authority {
             check(method, &user, caller.nonce, &key, &proof)?;
         }
-        match &operation.op {
-            AccountOp::Register => self.register(user, operation.authority, caller.link),
-            AccountOp::Unregister => {
-                self.account(&user, operation.authority, caller.link)?;
-                self.unregister(user)
+        Ok(Some(user))
+    }
+
+    fn perform_now(
+        &mut self,
+        operation: &Operation,
+        caller: Caller<'_>,
+    ) -> Result<AccountChange, No> {
+        let Some(user) = self.requester(operation, caller).map_err(No::Refusal)? else {
+            return Ok(AccountChange::Nothing);
+        };
+        let state = self.read(&user, operation, caller.link)?;
+        match self.decide(&user, operation, caller, &state).map_err(No::Refusal)? {
+            AccountStep::Done(change) => {
+                self.log_in_or_out(&change, operation, caller.link);
+                Ok(change)
             }
-            AccountOp::Connect { port } => self.connect(user, operation, *port, caller),
+            AccountStep::Write(change) => self.write(change, operation, caller.link),
+        }
+    }
+
+    /// Read all that [`Accounts::decide`] needs.
+    fn read(
+        &self,
+        user: &UserName,
+        operation: &Operation,
+        link: usize,
+    ) -> Result<UserState, StoreError> {
+        let mut state = UserState::default();
+        let is_new = matches!(operation.op, AccountOp::Register);
+        if !is_new && !self.is_login(user, operation.authority, link) {
+            state.account = self.store.user(user)?;
+        }
+        // A native CONNECT and UNREGISTER need no presence.
+        let needs_presence = match &operation.op {
+            AccountOp::Register | AccountOp::Unregister => false,
+            AccountOp::Connect { port } => port.is_some() && operation.speaks.is_some(),
+            _ => true,
+        };
+        if needs_presence && !self.online.contains_key(user) {
+            state.connection = self.store.connection(user)?;
+        }
+        Ok(state)
+    }
+
+    /// Decide an operation of a user, as far as that needs no write.
+    ///
+    /// # Errors
+    /// The reason for refusing.
+    pub fn decide(
+        &self,
+        user: &UserName,
+        operation: &Operation,
+        caller: Caller<'_>,
+        state: &UserState,
+    ) -> Result<AccountStep, ErrorReply> {
+        let (authority, link) = (operation.authority, caller.link);
+        let user = user.clone();
+        let allowed = || self.account(&user, authority, link, state);
+        let present = || {
+            allowed()?;
+            if self.is_there(&user, state) {
+                return Ok(());
+            }
+            Err(ErrorReply::new(ErrorCode::NotConnected, "that user is not connected"))
+        };
+        match &operation.op {
+            AccountOp::Register if user.as_address().is_some() => {
+                Err(ErrorReply::new(ErrorCode::BadName, "a user name must not be an address"))
+            }
+            AccountOp::Register => Ok(AccountStep::Write(AccountChange::Registered(user))),
+            AccountOp::Unregister => {
+                allowed()?;
+                Ok(AccountStep::Write(AccountChange::Unregistered(user, Vec::new())))
+            }
+            AccountOp::Connect { port } => {
+                allowed()?;
+                self.connect(user, operation, *port, caller, state)
+            }
             AccountOp::Disconnect => {
-                self.present(&user, operation.authority, caller.link)?;
-                if operation.speaks.is_none() {
-                    self.set(caller.link, None);
-                } else {
-                    self.begin()?;
-                    self.store.disconnect(&user)?;
-                }
-                Ok(AccountChange::Disconnected(user))
+                present()?;
+                let change = AccountChange::Disconnected(user);
+                Ok(match operation.speaks {
+                    None => AccountStep::Done(change),
+                    Some(_) => AccountStep::Write(change),
+                })
             }
             AccountOp::Publish(what) => {
-                self.present(&user, operation.authority, caller.link)?;
+                present()?;
                 if what.file.is_empty() {
-                    return Err(no(ErrorCode::BadName, "a file name must not be empty"));
+                    let text = "a file name must not be empty";
+                    return Err(ErrorReply::new(ErrorCode::BadName, text));
                 }
-                self.begin()?;
-                if self.store.publish(&user, what)? {
-                    Ok(AccountChange::Published(user, what.clone()))
-                } else {
-                    Err(no(ErrorCode::Published, "that file is published already"))
-                }
+                Ok(AccountStep::Write(AccountChange::Published(user, what.clone())))
             }
             AccountOp::Delete(file) => {
-                self.present(&user, operation.authority, caller.link)?;
-                self.delete(user, file)
+                present()?;
+                Ok(AccountStep::Write(AccountChange::Deleted(user, file.clone())))
             }
             AccountOp::ListUsers { .. }
             | AccountOp::ListContent { .. }
             | AccountOp::FindUser { .. } => {
-                self.present(&user, operation.authority, caller.link)?;
-                Ok(AccountChange::Nothing)
+                present()?;
+                Ok(AccountStep::Done(AccountChange::Nothing))
             }
         }
+    }
+
+    /// Write a change to the own store.
+    fn write(
+        &mut self,
+        change: AccountChange,
+        operation: &Operation,
+        link: usize,
+    ) -> Result<AccountChange, No> {
+        self.begin()?;
+        let is_new = match &change {
+            AccountChange::Registered(user) => {
+                self.store.add_user(user, &Account { key: operation.key() })?
+            }
+            AccountChange::Unregistered(user, _) => return self.unregister(user.clone()),
+            AccountChange::Connected { user, at: Some(at) } => {
+                self.store.connect(user, at)?;
+                true
+            }
+            AccountChange::Disconnected(user) => {
+                self.store.disconnect(user)?;
+                true
+            }
+            AccountChange::Published(user, what) => self.store.publish(user, what)?,
+            AccountChange::Deleted(user, file) => return self.delete(user.clone(), file),
+            AccountChange::Connected { at: None, .. } | AccountChange::Nothing => true,
+        };
+        if !is_new {
+            return Err(No::Refusal(conflict(&change)));
+        }
+        self.log_in_or_out(&change, operation, link);
+        Ok(change)
+    }
+
+    /// Note the login that a change of a connection brings or ends.
+    pub fn log_in_or_out(&mut self, change: &AccountChange, operation: &Operation, link: usize) {
+        match change {
+            // A connection keeps the user it is online with.
+            AccountChange::Registered(user) if self.online_by(link).is_none() => {
+                if let Some(key) = operation.key() {
+                    self.set(link, Some(Behind { user: user.clone(), key, online: false }));
+                }
+            }
+            AccountChange::Connected { user, at: None } => {
+                if let Some(key) = operation.key() {
+                    self.set(link, Some(Behind { user: user.clone(), key, online: true }));
+                }
+            }
+            AccountChange::Disconnected(_) if operation.speaks.is_none() => self.set(link, None),
+            _ => {}
+        }
+    }
+
+    /// End all logins of a user whose name is free. Returns their connections.
+    pub fn log_out(&mut self, user: &UserName) -> Vec<usize> {
+        self.log_out_except(user, None)
+    }
+
+    /// End the logins of a user by any key but this. Returns their connections.
+    pub fn log_out_except(&mut self, user: &UserName, key: Option<Key>) -> Vec<usize> {
+        let is_over = |behind: &Behind| behind.user == *user && Some(behind.key) != key;
+        let behind = self.behind.iter().filter(|(_, behind)| is_over(behind));
+        let links: Vec<usize> = behind.map(|(link, _)| *link).collect();
+        for link in &links {
+            self.set(*link, None);
+        }
+        links
+    }
+
+    /// Users with a login after this user, up to `most`, in the order of their names.
+    #[must_use]
+    pub fn logged_in(&self, after: Option<&UserName>, most: usize) -> Vec<UserName> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let users = self.online.range::<UserName, _>((from, Bound::Unbounded));
+        users.take(most).map(|(user, _)| user.clone()).collect()
     }
 
     fn unregister(&mut self, user: UserName) -> Result<AccountChange, No> {
         self.begin()?;
         self.store.remove_user(&user)?;
-        let behind = self.behind.iter().filter(|(_, behind)| behind.user == user);
-        let links: Vec<usize> = behind.map(|(link, _)| *link).collect();
-        for link in &links {
-            self.set(*link, None);
-        }
+        let links = self.log_out(&user);
         Ok(AccountChange::Unregistered(user, links))
     }
 
     fn delete(&mut self, user: UserName, file: &Published) -> Result<AccountChange, No> {
         self.begin()?;
+        let change = AccountChange::Deleted(user.clone(), file.clone());
         if self.store.delete(&user, file)? {
-            Ok(AccountChange::Deleted(user, file.clone()))
+            Ok(change)
         } else {
-            Err(no(ErrorCode::NotPublished, "that file is not published"))
+            Err(No::Refusal(conflict(&change)))
         }
     }
 
     /// The account that an administrator names.
     fn known(&self, user: &UserName) -> Result<Account, No> {
-        self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoRemoteUser, "no such user"))
-    }
-
-    fn register(
-        &mut self,
-        user: UserName,
-        authority: Authority,
-        link: usize,
-    ) -> Result<AccountChange, No> {
-        if user.as_address().is_some() {
-            return Err(no(ErrorCode::BadName, "a user name must not be an address"));
-        }
-        let key = match authority {
-            Authority::Proof { key, .. } => Some(key),
-            Authority::Claimed | Authority::Connection => None,
-        };
-        self.begin()?;
-        if !self.store.add_user(&user, &Account { key })? {
-            return Err(no(ErrorCode::Taken, "that name is registered already"));
-        }
-        // A connection keeps the user it is online with.
-        if let (Some(key), None) = (key, self.online_by(link)) {
-            self.set(link, Some(Behind { user: user.clone(), key, online: false }));
-        }
-        Ok(AccountChange::Registered(user))
+        self.store.user(user)?.ok_or_else(|| No::Refusal(no_such_user()))
     }
 
     fn connect(
-        &mut self,
+        &self,
         user: UserName,
         operation: &Operation,
         port: Option<u16>,
         caller: Caller<'_>,
-    ) -> Result<AccountChange, No> {
-        self.account(&user, operation.authority, caller.link)?;
+        state: &UserState,
+    ) -> Result<AccountStep, ErrorReply> {
         if let (Some(port), Some(speaks)) = (port, operation.speaks) {
-            if self.is_there(&user)? {
-                return Err(no(ErrorCode::Connected, "that user is connected already"));
+            if self.is_there(&user, state) {
+                let text = "that user is connected already";
+                return Err(ErrorReply::new(ErrorCode::Connected, text));
             }
             // UC3M accepts no other ports.
             if port < FIRST_PORT {
-                return Err(no(ErrorCode::BadRequest, "a port is from 1024 to 65535"));
+                return Err(ErrorReply::bad_request("a port is from 1024 to 65535"));
             }
             let at = UserConnection { address: SocketAddr::new(caller.from.ip(), port), speaks };
-            self.begin()?;
-            self.store.connect(&user, &at)?;
-            return Ok(AccountChange::Connected { user, at: Some(at) });
+            return Ok(AccountStep::Write(AccountChange::Connected { user, at: Some(at) }));
         }
-        let Authority::Proof { key, .. } = operation.authority else {
-            return Err(no(ErrorCode::BadProof, "CONNECT needs a proof"));
-        };
+        if operation.key().is_none() {
+            return Err(ErrorReply::new(ErrorCode::BadProof, "CONNECT needs a proof"));
+        }
         if self.online_by(caller.link).is_some() {
-            return Err(no(ErrorCode::Connected, "this link is connected already"));
+            return Err(ErrorReply::new(ErrorCode::Connected, "this link is connected already"));
         }
-        self.set(caller.link, Some(Behind { user: user.clone(), key, online: true }));
-        Ok(AccountChange::Connected { user, at: None })
+        Ok(AccountStep::Done(AccountChange::Connected { user, at: None }))
     }
 
-    /// The account, if the requester may use it.
-    fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
-        // A login ends as soon as its name is free again, so it needs no look-up in the store.
-        if authority == Authority::Connection
+    /// True for a request of a login. A login ends as soon as its name is free again, so it needs
+    /// no look-up in the own store.
+    fn is_login(&self, user: &UserName, authority: Authority, link: usize) -> bool {
+        authority == Authority::Connection
             && self.behind.get(&link).is_some_and(|behind| behind.user == *user)
-        {
+    }
+
+    /// Check that the requester may use the account.
+    fn account(
+        &self,
+        user: &UserName,
+        authority: Authority,
+        link: usize,
+        state: &UserState,
+    ) -> Result<(), ErrorReply> {
+        if self.is_login(user, authority, link) {
             return Ok(());
         }
         let account =
-            self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoUser, "no such user"))?;
+            state.account.ok_or_else(|| ErrorReply::new(ErrorCode::NoUser, "no such user"))?;
         let shown = match authority {
             Authority::Claimed | Authority::Connection => None,
             Authority::Proof { key, .. } => Some(key),
@@ -496,25 +645,18 @@ impl Accounts {
         match (authority, account.key) {
             (Authority::Claimed, None) => Ok(()),
             (Authority::Claimed, Some(_)) => {
-                Err(no(ErrorCode::Refused, "that name belongs to a key"))
+                Err(ErrorReply::new(ErrorCode::Refused, "that name belongs to a key"))
             }
             (_, Some(known)) if shown == Some(known) => Ok(()),
-            _ => Err(no(ErrorCode::BadProof, "that name does not belong to this key")),
+            _ => {
+                let text = "that name does not belong to this key";
+                Err(ErrorReply::new(ErrorCode::BadProof, text))
+            }
         }
     }
 
-    /// As [`Accounts::account`], for an online user.
-    fn present(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
-        self.account(user, authority, link)?;
-        if self.is_there(user)? {
-            Ok(())
-        } else {
-            Err(no(ErrorCode::NotConnected, "that user is not connected"))
-        }
-    }
-
-    fn is_there(&self, user: &UserName) -> Result<bool, StoreError> {
-        Ok(self.online.contains_key(user) || self.store.connection(user)?.is_some())
+    fn is_there(&self, user: &UserName, state: &UserState) -> bool {
+        self.online.contains_key(user) || state.connection.is_some()
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
@@ -538,19 +680,44 @@ impl From<StoreError> for No {
     }
 }
 
-fn no(code: ErrorCode, text: &str) -> No {
-    No::Refusal(ErrorReply::new(code, text))
+/// The refusal of a change that another user, or the same, has made already.
+#[must_use]
+pub fn conflict(change: &AccountChange) -> ErrorReply {
+    match change {
+        AccountChange::Registered(_) => {
+            ErrorReply::new(ErrorCode::Taken, "that name is registered already")
+        }
+        AccountChange::Published(..) => {
+            ErrorReply::new(ErrorCode::Published, "that file is published already")
+        }
+        AccountChange::Deleted(..) => {
+            ErrorReply::new(ErrorCode::NotPublished, "that file is not published")
+        }
+        _ => ErrorReply::new(ErrorCode::Connected, "that user is connected already"),
+    }
+}
+
+/// The refusal of a request about a user that is not registered.
+#[must_use]
+pub fn no_such_user() -> ErrorReply {
+    ErrorReply::new(ErrorCode::NoRemoteUser, "no such user")
 }
 
 fn failed() -> ErrorReply {
     ErrorReply::new(ErrorCode::Io, "the store of this server failed")
 }
 
-fn check(method: Method, user: &UserName, nonce: &str, key: &Key, proof: &Proof) -> Result<(), No> {
+fn check(
+    method: Method,
+    user: &UserName,
+    nonce: &str,
+    key: &Key,
+    proof: &Proof,
+) -> Result<(), ErrorReply> {
     if identity::proves(key, challenge(method, user, nonce).as_bytes(), proof) {
         Ok(())
     } else {
-        Err(no(ErrorCode::BadProof, "that proof is wrong"))
+        Err(ErrorReply::new(ErrorCode::BadProof, "that proof is wrong"))
     }
 }
 

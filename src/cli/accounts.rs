@@ -68,10 +68,12 @@ pub struct ServerStore {
 }
 
 /// The accounts and members of a server. The folder is reported on `err`: a server with an
-/// empty store must not look like a store with accounts.
+/// empty store must not look like a store with accounts. `has_engine`: an engine has the accounts,
+/// and the folder all else.
 pub fn store(
     data: Option<&str>,
     listen: &[SocketAddr],
+    has_engine: bool,
     lang: Lang,
     err: &StdStreams,
 ) -> Result<ServerStore, Exit> {
@@ -79,7 +81,7 @@ pub fn store(
     // A server with a free port each time is a test or a trial.
     let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
     if is_trial || data == Some(NONE) {
-        say(SetupNote::AccountsInMemory);
+        say(if has_engine { SetupNote::AccountsOnEngine } else { SetupNote::AccountsInMemory });
         let accounts = Box::new(MemoryStore::default());
         return Ok(ServerStore { accounts, members: Members::in_memory(), folder: None });
     }
@@ -119,7 +121,8 @@ pub fn store(
         let members = Members::open(Box::new(store.members())).map_err(|error| {
             Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
         })?;
-        say(SetupNote::AccountsIn(&shown(&folder)));
+        let place = shown(&folder);
+        say(if has_engine { SetupNote::AccountsOnEngine } else { SetupNote::AccountsIn(&place) });
         Ok(ServerStore { accounts: Box::new(store), members, folder: Some(folder) })
     }
 }

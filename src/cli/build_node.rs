@@ -99,8 +99,10 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<(Server,
         });
     }
     let first = listen[0];
+    let engine_args = &args.access.engine;
+    let has_engine = engine_args.index.is_some() || engine_args.index_file.is_some();
     let ServerStore { accounts, mut members, folder } =
-        accounts::store(args.data.as_deref(), &listen, lang, err)?;
+        accounts::store(args.data.as_deref(), &listen, has_engine, lang, err)?;
     // A server that forgets its accounts has a new key each time.
     let file = folder.as_ref().map(|folder| folder.join(SERVER_KEY));
     let (identity, tls_identity) = key_file::open_for_server(file.as_deref())
@@ -197,21 +199,17 @@ fn engine(
     lang: Lang,
     err: &StdStreams,
 ) -> Result<Option<(ClusterOptions, Option<EngineTrust>)>, Exit> {
-    let text = match (&args.index, &args.index_file) {
-        (Some(text), _) => text.clone(),
-        (None, Some(file)) => read_secret(file)?,
-        (None, None) => return Ok(None),
+    let Some(text) = engine_text(args.index.as_ref(), args.index_file.as_deref())? else {
+        if args.accounts_engine.is_some() || args.accounts_file.is_some() {
+            return Err(Exit::new(exit::USAGE, "--accounts-engine needs --index"));
+        }
+        return Ok(None);
     };
-    let url =
-        EngineUrl::parse(text.trim()).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
     if !is_open {
         return Err(Exit::new(
             exit::USAGE,
             "--index needs --open: members are not shared between servers",
         ));
-    }
-    if args.index_ca.is_some() && !url.tls {
-        return Err(Exit::new(exit::USAGE, "--index-ca needs rediss:// in place of redis://"));
     }
     if !Keys::is_prefix(&args.index_prefix) {
         return Err(Exit::new(
@@ -219,17 +217,66 @@ fn engine(
             "--index-prefix: at most 64 letters, digits and signs, without braces",
         ));
     }
-    let is_typed = |argument: String| argument == "--index" || argument.starts_with("--index=");
-    if url.login.is_some() && std::env::args_os().any(|a| a.into_string().is_ok_and(is_typed)) {
+    let index = engine_url(&text, lang, err)?;
+    let accounts = engine_text(args.accounts_engine.as_ref(), args.accounts_file.as_deref())?;
+    let accounts = accounts.map(|text| engine_url(&text, lang, err)).transpose()?;
+    let trust = engine_trust(args, [Some(&index), accounts.as_ref()])?;
+    let options = |url: EngineUrl, accounts: Option<ClusterOptions>| {
+        Ok::<_, Exit>(ClusterOptions {
+            is_tls: url.tls,
+            engine: engine_options(url)?,
+            prefix: args.index_prefix.clone(),
+            slots: ALL_SLOTS,
+            read_every: READ_EVERY,
+            secret: system::random(),
+            accounts: accounts.map(Box::new),
+        })
+    };
+    let accounts = accounts.map(|url| options(url, None)).transpose()?;
+    Ok(Some((options(index, accounts)?, trust)))
+}
+
+/// The URL of an engine, of the command line or of a file.
+fn engine_text(text: Option<&String>, file: Option<&str>) -> Result<Option<String>, Exit> {
+    match (text, file) {
+        (Some(text), _) => Ok(Some(text.clone())),
+        (None, Some(file)) => read_secret(file).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn engine_url(text: &str, lang: Lang, err: &StdStreams) -> Result<EngineUrl, Exit> {
+    let url =
+        EngineUrl::parse(text.trim()).map_err(|why| Exit::new(exit::USAGE, why.to_string()))?;
+    // A URL of the environment or of a file is on no command line.
+    let is_typed = |argument: &str| argument.contains(text) && !text.is_empty();
+    if url.login.is_some() && std::env::args_os().any(|a| a.to_str().is_some_and(is_typed)) {
         say_setup(SetupNote::PasswordShown, lang, err);
     }
-    let trust = if url.tls {
-        let hosts: Vec<String> = url.hosts.iter().map(|(host, _)| host.clone()).collect();
+    Ok(url)
+}
+
+/// The authorities for the engines that take TLS.
+fn engine_trust(
+    args: &EngineArgs,
+    urls: [Option<&EngineUrl>; 2],
+) -> Result<Option<EngineTrust>, Exit> {
+    let by_tls = urls.into_iter().flatten().filter(|url| url.tls);
+    let hosts: Vec<String> =
+        by_tls.flat_map(|url| &url.hosts).map(|(host, _)| host.clone()).collect();
+    if !hosts.is_empty() {
         let trust = EngineTrust::open(args.index_ca.as_deref(), &hosts);
-        Some(trust.map_err(|why| Exit::new(exit::LOCAL, why))?)
-    } else {
-        None
-    };
+        return trust.map(Some).map_err(|why| Exit::new(exit::LOCAL, why));
+    }
+    match args.index_ca {
+        Some(_) => {
+            Err(Exit::new(exit::USAGE, "--index-ca needs rediss:// in place of redis://"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn engine_options(url: EngineUrl) -> Result<EngineOptions, Exit> {
     let mut seeds = Vec::new();
     for (host, port) in &url.hosts {
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -237,18 +284,7 @@ fn engine(
             .map_err(|why| Exit::Failure(Failure::NoHost(host, why)))?;
         seeds.extend(found);
     }
-    let engine =
-        EngineOptions { seeds, login: url.login, random: u64::from_le_bytes(system::random()) };
-    let options = ClusterOptions {
-        engine,
-        is_tls: trust.is_some(),
-        prefix: args.index_prefix.clone(),
-        replicas: 1,
-        slots: ALL_SLOTS,
-        read_every: READ_EVERY,
-        secret: system::random(),
-    };
-    Ok(Some((options, trust)))
+    Ok(EngineOptions { seeds, login: url.login, random: u64::from_le_bytes(system::random()) })
 }
 
 /// The secret in a file of the command line.

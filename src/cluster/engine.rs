@@ -147,6 +147,10 @@ pub struct Engine {
 /// The parts of an engine that others observe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct EngineState {
+    /// A replica of a single engine has been seen.
+    has_replica: bool,
+    /// A node without a file of its data has been seen.
+    forgets: bool,
     /// Grows with each change of the map or of a replication id.
     version: u64,
     counters: EngineCounters,
@@ -404,6 +408,8 @@ impl Engine {
                     return false;
                 }
                 self.refused = None;
+                self.state.has_replica |= info.has_replica;
+                self.state.forgets |= !info.is_kept;
                 if !info.is_cluster && self.map.masters().is_empty() {
                     self.map = SlotMap::single(address);
                     self.state.version += 1;
@@ -658,6 +664,19 @@ impl Engine {
     #[must_use]
     pub fn is_cluster(&self) -> Option<bool> {
         self.is_cluster
+    }
+
+    /// Replicas that a durable write must reach: one, and none in a single engine that has never
+    /// had a replica.
+    #[must_use]
+    pub fn replicas(&self) -> u8 {
+        u8::from(self.is_cluster != Some(false) || self.state.has_replica)
+    }
+
+    /// All nodes seen so far keep each write in a file.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.is_cluster.is_some() && !self.state.forgets
     }
 
     /// The map of the slots.

@@ -76,6 +76,10 @@ pub struct NodeInfo {
     pub is_master: bool,
     /// The identity of the data.
     pub replication: ReplicationId,
+    /// A replica follows this node.
+    pub has_replica: bool,
+    /// The data survive a restart of this node, with each write.
+    pub is_kept: bool,
 }
 
 impl NodeInfo {
@@ -96,7 +100,9 @@ impl NodeInfo {
         if !is_cluster && !is_master {
             return Err(EngineRefusal::Replica);
         }
-        Ok(NodeInfo { is_cluster, is_master, replication })
+        let has_replica = field(text, b"connected_slaves").is_some_and(|count| count != b"0");
+        let is_kept = field(text, b"aof_enabled") == Some(b"1");
+        Ok(NodeInfo { is_cluster, is_master, replication, has_replica, is_kept })
     }
 }
 

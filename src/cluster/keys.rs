@@ -16,6 +16,9 @@ use crate::protocol::types::relative_path::RelativeName;
 pub const STREAMS: u8 = 8;
 /// Bytes of a tag: three characters reach each slot.
 const TAG_BYTES: usize = 3;
+/// Parts of the lists of users and members: some for each node of a cluster, and few enough to be
+/// read one after the other.
+pub const USER_PARTS: u8 = 16;
 /// The prefix of the keys: the name of a service.
 const PREFIX_BYTES: usize = 64;
 
@@ -193,6 +196,62 @@ impl Keys {
     #[must_use]
     pub fn publications(&self, user: &str) -> Vec<u8> {
         self.key(b"q:", &self.tag(user.as_bytes()), user.as_bytes())
+    }
+
+    /// The address of a user of a legacy client, in the slot of [`Keys::user`].
+    #[must_use]
+    pub fn connection(&self, user: &str) -> Vec<u8> {
+        self.key(b"l:", &self.tag(user.as_bytes()), user.as_bytes())
+    }
+
+    /// The publications of a removed account, until they are removed one by one, in the slot of
+    /// [`Keys::user`].
+    #[must_use]
+    pub fn removed(&self, user: &str, nonce: [u8; 8]) -> Vec<u8> {
+        let rest = [user.as_bytes(), b"\0", to_hex(&nonce).as_bytes()].concat();
+        self.key(b"g:", &self.tag(user.as_bytes()), &rest)
+    }
+
+    /// The publishers of a file.
+    #[must_use]
+    pub fn publishers(&self, file: &str) -> Vec<u8> {
+        self.key(b"f:", &self.tag(file.as_bytes()), file.as_bytes())
+    }
+
+    /// A part of the users that are online with legacy clients.
+    #[must_use]
+    pub fn legacy_users(&self, part: u8) -> Vec<u8> {
+        self.part(b"o:", part)
+    }
+
+    /// The part of [`Keys::legacy_users`] and of [`Keys::members`] for a user or a member.
+    #[must_use]
+    pub fn part_of(&self, text: &[u8]) -> u8 {
+        blake3::keyed_hash(&self.secret, text).as_bytes()[2] % USER_PARTS
+    }
+
+    /// The mark of a slot: the accounts of this slot are here. The value is the secret of the keys.
+    #[must_use]
+    pub fn account_mark(&self, slot: u16) -> Vec<u8> {
+        self.key(b"k:", &SlotTags::shared().of(slot), b"")
+    }
+
+    /// The members of a user, as [`Keys::name`].
+    #[must_use]
+    pub fn presence(&self, user: &str) -> Vec<u8> {
+        self.key(b"p:", &self.tag(user.as_bytes()), user.as_bytes())
+    }
+
+    /// A part of all members.
+    #[must_use]
+    pub fn members(&self, part: u8) -> Vec<u8> {
+        self.part(b"P:", part)
+    }
+
+    fn part(&self, kind: &[u8], part: u8) -> Vec<u8> {
+        let part = part % USER_PARTS;
+        let slot = u16::from(part) * (SLOTS as u16 / u16::from(USER_PARTS));
+        self.key(kind, &SlotTags::shared().of(slot - slot % self.step), &[b'a' + part])
     }
 
     /// The servers.

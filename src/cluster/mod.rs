@@ -4,6 +4,10 @@
 //! finds the node for a request; [`service`] is for the server; the other modules know the requests
 //! and their replies.
 
+pub mod account_entry;
+pub mod account_read;
+pub mod account_start;
+pub mod account_store;
 pub mod blob;
 pub mod claim;
 pub mod command;

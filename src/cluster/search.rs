@@ -96,7 +96,26 @@ impl HolderSearch {
         check: bool,
         keys: &Keys,
     ) -> Result<HolderSearch, EngineFailure> {
-        let (key, is_root) = (keys.file(file), matches!(file, Selector::Root(_)));
+        HolderSearch::of_key(
+            keys.file(file),
+            matches!(file, Selector::Root(_)),
+            cursor,
+            check,
+            keys,
+        )
+    }
+
+    /// Begin a search in another set of this form. `has_names`: its entries end with a name.
+    ///
+    /// # Errors
+    /// `Refused` for a foreign cursor.
+    pub fn of_key(
+        key: Vec<u8>,
+        has_names: bool,
+        cursor: Option<&str>,
+        check: bool,
+        keys: &Keys,
+    ) -> Result<HolderSearch, EngineFailure> {
         let stage = match cursor {
             Some(text) => SearchStage::Part(Cursor::parse(text).ok_or(EngineFailure::Refused)?),
             None if check => SearchStage::Check,
@@ -106,7 +125,7 @@ impl HolderSearch {
         Ok(HolderSearch {
             key,
             marks,
-            is_root,
+            is_root: has_names,
             is_continued: cursor.is_some(),
             stage,
             holders: Vec::new(),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::cluster::blob::StreamItem;
 use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
-use crate::cluster::durable::{DurableWrite, WriteResult};
 use crate::cluster::engine::{Engine, EngineOptions, LinkAction, LinkInput};
 use crate::cluster::ids::{ID_BYTES, MemberId};
 use crate::cluster::info::{EngineRefusal, ReplicationId};
@@ -53,8 +52,6 @@ pub struct ClusterOptions {
     pub engine: EngineOptions,
     /// The prefix of all keys; see [`Keys::is_prefix`].
     pub prefix: String,
-    /// Replicas that must have an account or a publication: 1, or 0 for an engine without any.
-    pub replicas: u8,
     /// The nodes take TLS, which is up to the owner of the sockets.
     pub is_tls: bool,
     /// Slots in use, see [`Keys::with_slots`]; all servers need the same number.
@@ -64,6 +61,8 @@ pub struct ClusterOptions {
     pub read_every: Duration,
     /// The secret to propose to an empty engine.
     pub secret: [u8; 32],
+    /// The engine of the accounts, where that is another one.
+    pub accounts: Option<Box<ClusterOptions>>,
 }
 
 /// The answer to a question.
@@ -75,8 +74,6 @@ pub enum ClusterAnswer {
     Claimed(Result<ClaimResult, EngineFailure>),
     /// Of [`ClusterIndex::record`].
     Record(Result<About, EngineFailure>),
-    /// Of [`ClusterIndex::write`].
-    Written(Result<WriteResult, EngineFailure>),
     /// Of [`ClusterIndex::end`].
     Ended,
 }
@@ -100,7 +97,6 @@ pub enum ClusterEvent {
 enum ClusterTask {
     Search(ClusterTicket, Box<HolderSearch>),
     Claim(ClusterTicket, Box<AddressClaim>),
-    Write(ClusterTicket, Box<DurableWrite>),
     Record(ClusterTicket),
     End(ClusterTicket),
     Change,
@@ -186,8 +182,29 @@ impl ClusterIndex {
         check: bool,
         now: Instant,
     ) -> ClusterTicket {
+        let search = HolderSearch::new(file, cursor, check, &self.keys);
+        self.begin_search(search, now)
+    }
+
+    /// Search for members in a list of members; see [`Keys::members`] and [`Keys::presence`].
+    pub fn search_members(
+        &mut self,
+        key: Vec<u8>,
+        cursor: Option<&str>,
+        check: bool,
+        now: Instant,
+    ) -> ClusterTicket {
+        let search = HolderSearch::of_key(key, true, cursor, check, &self.keys);
+        self.begin_search(search, now)
+    }
+
+    fn begin_search(
+        &mut self,
+        search: Result<HolderSearch, EngineFailure>,
+        now: Instant,
+    ) -> ClusterTicket {
         let ticket = self.ticket();
-        match HolderSearch::new(file, cursor, check, &self.keys) {
+        match search {
             Ok(search) => {
                 let request = search.request();
                 self.ask(ClusterTask::Search(ticket, Box::new(search)), request, now);
@@ -267,20 +284,6 @@ impl ClusterIndex {
         self.unclaimed(open);
         let request = release(&self.keys.address(address), id, session);
         self.ask(ClusterTask::Loose, request, now);
-    }
-
-    /// Write an account or a publication.
-    pub fn write(&mut self, write: DurableWrite, now: Instant) -> ClusterTicket {
-        let ticket = self.ticket();
-        let request = write.request.clone();
-        self.ask(ClusterTask::Write(ticket, Box::new(write)), request, now);
-        ticket
-    }
-
-    /// Replicas that a [`DurableWrite`] must reach.
-    #[must_use]
-    pub fn replicas(&self) -> u8 {
-        self.options.replicas
     }
 
     /// Mirror a change. Returns the position; see [`ClusterIndex::watermark`].
@@ -597,10 +600,6 @@ impl ClusterIndex {
                     self.answers.push_back((ticket, ClusterAnswer::Claimed(result)));
                 }
             },
-            ClusterTask::Write(ticket, write) => {
-                let result = write.result(outcome);
-                self.answers.push_back((ticket, ClusterAnswer::Written(result)));
-            }
             ClusterTask::Record(ticket) => {
                 let about = match outcome {
                     Ok(replies) => record::read(replies.last_reply().elements())

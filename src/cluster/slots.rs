@@ -99,6 +99,12 @@ impl SlotSet {
         SlotSet(vec![0; SLOTS / 64])
     }
 
+    /// All slots.
+    #[must_use]
+    pub fn all() -> SlotSet {
+        SlotSet(vec![u64::MAX; SLOTS / 64])
+    }
+
     /// Add a slot.
     pub fn insert(&mut self, slot: u16) {
         self.0[usize::from(slot) % SLOTS / 64] |= 1 << (slot % 64);

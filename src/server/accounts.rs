@@ -44,6 +44,11 @@ impl OperationQueue {
     pub(super) fn has_decided(&self) -> bool {
         !self.decided.is_empty()
     }
+
+    /// True while operations wait for a decision.
+    pub(super) fn has_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
 }
 
 pub(super) struct PendingOperation {
@@ -163,6 +168,11 @@ impl Server {
             && let Some(pending) = self.operations.undecided.pop_front()
         {
             self.operations.cost += cost_of(&pending.operation);
+            if self.has_cluster() {
+                let PendingOperation { conn, from, request_id, operation } = pending;
+                self.begin_operation((conn, from), request_id, operation, io);
+                continue;
+            }
             self.decided(pending.conn);
             let change = self.perform(pending.conn, pending.from, &pending.operation);
             let Some(pending) = self.probe_old_port(pending, &change, io) else { continue };
@@ -248,7 +258,7 @@ impl Server {
         if matches!(change, AccountChange::Unregistered(..)) {
             self.operations.tidy_at = Some(now);
         }
-        self.apply(id, change);
+        self.apply(id, change, now);
         Ok(())
     }
 
@@ -312,42 +322,43 @@ impl Server {
             self.answer_decided(decided, io);
         }
         if lost {
-            let conns: Vec<ConnId> = self.clients.keys().collect();
+            let (conns, now): (Vec<ConnId>, _) = (self.clients.keys().collect(), io.now);
             for conn in conns {
-                self.set_user(conn);
+                self.set_user(conn, now);
             }
         }
     }
 
     fn answer_decided(&mut self, decided: DecidedOperation, io: &mut Io<'_>) {
         let DecidedOperation { conn: id, request_id, operation, change, is_closed, .. } = decided;
+        let now = io.now;
         if is_closed {
-            return change.into_iter().for_each(|change| self.apply(id, change));
+            return change.into_iter().for_each(|change| self.apply(id, change, now));
         }
         let answer = change.and_then(|change| {
-            self.apply(id, change);
+            self.apply(id, change, now);
             self.done(id, &operation, io)
         });
         self.respond_queued(id, request_id, answer, io);
     }
 
     /// Apply a committed change to the index.
-    fn apply(&mut self, conn: ConnId, change: AccountChange) {
+    fn apply(&mut self, conn: ConnId, change: AccountChange, now: Instant) {
         match change {
             AccountChange::Registered(_) | AccountChange::Nothing => {}
             AccountChange::Unregistered(user, conns) => {
                 self.index.delete_user(&user);
                 for conn in conns {
-                    self.set_user(ConnId(conn));
+                    self.set_user(ConnId(conn), now);
                 }
             }
             AccountChange::Connected { user, at: Some(at) } => {
                 self.index.user_online(&user, at.address, at.speaks.into())
             }
-            AccountChange::Connected { at: None, .. } => self.set_user(conn),
+            AccountChange::Connected { at: None, .. } => self.set_user(conn, now),
             AccountChange::Disconnected(user) => {
                 self.index.user_offline(&user);
-                self.set_user(conn);
+                self.set_user(conn, now);
             }
             AccountChange::Published(user, what) => self.publish(&user, &what),
             AccountChange::Deleted(user, file) => self.index.withdraw(&user, &file),
@@ -355,7 +366,7 @@ impl Server {
     }
 
     /// Note the user of a client in the index.
-    fn set_user(&mut self, conn: ConnId) {
+    pub(super) fn set_user(&mut self, conn: ConnId, now: Instant) {
         let user = self.accounts.online_by(conn.0).cloned();
         if user.is_none() && self.options.accounts_required {
             // A peer whose account is gone is no member any more.
@@ -363,7 +374,11 @@ impl Server {
             return;
         }
         match self.clients.get(&conn).map(|client| &client.membership) {
-            Some(Membership::Joined { peer, .. }) => self.index.set_user(*peer, user),
+            Some(Membership::Joined { peer, .. }) => {
+                let peer = *peer;
+                self.index.set_user(peer, user);
+                self.member_user_changed(peer, now);
+            }
             Some(Membership::Joining { peer, before, .. }) => {
                 self.index.set_user(*peer, user.clone());
                 if let Some(before) = before {
@@ -461,7 +476,7 @@ impl Server {
     }
 
     /// The peers of the native protocol of this user.
-    fn peers_of(&self, user: &UserName) -> Vec<PeerId> {
+    pub(super) fn peers_of(&self, user: &UserName) -> Vec<PeerId> {
         if let Some(address) = user.as_address() {
             return self.index.anonymous_at(address).into_iter().collect();
         }

@@ -18,6 +18,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
 use crate::protocol::types::account::{Key, Line, UserName};
 use crate::server::access::refusal;
+use crate::server::cluster::unavailable;
 use crate::server::cut::{Cut, banned};
 use crate::server::members::{PAGE, usual_enrol_limit};
 use crate::server::search_limit::Searcher;
@@ -60,6 +61,14 @@ impl Server {
                 }
                 self.members.after_commit.has_new_limits |= !set.is_empty();
                 Ok(AdminResponse::Limits(LimitKey::all().map(|key| self.limit(key)).collect()))
+            }
+            AdminRequest::Unpublish { .. } | AdminRequest::RemoveUser(_) if self.has_cluster() => {
+                // The engine has made the change, or has not.
+                self.admin_outcome().unwrap_or_else(|| Err(unavailable()))?;
+                Ok(match request {
+                    AdminRequest::RemoveUser(_) => AdminResponse::UserRemoved,
+                    _ => AdminResponse::Unpublished,
+                })
             }
             AdminRequest::Unpublish { user, file } => {
                 self.settle_operations(io);
@@ -172,7 +181,11 @@ impl Server {
             return Ok(member.key);
         }
         let text = "no member or user with a key has that name";
-        self.accounts.key_of(name)?.ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, text))
+        let key = match self.admin_outcome() {
+            Some(found) => found?,
+            None => self.accounts.key_of(name)?,
+        };
+        key.ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, text))
     }
 
     /// The subject of a live ban.
@@ -222,6 +235,11 @@ impl Server {
     fn limit(&self, key: LimitKey) -> LimitEntry {
         let (set, default) = (self.members.members.limit(key), default_of(key));
         LimitEntry { key, value: set.or(default), default, is_set: set.is_some() }
+    }
+
+    /// The value of a limit; `None` without a limit.
+    pub(super) fn limit_value(&self, key: LimitKey) -> Option<u64> {
+        self.limit(key).value
     }
 
     /// Put the limits into force.

@@ -643,6 +643,19 @@ impl Server {
         request: MemberRequest,
         io: &mut Io<'_>,
     ) {
+        if !self.begin_admin_operation(id, request_id, &request, io) {
+            self.member_request_now(id, request_id, request, io);
+        }
+    }
+
+    /// Decide a request for which nothing has to be read elsewhere.
+    pub(super) fn member_request_now(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        request: MemberRequest,
+        io: &mut Io<'_>,
+    ) {
         let answer = self.decide_member(id, request, io);
         let answer = answer.map(|answer| Response::Member(Box::new(answer)));
         self.answer_after_commit(id, request_id, answer, io);

@@ -28,7 +28,11 @@ impl Server {
             figures.push(Metric::now(name, count as u64));
         }
         // 0: accounts are kept in memory only.
-        figures.push(Metric::now("accounts_kept", u64::from(self.options.accounts_last)));
+        let are_kept = match &self.cluster {
+            Some(cluster) => cluster.keeps_accounts(),
+            None => self.options.accounts_last,
+        };
+        figures.push(Metric::now("accounts_kept", u64::from(are_kept)));
         figures.push(Metric::now("subscriptions", self.subscribers.len() as u64));
         if let Some(cluster) = &self.cluster {
             figures.extend(cluster.metrics(io.now));

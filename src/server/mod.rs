@@ -34,6 +34,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::accounts::Accounts;
+use crate::accounts::memory::MemoryStore;
 use crate::accounts::store::Store;
 use crate::cluster::service::ClusterOptions;
 use crate::connection::inbound::{HandshakeParams, Inbound, InboundStep};
@@ -219,6 +220,8 @@ impl Server {
         let mut index = Index::new(options.seed);
         index.set_budget(options.memory);
         let cluster = ServerCluster::start(options.cluster.take());
+        // An engine has the accounts of all servers.
+        let store = if cluster.is_some() { Box::new(MemoryStore::default()) } else { store };
         Server {
             options,
             index,
@@ -537,6 +540,7 @@ impl Server {
     fn is_busy(&self) -> bool {
         (self.index.is_purging() || self.ingest.is_busy()) && self.has_mirror_room()
             || self.operations.has_decided()
+            || self.operations.has_undecided()
             || self.members.has_uncommitted()
             || self.searches.is_busy()
             || self.index.has_events()

@@ -161,6 +161,8 @@ pub enum Failure {
     NotJoined,
     /// The engine of a shared index can't be used.
     Engine(EngineRefusal),
+    /// The engine of the accounts can't be used.
+    AccountsEngine(EngineRefusal),
 }
 
 impl Failure {
@@ -198,7 +200,8 @@ impl Failure {
             | Failure::Port(..)
             | Failure::Unseen(..)
             | Failure::Player(..)
-            | Failure::Engine(_) => exit::LOCAL,
+            | Failure::Engine(_)
+            | Failure::AccountsEngine(_) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => {
                 exit::USAGE

@@ -1,6 +1,7 @@
 //! The index on a cluster against a model engine: never a wrong "nobody has it", whatever fails.
 //! The model itself is compared with the real engines that this machine has.
 
+mod accounts;
 mod differential;
 mod store;
 mod world;

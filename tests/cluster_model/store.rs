@@ -201,6 +201,92 @@ impl Keyspace {
         self.try_run(words).unwrap_or_else(|error| error)
     }
 
+    /// The scripts of accounts.
+    fn account_script(
+        &mut self,
+        script: &[u8],
+        keys: &[&[u8]],
+        more: &[&[u8]],
+    ) -> Result<Vec<u8>, Vec<u8>> {
+        let minus = |number: u8| format!(":-{number}\r\n").into_bytes();
+        let put = |store: &mut Keyspace, key: &[u8], text: &[u8]| {
+            store.0.insert(key.to_vec(), Value::Text(text.to_vec()));
+        };
+        if script == durable::MARK {
+            let held = self.text(keys[0])?.cloned().unwrap_or(more[0].to_vec());
+            put(self, keys[0], &held);
+            return Ok(bulk(&held));
+        }
+        if self.text(keys[0])?.is_none_or(|mark| mark != more[0]) {
+            return Ok(minus(2));
+        }
+        if script == durable::LIST {
+            self.set(keys[1])?;
+            self.0.entry(keys[1].to_vec()).or_insert(Value::Set(BTreeSet::new()));
+            self.set(keys[1])?.unwrap().insert(more[1].to_vec());
+            return Ok(integer(1));
+        }
+        let user = self.text(keys[1])?.cloned();
+        let is_user = user.as_deref() == Some(more[1]);
+        match script {
+            durable::REGISTER => {
+                put(self, keys[1], user.as_deref().unwrap_or(more[1]));
+                return Ok(user.map_or_else(|| integer(1), |user| bulk(&user)));
+            }
+            durable::UNREGISTER => {
+                if user.is_some() && !is_user {
+                    return Ok(minus(1));
+                }
+                self.0.remove(keys[1]);
+                self.0.remove(keys[2]);
+                if let Some(list) = self.0.remove(keys[3]) {
+                    self.0.insert(keys[4].to_vec(), list);
+                }
+                return Ok(integer(1));
+            }
+            _ if !is_user => return Ok(minus(1)),
+            durable::CONNECT => {
+                let held = self.text(keys[2])?.cloned();
+                put(self, keys[2], held.as_deref().unwrap_or(more[2]));
+                return Ok(held.map_or_else(|| integer(1), |held| bulk(&held)));
+            }
+            durable::DISCONNECT => {
+                if self.text(keys[2])?.is_none_or(|held| held == more[2]) {
+                    self.0.remove(keys[2]);
+                }
+            }
+            durable::PUBLISH => {
+                let (Some(from), Some(to)) = (bound(more[2]), bound(more[3])) else {
+                    return Err(no_range());
+                };
+                let list = self.set(keys[2])?;
+                let held = list.as_ref().and_then(|list| {
+                    list.iter().find(|entry| is_inside(entry, &from, &to)).cloned()
+                });
+                if let Some(held) = held {
+                    return Ok(bulk(&held));
+                }
+                let most: usize = std::str::from_utf8(more[5]).unwrap().parse().unwrap();
+                if list.map_or(0, |list| list.len()) >= most {
+                    return Ok(minus(3));
+                }
+                self.0.entry(keys[2].to_vec()).or_insert(Value::Set(BTreeSet::new()));
+                self.set(keys[2])?.unwrap().insert(more[4].to_vec());
+            }
+            durable::WITHDRAW => {
+                let is_empty = self.set(keys[2])?.is_some_and(|list| {
+                    list.remove(more[2]);
+                    list.is_empty()
+                });
+                if is_empty {
+                    self.0.remove(keys[2]);
+                }
+            }
+            _ => return Ok(b"-ERR unknown command\r\n".to_vec()),
+        }
+        Ok(integer(1))
+    }
+
     fn try_run(&mut self, words: &Words) -> Result<Vec<u8>, Vec<u8>> {
         let all: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         Ok(match all.as_slice() {
@@ -388,17 +474,10 @@ impl Keyspace {
                 }
                 integer(usize::from(is_there))
             }
-            [b"EVAL", script, b"2", user, list, key, file, rest @ ..]
-                if *script == durable::PUBLISH || *script == durable::WITHDRAW =>
-            {
-                if self.text(user)?.is_none_or(|text| text != key) {
-                    return Ok(b":-1\r\n".to_vec());
-                }
-                integer(match (rest.first(), self.get_field(list, file)?) {
-                    (Some(_), Some(_)) => 0,
-                    (Some(text), None) => self.set_field(list, file, text)?,
-                    (None, _) => self.delete_field(list, file)?,
-                })
+            [b"EVAL", script, count, rest @ ..] => {
+                let count: usize = std::str::from_utf8(count).unwrap().parse().unwrap();
+                let (keys, more) = rest.split_at(count);
+                self.account_script(script, keys, more)?
             }
             _ => b"-ERR unknown command\r\n".to_vec(),
         })

@@ -267,8 +267,8 @@ impl World {
             let options = ClusterOptions {
                 engine,
                 prefix: String::new(),
-                replicas: 1,
                 is_tls: false,
+                accounts: None,
                 slots: USED,
                 read_every: Duration::from_millis(if seed.is_multiple_of(8) { 100 } else { 800 }),
                 secret: [number as u8 + 1; 32],

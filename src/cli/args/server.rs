@@ -108,6 +108,18 @@ pub struct EngineArgs {
     /// rediss://HOST:PORT [default: those of the system]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub index_ca: Option<PathBuf>,
+    /// Keep the accounts of --index on another engine
+    #[arg(
+        long,
+        value_name = "redis://HOST:PORT[,...]",
+        env = "CARDUME_ACCOUNTS",
+        hide_env_values = true,
+        conflicts_with = "accounts_file"
+    )]
+    pub accounts_engine: Option<String>,
+    /// A file with the URL of --accounts-engine
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub accounts_file: Option<String>,
     /// The start of all keys in the engine; servers of one index have the same
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub index_prefix: String,

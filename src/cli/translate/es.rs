@@ -489,6 +489,11 @@ const HELP: &[(&str, &str)] = &[
         "Los certificados de las autoridades que firman los de los nodos, en PEM, para rediss://HOST:PUERTO [por defecto: los del sistema]",
     ),
     (
+        "Keep the accounts of --index on another engine",
+        "Guarda las cuentas de --index en otro motor",
+    ),
+    ("A file with the URL of --accounts-engine", "Un archivo con la URL de --accounts-engine"),
+    (
         "The start of all keys in the engine; servers of one index have the same",
         "El comienzo de todas las claves en el motor; los servidores de un índice tienen el mismo",
     ),
@@ -920,6 +925,7 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("--accounts-engine needs --index", "--accounts-engine requiere --index"),
     (
         "--index needs --open: members are not shared between servers",
         "--index requiere --open: los miembros no se comparten entre servidores",

@@ -486,6 +486,11 @@ const HELP: &[(&str, &str)] = &[
         "Os certificados das autoridades que assinam os dos nós, em PEM, para rediss://HOST:PORTA [padrão: os do sistema]",
     ),
     (
+        "Keep the accounts of --index on another engine",
+        "Guarda as contas de --index em outro motor",
+    ),
+    ("A file with the URL of --accounts-engine", "Um arquivo com a URL de --accounts-engine"),
+    (
         "The start of all keys in the engine; servers of one index have the same",
         "O começo de todas as chaves no motor; os servidores de um índice têm o mesmo",
     ),
@@ -902,6 +907,7 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("--accounts-engine needs --index", "--accounts-engine requer --index"),
     (
         "--index needs --open: members are not shared between servers",
         "--index requer --open: os membros não são compartilhados entre servidores",

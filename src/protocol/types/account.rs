@@ -370,6 +370,15 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// The key that the requester has proven for this operation.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        match self.authority {
+            Authority::Proof { key, .. } => Some(key),
+            Authority::Claimed | Authority::Connection => None,
+        }
+    }
+
     /// An operation of the native protocol, authorised by the connection.
     #[must_use]
     pub fn native(user: Option<UserName>, op: AccountOp) -> Operation {

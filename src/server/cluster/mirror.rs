@@ -114,6 +114,7 @@ impl ServerCluster {
         slots: Option<&SlotSet>,
         now: Instant,
     ) {
+        self.push_presence(index, peer, slots, now);
         let (Some(member), Some(about)) = (self.members.get(&peer), index.about(peer)) else {
             return;
         };
@@ -128,6 +129,7 @@ impl ServerCluster {
     pub(super) fn left(&mut self, peer: PeerId, now: Instant) {
         let Some(member) = self.members.remove(&peer) else { return };
         self.numbers.remove(&member.member);
+        self.drop_presence(member, now);
         let Some(id) = self.index.member(member.member) else { return };
         // All servers hide the member at once, while the removals are still on their way.
         self.index.announce(&StreamItem::Gone(id));

@@ -4,8 +4,14 @@
 //! The own index stays the truth for the own members. An answer without a provider must be certain;
 //! what can't be known is `unavailable`, or an answer with `incomplete`.
 
+mod account_lists;
+mod account_operations;
+mod account_types;
+mod accounts;
 mod join;
 mod mirror;
+mod presence;
+mod publications;
 mod records;
 mod search;
 mod subscribe;
@@ -33,6 +39,7 @@ use crate::protocol::metric::Metric;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::Server;
+use crate::server::cluster::accounts::EngineAccounts;
 use crate::server::cluster::join::{ChangeQueue, ChangeRequest};
 use crate::server::cluster::mirror::AssertWalk;
 use crate::server::cluster::search::{ClusterQuestion, EngineSearches};
@@ -70,6 +77,7 @@ pub(super) struct ServerCluster {
     ends_at: Option<Instant>,
     /// Members that have left in this iteration.
     departed: Vec<PeerId>,
+    accounts: EngineAccounts,
 }
 
 /// A member in the mirror.
@@ -110,6 +118,7 @@ impl ServerCluster {
         // Tells the cursors of this process from others.
         let tag = SplitMix64::new(options.engine.random ^ 0x776f_7264).bits();
         let is_tls = options.is_tls;
+        let accounts = EngineAccounts::new(&options);
         let is_local = options.engine.seeds.iter().all(|seed| seed.ip().is_loopback());
         Some(Box::new(ServerCluster {
             index: ClusterIndex::new(options),
@@ -127,12 +136,13 @@ impl ServerCluster {
             is_tls,
             ends_at: None,
             departed: Vec::new(),
+            accounts,
         }))
     }
 
     /// True for a connection to a node of the engine.
     pub fn is(&self, id: ConnId) -> bool {
-        self.conns.contains_key(&id)
+        self.conns.contains_key(&id) || self.accounts.is(id)
     }
 
     /// True while the mirror takes changes. Without room nothing is added and nothing is purged.
@@ -146,8 +156,10 @@ impl ServerCluster {
 
     /// True while work is left for the next iteration.
     fn is_busy(&self, index: &Index) -> bool {
-        let has_work =
-            !self.changes.joins.is_empty() || self.assertion.is_some() || index.has_changes();
+        let has_work = !self.changes.joins.is_empty()
+            || !self.accounts.renewed.is_empty()
+            || self.assertion.is_some()
+            || index.has_changes();
         has_work && self.has_room() || self.index.has_names() || self.words.is_busy()
     }
 
@@ -160,7 +172,7 @@ impl ServerCluster {
         let waiting = self.changes.waiting.first_key_value();
         let waiting = waiting.map(|(_, change)| change.request.until);
         let (words, watched) = (self.words.deadline(), self.watched.deadline());
-        let own = [claims, waiting, words, watched, self.ends_at];
+        let own = [claims, waiting, words, watched, self.ends_at, self.accounts.deadline()];
         own.into_iter().chain([self.index.deadline()]).flatten().min()
     }
 
@@ -176,6 +188,7 @@ impl ServerCluster {
         };
         self.asked.retain(|_, ask| !now_free(ask));
         self.words.forget(conn);
+        self.accounts.forget(conn);
     }
 
     /// Carry out what the connections need.
@@ -210,6 +223,11 @@ impl ServerCluster {
         if self.index.registry().epoch().is_some() { None } else { self.index.take_refusal() }
     }
 
+    /// True where the engine keeps the accounts in a file.
+    pub fn keeps_accounts(&self) -> bool {
+        self.accounts.store.engine().is_kept()
+    }
+
     /// The metrics of the engine.
     pub fn metrics(&self, now: Instant) -> Vec<Metric> {
         let engine = self.index.engine();
@@ -238,6 +256,7 @@ impl ServerCluster {
         ] {
             figures.push(Metric::total("engine_retries", count).of(kind));
         }
+        figures.extend(self.accounts.metrics());
         figures
     }
 }
@@ -297,7 +316,7 @@ impl Server {
         {
             match (cluster.asked.remove(&ticket), answer) {
                 (Some(ClusterAsk::Search(question)), ClusterAnswer::Found(found)) => {
-                    self.found_by_engine(question, found, io);
+                    self.found_by_engine(*question, found, io);
                 }
                 (Some(ClusterAsk::Record(lookup, id)), ClusterAnswer::Record(about)) => {
                     cluster.keep_record(id, &about, io.now);
@@ -351,6 +370,9 @@ impl Server {
     pub(super) fn engine_received(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
         let Some(cluster) = &mut self.cluster else { return };
+        if cluster.accounts.is(id) {
+            return cluster.accounts.received(id, io);
+        }
         let (Some(link), Some(conn)) = (cluster.conns.get(&id).copied(), io.connection(id)) else {
             return;
         };
@@ -361,6 +383,9 @@ impl Server {
 
     pub(super) fn engine_connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let Some(cluster) = &mut self.cluster else { return };
+        if cluster.accounts.is(id) {
+            return cluster.accounts.connected(id, io);
+        }
         let Some(link) = cluster.conns.get(&id).copied() else { return };
         if let Some(conn) = io.connection(id) {
             conn.max_header = REPLY_BYTES;
@@ -381,6 +406,9 @@ impl Server {
             }
             cluster.index.untrusted(*fault);
         }
+        if cluster.accounts.is(id) {
+            return cluster.accounts.lost(id, io);
+        }
         let Some(link) = cluster.conns.remove(&id) else { return };
         if let Some(conn) = io.connection(id) {
             conn.drop_now();
@@ -394,25 +422,33 @@ impl Server {
         if cluster.index.deadline().is_none_or(|at| at <= io.now) {
             cluster.index.on_time(io.now);
         }
+        cluster.accounts.on_time(io);
         if let Some(refusal) = cluster.take_refusal() {
             return io.fail(&Failure::Engine(refusal));
+        }
+        if let Some(refusal) = cluster.accounts.refusal() {
+            return io.fail(&Failure::AccountsEngine(refusal));
         }
         for peer in std::mem::take(&mut cluster.departed) {
             cluster.left(peer, io.now);
         }
         self.cluster_events(io);
         self.claim_some(io);
+        self.drive_accounts(io);
         self.cluster_answers(io);
+        self.drive_accounts(io);
         self.mirror_changes(io);
         self.drive_words(io);
         self.watch_others(io);
         if let Some(cluster) = &mut self.cluster {
             cluster.walk(&mut self.index, io.now);
+            cluster.walk_renewed(&mut self.index, io.now);
             cluster.index.flush(io.now);
         }
         self.answer_changes(io);
         let Some(cluster) = &mut self.cluster else { return };
         cluster.act(io);
+        cluster.accounts.act(io);
         if cluster.ends_at.is_some_and(|at| at <= io.now) {
             io.exit(crate::ui::event::exit::DONE);
         }

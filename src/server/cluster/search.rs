@@ -15,8 +15,10 @@ use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{FileEntry, Selector};
 use crate::protocol::response::{Provider, Response};
+use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::server::Server;
+use crate::server::cluster::account_types::{FoundFiles, SearchPurpose};
 use crate::server::cluster::{ClusterAsk, failure, unavailable};
 
 /// A search, while the engine is asked.
@@ -29,6 +31,31 @@ pub(super) struct ClusterQuestion {
     pub(super) cursor: Option<String>,
     pub(super) viewer: Viewer,
     pub(super) has_checked: bool,
+    pub(super) purpose: SearchPurpose,
+    /// The list of members to search, in place of the files.
+    pub(super) list: Option<Vec<u8>>,
+}
+
+impl ClusterQuestion {
+    /// A question for a list of members. The wanted content is that of no file.
+    pub(super) fn of_members(
+        conn: ConnId,
+        (list, cursor): (Vec<u8>, Option<String>),
+        viewer: Viewer,
+        purpose: SearchPurpose,
+    ) -> ClusterQuestion {
+        ClusterQuestion {
+            conn,
+            request_id: None,
+            is_ordered: false,
+            wanted: Selector::Root(ContentHash([0; 32])),
+            cursor,
+            viewer,
+            has_checked: false,
+            purpose,
+            list: Some(list),
+        }
+    }
 }
 
 /// The searches by name or content under way.
@@ -110,57 +137,78 @@ impl Server {
             cursor,
             viewer,
             has_checked: false,
+            purpose: SearchPurpose::Search,
+            list: None,
         };
         self.ask_engine(Box::new(question), io);
     }
 
     pub(super) fn ask_engine(&mut self, question: Box<ClusterQuestion>, io: &Io<'_>) {
         let Some(cluster) = &mut self.cluster else { return };
-        let ClusterQuestion { wanted, cursor, has_checked, .. } = &*question;
-        let ticket = cluster.index.search(wanted, cursor.as_deref(), *has_checked, io.now);
+        let ClusterQuestion { wanted, cursor, has_checked, list, .. } = &*question;
+        let (cursor, check) = (cursor.as_deref(), *has_checked);
+        let ticket = match list {
+            Some(list) => cluster.index.search_members(list.clone(), cursor, check, io.now),
+            None => cluster.index.search(wanted, cursor, check, io.now),
+        };
         cluster.asked.insert(ticket, ClusterAsk::Search(question));
     }
 
     pub(super) fn answer_search(
         &mut self,
-        question: &ClusterQuestion,
+        question: ClusterQuestion,
         answer: Result<Response, ErrorReply>,
         io: &mut Io<'_>,
     ) {
-        if question.is_ordered {
-            self.decided(question.conn);
+        let members = |answer| match answer {
+            Ok(Response::Found { holders, cursor, .. }) => Ok((holders, cursor)),
+            Ok(_) => Err(unavailable()),
+            Err(refusal) => Err(refusal),
+        };
+        match question.purpose {
+            SearchPurpose::Search => {
+                if question.is_ordered {
+                    self.decided(question.conn);
+                }
+                self.respond_queued(question.conn, question.request_id, answer, io);
+            }
+            SearchPurpose::User(operation) => self.user_came(operation, members(answer), io),
+            SearchPurpose::Members(list) => self.members_came(list, members(answer), io),
+            SearchPurpose::Away(number, user) => {
+                let count = members(answer).map(|(holders, _)| holders.len());
+                self.away_came(number, &user, count, io);
+            }
         }
-        self.respond_queued(question.conn, question.request_id, answer, io);
     }
 
     /// The engine has answered a search, or could not.
     pub(super) fn found_by_engine(
         &mut self,
-        question: Box<ClusterQuestion>,
+        question: ClusterQuestion,
         found: Result<HolderPage, EngineFailure>,
         io: &mut Io<'_>,
     ) {
         let page = match found {
             Ok(page) => page,
             Err(EngineFailure::Refused) if question.cursor.is_some() => {
-                return self.answer_search(&question, Err(ErrorReply::bad_cursor()), io);
+                return self.answer_search(question, Err(ErrorReply::bad_cursor()), io);
             }
             Err(why) => {
-                let answer = if question.cursor.is_some() {
+                let answer = if question.cursor.is_some() || question.list.is_some() {
                     Err(failure(why))
                 } else {
                     self.own_page(&question.wanted, None, &question.viewer, io)
                         .map(|page| Page { cursor: None, ..page })
                         .and_then(|page| self.own_answer(page).map_err(|_| failure(why)))
                 };
-                return self.answer_search(&question, answer, io);
+                return self.answer_search(question, answer, io);
             }
         };
         let Some(cluster) = &mut self.cluster else { return };
         cluster.searches.last_lookup += 1;
         let number = cluster.searches.last_lookup;
         let left = cluster.ask_records(number, &page, io.now);
-        let lookup = RecordLookup { question: *question, page, left };
+        let lookup = RecordLookup { question, page, left };
         if left > 0 {
             cluster.searches.lookups.insert(number, lookup);
         } else {
@@ -184,14 +232,14 @@ impl Server {
         let RecordLookup { mut question, page, .. } = lookup;
         // All providers are here: the own index says which of the own members are among them.
         let is_whole = question.cursor.is_none() && page.cursor.is_none();
-        let own = if is_whole {
+        let own = if is_whole && question.list.is_none() {
             self.own_page(&question.wanted, None, &question.viewer, io)
         } else {
             Ok(Page { entries: Vec::new(), away: Vec::new(), cursor: None })
         };
         let own = match own {
             Ok(own) => own,
-            Err(refusal) => return self.answer_search(&question, Err(refusal), io),
+            Err(refusal) => return self.answer_search(question, Err(refusal), io),
         };
         let (own_cursor, away) = (own.cursor, own.away);
         let mut incomplete = own_cursor.is_some();
@@ -233,7 +281,7 @@ impl Server {
                 return self.ask_engine(Box::new(question), io);
             }
             if !is_certain && question.cursor.is_none() {
-                return self.answer_search(&question, Err(unavailable()), io);
+                return self.answer_search(question, Err(unavailable()), io);
             }
         }
         let mut budget = PageBudget::for_lists(limits::HOLDERS);
@@ -255,8 +303,11 @@ impl Server {
             all.rotate_left(cluster.searches.turn % count);
         }
         let holders = all.into_iter().map(|(_, provider)| provider).collect();
-        let answer = Response::Found { holders, away, cursor, incomplete };
-        self.answer_search(&question, Ok(answer), io);
+        if question.list.is_some() {
+            let answer = Response::Found { holders, away, cursor, incomplete };
+            return self.answer_search(question, Ok(answer), io);
+        }
+        self.add_publications(question, FoundFiles { holders, away, cursor, incomplete }, io);
     }
 }
 

@@ -184,10 +184,20 @@ pub enum UsageError<'a> {
     Other,
 }
 
+/// A text about the engine of the index, for the engine of the accounts.
+#[must_use]
+pub fn of_accounts(text: &str) -> String {
+    text.replace("--index-file", "--accounts-file")
+        .replace("--index", "--accounts-engine")
+        .replace("CARDUME_INDEX", "CARDUME_ACCOUNTS")
+}
+
 /// Notes at the start of a server, most of them about the folder of its accounts.
 #[allow(missing_docs)]
 pub enum SetupNote<'a> {
     AccountsInMemory,
+    /// An engine has the accounts.
+    AccountsOnEngine,
     /// The command line has the password of an engine.
     PasswordShown,
     AccountsIn(&'a str),

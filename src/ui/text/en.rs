@@ -11,7 +11,7 @@ use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
     Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
-    UsageError, reason,
+    UsageError, of_accounts, reason,
 };
 
 /// The catalog of messages in English.
@@ -188,6 +188,7 @@ impl Catalog for English {
             Failure::SearchFirst => "SEARCH comes before DOWNLOAD".into(),
             Failure::NoQuestion => "nobody is asking".into(),
             Failure::NotJoined => "JOIN comes first".into(),
+            Failure::AccountsEngine(why) => of_accounts(&self.failure(&Failure::Engine(*why))),
             Failure::Engine(why) => match why {
                 EngineRefusal::Version => "the engine of --index is older than Redis 7.0; upgrade the engine",
                 EngineRefusal::Evicts => "the engine of --index drops keys when its memory is full; set maxmemory-policy noeviction",
@@ -486,6 +487,9 @@ impl Catalog for English {
         match note {
             SetupNote::PasswordShown => String::from(
                 "a password on a command line is visible to all users of this machine; use --index-file or CARDUME_INDEX",
+            ),
+            SetupNote::AccountsOnEngine => String::from(
+                "accounts are kept on the engine, with those of all servers of this index; other accounts of this server are not used",
             ),
             SetupNote::AccountsInMemory => String::from(
                 "accounts are kept in memory alone and end with this server; --data DIR keeps them",

@@ -11,7 +11,7 @@ use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
     Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
-    UsageError, reason,
+    UsageError, of_accounts, reason,
 };
 
 /// The catalog of messages in Spanish.
@@ -196,6 +196,7 @@ impl Catalog for Spanish {
             Failure::SearchFirst => "SEARCH va antes de DOWNLOAD".into(),
             Failure::NoQuestion => "nadie pregunta nada".into(),
             Failure::NotJoined => "JOIN va antes".into(),
+            Failure::AccountsEngine(why) => of_accounts(&self.failure(&Failure::Engine(*why))),
             Failure::Engine(why) => match why {
                 EngineRefusal::Version => "el motor de --index es anterior a Redis 7.0; actualice el motor",
                 EngineRefusal::Evicts => "el motor de --index descarta claves con la memoria llena; configure maxmemory-policy noeviction",
@@ -494,6 +495,9 @@ impl Catalog for Spanish {
         match note {
             SetupNote::PasswordShown => String::from(
                 "una contraseña en la línea de comandos es visible para todos los usuarios de esta máquina; use --index-file o CARDUME_INDEX",
+            ),
+            SetupNote::AccountsOnEngine => String::from(
+                "las cuentas están en el motor, con las de todos los servidores de este índice; otras cuentas de este servidor no se usan",
             ),
             SetupNote::AccountsInMemory => String::from(
                 "las cuentas quedan solo en memoria y acaban con este servidor; --data CARPETA las guarda",

@@ -11,7 +11,7 @@ use crate::storage::fs_trait::{Barred, Blind};
 use crate::ui::event::{Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
     Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
-    UsageError, reason,
+    UsageError, of_accounts, reason,
 };
 
 /// The catalog of messages in Portuguese.
@@ -192,6 +192,7 @@ impl Catalog for Portuguese {
             Failure::SearchFirst => "SEARCH vem antes de DOWNLOAD".into(),
             Failure::NoQuestion => "ninguém pergunta nada".into(),
             Failure::NotJoined => "JOIN vem antes".into(),
+            Failure::AccountsEngine(why) => of_accounts(&self.failure(&Failure::Engine(*why))),
             Failure::Engine(why) => match why {
                 EngineRefusal::Version => "o motor de --index é anterior ao Redis 7.0; atualize o motor",
                 EngineRefusal::Evicts => "o motor de --index descarta chaves com a memória cheia; configure maxmemory-policy noeviction",
@@ -478,6 +479,9 @@ impl Catalog for Portuguese {
         match note {
             SetupNote::PasswordShown => String::from(
                 "uma senha na linha de comando é visível a todos os usuários desta máquina; use --index-file ou CARDUME_INDEX",
+            ),
+            SetupNote::AccountsOnEngine => String::from(
+                "as contas ficam no motor, com as de todos os servidores deste índice; outras contas deste servidor não são usadas",
             ),
             SetupNote::AccountsInMemory => String::from(
                 "as contas ficam só na memória e acabam com este servidor; --data PASTA as guarda",
