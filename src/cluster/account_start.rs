@@ -14,7 +14,7 @@ use crate::cluster::resp::Reply;
 /// The last marks: several for each node of a cluster.
 const SEALS: usize = 16;
 /// Marks on their way: each waits for a replica.
-const WINDOW: usize = 64;
+const WINDOW: usize = 128;
 
 /// A request of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ enum StartStage {
     /// The mark that decides.
     Elect,
     /// The marks of all other slots; the last marks of all follow.
-    Fill { next: usize, flying: usize, is_end: bool },
+    /// A batch begins at `from`; one that fails begins again.
+    Fill { from: usize, next: usize, flying: usize, is_end: bool, has_failed: bool },
     /// All marks are set.
     Ready,
     /// The look failed: begin again later.
@@ -144,7 +145,13 @@ impl AccountStart {
                 self.is_asked = true;
                 self.slots.first().copied().map(StartAsk::Mark)
             }
-            StartStage::Fill { next, flying, is_end } if *flying < WINDOW => {
+            StartStage::Fill { from, next, flying, is_end, .. } if *flying < WINDOW => {
+                // The batch is at an end: none begins before all answers are there.
+                if *flying == 0 {
+                    *from = *next;
+                } else if !*is_end && *next >= *from + WINDOW {
+                    return None;
+                }
                 let slots = self.slots.len();
                 let is_wanted = |place: &usize| (place % step == step - 1) == *is_end;
                 let place = (*next..slots).find(is_wanted)?;
@@ -204,21 +211,24 @@ impl AccountStart {
                 Err(_) => self.stage = StartStage::Split,
             },
             (StartStage::Fill { .. }, Ok(WriteResult::Held(_))) => self.stage = StartStage::Split,
-            (StartStage::Fill { next, flying, is_end }, Ok(WriteResult::Done)) => {
+            (StartStage::Fill { from, next, flying, is_end, has_failed }, result) => {
                 *flying -= 1;
-                if *flying == 0 && *next > 0 {
-                    let (next, is_end) = (*next, *is_end);
+                *has_failed |= result != Ok(WriteResult::Done);
+                if *flying == 0 {
+                    // Marks are set again without harm.
+                    let next = if std::mem::take(has_failed) { *from } else { *next };
+                    let is_end = *is_end;
+                    self.stage = fill_from(next, is_end);
                     self.filled(next, is_end);
                 }
             }
-            (StartStage::Fill { .. }, _) => self.stage = StartStage::Failed,
             _ if is_elect => self.stage = StartStage::Failed,
             _ => {}
         }
     }
 
     fn fill(&mut self) {
-        self.stage = StartStage::Fill { next: 1, flying: 0, is_end: false };
+        self.stage = fill_from(1, false);
         if self.slots.len() == 1 {
             // The mark that decides is the last one.
             self.stage = StartStage::Ready;
@@ -231,13 +241,13 @@ impl AccountStart {
     fn filled(&mut self, next: usize, is_end: bool) {
         let is_left = (next..self.slots.len()).any(|place| self.is_seal(place) == is_end);
         if !is_left {
-            self.stage = if is_end {
-                StartStage::Ready
-            } else {
-                StartStage::Fill { next: 0, flying: 0, is_end: true }
-            };
+            self.stage = if is_end { StartStage::Ready } else { fill_from(0, true) };
         }
     }
+}
+
+fn fill_from(next: usize, is_end: bool) -> StartStage {
+    StartStage::Fill { from: next, next, flying: 0, is_end, has_failed: false }
 }
 
 #[cfg(test)]
