@@ -145,17 +145,17 @@ impl Accounts {
         old: SocketAddr,
     ) -> Result<AccountChange, ErrorReply> {
         self.attempt(|accounts| {
-            let AccountOp::Connect { port: Some(FIRST_PORT..) } = operation.op else {
-                return accounts.decide(operation, caller);
-            };
-            if let Some(user) = &operation.user
+            if matches!(operation.op, AccountOp::Connect { port: Some(FIRST_PORT..) })
+                && let Some(user) = &operation.user
                 && accounts.legacy_address(user) == Some(old)
             {
-                accounts.account(user, operation.authority, caller.link)?;
+                let state = accounts.read(user, operation, caller.link)?;
+                let allowed = accounts.account(user, operation.authority, caller.link, &state);
+                allowed.map_err(No::Refusal)?;
                 accounts.begin()?;
                 accounts.store.disconnect(user)?;
             }
-            accounts.decide(operation, caller)
+            accounts.perform_now(operation, caller)
         })
     }
 

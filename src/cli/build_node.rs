@@ -269,9 +269,7 @@ fn engine_trust(
         return trust.map(Some).map_err(|why| Exit::new(exit::LOCAL, why));
     }
     match args.index_ca {
-        Some(_) => {
-            Err(Exit::new(exit::USAGE, "--index-ca needs rediss:// in place of redis://"))
-        }
+        Some(_) => Err(Exit::new(exit::USAGE, "--index-ca needs rediss:// in place of redis://")),
         None => Ok(None),
     }
 }

@@ -112,6 +112,7 @@ impl AccountWorld {
                 random: seed * 10 + number,
             };
             let options = ClusterOptions {
+                is_tls: false,
                 engine,
                 prefix: String::new(),
                 slots: 128,
