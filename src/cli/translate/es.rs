@@ -1086,6 +1086,14 @@ const MESSAGES: &[(&str, &str)] = &[
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
     ("--output is the place of exactly one file", "--output es el lugar de exactamente un archivo"),
     ("a node of the engine: {}", "un nodo del motor: {}"),
+    (
+        "the engine keeps no file of the accounts: a node that restarts loses them; set appendonly yes",
+        "el motor no guarda las cuentas en un archivo: un nodo que se reinicia las pierde; use appendonly yes",
+    ),
+    (
+        "the engine has accounts of two origins; no account can be used",
+        "el motor tiene cuentas de dos orígenes; no se puede usar ninguna cuenta",
+    ),
     ("the list has no name", "la lista no tiene ningún nombre"),
     ("--input {}: the list is longer than 64 MiB", "--input {}: la lista pasa de 64 MiB"),
     ("--input {}: the list is no UTF-8 text", "--input {}: la lista no es texto UTF-8"),

@@ -1065,6 +1065,14 @@ const MESSAGES: &[(&str, &str)] = &[
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
     ("--output is the place of exactly one file", "--output é o lugar de exatamente um arquivo"),
     ("a node of the engine: {}", "um nó do motor: {}"),
+    (
+        "the engine keeps no file of the accounts: a node that restarts loses them; set appendonly yes",
+        "o motor não guarda as contas em arquivo: um nó que reinicia perde-as; use appendonly yes",
+    ),
+    (
+        "the engine has accounts of two origins; no account can be used",
+        "o motor tem contas de duas origens; nenhuma conta pode ser usada",
+    ),
     ("the list has no name", "a lista não tem nenhum nome"),
     ("--input {}: the list is longer than 64 MiB", "--input {}: a lista passa de 64 MiB"),
     ("--input {}: the list is no UTF-8 text", "--input {}: a lista não é texto UTF-8"),
