@@ -110,7 +110,7 @@ class Engines:
     def __init__(self, program, place, number):
         self.program, self.place = program, place
         # Below the ports that the system gives away; the bus of a cluster is at the port plus 10,000.
-        self.next_port = 11_000 + number * 2_000 + random.randrange(1_900)
+        self.next_port = 11_000 + number * 900 + random.randrange(800)
         self.all = []
 
     def node(self, *more):

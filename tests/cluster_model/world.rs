@@ -37,8 +37,8 @@ const SERVERS: usize = 3;
 const ADDRESSES: u16 = 8;
 /// The longest way through the network; bytes that take longer wait in the socket of a server.
 const IN_NETWORK: Micros = 61_000;
-/// The last part of a run, without a new fault.
-const QUIET: Micros = 20_000_000;
+/// The last part of a run, without a new fault: a pause of a server, and a walk over all names.
+const QUIET: Micros = 22_000_000;
 const NODE_TIMEOUT: u64 = 2_000_000;
 /// A server that knows all names has the names that are older than this.
 const NAMES_WITHIN: Micros = 4_000_000;
