@@ -37,6 +37,8 @@ const OBSERVE: Duration = Duration::from_millis(50);
 const AFTER_LATE: Duration = Duration::from_secs(2);
 /// The interval of the looks at the marks.
 const LOOK: Duration = Duration::from_secs(1);
+/// A mark that was seen counts for so long: two looks, and a failed one may take half a second.
+pub(super) const SEEN_FOR: Duration = Duration::from_millis(2_500);
 /// The first byte of a draft; an identity has hex digits alone.
 const DRAFT: char = '~';
 
@@ -159,6 +161,8 @@ pub struct Mirror {
 struct MarkLooks {
     at: Option<Instant>,
     place: usize,
+    /// For each master, when the last look that has found a mark was sent.
+    seen: BTreeMap<ReplicationId, Instant>,
 }
 
 impl Default for Mirror {
@@ -433,6 +437,7 @@ impl Mirror {
         self.looks.at = Some(now + LOOK);
         let count = self.asserted.len();
         let masters: BTreeSet<ReplicationId> = self.distinct_masters();
+        self.looks.seen.retain(|id, _| masters.contains(id));
         let (mut requests, mut met, mut last) = (Vec::new(), BTreeSet::new(), None);
         let field = epoch.to_string();
         for place in (0..count).map(|step| (self.looks.place + step) % count) {
@@ -467,8 +472,21 @@ impl Mirror {
         found
     }
 
+    /// The look that was sent then has found the mark at the master with this identity.
+    pub(super) fn seen(&mut self, replication: ReplicationId, sent: Instant) {
+        let last = self.looks.seen.entry(replication).or_insert(sent);
+        *last = sent.max(*last);
+    }
+
+    /// True if all is asserted, and each master had a mark within [`SEEN_FOR`].
+    pub(super) fn is_seen_whole(&self, now: Instant) -> bool {
+        let is_seen = |id| self.looks.seen.get(&id).is_some_and(|sent| *sent + SEEN_FOR > now);
+        self.is_whole() && self.distinct_masters().into_iter().all(is_seen)
+    }
+
     /// A mark of the master with this identity is lost, and so may be all else.
     pub(super) fn lost(&mut self, replication: ReplicationId) {
+        self.looks.seen.remove(&replication);
         for asserted in self.asserted.iter_mut().filter(|id| **id == Some(replication)) {
             *asserted = None;
         }
@@ -510,6 +528,7 @@ impl Mirror {
             && self.watermark() >= position
         {
             self.assertion = Assertion::Idle;
+            self.looks.at = None;
         }
     }
 

@@ -106,8 +106,8 @@ enum ClusterTask {
     Stream(StreamTask),
     /// The claim of a member whose address the engine may have lost.
     Reclaim([u8; ID_BYTES], Box<AddressClaim>),
-    /// A look at a mark of the master with this identity.
-    Look(ReplicationId),
+    /// A look at a mark of the master with this identity, sent then.
+    Look(ReplicationId, Instant),
     /// The deletion of the entries of a dead server.
     Sweep(Box<SweepStep>),
     /// A request without an interesting result.
@@ -339,7 +339,7 @@ impl ClusterIndex {
             return;
         }
         self.flush_mirror(epoch, now);
-        let (watermark, is_whole) = (self.mirror.watermark(), self.mirror.is_whole());
+        let (watermark, is_whole) = (self.mirror.watermark(), self.mirror.is_seen_whole(now));
         let state = WriterState { epoch, watermark, is_whole };
         while let Some((task, request)) =
             self.streams.next_request(&self.keys, &self.engine, &self.registry, state, now)
@@ -521,7 +521,7 @@ impl ClusterIndex {
             self.ask(ClusterTask::Secret, request, now);
         }
         for (id, request) in self.mirror.next_looks(&self.keys, epoch, now) {
-            self.ask(ClusterTask::Look(id), request, now);
+            self.ask(ClusterTask::Look(id, now), request, now);
         }
         while let Some(claim) = self.upkeep.reclaims.next(now) {
             self.ask_reclaim(claim, now);
@@ -656,13 +656,13 @@ impl ClusterIndex {
                 }
                 ClaimStep::Done(Err(_)) => self.upkeep.reclaims.failed(id, now),
             },
-            ClusterTask::Look(id) => {
-                if let Ok(replies) = outcome
-                    && replies.last_reply() != Reply::Bulk(&id.0)
-                {
-                    self.mirror.lost(id);
+            ClusterTask::Look(id, sent) => match outcome {
+                Ok(replies) if replies.last_reply() == Reply::Bulk(&id.0) => {
+                    self.mirror.seen(id, sent);
                 }
-            }
+                Ok(_) => self.mirror.lost(id),
+                Err(_) => {}
+            },
             ClusterTask::Sweep(step) => {
                 self.upkeep.sweep.replied(*step, outcome, &self.keys, now);
                 self.sweep(now);

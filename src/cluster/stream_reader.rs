@@ -49,6 +49,8 @@ struct HeardWriter {
     heard: Instant,
     /// The engine has all entries of the server.
     is_whole: bool,
+    /// The last blob was written after this time.
+    written_after: Option<Instant>,
 }
 
 /// The events of a reply.
@@ -58,6 +60,8 @@ pub struct ReadEvents {
     pub items: Vec<StreamItem>,
     /// Events are missing.
     pub has_gap: bool,
+    /// The engine lacks entries of a server, or did so for a while.
+    pub has_loss: bool,
 }
 
 /// Reads the streams of a set.
@@ -164,6 +168,7 @@ impl StreamReader {
             }
         };
         let count = entries.size_hint().0;
+        let read_at = self.places[number].read_at;
         for entry in entries {
             let mut parts = entry.elements();
             let Some(id) = parts.next().and_then(Reply::bytes).filter(|id| is_entry_id(id)) else {
@@ -178,7 +183,7 @@ impl StreamReader {
             if let Some(blob) = blob.and_then(Blob::read)
                 && Some(blob.epoch) != own
             {
-                self.take(blob, sent, &mut events);
+                self.take(blob, sent, read_at, &mut events);
             }
         }
         let place = &mut self.places[number];
@@ -190,7 +195,14 @@ impl StreamReader {
         events
     }
 
-    fn take(&mut self, blob: Blob, sent: Instant, events: &mut ReadEvents) {
+    fn take(
+        &mut self,
+        blob: Blob,
+        sent: Instant,
+        written_after: Option<Instant>,
+        events: &mut ReadEvents,
+    ) {
+        events.has_loss |= !blob.is_whole;
         if self.writers.len() >= WRITERS {
             self.writers.retain(|_, writer| writer.heard + FORGET > sent);
         }
@@ -200,6 +212,7 @@ impl StreamReader {
                 // Others may have counted the server as dead, and forgotten names.
                 events.has_gap |= writer.heard + HEARD_FOR <= sent;
                 (writer.heard, writer.is_whole) = (sent, blob.is_whole);
+                writer.written_after = written_after;
                 // A blob that was sent twice.
                 if blob.sequence < writer.next {
                     return;
@@ -211,7 +224,7 @@ impl StreamReader {
             None => {
                 events.has_gap |= blob.sequence != 1 && self.is_settled;
                 let (next, is_whole) = (blob.sequence + 1, blob.is_whole);
-                let writer = HeardWriter { next, heard: sent, is_whole };
+                let writer = HeardWriter { next, heard: sent, is_whole, written_after };
                 self.writers.insert(blob.epoch, writer);
             }
         }
@@ -232,6 +245,19 @@ impl StreamReader {
     #[must_use]
     pub fn is_whole(&self, mut servers: impl Iterator<Item = u32>) -> bool {
         servers.all(|epoch| self.writers.get(&epoch).is_some_and(|writer| writer.is_whole))
+    }
+
+    /// True if each of these servers has written after this time.
+    #[must_use]
+    pub fn have_written_since(
+        &self,
+        time: Instant,
+        mut servers: impl Iterator<Item = u32>,
+    ) -> bool {
+        servers.all(|epoch| {
+            let writer = self.writers.get(&epoch);
+            writer.and_then(|writer| writer.written_after).is_some_and(|after| after >= time)
+        })
     }
 
     /// The servers that were heard in the last minutes.
@@ -306,6 +332,7 @@ mod tests {
             let events = reader.replied(number, replies.last_reply(), Some(9), now);
             all.items.extend(events.items);
             all.has_gap |= events.has_gap;
+            all.has_loss |= events.has_loss;
         }
         all
     }
@@ -343,7 +370,7 @@ mod tests {
         let gap = entries(&[("1-5", blob(4, 74, &["e"]))]);
         assert_eq!(
             round(&mut reader, &gap, at(4)),
-            ReadEvents { items: vec![name("e")], has_gap: true }
+            ReadEvents { items: vec![name("e")], has_gap: true, has_loss: false }
         );
         assert!(!round(&mut reader, &entries(&[("1-6", blob(4, 75, &[]))]), at(5)).has_gap);
         // A server that was silent for long may have been dead for others.
@@ -354,6 +381,22 @@ mod tests {
         let late = late + EVERY;
         assert!(!round(&mut reader, &entries(&[("1-7", blob(5, 1, &[]))]), late).has_gap);
         assert!(round(&mut reader, &entries(&[("1-8", blob(6, 2, &[]))]), late + EVERY).has_gap);
+    }
+
+    #[test]
+    fn a_blob_is_later_than_the_last_read_that_did_not_show_it() {
+        let start = Instant::now();
+        let at = |step: u32| start + EVERY * step;
+        let mut reader = placed(start);
+        round(&mut reader, &entries(&[("1-0", blob(4, 1, &[]))]), at(1));
+        assert!(!reader.have_written_since(start, [4].into_iter()), "may be of any age");
+        round(&mut reader, &entries(&[]), at(2));
+        round(&mut reader, &entries(&[("1-1", blob(4, 2, &[]))]), at(3));
+        assert!(reader.have_written_since(at(2), [4].into_iter()));
+        assert!(!reader.have_written_since(at(3), [4].into_iter()));
+        assert!(!reader.have_written_since(at(2), [4, 5].into_iter()));
+        let lossy = blob_head(4, 3, false);
+        assert!(round(&mut reader, &entries(&[("1-2", lossy)]), at(4)).has_loss);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::cluster::keys::{Keys, STREAMS, StreamSet};
 
 /// An empty blob goes out after so long without another, so that readers soon notice a loss.
 pub const TICK: Duration = Duration::from_secs(1);
+/// A loss, and the end of a loss, are told so soon after another blob.
+const TELL: Duration = Duration::from_millis(250);
 /// A request that failed goes out again after this pause: about a map refresh.
 const RETRY: Duration = Duration::from_millis(200);
 /// Blobs of a request: 64 KiB.
@@ -32,7 +34,7 @@ pub(super) struct WriterState {
     pub epoch: u32,
     /// All changes of the mirror before this position are acknowledged.
     pub watermark: u64,
-    /// The engine has all entries of this server.
+    /// The engine has all entries of this server, as looked at lately.
     pub is_whole: bool,
 }
 
@@ -41,6 +43,17 @@ struct OpenBlob {
     /// The changes of the mirror before this position must be acknowledged.
     after: u64,
     events: Vec<u8>,
+}
+
+/// Whether the engine had all entries of this server all the time. A loss that is mended between
+/// two blobs shows in the second.
+struct Steadiness {
+    /// Since the request in flight was made.
+    later: bool,
+    /// From the last acknowledged request to the one in flight.
+    flight: bool,
+    /// As the last blob has told.
+    told: bool,
 }
 
 /// The events on their way.
@@ -57,6 +70,7 @@ pub struct StreamWriter {
     is_sent: bool,
     /// The epoch has changed since the request in flight was sent.
     has_restarted: bool,
+    steadiness: Steadiness,
     /// Nothing is sent before.
     pause_until: Option<Instant>,
     last_sent: Option<Instant>,
@@ -75,6 +89,7 @@ impl StreamWriter {
             flight: Vec::new(),
             is_sent: false,
             has_restarted: false,
+            steadiness: Steadiness { later: true, flight: true, told: true },
             pause_until: None,
             last_sent: None,
         }
@@ -122,6 +137,7 @@ impl StreamWriter {
         now: Instant,
     ) -> Option<EngineRequest> {
         let WriterState { epoch, watermark, is_whole } = state;
+        self.steadiness.later &= is_whole;
         if self.is_sent || self.pause_until.is_some_and(|until| until > now) {
             return None;
         }
@@ -141,6 +157,10 @@ impl StreamWriter {
             StreamSet::Names => NAME_ENTRIES,
             StreamSet::Entries => ENTRY_ENTRIES,
         };
+        self.steadiness.flight &= self.steadiness.later;
+        self.steadiness.later = is_whole;
+        let is_whole = self.steadiness.flight;
+        self.steadiness.told = is_whole;
         let mut request = EngineRequest::new(&key);
         for (events, sequence) in self.flight.iter().zip(self.next..) {
             let mut blob = blob_head(epoch, sequence, is_whole);
@@ -171,7 +191,8 @@ impl StreamWriter {
     }
 
     fn tick_at(&self) -> Option<Instant> {
-        self.last_sent.map(|sent| sent + TICK)
+        let is_told = self.steadiness.later == self.steadiness.told;
+        self.last_sent.map(|sent| sent + if is_told { TICK } else { TELL })
     }
 
     /// The result of the request.
@@ -183,6 +204,7 @@ impl StreamWriter {
         if is_done {
             self.next += self.flight.len() as u64;
             self.flight.clear();
+            self.steadiness.flight = true;
         } else {
             self.pause_until = Some(now + RETRY);
         }
@@ -272,6 +294,37 @@ mod tests {
         writer.done(true, now + RETRY);
         let again = next(&mut writer, 0, now + RETRY).unwrap();
         assert_eq!((again[0].sequence, &again[0].items), (2, &second[0].items));
+    }
+
+    #[test]
+    fn a_loss_that_is_mended_between_two_blobs_shows() {
+        let now = Instant::now();
+        let keys = Keys::new("", [0; 32]);
+        let mut writer = StreamWriter::new(StreamSet::Names);
+        let next = |writer: &mut StreamWriter, is_whole, step: u32| {
+            let state = WriterState { epoch: 3, watermark: 0, is_whole };
+            let request = writer.next_request(&keys, state, now + TICK * step);
+            request.as_ref().map(|request| blobs(request)[0].is_whole)
+        };
+        assert_eq!(next(&mut writer, true, 0), Some(true));
+        // Lost and mended while a request is in flight.
+        assert_eq!(next(&mut writer, false, 0), None);
+        writer.done(true, now);
+        assert_eq!(next(&mut writer, true, 1), Some(false));
+        // The fate of that request is unknown.
+        writer.done(false, now + TICK);
+        assert_eq!(next(&mut writer, true, 2), Some(false));
+        writer.done(true, now + TICK * 2);
+        assert_eq!(
+            writer.deadline(),
+            Some(now + TICK * 2 + TELL),
+            "the end of a loss is told soon"
+        );
+        assert_eq!(next(&mut writer, true, 3), Some(true));
+        writer.done(true, now + TICK * 3);
+        assert_eq!(writer.deadline(), Some(now + TICK * 4));
+        assert_eq!(next(&mut writer, false, 3), None);
+        assert_eq!(next(&mut writer, true, 4), Some(false));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl ClusterStreams {
                 let Some(watch) = self.watch.as_mut().filter(|_| number == self.watches) else {
                     return Vec::new();
                 };
-                let ReadEvents { items, has_gap } =
+                let ReadEvents { items, has_gap, .. } =
                     watch.replied(stream, reply, registry.epoch(), now);
                 let starts = !watch.is_settled() && watch.is_current(others(registry), now);
                 if starts {

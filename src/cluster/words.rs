@@ -2,17 +2,18 @@
 //! and at the start walks over all names of the engine.
 //!
 //! ```text
-//!   Placing --ends of the streams noted--> Walking --all names met--> Known
-//!                                             ^                         |
-//!                                             +------ a gap, a loss ----+
+//!   Placing --ends of the streams noted--> Walking --all names met--> Confirming --> Known
+//!                                             ^                           |            |
+//!                                             +--------- a gap, a loss ---+--- a gap --+
 //! ```
 //!
 //! A server announces a name when its first member has a file of that name, and after the engine has
 //! the entry. So a walk that begins after the ends are noted meets all names that the streams no
 //! longer hold.
 //!
-//! A walk counts only if each serving server has all entries in the engine meanwhile: it begins some
-//! seconds after the last change of a master, and while no server says that entries are missing.
+//! A walk counts only if the engine had all entries of each serving server meanwhile. A server notices
+//! a loss after up to [`SEEN_FOR`], and says so in its next blob. So a walk is confirmed once each server
+//! has written a blob later than that after the end of the walk, and none has told of a loss.
 //!
 //! [`SharedWords::keeps`] is the seam for an index beyond the memory of one server: there each server
 //! keeps the names that rendezvous hashing gives to it, and asks other servers for theirs.
@@ -25,6 +26,7 @@ use crate::cluster::command::EngineRequest;
 use crate::cluster::engine::Engine;
 use crate::cluster::ids::ID_BYTES;
 use crate::cluster::keys::{Keys, StreamSet};
+use crate::cluster::mirror::SEEN_FOR;
 use crate::cluster::name_scan::NameScan;
 use crate::cluster::registry::{Registry, ServerLife};
 use crate::cluster::resp::Reply;
@@ -37,9 +39,8 @@ pub const READ_EVERY: Duration = Duration::from_millis(200);
 const INTAKE: usize = 4_096;
 /// The pause before another walk after one that failed: about a failover.
 const WALK_AGAIN: Duration = Duration::from_millis(500);
-/// A walk begins so long after the last change of a master: by then each server has noticed the
-/// change, and says so in its stream.
-const SETTLE: Duration = Duration::from_secs(3);
+/// The way of a blob into its stream, at most: a later reply counts for nothing.
+const BLOB_LATE: Duration = Duration::from_millis(500);
 /// The pause before another walk when the owner had no room for a name.
 const WALK_LATER: Duration = Duration::from_secs(60);
 
@@ -48,6 +49,8 @@ const WALK_LATER: Duration = Duration::from_secs(60);
 enum WordsState {
     /// A walk is under way, or to come.
     Walking,
+    /// All names were met by then, unless a server tells of a loss.
+    Confirming(Instant),
     /// All names up to the present place in the streams.
     Known,
 }
@@ -73,8 +76,8 @@ pub struct SharedWords {
     /// Names may have been missed since the walk began.
     has_gap: bool,
     walk_at: Option<Instant>,
-    /// The version of the engine, and since when.
-    version: (u64, Option<Instant>),
+    /// The version of the engine during the last walk.
+    version: u64,
 }
 
 impl SharedWords {
@@ -89,7 +92,7 @@ impl SharedWords {
             intake: VecDeque::new(),
             has_gap: false,
             walk_at: None,
-            version: (0, None),
+            version: 0,
         }
     }
 
@@ -107,16 +110,14 @@ impl SharedWords {
         registry: &Registry,
         now: Instant,
     ) -> Option<(WordsTask, EngineRequest)> {
-        if engine.version() != self.version.0 || self.version.1.is_none() {
-            self.version = (engine.version(), Some(now));
-        }
+        self.confirm(engine, registry, now);
         if self.intake.len() >= INTAKE {
             return None;
         }
         if let Some((number, request)) = self.reader.next_request(keys, now) {
             return Some((WordsTask::Read(number), request));
         }
-        if self.state == WordsState::Known || !self.reader.is_placed() {
+        if self.state != WordsState::Walking || !self.reader.is_placed() {
             return None;
         }
         if self.scan.as_ref().is_some_and(|scan| !scan.is_valid(engine)) {
@@ -127,11 +128,11 @@ impl SharedWords {
                 return None;
             }
             self.walk_at = Some(now + WALK_AGAIN);
-            let is_settled = self.version.1.is_some_and(|since| since + SETTLE <= now);
-            if !is_settled || !engine.is_ready() || !self.are_all_whole(registry, now) {
+            if !engine.is_ready() || !self.are_all_whole(registry, now) {
                 return None;
             }
             self.reader.settle();
+            self.version = engine.version();
             self.walk += 1;
             self.has_gap = false;
             self.walk_at = None;
@@ -141,7 +142,20 @@ impl SharedWords {
         Some((WordsTask::Walk(self.walk, number), request))
     }
 
+    /// Count the walk as whole once all servers have had the time to tell of a loss.
+    fn confirm(&mut self, engine: &Engine, registry: &Registry, now: Instant) {
+        let WordsState::Confirming(walked) = self.state else { return };
+        if engine.version() != self.version {
+            self.fail_walk(now);
+        } else if self.are_all_whole(registry, now)
+            && self.reader.have_written_since(walked + SEEN_FOR + BLOB_LATE, others(registry))
+        {
+            self.state = WordsState::Known;
+        }
+    }
+
     fn fail_walk(&mut self, now: Instant) {
+        self.state = WordsState::Walking;
         self.scan = None;
         self.walk_at = Some(now + WALK_AGAIN);
     }
@@ -179,6 +193,10 @@ impl SharedWords {
                     log::debug!("names of other servers are missing in a stream");
                     self.walk_again();
                 }
+                let is_confirming = matches!(self.state, WordsState::Confirming(_));
+                if events.has_loss && (self.scan.is_some() || is_confirming) {
+                    self.fail_walk(now);
+                }
             }
             WordsTask::Walk(walk, number) if walk == self.walk => {
                 let Some(scan) = &mut self.scan else { return gone };
@@ -189,7 +207,7 @@ impl SharedWords {
                     if self.has_gap {
                         self.walk_at = Some(now + WALK_AGAIN);
                     } else {
-                        self.state = WordsState::Known;
+                        self.state = WordsState::Confirming(now);
                     }
                 }
             }
@@ -316,7 +334,7 @@ mod tests {
         let mut found = b"*2\r\n$1\r\n0\r\n*1\r\n".to_vec();
         put_word(&keys.name("a.mp4"), &mut found);
         words.replied(WordsTask::Walk(1, 0), reply(&found), &keys, Some(1), now);
-        assert_eq!(words.state, WordsState::Known);
+        assert_eq!(words.state, WordsState::Confirming(now));
         assert_eq!(words.take(1), [name("b.mp4")]);
         assert!(words.has_names() && words.take(9) == [name("a.mp4")] && !words.has_names());
     }
@@ -346,6 +364,27 @@ mod tests {
         words.overflow(now);
         assert_eq!(words.deadline().min(Some(now + WALK_LATER)), words.deadline());
         assert_eq!(words.walk_at, Some(now + WALK_LATER));
+    }
+
+    #[test]
+    fn a_loss_at_a_server_before_the_walk_is_confirmed_needs_another() {
+        let (keys, now) = (Keys::new("", [0; 32]), Instant::now());
+        let end = b"*2\r\n$1\r\n0\r\n*0\r\n";
+        let mut lossy = read(1, &[]);
+        let whole = blob_head(4, 1, true);
+        let place = lossy.windows(whole.len()).position(|part| part == whole).unwrap();
+        lossy[place..place + whole.len()].copy_from_slice(&blob_head(4, 1, false));
+        for (is_walked, is_lost) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut words = walking(&keys, now);
+            if is_walked {
+                words.replied(WordsTask::Walk(1, 0), reply(end), &keys, Some(1), now);
+            }
+            let bytes = if is_lost { lossy.clone() } else { read(1, &[]) };
+            take_read(&mut words, &keys, &bytes, now);
+            words.replied(WordsTask::Walk(1, 0), reply(end), &keys, Some(1), now);
+            let is_confirming = words.state == WordsState::Confirming(now);
+            assert_eq!(is_confirming, !is_lost, "{is_walked}");
+        }
     }
 
     #[test]
