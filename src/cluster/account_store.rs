@@ -12,12 +12,14 @@ use crate::cluster::account_start::{AccountStart, StartAsk};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
 use crate::cluster::durable::{AccountKeys, DurableWrite, WriteResult};
 use crate::cluster::engine::{Engine, LinkAction, LinkInput, QUESTION_TIMEOUT};
+use crate::cluster::info::EngineRefusal;
 use crate::cluster::keys::Keys;
 use crate::cluster::node::EngineLinkId;
 use crate::cluster::resp::Reply;
 use crate::cluster::service::ClusterOptions;
 use crate::io::split_mix::SplitMix64;
 use crate::protocol::types::account::{Published, UserName};
+use crate::protocol::types::certificate_fault::CertificateFault;
 
 /// Durable writes on their way. Each waits for a replica behind the writes before it on the same
 /// connection, and none may wait so long that its reply counts as late.
@@ -180,6 +182,16 @@ impl AccountStore {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// A connection failed: the certificate of the node is not trusted.
+    pub fn untrusted(&mut self, fault: CertificateFault) {
+        self.engine.refuse(EngineRefusal::Untrusted(fault));
+    }
+
+    /// The reason for which the engine can't be used, told once.
+    pub fn take_refusal(&mut self) -> Option<EngineRefusal> {
+        self.engine.take_refusal()
     }
 
     /// The counters, for a display.

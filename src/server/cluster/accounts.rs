@@ -16,6 +16,7 @@ use crate::node::io::Io;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::metric::Metric;
 use crate::protocol::types::account::{Key, UserName};
+use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::server::Server;
 use crate::server::cluster::REPLY_BYTES;
 use crate::server::cluster::account_types::{AccountAsk, UserGather, user_record};
@@ -84,9 +85,16 @@ impl EngineAccounts {
         self.conns.contains_key(&id)
     }
 
-    /// The reason for which an engine of its own can't be used, before the accounts have begun.
-    pub fn refusal(&self) -> Option<EngineRefusal> {
-        self.store.engine().refused().filter(|_| self.is_apart && !self.store.is_ready())
+    /// The reason for which an engine of its own can't be used, before the accounts have begun,
+    /// told once.
+    pub fn take_refusal(&mut self) -> Option<EngineRefusal> {
+        let is_fatal = self.is_apart && !self.store.is_ready();
+        self.store.take_refusal().filter(|_| is_fatal)
+    }
+
+    /// A connection failed: the certificate of the node is not trusted.
+    pub fn untrusted(&mut self, fault: CertificateFault) {
+        self.store.untrusted(fault);
     }
 
     pub fn deadline(&self) -> Option<Instant> {

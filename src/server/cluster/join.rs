@@ -29,6 +29,8 @@ pub(super) struct ChangeQueue {
     /// Changes that the engine must acknowledge, by their position.
     pub(super) waiting: BTreeMap<(u64, u64), WaitingChange>,
     pub(super) last_waiting: u64,
+    /// Members that have left in this iteration.
+    pub(super) departed: Vec<PeerId>,
 }
 
 /// A request that waits.

@@ -216,7 +216,7 @@ impl Server {
     /// A mirrored peer has left.
     pub(in crate::server) fn member_left(&mut self, peer: PeerId) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.departed.push(peer);
+            cluster.changes.departed.push(peer);
         }
     }
 }

@@ -75,8 +75,6 @@ pub(super) struct ServerCluster {
     is_tls: bool,
     /// This server ends at this time at the latest.
     ends_at: Option<Instant>,
-    /// Members that have left in this iteration.
-    departed: Vec<PeerId>,
     accounts: EngineAccounts,
 }
 
@@ -135,7 +133,6 @@ impl ServerCluster {
             is_local,
             is_tls,
             ends_at: None,
-            departed: Vec::new(),
             accounts,
         }))
     }
@@ -404,7 +401,11 @@ impl Server {
             if cluster.index.registry().epoch().is_some() {
                 log::warn!("a node of the engine: {fault}");
             }
-            cluster.index.untrusted(*fault);
+            if cluster.accounts.is(id) {
+                cluster.accounts.untrusted(*fault);
+            } else {
+                cluster.index.untrusted(*fault);
+            }
         }
         if cluster.accounts.is(id) {
             return cluster.accounts.lost(id, io);
@@ -426,10 +427,10 @@ impl Server {
         if let Some(refusal) = cluster.take_refusal() {
             return io.fail(&Failure::Engine(refusal));
         }
-        if let Some(refusal) = cluster.accounts.refusal() {
+        if let Some(refusal) = cluster.accounts.take_refusal() {
             return io.fail(&Failure::AccountsEngine(refusal));
         }
-        for peer in std::mem::take(&mut cluster.departed) {
+        for peer in std::mem::take(&mut cluster.changes.departed) {
             cluster.left(peer, io.now);
         }
         self.cluster_events(io);
