@@ -386,6 +386,14 @@ impl Process {
             .count()
     }
 
+    /// The read calls of the process so far.
+    pub fn read_calls(&self) -> u64 {
+        let path = format!("/proc/{}/io", self.child.id());
+        let text = std::fs::read_to_string(path).expect("its calls");
+        let count = text.lines().find_map(|line| line.strip_prefix("syscr: "));
+        count.and_then(|count| count.parse().ok()).expect("a number")
+    }
+
     /// A value of /proc/PID/status in KiB, such as `VmRSS` or `RssAnon`.
     pub fn memory_kib(&self, what: &str) -> u64 {
         memory_kib(&self.child, what)
