@@ -458,6 +458,8 @@ fn a_server_of_another_kind_is_named_and_not_called_absent() {
         (b"JOIN_FAIL", "Napster"),
         (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "web server"),
         (b"\x15\x03\x01\0\x02\x02\x28", "TLS"),
+        (b"N\0\x09127.0.0.1\0\0\0\0\0", "Java RMI"),
+        (b"\x80\x04\x95\x10\0", "pickle"),
         (b"-ERR unknown \x1b[2J\r\n", "-ERR unknown"),
         (b"", "closes each connection"),
     ] {

@@ -26,6 +26,8 @@ pub enum ForeignServer {
     Web,
     /// TLS.
     Tls,
+    /// Objects of a language: this system.
+    Objects(&'static str),
     /// Another text, as far as it can be shown.
     Other(Rc<str>),
     /// Nothing until the deadline.
@@ -49,6 +51,10 @@ impl ForeignServer {
             [b'{', ..] if is_ours(first) => return None,
             [0..=9, ..] | [b'0'..=b'9'] | [b'0'..=b'9', 0, ..] => ForeignServer::Uc3m,
             [0x15 | 0x16, 3, ..] => ForeignServer::Tls,
+            // The first answer of RMI names the address of the client.
+            [b'N', 0, 1..=64, ..] => ForeignServer::Objects("Java RMI"),
+            [0x80, 2..=5, ..] => ForeignServer::Objects("pickle"),
+            _ if begins(&[b"PYRO"]) => ForeignServer::Objects("Pyro"),
             _ if is_number => ForeignServer::Rede,
             _ if begins(&[b"HTTP/", b"<!DOCTYPE", b"<html"]) => ForeignServer::Web,
             _ if begins(&[b"true", b"false", b"REGISTRO", b"CLIENTE_", b"ERRO"]) => {
@@ -97,6 +103,9 @@ mod tests {
             (b"ERRO: comando", ForeignServer::Music),
             (b"HTTP/1.1 400 Bad Request\r\n", ForeignServer::Web),
             (b"\x15\x03\x01\x00\x02\x02\x28", ForeignServer::Tls),
+            (b"N\0\x09127.0.0.1\0\0", ForeignServer::Objects("Java RMI")),
+            (b"\x80\x04\x95\0", ForeignServer::Objects("pickle")),
+            (b"PYRO\0\x30", ForeignServer::Objects("Pyro")),
             (b"SSH-2.0-OpenSSH\r\nx", ForeignServer::Other("SSH-2.0-OpenSSH".into())),
             (b"-ERR \x1b[2Jx", ForeignServer::Other("-ERR \u{fffd}[2Jx".into())),
             (b"\xff\xfe", ForeignServer::Other("\u{fffd}\u{fffd}".into())),

@@ -550,6 +550,7 @@ fn foreign(kind: &ForeignServer) -> String {
         ForeignServer::Music => "it answers in the words of the music players over UDP",
         ForeignServer::Web => "it is a web server",
         ForeignServer::Tls => "it speaks TLS; use an invite of that server",
+        ForeignServer::Objects(system) => return format!("it speaks {system}"),
         ForeignServer::Other(text) => return format!("it answers `{text}`"),
         ForeignServer::Silent => {
             "it accepts the connection and stays silent, as servers of UC3M and ufabc-json do; or it hangs"

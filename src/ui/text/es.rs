@@ -568,6 +568,7 @@ fn foreign(kind: &ForeignServer) -> String {
         ForeignServer::Music => "responde con las palabras de los reproductores de música por UDP",
         ForeignServer::Web => "es un servidor web",
         ForeignServer::Tls => "habla TLS; use una invitación de ese servidor",
+        ForeignServer::Objects(system) => return format!("habla {system}"),
         ForeignServer::Other(text) => return format!("responde `{text}`"),
         ForeignServer::Silent => {
             "acepta la conexión y no dice nada, como los servidores de UC3M y de ufabc-json; o está bloqueado"

@@ -552,6 +552,7 @@ fn foreign(kind: &ForeignServer) -> String {
         ForeignServer::Music => "responde com as palavras dos players de música por UDP",
         ForeignServer::Web => "é um servidor web",
         ForeignServer::Tls => "fala TLS; use um convite desse servidor",
+        ForeignServer::Objects(system) => return format!("fala {system}"),
         ForeignServer::Other(text) => return format!("responde `{text}`"),
         ForeignServer::Silent => {
             "aceita a conexão e fica em silêncio, como os servidores do UC3M e do ufabc-json; ou está travado"
