@@ -27,10 +27,11 @@ from throttle import SlowDisk, forget
 from tls import Tls
 from tools import MIB, Client, Place, Trouble, parse_size, quantile, random_file
 from trust import Trust
+from wires import Wires
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
-         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey"}
+         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires"}
 
 SLOW_RATE = 80 * MIB
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
@@ -137,7 +138,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Swarm, Far):
+class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Swarm, Far, Wires):
     pass
 
 
