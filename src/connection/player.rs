@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   accept --> Reading --request--> Asked --size is known--> Sending, as bytes arrive --all sent--> Reading
+//!                 |                    '--no size, a first byte--> Sending from the front --all sent--> over
 //!                 '--protocol error, or the last request of the player--> over
 //! ```
 
@@ -93,6 +94,17 @@ impl PlayerConnection {
         }
     }
 
+    /// Write the response header of a file whose size is not known yet. Returns all bytes that may
+    /// follow.
+    pub fn begin_unsized(
+        &mut self,
+        name: &RelativeName,
+        outbox: &mut SendQueue,
+    ) -> Option<ByteRange> {
+        let has_body = outbox.memory().with(|out| self.http.begin_unsized(name, out));
+        ByteRange::new(0, limits::DOWNLOAD_BYTES).filter(|_| has_body)
+    }
+
     /// Refuse the request.
     pub fn refuse(&mut self, refusal: &ErrorReply, outbox: &mut SendQueue) {
         outbox.memory().with(|out| self.http.refuse(refusal, out));
@@ -138,6 +150,29 @@ mod tests {
         assert_eq!(playing.begin(&name, 10, FileVersion(1), &mut outbox), ByteRange::new(2, 8));
         assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Asked(name));
         assert!(!playing.is_over());
+    }
+
+    #[test]
+    fn a_file_without_a_size_ends_with_the_connection() {
+        let request = |method: &str| {
+            let (mut inbox, mut outbox, mut playing) = (
+                RecvBuffer::default(),
+                SendQueue::default(),
+                PlayerConnection::new(9, Instant::now()),
+            );
+            let one = format!(
+                "{method} /00000000000000000000000000000000/a HTTP/1.1\r\nHost: localhost:9\r\nRange: bytes=2-\r\n\r\n"
+            );
+            inbox.take(one.as_bytes()).unwrap();
+            let PlayerStep::Asked(name) = playing.step(&mut inbox, &mut outbox) else {
+                panic!("no request")
+            };
+            let range = playing.begin_unsized(&name, &mut outbox);
+            assert!(playing.is_over());
+            range
+        };
+        assert_eq!(request("GET"), ByteRange::new(0, limits::DOWNLOAD_BYTES));
+        assert_eq!(request("HEAD"), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::connection::player::{self, PlayerConnection, PlayerStep};
 use crate::download::manager::DownloadManager;
 use crate::download::player_view::PlayerView;
+use crate::io::traits::SourceRef;
 use crate::limits;
 use crate::node::io::Io;
 use crate::node::{ConnId, PortId};
@@ -73,6 +74,8 @@ struct Play {
     view: Option<PlayerView>,
     /// The bytes, once the size is known.
     file: Option<Opened>,
+    /// The bytes that have arrived, while the size is not known.
+    stream: Option<SourceRef>,
     /// Counts the changes to another content.
     version: u64,
     /// The URL was printed or given to the program.
@@ -113,6 +116,25 @@ impl Play {
             (_, None) => range.length(),
             (Some(view), _) => view.front(range),
             (None, _) => 0,
+        }
+    }
+
+    /// The bytes, and the size if known. `None` while no byte can be sent.
+    fn bytes(&self) -> Option<(&SourceRef, Option<&Opened>)> {
+        match &self.file {
+            Some(file) => Some((&file.source, Some(file))),
+            None => self.stream.as_ref().map(|stream| (stream, None)),
+        }
+    }
+
+    /// The rest of a range that was begun, within the file as far as its size is known.
+    fn clipped(&self, left: ByteRange) -> ByteRange {
+        match &self.file {
+            Some(file) if left.end() > file.size => {
+                let length = file.size.saturating_sub(left.start());
+                ByteRange::new(left.start(), length).unwrap_or(ByteRange::EMPTY)
+            }
+            _ => left,
         }
     }
 }
@@ -244,6 +266,7 @@ impl PlayerServer {
             download,
             view: None,
             file,
+            stream: None,
             version: 0,
             is_announced: false,
             is_warned: false,
@@ -380,17 +403,23 @@ impl PlayerServer {
             return false;
         };
         request.starves = true;
-        let Some(Opened { source, size, tag }) = &play.file else { return false };
-        let (mut left, version) = match request.left {
-            Some(left) => left,
-            None => match player.protocol.begin(&play.name, *size, *tag, &mut conn.send_queue) {
-                Some(range) => (range, play.version),
-                None => {
-                    player.request = None;
-                    return true;
-                }
-            },
+        let Some((source, file)) = play.bytes() else { return false };
+        let queue = &mut conn.send_queue;
+        let begun = match (request.left, file) {
+            (Some(left), _) => Some(left),
+            (None, Some(Opened { size, tag, .. })) => player
+                .protocol
+                .begin(&play.name, *size, *tag, queue)
+                .map(|range| (range, play.version)),
+            (None, None) => {
+                player.protocol.begin_unsized(&play.name, queue).map(|range| (range, play.version))
+            }
         };
+        let Some((left, version)) = begun else {
+            player.request = None;
+            return true;
+        };
+        let mut left = play.clipped(left);
         if version != play.version {
             // The bytes sent so far are of another content.
             conn.drop_now();
@@ -427,9 +456,9 @@ impl PlayerServer {
             let play = self.plays.iter().find(|play| play.secret == request.secret);
             match (play, request.left) {
                 (None, _) => true,
-                (Some(play), None) => play.file.is_some(),
+                (Some(play), None) => play.bytes().is_some(),
                 (Some(play), Some((left, version))) => {
-                    version != play.version || play.front(left) > 0
+                    version != play.version || play.front(left) > 0 || play.clipped(left).is_empty()
                 }
             }
         };
@@ -455,7 +484,7 @@ impl PlayerServer {
             };
             if !is_same {
                 play.version += 1;
-                (play.file, play.priorities) = (None, None);
+                (play.file, play.stream, play.priorities) = (None, None, None);
             }
             let Some((view, is_verified)) = view else {
                 play.view = None;
@@ -471,6 +500,10 @@ impl PlayerServer {
                 // Two contents that follow each other under one path differ in their number.
                 let tag = FileVersion(size.rotate_left(32) ^ (id << 8) ^ play.version);
                 play.file = source.map(|source| Opened { source, size, tag });
+            }
+            let has_bytes = matches!(&view, PlayerView::Stream(stream) if stream.have() > 0);
+            if has_bytes && play.file.is_none() && play.stream.is_none() {
+                play.stream = view.source();
             }
             play.view = Some(view);
         }
@@ -545,6 +578,7 @@ mod tests {
             download: None,
             view: None,
             file: None,
+            stream: None,
             version: 0,
             is_announced: true,
             is_warned: false,

@@ -32,6 +32,9 @@ const PAGE: u64 = 4_096;
 /// Pages of a slice that starts and ends within a page.
 const SLICE_PAGES: usize = limits::SLICE_BYTES / 4_096 + 1;
 
+/// Bytes of a grown file that are copied at once.
+const COPIED_BYTES: u64 = 64 << 10;
+
 /// An open file with its map.
 pub struct MmapSource {
     file: File,
@@ -40,8 +43,7 @@ pub struct MmapSource {
     /// The modification time in seconds since 1970; `None` for a file that is being written, or
     /// with a time in the future.
     modified: Option<i64>,
-    /// The windows of all uploads; `None` for a file that is being written, of which only the size
-    /// must stay.
+    /// The windows of all uploads; `None` for a file that is being written, which may grow.
     pool: Option<Rc<WindowPool>>,
     window: RefCell<Option<Rc<MappedWindow>>>,
     /// A slice was not resident: from then on the file is read ahead.
@@ -186,8 +188,15 @@ impl MmapSource {
 impl ByteSource for MmapSource {
     fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
         let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file has changed");
-        if !self.is_same() || range.end() > self.size {
+        if !self.is_same() || (range.end() > self.size && self.pool.is_some()) {
             return Err(changed());
+        }
+        if range.end() > self.size {
+            // The map ends where the file ended when it was opened.
+            let length = range.length().min(COPIED_BYTES);
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+            self.file.read_exact_at(&mut bytes, range.start()).map_err(|_| changed())?;
+            return to.write_bytes(&bytes);
         }
         if !to.takes_mapped() {
             // A file that was truncated meanwhile is shorter than the range.
@@ -213,6 +222,9 @@ impl ByteSource for MmapSource {
             return 0;
         }
         let ends = self.is_resident(range.start()) && self.is_resident(range.end() - 1);
+        if range.end() > self.size {
+            return if ends { range.length().min(COPIED_BYTES) } else { 0 };
+        }
         if !self.was_cold.get() {
             if ends {
                 return range.length();
@@ -233,7 +245,10 @@ impl ByteSource for MmapSource {
             let now = stamp(&stat);
             // An unlink changes the stamp of a file, but none of its bytes.
             let unlinked = stat.st_nlink == 0 && now.modified_ns == self.stamp.modified_ns;
-            now.size == self.size && (self.pool.is_none() || unlinked || now == self.stamp)
+            match self.pool {
+                None => now.size >= self.size,
+                Some(_) => now.size == self.size && (unlinked || now == self.stamp),
+            }
         })
     }
 

@@ -27,8 +27,6 @@ use crate::reactor::traits::{Ready, Stream};
 const STEP_DATAGRAMS: usize = 8;
 /// The length of a step: a timer of the poll has a millisecond.
 const STEP: Duration = Duration::from_millis(4);
-/// Datagrams that leave together behind a late step, so that a busy machine keeps the rate.
-const BURST_DATAGRAMS: usize = 2 * STEP_DATAGRAMS;
 /// Requests that wait for their accept; further requests are dropped, as by the kernel.
 const BACKLOG: usize = 64;
 /// Datagrams read from a port in an iteration; the rest waits for the next.
@@ -276,11 +274,10 @@ impl DatagramPort {
     }
 
     fn next_step(&mut self, now: Instant, ready_links: &mut Vec<Ready>) {
-        let ended = self.pace.step_ends.take_if(|at| *at <= now);
-        let begins = ended.is_some();
-        if let Some(at) = ended {
-            let is_late = now.saturating_duration_since(at) >= STEP;
-            self.pace.left = if is_late { BURST_DATAGRAMS } else { STEP_DATAGRAMS };
+        let begins = self.pace.step_ends.take_if(|at| *at <= now).is_some();
+        if begins {
+            // No more behind a late step: on a busy machine the receiver is late as well.
+            self.pace.left = STEP_DATAGRAMS;
             self.pace.served.clear();
         }
         for answer in self.answers.values_mut() {

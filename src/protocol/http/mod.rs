@@ -554,6 +554,17 @@ impl Http {
         if asked.head_only { Begin::Done } else { Begin::Bytes(range) }
     }
 
+    /// Write the header of a file whose size is not known yet: the end of the connection ends the
+    /// file, and no range of it can be sent. False when no bytes may follow.
+    pub fn begin_unsized(&mut self, name: &RelativeName, out: &mut Vec<u8>) -> bool {
+        let asked = self.take();
+        self.ended = true;
+        let kind = mime::content_type(&name.extension());
+        let fields = format!("Content-Type: {kind}\r\nAccept-Ranges: none\r\n{FRESH}{SAFETY}");
+        self.head("200 OK", &fields, out);
+        !asked.head_only
+    }
+
     /// Write a response other than a file.
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
         if let Response::Session(response) = reply {
