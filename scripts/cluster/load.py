@@ -12,6 +12,8 @@ PEERS, FILES = map(int, os.environ.get("CARDUME_LOAD", "60x5000").split("x"))
 HOLDERS = 3
 NAMES = PEERS * FILES // HOLDERS
 BATCH = 64
+# A server drops a peer that is silent for 50 s.
+PING_EVERY = 10
 # The readers leave the processor to the engines and servers that are checked.
 PAUSE = 0.02
 
@@ -57,6 +59,20 @@ class LoadPeer:
         if self.client:
             self.client.close()
             self.client = None
+
+
+class Pings(threading.Thread):
+    """Signs of life of all peers. The few answers wait in the socket, and are never read."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peers = []
+
+    def run(self):
+        while True:
+            time.sleep(PING_EVERY)
+            for client in [peer.client for peer in self.peers if peer.client]:
+                client.ping()
 
 
 class Reader(threading.Thread):
@@ -110,6 +126,9 @@ class Load:
             order = servers[turn:] + servers[:turn]
             self.peers.append(LoadPeer(10_001 + number, names, order))
         self.readers = []
+        self.pings = Pings()
+        self.pings.peers = list(self.peers)
+        self.pings.start()
 
     def join(self):
         began = time.monotonic()
@@ -151,10 +170,13 @@ class Load:
             spans[name] = (first, at)
         return spans
 
-    def blind(self, since):
-        """The time from the first to the last answer `unavailable`, of all readers."""
-        times = [at for at, _, _ in self.all_of("failed", since)]
+    def span(self, what, since):
+        """The time from the first to the last event, of all readers."""
+        times = [event[0] for event in self.all_of(what, since)]
         return max(times) - min(times) if times else 0.0
+
+    def blind(self, since):
+        return self.span("failed", since)
 
     def p99(self, since, until=None):
         took = sorted(span for at, span in self.all_of("took", since) if until is None or at <= until)

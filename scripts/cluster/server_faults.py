@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from engine_faults import settled
 from load import LoadPeer
@@ -43,6 +44,7 @@ def ended_server(stage, number, bound):
         names = [f"{word} {one} {step}.mp4" for step in range(files)]
         order = [extra, *others[one % 3:], *others[:one % 3]]
         peers.append(LoadPeer(20_000 + one, names, order))
+    stage.load.pings.peers += peers
     for peer in peers:
         peer.join()
     assert stage.load.whole(20, others, peers[-1].names[::100], holders=1) < 20, "the peers are not found"
@@ -55,10 +57,11 @@ def ended_server(stage, number, bound):
         stage.table.row(fault, "exit code", 0, extra.process.returncode)
     for peer in peers:
         peer.close()
-    for peer in peers:
-        peer.join()
+    # All at once, as real peers do.
+    with ThreadPoolExecutor(16) as together:
+        list(together.map(LoadPeer.join, peers))
     sample = [name for peer in peers for name in peer.names[::100]]
-    stage.load.whole(30, others, sample, holders=1)
+    stage.load.whole(60, others, sample, holders=1)
     stage.table.row(fault, f"back elsewhere, {count} x {files:,} files", 20, time.monotonic() - since, "s")
     stage.table.row(fault, "wrongly empty answers", 0, stage.load.wrong(since))
     for peer in peers:
@@ -85,6 +88,7 @@ class Paused:
         self.stays, self.moves = Peer(self.server, 6_001 + seconds), Peer(self.server, 7_001 + seconds)
         self.stays.join([{"name": f"stays {seconds}.mp4", "size": 1}])
         self.moves.join([{"name": f"moves {seconds}.mp4", "size": 1}])
+        stage.load.pings.peers.append(self.stays)
         self.epoch = self.server.epoch()
         self.began = time.monotonic()
         self.server.process.send_signal(signal.SIGSTOP)
@@ -96,6 +100,7 @@ class Paused:
         self.moves.close()
         self.moved = Peer(self.stage.servers[0], self.moves.port)
         self.moved.join([{"name": f"moved {self.seconds}.mp4", "size": 1}], session=self.moves.session)
+        self.stage.load.pings.peers.append(self.moved)
 
     def finish(self):
         stage, fault = self.stage, f"SIGSTOP of a server {self.seconds} s"

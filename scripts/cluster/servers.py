@@ -50,6 +50,14 @@ class Client:
         assert answer["id"] == self.number, answer
         return answer
 
+    def ping(self):
+        """A sign of life, without a wait for the answer; a server that is away does not matter."""
+        try:
+            self.put({"id": 0, "method": "PING"})
+            self.file.flush()
+        except (OSError, ValueError):
+            pass
+
     def page(self, head):
         answer = self.ask({key: value for key, value in head.items() if value is not None})
         assert "holders" in answer, answer
