@@ -122,6 +122,12 @@ class Engines:
                    "--appendonly", "no", *more]
         return Node(command, folder, port)
 
+    def has_tls(self):
+        """False for a build of the engine without TLS."""
+        done = subprocess.run([self.program, "--port", "0", "--tls-port", "1", "--tls-cert-file", "/nowhere"],
+                              capture_output=True, text=True, timeout=10)
+        return "Failed to configure TLS" in done.stdout + done.stderr
+
     def by_tls(self, certificate, key):
         """A single engine that takes TLS alone."""
         self.next_port += 1
