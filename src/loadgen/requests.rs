@@ -165,9 +165,8 @@ impl RequestMix {
         now: Instant,
         tally: &mut RequestTally,
     ) -> Result<(), String> {
-        let flight = |peer: &mut VirtualPeer, id| {
-            peer.answered(Some(id)).ok_or("an answer out of its order")
-        };
+        let flight =
+            |peer: &mut VirtualPeer, id| peer.answered(Some(id)).ok_or("an answer to nothing");
         match glance {
             QuickResponse::Welcome(welcome) => {
                 peer.port = Some(welcome.you.map_or(1, |you| you.port()));

@@ -10,6 +10,8 @@ use crate::protocol::native::loadgen::{self, Part};
 /// A request without a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
+    /// Its id.
+    id: u64,
     /// Its kind.
     pub what: WorkloadOp,
     /// The time at which it was sent.
@@ -48,7 +50,6 @@ pub struct VirtualPeer {
     /// The time of the last request.
     pub spoke_at: Instant,
     last_id: u64,
-    answered: u64,
     /// The server lists the extra file of this peer.
     has_own: bool,
 }
@@ -68,26 +69,28 @@ impl VirtualPeer {
             flights,
             spoke_at: now,
             last_id: 0,
-            answered: 0,
             has_own: false,
         }
     }
 
     /// Note a request. Returns its id.
     pub fn sends(&mut self, what: WorkloadOp, counts: bool, now: Instant) -> u64 {
-        self.flights.push_back(Flight { what, at: now, counts });
         self.spoke_at = now;
         self.last_id += 1;
+        self.flights.push_back(Flight { id: self.last_id, what, at: now, counts });
         self.last_id
     }
 
-    /// Note a response, with its id where the protocol has one. `None` when it is out of order.
+    /// Note a response, with its id where the protocol has one: then responses come in any order.
+    /// `None` for a response to no request.
     pub fn answered(&mut self, id: Option<u64>) -> Option<Flight> {
-        self.answered += 1;
-        if id.is_some_and(|id| id != self.answered) {
-            return None;
+        match (id, self.flights.front()) {
+            (Some(id), Some(first)) if id != first.id => {
+                let place = self.flights.binary_search_by_key(&id, |flight| flight.id).ok()?;
+                self.flights.remove(place)
+            }
+            _ => self.flights.pop_front(),
         }
-        self.flights.pop_front()
     }
 
     /// Write the next part of a JOIN. Returns the number of its files.
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_out_of_order_matches_no_request() {
+    fn responses_match_their_requests_in_any_order_and_once() {
         let now = Instant::now();
         let mut peer = VirtualPeer::new(0, false, now);
         assert_eq!(
@@ -206,8 +209,10 @@ mod tests {
             ),
             (1, 2, 3)
         );
+        assert_eq!(peer.answered(Some(2)).map(|flight| flight.what), Some(WorkloadOp::Ping));
+        assert!(peer.answered(Some(2)).is_none() && peer.answered(Some(4)).is_none());
         assert_eq!(peer.answered(Some(1)).map(|flight| flight.what), Some(WorkloadOp::Search));
-        assert_eq!(peer.answered(None).map(|flight| flight.what), Some(WorkloadOp::Ping));
-        assert!(peer.answered(Some(4)).is_none());
+        assert_eq!(peer.answered(None).map(|flight| flight.what), Some(WorkloadOp::Search));
+        assert!(peer.answered(Some(3)).is_none() && peer.answered(None).is_none());
     }
 }
