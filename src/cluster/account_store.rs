@@ -73,6 +73,10 @@ pub struct AccountCounters {
     pub failures: u64,
 }
 
+/// A look for the first account counts for so long. A search that finds providers meanwhile does not
+/// show the first publication of all.
+const NONE_FOR: Duration = Duration::from_secs(1);
+
 /// The accounts of an engine.
 pub struct AccountStore {
     engine: Engine,
@@ -88,6 +92,8 @@ pub struct AccountStore {
     waiting: VecDeque<(AccountTicket, WaitingQuestion, Instant)>,
     answers: VecDeque<(AccountTicket, AccountAnswer)>,
     counters: AccountCounters,
+    /// When a look has last found an engine that never had an account.
+    none_at: Option<Instant>,
 }
 
 impl AccountStore {
@@ -108,6 +114,7 @@ impl AccountStore {
             waiting: VecDeque::new(),
             answers: VecDeque::new(),
             counters: AccountCounters::default(),
+            none_at: None,
         }
     }
 
@@ -216,6 +223,13 @@ impl AccountStore {
     #[must_use]
     pub fn has_accounts(&self) -> bool {
         self.start.is_ready()
+    }
+
+    /// True where a look within the last second has found that no account was ever made. Such a
+    /// search needs no question for publications.
+    #[must_use]
+    pub fn had_none(&self, now: Instant) -> bool {
+        self.start.is_idle() && self.none_at.is_some_and(|at| at + NONE_FOR > now)
     }
 
     /// True where the engine has accounts of two origins.
@@ -347,6 +361,7 @@ impl AccountStore {
             Some(AccountTask::Idle(ticket, read)) => {
                 match outcome.map(|replies| replies.last_reply()) {
                     Ok(Reply::Nil) => {
+                        self.none_at = Some(now);
                         let found = Ok(read.none());
                         self.answers.push_back((ticket, AccountAnswer::Found(found)));
                     }

@@ -11,11 +11,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::cluster::change_ages::ChangeAges;
 use crate::cluster::command::{EngineRequest, EngineToken};
 use crate::cluster::engine::Engine;
 use crate::cluster::ids::{ID_BYTES, after};
 use crate::cluster::info::ReplicationId;
 use crate::cluster::keys::{Keys, id_of};
+use crate::cluster::slot_identities::SlotIdentities;
 use crate::cluster::slots::{SlotSet, slot_of};
 
 /// Changes in flight: enough to fill the pipes to all nodes.
@@ -142,12 +144,11 @@ pub struct Mirror {
     busy: BTreeSet<TouchedEntry>,
     /// Positions that are not acknowledged.
     pending: BTreeSet<u64>,
+    ages: ChangeAges,
     removals: BTreeMap<TouchedEntry, Instant>,
-    /// For each slot the present identity of the master, and the asserted identity.
-    current: Vec<Option<ReplicationId>>,
-    asserted: Vec<Option<ReplicationId>>,
+    slots: SlotIdentities,
     assertion: Assertion,
-    /// The version of the engine that `current` shows, and when to look again.
+    /// The version of the engine that `slots` shows, and when to look again.
     observed: (u64, Option<Instant>),
     /// Late connections of the engine that were noticed, and when removals go out again.
     late: (u64, Option<Instant>),
@@ -175,9 +176,9 @@ impl Default for Mirror {
             retries: VecDeque::new(),
             busy: BTreeSet::new(),
             pending: BTreeSet::new(),
+            ages: ChangeAges::default(),
             removals: BTreeMap::new(),
-            current: Vec::new(),
-            asserted: Vec::new(),
+            slots: SlotIdentities::default(),
             assertion: Assertion::Idle,
             observed: (0, None),
             late: (0, None),
@@ -297,12 +298,15 @@ impl Mirror {
             MirrorChange::Remove { .. } if self.removals.len() < REMOVALS => {
                 self.removals.insert(change.touched(keys), now);
             }
-            MirrorChange::Add { .. } | MirrorChange::Replace { .. } => {
+            MirrorChange::Add { .. } | MirrorChange::Replace { .. }
+                if !self.removals.is_empty() =>
+            {
                 self.removals.remove(&change.touched(keys));
             }
             _ => {}
         }
         self.queue_bytes += change.bytes();
+        self.ages.note(position, self.watermark(), now);
         self.pending.insert(position);
         self.queue.push_back(PlacedChange { position, change });
         position
@@ -320,6 +324,13 @@ impl Mirror {
         self.next
     }
 
+    /// The age of the first change that is not acknowledged.
+    #[must_use]
+    pub fn lag(&self, now: Instant) -> Duration {
+        let is_behind = !self.pending.is_empty();
+        if is_behind { self.ages.oldest(self.watermark(), now) } else { Duration::ZERO }
+    }
+
     /// Changes that are not acknowledged.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -328,7 +339,7 @@ impl Mirror {
 
     /// Nothing is asserted any more.
     pub fn forget(&mut self) {
-        self.asserted.fill(None);
+        self.slots.forget();
         self.assertion = Assertion::Idle;
     }
 
@@ -371,7 +382,7 @@ impl Mirror {
             };
             // A mark for a master that is gone would only be wrong.
             if let MirrorChange::Draft(mark) | MirrorChange::Mark(mark) = placed.change
-                && self.current[keys.place_of(mark.slot)] != Some(mark.replication)
+                && !self.slots.is_current(keys.place_of(mark.slot), mark.replication)
             {
                 self.finished(&placed, keys);
                 continue;
@@ -408,7 +419,7 @@ impl Mirror {
             && result == ChangeResult::Done
             && round == self.round
         {
-            self.asserted[keys.place_of(slot)] = Some(replication);
+            self.slots.assert(keys.place_of(slot), replication);
         }
         self.finished(&placed, keys);
     }
@@ -431,20 +442,20 @@ impl Mirror {
         epoch: u32,
         now: Instant,
     ) -> Vec<(ReplicationId, EngineRequest)> {
-        if self.looks.at.is_some_and(|at| at > now) || self.asserted.is_empty() {
+        if self.looks.at.is_some_and(|at| at > now) || self.slots.len() == 0 {
             return Vec::new();
         }
         self.looks.at = Some(now + LOOK);
-        let count = self.asserted.len();
-        let masters: BTreeSet<ReplicationId> = self.distinct_masters();
+        let count = self.slots.len();
+        let masters = self.slots.masters();
         self.looks.seen.retain(|id, _| masters.contains(id));
         let (mut requests, mut met, mut last) = (Vec::new(), BTreeSet::new(), None);
         let field = epoch.to_string();
         for place in (0..count).map(|step| (self.looks.place + step) % count) {
-            let asserted = self.asserted[place];
+            let asserted = self.slots.asserted(place);
             let Some(id) = asserted.filter(|_| asserted != last) else { continue };
             last = asserted;
-            if self.current[place] == asserted
+            if self.slots.is_current(place, id)
                 && met.insert(id)
                 && let Some(slot) = keys.slots().nth(place)
             {
@@ -460,18 +471,6 @@ impl Mirror {
         requests
     }
 
-    fn distinct_masters(&self) -> BTreeSet<ReplicationId> {
-        let mut last = None;
-        let mut found = BTreeSet::new();
-        for current in &self.current {
-            if *current != last {
-                found.extend(*current);
-                last = *current;
-            }
-        }
-        found
-    }
-
     /// The look that was sent then has found the mark at the master with this identity.
     pub(super) fn seen(&mut self, replication: ReplicationId, sent: Instant) {
         let last = self.looks.seen.entry(replication).or_insert(sent);
@@ -480,16 +479,14 @@ impl Mirror {
 
     /// True if all is asserted, and each master had a mark within [`SEEN_FOR`].
     pub(super) fn is_seen_whole(&self, now: Instant) -> bool {
-        let is_seen = |id| self.looks.seen.get(&id).is_some_and(|sent| *sent + SEEN_FOR > now);
-        self.is_whole() && self.distinct_masters().into_iter().all(is_seen)
+        let is_seen = |id| self.looks.seen.get(id).is_some_and(|sent| *sent + SEEN_FOR > now);
+        self.is_whole() && self.slots.masters().iter().all(is_seen)
     }
 
     /// A mark of the master with this identity is lost, and so may be all else.
     pub(super) fn lost(&mut self, replication: ReplicationId) {
         self.looks.seen.remove(&replication);
-        for asserted in self.asserted.iter_mut().filter(|id| **id == Some(replication)) {
-            *asserted = None;
-        }
+        self.slots.forget_master(replication);
     }
 
     /// Compare the masters with the masters that have the entries of this server.
@@ -505,11 +502,8 @@ impl Mirror {
         if engine.version() != self.observed.0 && self.observed.1.is_none_or(|at| at <= now) {
             self.observed = (engine.version(), Some(now + OBSERVE));
             let map = engine.map();
-            self.current = keys
-                .slots()
-                .map(|slot| map.master(slot).and_then(|master| engine.replication(master)))
-                .collect();
-            self.asserted.resize(self.current.len(), None);
+            let identity = |slot| map.master(slot).and_then(|master| engine.replication(master));
+            self.slots.observe(keys.slots().map(identity));
         }
         if let Assertion::Written(_, position) = self.assertion
             && self.watermark() >= position
@@ -517,7 +511,7 @@ impl Mirror {
                 std::mem::replace(&mut self.assertion, Assertion::Idle)
         {
             for (slot, replication) in slots {
-                if self.current[keys.place_of(slot)] == Some(replication) {
+                if self.slots.is_current(keys.place_of(slot), replication) {
                     let mark = SlotMark { slot, replication, round: self.round };
                     self.push(MirrorChange::Mark(mark), keys, now);
                 }
@@ -534,16 +528,12 @@ impl Mirror {
 
     /// Begin an assertion of the slots that need one.
     fn draft(&mut self, keys: &Keys, now: Instant) {
-        let slots: Vec<(u16, ReplicationId)> = keys
-            .slots()
-            .zip(self.current.iter().zip(&self.asserted))
-            .filter_map(|(slot, (current, asserted))| {
-                current.filter(|_| current != asserted).map(|current| (slot, current))
-            })
-            .collect();
-        if slots.is_empty() {
+        if !self.slots.has_open() {
             return;
         }
+        let all: Vec<u16> = keys.slots().collect();
+        let slots: Vec<(u16, ReplicationId)> =
+            self.slots.open_slots().map(|(place, id)| (all[place], id)).collect();
         self.round += 1;
         for (slot, replication) in &slots {
             let mark = SlotMark { slot: *slot, replication: *replication, round: self.round };
@@ -602,15 +592,13 @@ impl Mirror {
     /// True once all slots with a known master are asserted and marked.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.current.is_empty()
-            && self.current.iter().all(Option::is_some)
-            && self.current == self.asserted
+        self.slots.is_whole()
     }
 
     /// Slots that are not asserted.
     #[must_use]
     pub fn unasserted(&self) -> usize {
-        self.current.iter().zip(&self.asserted).filter(|(current, done)| current != done).count()
+        self.slots.unasserted()
     }
 
     /// The time of the next action.

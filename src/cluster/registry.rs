@@ -462,6 +462,12 @@ impl Registry {
             .map(|(epoch, _)| *epoch)
     }
 
+    /// The age of the last successful read.
+    #[must_use]
+    pub fn lag(&self, now: Instant) -> Duration {
+        self.last_read.map_or(Duration::ZERO, |read| now.saturating_duration_since(read))
+    }
+
     fn is_fresh(&self, now: Instant) -> bool {
         self.last_read.is_some_and(|read| now < read + READ_GAP)
     }

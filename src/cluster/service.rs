@@ -125,6 +125,8 @@ struct Upkeep {
     secret_at: Option<Instant>,
     /// Changes wait until this server has read the registry again.
     is_blind: bool,
+    /// Keys of another program were met.
+    has_met_strangers: bool,
 }
 
 /// The index of all servers.
@@ -410,6 +412,14 @@ impl ClusterIndex {
         &self.registry
     }
 
+    /// How old the state is, for a display: the first change without an acknowledgement, the last
+    /// read of the servers, and the last read of the names.
+    #[must_use]
+    pub fn lags(&self, now: Instant) -> [(&'static str, Duration); 3] {
+        let names = self.streams.words().lag(now);
+        [("changes", self.mirror.lag(now)), ("servers", self.registry.lag(now)), ("names", names)]
+    }
+
     /// The changes on their way, for a display.
     #[must_use]
     pub fn mirror(&self) -> &Mirror {
@@ -457,10 +467,17 @@ impl ClusterIndex {
         self.engine.take_output(link, out);
     }
 
-    /// Read bytes that came on a connection. Returns how many are used up.
-    pub fn received(&mut self, link: EngineLinkId, bytes: &[u8], now: Instant) -> usize {
+    /// Read bytes that came on a connection: at most `most` replies. Returns how many bytes are used
+    /// up.
+    pub fn received(
+        &mut self,
+        link: EngineLinkId,
+        bytes: &[u8],
+        most: usize,
+        now: Instant,
+    ) -> usize {
         let mut used = 0;
-        loop {
+        for _ in 0..most {
             match self.engine.receive(link, &bytes[used..], now) {
                 LinkInput::Wait | LinkInput::Closed => break,
                 LinkInput::Used(length) => used += length,
@@ -635,7 +652,10 @@ impl ClusterIndex {
                     // Others may have replaced claims of this server's members.
                     RegistryNews::Returned => self.upkeep.assert_at = Some(now + RETURN_SETTLE),
                 },
-                Err(_) => self.registry.failed(),
+                Err(why) => {
+                    self.warn_of_strangers(why);
+                    self.registry.failed();
+                }
             },
             ClusterTask::Secret => {
                 if let Ok(replies) = outcome
@@ -671,10 +691,23 @@ impl ClusterIndex {
         }
     }
 
+    /// The engine refuses a command on a key of the index: the key has another type.
+    fn warn_of_strangers(&mut self, why: EngineFailure) {
+        if why == EngineFailure::Refused && !self.upkeep.has_met_strangers {
+            self.upkeep.has_met_strangers = true;
+            log::warn!(
+                "another program has keys of the same names in the engine; choose a --index-prefix"
+            );
+        }
+    }
+
     fn stream_answered(&mut self, task: StreamTask, outcome: EngineOutcome<'_>, now: Instant) {
         let replies = match outcome {
             Ok(replies) => replies,
-            Err(why) => return self.streams.failed(task, why == EngineFailure::Refused, now),
+            Err(why) => {
+                self.warn_of_strangers(why);
+                return self.streams.failed(task, why == EngineFailure::Refused, now);
+            }
         };
         let news = self.streams.replied(task, replies, &self.keys, &self.registry, now);
         for news in news {

@@ -241,6 +241,13 @@ impl StreamReader {
             })
     }
 
+    /// The time since which a stream was not read to the end.
+    #[must_use]
+    pub fn lag(&self, now: Instant) -> Duration {
+        let first = self.places.iter().filter_map(|place| place.read_at).min();
+        first.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
     /// True if the engine has all entries of these servers, as they have said lately.
     #[must_use]
     pub fn is_whole(&self, mut servers: impl Iterator<Item = u32>) -> bool {

@@ -240,6 +240,12 @@ impl SharedWords {
         !self.intake.is_empty()
     }
 
+    /// The time since which some names were not read.
+    #[must_use]
+    pub fn lag(&self, now: Instant) -> Duration {
+        self.reader.lag(now)
+    }
+
     fn are_all_whole(&self, registry: &Registry, now: Instant) -> bool {
         registry.is_complete(now)
             && self.reader.is_current(others(registry), now)

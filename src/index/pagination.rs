@@ -64,7 +64,8 @@ impl PageBudget {
         self.takes_provider(&provider.by_ref())
     }
 
-    fn takes_provider(&mut self, provider: &ProviderRef<'_>) -> bool {
+    /// Take a borrowed provider; false without room.
+    pub fn takes_provider(&mut self, provider: &ProviderRef<'_>) -> bool {
         let quic = if provider.quic.is_some() { QUIC } else { 0 };
         let key = if provider.key.is_some() { KEY } else { 0 };
         let held = &provider.file;

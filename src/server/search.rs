@@ -205,7 +205,7 @@ impl Server {
 
 /// The fast path for a viewer of the native protocol. The viewer ends here, so that the hot path
 /// keeps nothing to drop.
-fn first_page<'a>(
+pub(super) fn first_page<'a>(
     index: &'a mut Index,
     name: &'a RelativeName,
     ip: IpAddr,

@@ -441,7 +441,7 @@ impl RealIndex {
                 }
                 Ok(read) => {
                     input.extend_from_slice(&part[..read]);
-                    let used = self.index.received(link, input, Instant::now());
+                    let used = self.index.received(link, input, usize::MAX, Instant::now());
                     input.drain(..used);
                 }
                 Err(why) if why.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),

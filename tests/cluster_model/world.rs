@@ -411,7 +411,7 @@ impl World {
                 let input = self.servers[server].input.entry(link).or_default();
                 input.extend(bytes);
                 let all = std::mem::take(input);
-                let used = self.servers[server].index.received(link, &all, now);
+                let used = self.servers[server].index.received(link, &all, usize::MAX, now);
                 if self.servers[server].links.contains_key(&link) {
                     self.servers[server].input.insert(link, all[used..].to_vec());
                 }

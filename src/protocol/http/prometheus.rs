@@ -8,7 +8,7 @@ use crate::protocol::metric::{Metric, Unit};
 pub(super) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Help texts, by the name of a metric without its unit.
-const HELP: [(&str, &str); 22] = [
+const HELP: [(&str, &str); 37] = [
     ("loop_iterations", "Iterations of the event loop."),
     ("loop_iteration_quantile", "Length of an iteration, by quantile since the start."),
     ("loop_iteration_seconds", "Length of an iteration, waiting excluded."),
@@ -31,6 +31,21 @@ const HELP: [(&str, &str); 22] = [
     ("process_start_time_seconds", "Start time of the process since unix epoch."),
     ("index_limit", "Memory that the index may take."),
     ("accounts_kept", "1 when accounts outlive the server."),
+    ("engine_nodes", "Nodes of the engine that are known."),
+    ("engine_connected", "Masters of the engine with an open connection."),
+    ("engine_slots", "Slots of the engine with a master."),
+    ("engine_slots_unmirrored", "Slots whose entries are not all in the engine."),
+    ("engine_requests_in_flight", "Requests that the engine has not answered."),
+    ("engine_requests_waiting", "Requests that wait for a connection to the engine."),
+    ("engine_changes_queued", "Changes that the engine has not acknowledged."),
+    ("engine_members", "Peers of this server in the engine."),
+    ("engine_servers", "Servers of the index, alive or dead."),
+    ("engine_names_known", "1 when searches by words are complete."),
+    ("engine_cluster", "1 for a cluster, 0 for a single node."),
+    ("engine_epoch", "Number of this server in its index; 0 for none."),
+    ("engine_lag", "Age of the first change without an acknowledgement, and of the last reads."),
+    ("engine_retries", "Requests sent again or redirected, and connections dropped as late."),
+    ("engine_foreign_names", "Names that other servers have announced."),
 ];
 
 /// Format metrics; metrics of one name must be consecutive.

@@ -10,6 +10,7 @@ use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::response::Response;
+use crate::server::cluster::budget::IterationBudget;
 use crate::server::cluster::{ClusterAsk, MirroredPeer, ServerCluster, failure, unavailable};
 use crate::server::{Membership, Server, in_use, not_joined};
 
@@ -18,8 +19,10 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// JOINs that wait for the engine: a little more than all servers' peers after a restart.
 const WAITING_CHANGES: usize = 100_000;
 
+/// Files an iteration that go to the mirror: about a millisecond.
+const WALK_FILES: usize = 200;
+
 /// JOINs and UPDATEs on their way.
-#[derive(Default)]
 pub(super) struct ChangeQueue {
     pub(super) last_member: u32,
     /// JOINs before their claim.
@@ -31,6 +34,22 @@ pub(super) struct ChangeQueue {
     pub(super) last_waiting: u64,
     /// Members that have left in this iteration.
     pub(super) departed: Vec<PeerId>,
+    /// Files that this iteration may still hand to the mirror.
+    pub(super) walking: IterationBudget,
+}
+
+impl Default for ChangeQueue {
+    fn default() -> ChangeQueue {
+        ChangeQueue {
+            last_member: 0,
+            claims: VecDeque::new(),
+            joins: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            last_waiting: 0,
+            departed: Vec::new(),
+            walking: IterationBudget::new(WALK_FILES),
+        }
+    }
 }
 
 /// A request that waits.

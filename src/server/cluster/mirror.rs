@@ -15,9 +15,6 @@ use crate::protocol::request::Selector;
 use crate::server::Server;
 use crate::server::cluster::{ClusterAsk, MirroredPeer, ServerCluster};
 
-/// Files an iteration that go to the mirror: about two milliseconds.
-const WALK_FILES: usize = 1_000;
-
 pub(super) struct AssertWalk {
     pub(super) slots: SlotSet,
     pub(super) peers: Vec<PeerId>,
@@ -152,7 +149,8 @@ impl ServerCluster {
     }
 
     pub(super) fn walk(&mut self, index: &mut Index, now: Instant) {
-        let mut budget = WALK_FILES;
+        let most = self.changes.walking.left(now);
+        let mut budget = most;
         while budget > 0
             && self.index.has_room()
             && let Some(mut join) = self.changes.joins.pop_front()
@@ -201,6 +199,7 @@ impl ServerCluster {
             }
             self.assertion = Some(assertion);
         }
+        self.changes.walking.spend(most - budget);
     }
 }
 

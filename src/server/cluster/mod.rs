@@ -8,6 +8,7 @@ mod account_lists;
 mod account_operations;
 mod account_types;
 mod accounts;
+mod budget;
 mod join;
 mod mirror;
 mod presence;
@@ -15,6 +16,7 @@ mod publications;
 mod records;
 mod search;
 mod subscribe;
+mod whole_page;
 pub(super) mod words;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ use crate::io::split_mix::SplitMix64;
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::metric::Metric;
+use crate::protocol::metric::{Metric, Unit};
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::Server;
@@ -49,6 +51,8 @@ use crate::ui::event::Failure;
 
 /// Bytes of a reply that is not complete yet: a page of the longest names, or the map of all slots.
 const REPLY_BYTES: usize = 4 << 20;
+/// Replies of a connection that are handled before others have their turn: about a millisecond.
+const REPLIES: usize = 256;
 /// The pause between two looks whether this server may take members.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The end of a server waits so long for the engine.
@@ -245,7 +249,13 @@ impl ServerCluster {
             Metric::now("engine_servers", alive as u64).of("alive"),
             Metric::now("engine_servers", dead as u64).of("dead"),
             Metric::now("engine_names_known", u64::from(self.index.knows_names(now))),
+            Metric::now("engine_cluster", u64::from(engine.is_cluster() == Some(true))),
+            Metric::now("engine_epoch", self.index.registry().epoch().unwrap_or(0).into()),
         ];
+        for (kind, age) in self.index.lags(now) {
+            let nanos = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+            figures.push(Metric::now("engine_lag", nanos).of(kind).in_unit(Unit::Nanoseconds));
+        }
         for (kind, count) in [
             ("redirected", counters.redirected),
             ("repeated", counters.repeated),
@@ -297,6 +307,9 @@ impl Server {
                 // The entries of all members are asserted next, with their new numbers.
                 ClusterEvent::Epoch(epoch) => {
                     log::info!("this server is number {epoch} of its index");
+                    if cluster.index.engine().is_cluster() == Some(false) {
+                        log::info!("the engine is a single node, without a cluster");
+                    }
                 }
                 ClusterEvent::Assert(slots) => {
                     log::debug!("{} slots are mirrored again", slots.len());
@@ -374,7 +387,10 @@ impl Server {
             return;
         };
         conn.max_header = REPLY_BYTES;
-        let used = cluster.index.received(link, conn.recv_buffer.header(), now);
+        let bytes = conn.recv_buffer.header();
+        let used = cluster.index.received(link, bytes, REPLIES, now);
+        // The rest waits for the next iteration.
+        conn.reschedule = used > 0 && used < bytes.len();
         conn.recv_buffer.consume(used);
     }
 

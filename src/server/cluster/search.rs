@@ -65,7 +65,7 @@ pub(super) struct EngineSearches {
     pub(super) lookups: BTreeMap<u64, RecordLookup>,
     last_lookup: u64,
     /// Turns the order of providers.
-    turn: usize,
+    pub(super) turn: usize,
 }
 
 /// A page whose records of members are still to come.
@@ -204,6 +204,9 @@ impl Server {
                 return self.answer_search(question, answer, io);
             }
         };
+        if self.answer_whole(&question, &page, io) {
+            return;
+        }
         let Some(cluster) = &mut self.cluster else { return };
         cluster.searches.last_lookup += 1;
         let number = cluster.searches.last_lookup;

@@ -20,6 +20,7 @@ use crate::protocol::request::Selector;
 use crate::protocol::response::Provider;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::Server;
+use crate::server::cluster::budget::IterationBudget;
 use crate::server::cluster::search::remote;
 use crate::server::cluster::{ClusterAsk, ServerCluster};
 use crate::server::search::too_much;
@@ -62,6 +63,10 @@ pub(super) struct WordSearches {
     /// A search has names to look for.
     has_work: bool,
     sweep: NameSweep,
+    /// Names that this iteration may still learn.
+    learning: IterationBudget,
+    /// Bytes of text that searches may still scan in this iteration.
+    scanning: IterationBudget,
 }
 
 /// The looks at names without a file.
@@ -128,6 +133,8 @@ impl WordSearches {
             questions: 0,
             has_work: false,
             sweep: NameSweep::default(),
+            learning: IterationBudget::new(LEARN),
+            scanning: IterationBudget::new(limits::SEARCH_BUDGET),
         }
     }
 
@@ -264,19 +271,26 @@ impl Server {
             cluster.words.active.insert(cluster.words.last, search);
         }
         let numbers: Vec<u64> = cluster.words.active.keys().copied().collect();
-        let mut effort = limits::SEARCH_BUDGET;
+        let left = cluster.words.scanning.left(io.now);
+        let mut effort = left;
         for number in numbers {
             let mut slice = effort.min(limits::SEARCH_SLICE);
             effort -= slice;
             self.advance_words(number, &mut slice, io);
             effort += slice;
         }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.words.scanning.spend(left - effort);
+        }
     }
 
     fn learn_names(&mut self, now: Instant) {
         let Some(cluster) = &mut self.cluster else { return };
         let second = cluster.words.sweep.second(now);
-        for name in cluster.index.take_names(LEARN) {
+        let most = cluster.words.learning.left(now);
+        let names = cluster.index.take_names(most);
+        cluster.words.learning.spend(names.len());
+        for name in names {
             if self.index.learn(&name, second).is_err() {
                 return cluster.index.names_overflow(now);
             }
@@ -516,7 +530,7 @@ impl Server {
             }
         }
         let window = search.search.window(WINDOW);
-        if !search.has_ended && search.names.ready() == 0 {
+        if !search.has_ended && search.names.ready() == 0 && *effort > 0 {
             let most = window.saturating_sub(search.questions.len());
             if most == 0 {
                 return WordStep::Waits;
