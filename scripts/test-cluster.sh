@@ -37,7 +37,7 @@ for argument in "$@"; do [[ $argument == --valkey ]] || rest+=("$argument"); don
 # The checks wait most of the time: all run at once, each with engines of its own.
 export PYTHONDONTWRITEBYTECODE=1
 checks=()
-for check in single refusals tls troubles cluster words accounts accounts-apart accounts-cluster; do
+for check in single refusals tls troubles cluster words accounts accounts-apart accounts-cluster strangers; do
     mkdir -p "$place/$check"
     python3 scripts/cluster --program "$cardume" --place "$place/$check" --only "$check" "${engine[@]}" "${rest[@]}" &
     checks+=("$!")

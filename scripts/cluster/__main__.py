@@ -12,6 +12,7 @@ import accounts
 import engines
 import faults
 import servers
+import strangers
 import words
 from servers import Peer, UNAVAILABLE, ask, say, until
 
@@ -186,11 +187,15 @@ def cluster(world, is_short):
     first, second = world.server(engine.url()), world.server(engine.url())
     until(20, lambda: is_empty(found(first, "x")) and is_empty(found(second, "x")), "certain emptiness")
     count = 300 if is_short else 3_000
-    names = [f"video {number}.mp4" for number in range(count)]
+    # Names that would all go to one slot, if the text in braces chose the slot.
+    names = [f"{{x}} video {number}.mp4" for number in range(count)]
     peer = Peer(first, 4001)
     peer.join([{"name": name, "size": 5} for name in names])
     for name in names:
         assert found(second, name) == [4001], name
+
+    shares = [len(node.cli("--scan", "--pattern", "n:*").splitlines()) for node in engine.masters()]
+    assert sum(shares) >= count and min(shares) > count / 5, f"names of one tag are not spread: {shares}"
 
     # A real peer, and a download by way of the other server.
     share = os.path.join(world.place, "share")
@@ -279,5 +284,6 @@ CHECKS = {
     "words": words.check, "names": words.load, "faults": faults.run,
     "accounts": with_say(accounts.check_single), "accounts-apart": with_say(accounts.check_apart),
     "accounts-cluster": with_say(accounts.check_cluster),
+    "strangers": strangers.check,
 }
 main()
