@@ -3,10 +3,16 @@
 //!
 //! `cargo run --release --example index_size -- [--json] [NAMES...]`
 //! Default: one and five million names.
+//!
+//! `cargo run --release --example index_size -- --foreign [--json] [NAMES...]`
+//! The names of other servers, as a server of a shared index keeps them. Default: a hundred
+//! thousand, one million and ten million.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use cardume::index::foreign_search::{ForeignNames, ForeignStep};
+use cardume::index::text_search::OwnPart;
 use cardume::index::{Index, PeerId, Reach, Sees, Viewer};
 use cardume::limits;
 use cardume::protocol::request::FileEntry;
@@ -18,6 +24,8 @@ const HERE: Viewer =
     Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), reach: Reach::NATIVE, sees: Sees::Everything };
 /// Files of one peer.
 const FILES: usize = 1_000;
+/// Names of other servers that a server learns in an iteration.
+const LEARNED: usize = 256;
 const FIRST: [&str; 24] = [
     "Filme",
     "Aula",
@@ -322,10 +330,94 @@ fn measure(json: bool, names: usize) {
     say("slowest slice of sweeping", slowest.as_secs_f64() * 1e3, "ms");
 }
 
+/// The first names of other servers that a search by words would ask an engine for.
+fn foreign_searches(index: &Index, queries: &[Query]) -> (Vec<Duration>, Duration) {
+    let (mut whole, mut longest) = (Vec::new(), Duration::ZERO);
+    for query in queries {
+        let begun = now();
+        let mut search = index.start(query, &HERE).expect("a good query");
+        while index.own_part(&mut search, &mut usize::MAX.clone()) != OwnPart::End {}
+        let mut names = ForeignNames::new(&search);
+        loop {
+            let step = now();
+            let mut effort = limits::SEARCH_SLICE;
+            let found = index.find_foreign(&mut search, &mut names, query.limit, &mut effort);
+            longest = longest.max(now() - step);
+            if names.ready() >= query.limit || found == ForeignStep::End {
+                break;
+            }
+        }
+        whole.push(now() - begun);
+    }
+    whole.sort_unstable();
+    (whole, longest)
+}
+
+fn measure_foreign(json: bool, names: usize) {
+    let say = |what: &str, value: f64, unit: &str| say(json, names, what, value, unit);
+    let before = resident();
+    let mut index = Index::new(0x1234_5678_9abc_def0);
+    let (mut learning, mut building) = (Duration::ZERO, Duration::ZERO);
+    let mut slowest = [Duration::ZERO; 2];
+    for first in (0..names).step_by(LEARNED) {
+        let part: Vec<RelativeName> = (first..names.min(first + LEARNED)).map(name).collect();
+        let begun = now();
+        for name in &part {
+            index.learn(name, 1).expect("room");
+        }
+        let took = now() - begun;
+        (slowest[0], learning) = (slowest[0].max(took), learning + took);
+        let begun = now();
+        index.build(limits::BUILD_BUDGET);
+        let took = now() - begun;
+        (slowest[1], building) = (slowest[1].max(took), building + took);
+    }
+    while !index.is_built() {
+        let begun = now();
+        index.build(limits::BUILD_BUDGET);
+        building += now() - begun;
+    }
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / names as f64;
+    say("foreign names: learning", each(learning), "us/name");
+    say("foreign names: building", each(building), "us/name");
+    say("foreign names: slowest 256 learned", slowest[0].as_secs_f64() * 1e3, "ms");
+    say("foreign names: slowest slice of building", slowest[1].as_secs_f64() * 1e3, "ms");
+    say(
+        "foreign names: memory, counted",
+        index.memory().total() as f64 / names as f64,
+        "bytes/name",
+    );
+    let resident = resident().saturating_sub(before);
+    say("foreign names: memory of the process", resident as f64 / names as f64, "bytes/name");
+    let mut dice = Dice(99);
+    let page = |words: String| Query { limit: 64, ..Query::new(QueryTerm::Contains(words)) };
+    for (what, queries) in [
+        ("a common word", (0..200).map(|_| page(FIRST[dice.roll(24)].to_owned())).collect()),
+        (
+            "one number",
+            (0..200).map(|_| page(format!("{:07}", dice.roll(names)))).collect::<Vec<_>>(),
+        ),
+    ] {
+        let (times, longest) = foreign_searches(&index, &queries);
+        say(&format!("foreign names: 64 by {what}, p50"), at(&times, 50), "us");
+        say(&format!("foreign names: 64 by {what}, p99"), at(&times, 99), "us");
+        say(&format!("foreign names: {what}, longest step"), longest.as_secs_f64() * 1e3, "ms");
+    }
+}
+
 fn main() {
     let json = std::env::args().any(|word| word == "--json");
     let mut sizes: Vec<usize> =
         std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    if std::env::args().any(|word| word == "--foreign") {
+        if sizes.is_empty() {
+            sizes = vec![100_000, 1_000_000, 10_000_000];
+        }
+        for names in sizes {
+            measure_foreign(json, names);
+        }
+        return;
+    }
     if sizes.is_empty() {
         sizes = vec![1_000_000, 5_000_000];
     }

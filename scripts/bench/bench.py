@@ -15,6 +15,7 @@ import time
 
 from accounts import Accounts
 from base import CROWD, ROWS, Base, Memory, crowd, emptied, judged, row, show, timed
+from engine import Engine
 from far import Far
 from index import Index
 from page import Page
@@ -22,7 +23,6 @@ from play import Play
 from quic import Quic
 from rekey import Rekey
 from storm import Storm
-from swarm import Swarm
 from throttle import SlowDisk, forget
 from tls import Tls
 from tools import MIB, Client, Place, Trouble, parse_size, quantile, random_file
@@ -31,7 +31,8 @@ from wires import Wires
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
-         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires"}
+         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires",
+         "C": "engine"}
 
 SLOW_RATE = 80 * MIB
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
@@ -138,7 +139,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Swarm, Far, Wires):
+class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Wires):
     pass
 
 

@@ -16,6 +16,7 @@
 #   y tls       TLS beside nginx and plain TCP             z storm     handshakes beside nginx; 2,000 reconnects; a flood
 #   A rekey     300 GiB of holes on one TLS connection, or --size SIZE: above 256 GiB its keys change
 #   B wires     1.2 GB by each legacy protocol beside HTTP; 1 MB by UDP
+#   C engine    one index of several servers on Redis and Valkey, beside the embedded index and the engine itself
 # --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
 # --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
@@ -25,7 +26,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,21s/^# //p' "$0"
+    sed -n '2,22s/^# //p' "$0"
     exit
 fi
 

@@ -48,12 +48,13 @@ class Swarm(Base):
         program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
         return program
 
-    def redis(self):
+    def redis(self, core=0, engine="redis-server"):
+        """An engine without persistence on this core: Redis, or another program with the same options."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", self.place.path]
-        program = self.place.start(self.pinned(0, ["redis-server", *options]))
+        program = self.place.start(self.pinned(core, [engine, *options]))
         program.wait_for("Ready to accept connections")
         program.address = f"127.0.0.1:{port}"
         return program
