@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests the checkers of this folder on tiny reference servers: correct servers must pass, faulty ones must fail.
 
-    selftest.py                 everything: right servers, faulty servers, and the get and serve modes (under 20 s)
+    selftest.py                 everything: right servers, faulty servers, and the get and serve modes (under a minute)
     selftest.py --list          the families and their faults
     selftest.py --bug FAMILY:B  one faulty server; prints what the checker says and exits as the checker does (1)
 """
