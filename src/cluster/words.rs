@@ -12,7 +12,7 @@
 //! longer hold.
 //!
 //! A walk counts only if the engine had all entries of each serving server meanwhile. A server notices
-//! a loss after up to [`SEEN_FOR`], and says so in its next blob. So a walk is confirmed once each server
+//! a loss after up to `SEEN_FOR`, and says so in its next blob. So a walk is confirmed once each server
 //! has written a blob later than that after the end of the walk, and none has told of a loss.
 //!
 //! [`SharedWords::keeps`] is the seam for an index beyond the memory of one server: there each server
