@@ -935,6 +935,10 @@ const MESSAGES: &[(&str, &str)] = &[
         "--index-ca requiere rediss:// en lugar de redis://",
     ),
     (
+        "another program has keys of the same names in the engine; choose a --index-prefix",
+        "otro programa tiene claves con los mismos nombres en el motor; elija un --index-prefix",
+    ),
+    (
         "--index-prefix: at most 64 letters, digits and signs, without braces",
         "--index-prefix: como máximo 64 letras, dígitos y signos, sin llaves",
     ),

@@ -917,6 +917,10 @@ const MESSAGES: &[(&str, &str)] = &[
         "--index-ca requer rediss:// em vez de redis://",
     ),
     (
+        "another program has keys of the same names in the engine; choose a --index-prefix",
+        "outro programa tem chaves com os mesmos nomes no motor; escolha um --index-prefix",
+    ),
+    (
         "--index-prefix: at most 64 letters, digits and signs, without braces",
         "--index-prefix: no máximo 64 letras, dígitos e sinais, sem chaves",
     ),
