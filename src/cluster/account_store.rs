@@ -11,15 +11,13 @@ use crate::cluster::account_read::{AccountFound, AccountRead};
 use crate::cluster::account_start::{AccountStart, StartAsk};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
 use crate::cluster::durable::{AccountKeys, DurableWrite, WriteResult};
-use crate::cluster::engine::{Engine, LinkAction, LinkInput, QUESTION_TIMEOUT};
-use crate::cluster::info::EngineRefusal;
+use crate::cluster::engine::{Engine, QUESTION_TIMEOUT};
+use crate::cluster::engine_user::EngineUser;
 use crate::cluster::keys::Keys;
-use crate::cluster::node::EngineLinkId;
 use crate::cluster::resp::Reply;
 use crate::cluster::service::ClusterOptions;
 use crate::io::split_mix::SplitMix64;
 use crate::protocol::types::account::{Published, UserName};
-use crate::protocol::types::certificate_fault::CertificateFault;
 
 /// Durable writes on their way. Each waits for a replica behind the writes before it on the same
 /// connection, and none may wait so long that its reply counts as late.
@@ -191,16 +189,6 @@ impl AccountStore {
         &self.engine
     }
 
-    /// A connection failed: the certificate of the node is not trusted.
-    pub fn untrusted(&mut self, fault: CertificateFault) {
-        self.engine.refuse(EngineRefusal::Untrusted(fault));
-    }
-
-    /// The reason for which the engine can't be used, told once.
-    pub fn take_refusal(&mut self) -> Option<EngineRefusal> {
-        self.engine.take_refusal()
-    }
-
     /// The counters, for a display.
     #[must_use]
     pub fn counters(&self) -> AccountCounters {
@@ -238,47 +226,9 @@ impl AccountStore {
         self.start.is_split()
     }
 
-    /// The next action for the owner of the sockets.
-    pub fn next_action(&mut self) -> Option<LinkAction> {
-        self.engine.next_action()
-    }
-
     /// The next answer.
     pub fn next_answer(&mut self) -> Option<(AccountTicket, AccountAnswer)> {
         self.answers.pop_front()
-    }
-
-    /// A connection is made.
-    pub fn connected(&mut self, link: EngineLinkId, now: Instant) {
-        self.engine.connected(link, now);
-    }
-
-    /// A connection failed, or has ended.
-    pub fn lost(&mut self, link: EngineLinkId, now: Instant) {
-        self.engine.lost(link, now);
-        self.settle(now);
-    }
-
-    /// Move the bytes to write on a connection to the end of `out`.
-    pub fn take_output(&mut self, link: EngineLinkId, out: &mut Vec<u8>) {
-        self.engine.take_output(link, out);
-    }
-
-    /// Read bytes that came on a connection. Returns how many are used up.
-    pub fn received(&mut self, link: EngineLinkId, bytes: &[u8], now: Instant) -> usize {
-        let mut used = 0;
-        loop {
-            match self.engine.receive(link, &bytes[used..], now) {
-                LinkInput::Wait | LinkInput::Closed => break,
-                LinkInput::Used(length) => used += length,
-                LinkInput::Answer(token, outcome, length) => {
-                    used += length;
-                    self.answered(token, outcome, now);
-                }
-            }
-        }
-        self.settle(now);
-        used
     }
 
     /// The time of the next call of [`AccountStore::on_time`].
@@ -348,6 +298,38 @@ impl AccountStore {
         }
     }
 
+    fn started(&mut self, now: Instant) {
+        if self.start.is_ready() {
+            self.keys.set_secret(self.start.secret());
+        } else if self.start_at.is_none() && (self.start.has_failed() || self.start.is_idle()) {
+            self.start_at = Some(now + START_AGAIN);
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        while let Some(ask) = self.start.next_ask() {
+            match ask {
+                StartAsk::Look(slot) => {
+                    let request = AccountStart::look(slot, &self.keys);
+                    self.ask(AccountTask::Start(None), request, now);
+                }
+                StartAsk::Mark(slot) => {
+                    let (mark, replicas) = (self.start.secret(), self.engine.replicas());
+                    let keys = AccountKeys { keys: &self.keys, mark: &mark, replicas };
+                    let write = keys.mark(slot);
+                    let request = write.request.clone();
+                    self.ask(AccountTask::Start(Some(Box::new(write))), request, now);
+                }
+            }
+        }
+    }
+}
+
+impl EngineUser for AccountStore {
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     fn answered(&mut self, token: EngineToken, outcome: EngineOutcome<'_>, now: Instant) {
         match self.tasks.remove(&token) {
             None | Some(AccountTask::Loose) => {}
@@ -387,15 +369,6 @@ impl AccountStore {
         }
     }
 
-    fn started(&mut self, now: Instant) {
-        if self.start.is_ready() {
-            self.keys.set_secret(self.start.secret());
-        } else if self.start_at.is_none() && (self.start.has_failed() || self.start.is_idle()) {
-            self.start_at = Some(now + START_AGAIN);
-        }
-    }
-
-    /// Follow up after any input.
     fn settle(&mut self, now: Instant) {
         while let Some((token, failure)) = self.engine.next_failure() {
             self.answered(token, Err(failure), now);
@@ -431,24 +404,6 @@ impl AccountStore {
             match question {
                 WaitingQuestion::Read(read) => self.send_read(ticket, read, now),
                 WaitingQuestion::Write(make) => self.send_write(ticket, &make, now),
-            }
-        }
-    }
-
-    fn begin(&mut self, now: Instant) {
-        while let Some(ask) = self.start.next_ask() {
-            match ask {
-                StartAsk::Look(slot) => {
-                    let request = AccountStart::look(slot, &self.keys);
-                    self.ask(AccountTask::Start(None), request, now);
-                }
-                StartAsk::Mark(slot) => {
-                    let (mark, replicas) = (self.start.secret(), self.engine.replicas());
-                    let keys = AccountKeys { keys: &self.keys, mark: &mark, replicas };
-                    let write = keys.mark(slot);
-                    let request = write.request.clone();
-                    self.ask(AccountTask::Start(Some(Box::new(write))), request, now);
-                }
             }
         }
     }

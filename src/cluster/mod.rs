@@ -14,6 +14,7 @@ pub mod claim;
 pub mod command;
 pub mod durable;
 pub mod engine;
+pub mod engine_user;
 pub mod gone;
 pub mod ids;
 pub mod info;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crate::cluster::blob::StreamItem;
 use crate::cluster::claim::{AddressClaim, ClaimResult, ClaimStep, release};
 use crate::cluster::command::{EngineFailure, EngineOutcome, EngineRequest, EngineToken};
-use crate::cluster::engine::{Engine, EngineOptions, LinkAction, LinkInput};
+use crate::cluster::engine::{Engine, EngineOptions};
+use crate::cluster::engine_user::EngineUser;
 use crate::cluster::ids::{ID_BYTES, MemberId};
-use crate::cluster::info::{EngineRefusal, ReplicationId};
+use crate::cluster::info::ReplicationId;
 use crate::cluster::keys::{HolderEntry, Keys};
 use crate::cluster::mirror::{ChangeResult, Mirror, MirrorChange};
-use crate::cluster::node::EngineLinkId;
 use crate::cluster::reclaims::{ClaimedAddress, Reclaims};
 use crate::cluster::record;
 use crate::cluster::registry::{Registry, RegistryNews};
@@ -27,7 +27,6 @@ use crate::cluster::sweep::{Sweep, SweepNews, SweepStep};
 use crate::index::About;
 use crate::io::split_mix::SplitMix64;
 use crate::protocol::request::Selector;
-use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 
@@ -426,11 +425,6 @@ impl ClusterIndex {
         &self.mirror
     }
 
-    /// The next action for the owner of the sockets.
-    pub fn next_action(&mut self) -> Option<LinkAction> {
-        self.engine.next_action()
-    }
-
     /// The next answer.
     pub fn next_answer(&mut self) -> Option<(ClusterTicket, ClusterAnswer)> {
         self.answers.pop_front()
@@ -439,56 +433,6 @@ impl ClusterIndex {
     /// The next event.
     pub fn next_event(&mut self) -> Option<ClusterEvent> {
         self.events.pop_front()
-    }
-
-    /// A connection is made.
-    pub fn connected(&mut self, link: EngineLinkId, now: Instant) {
-        self.engine.connected(link, now);
-    }
-
-    /// A connection failed, or has ended.
-    pub fn lost(&mut self, link: EngineLinkId, now: Instant) {
-        self.engine.lost(link, now);
-        self.settle(now);
-    }
-
-    /// A connection failed: the certificate of the node is not trusted.
-    pub fn untrusted(&mut self, fault: CertificateFault) {
-        self.engine.refuse(EngineRefusal::Untrusted(fault));
-    }
-
-    /// The reason for which the engine can't be used, told once.
-    pub fn take_refusal(&mut self) -> Option<EngineRefusal> {
-        self.engine.take_refusal()
-    }
-
-    /// Move the bytes to write on a connection to the end of `out`.
-    pub fn take_output(&mut self, link: EngineLinkId, out: &mut Vec<u8>) {
-        self.engine.take_output(link, out);
-    }
-
-    /// Read bytes that came on a connection: at most `most` replies. Returns how many bytes are used
-    /// up.
-    pub fn received(
-        &mut self,
-        link: EngineLinkId,
-        bytes: &[u8],
-        most: usize,
-        now: Instant,
-    ) -> usize {
-        let mut used = 0;
-        for _ in 0..most {
-            match self.engine.receive(link, &bytes[used..], now) {
-                LinkInput::Wait | LinkInput::Closed => break,
-                LinkInput::Used(length) => used += length,
-                LinkInput::Answer(token, outcome, length) => {
-                    used += length;
-                    self.answered(token, outcome, now);
-                }
-            }
-        }
-        self.settle(now);
-        used
     }
 
     /// The time of the next call of [`ClusterIndex::on_time`].
@@ -596,6 +540,45 @@ impl ClusterIndex {
         }
     }
 
+    /// The engine refuses a command on a key of the index: the key has another type.
+    fn warn_of_strangers(&mut self, why: EngineFailure) {
+        if why == EngineFailure::Refused && !self.upkeep.has_met_strangers {
+            self.upkeep.has_met_strangers = true;
+            log::warn!(
+                "another program has keys of the same names in the engine; choose a --index-prefix"
+            );
+        }
+    }
+
+    fn stream_answered(&mut self, task: StreamTask, outcome: EngineOutcome<'_>, now: Instant) {
+        let replies = match outcome {
+            Ok(replies) => replies,
+            Err(why) => {
+                self.warn_of_strangers(why);
+                return self.streams.failed(task, why == EngineFailure::Refused, now);
+            }
+        };
+        let news = self.streams.replied(task, replies, &self.keys, &self.registry, now);
+        for news in news {
+            let event = match news {
+                StreamNews::Gone(id) => {
+                    self.registry.note_gone(id, now);
+                    continue;
+                }
+                StreamNews::Arrived(entry, name) => ClusterEvent::Arrived(entry, name),
+                StreamNews::Departed(entry, name) => ClusterEvent::Departed(entry, name),
+                StreamNews::Missed => ClusterEvent::Missed,
+            };
+            self.events.push_back(event);
+        }
+    }
+}
+
+impl EngineUser for ClusterIndex {
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     fn answered(&mut self, token: EngineToken, outcome: EngineOutcome<'_>, now: Instant) {
         let Some(task) = self.tasks.remove(&token) else { return };
         match task {
@@ -691,40 +674,6 @@ impl ClusterIndex {
         }
     }
 
-    /// The engine refuses a command on a key of the index: the key has another type.
-    fn warn_of_strangers(&mut self, why: EngineFailure) {
-        if why == EngineFailure::Refused && !self.upkeep.has_met_strangers {
-            self.upkeep.has_met_strangers = true;
-            log::warn!(
-                "another program has keys of the same names in the engine; choose a --index-prefix"
-            );
-        }
-    }
-
-    fn stream_answered(&mut self, task: StreamTask, outcome: EngineOutcome<'_>, now: Instant) {
-        let replies = match outcome {
-            Ok(replies) => replies,
-            Err(why) => {
-                self.warn_of_strangers(why);
-                return self.streams.failed(task, why == EngineFailure::Refused, now);
-            }
-        };
-        let news = self.streams.replied(task, replies, &self.keys, &self.registry, now);
-        for news in news {
-            let event = match news {
-                StreamNews::Gone(id) => {
-                    self.registry.note_gone(id, now);
-                    continue;
-                }
-                StreamNews::Arrived(entry, name) => ClusterEvent::Arrived(entry, name),
-                StreamNews::Departed(entry, name) => ClusterEvent::Departed(entry, name),
-                StreamNews::Missed => ClusterEvent::Missed,
-            };
-            self.events.push_back(event);
-        }
-    }
-
-    /// Follow up after any input.
     fn settle(&mut self, now: Instant) {
         while let Some((token, failure)) = self.engine.next_failure() {
             self.answered(token, Err(failure), now);

@@ -9,6 +9,7 @@ use cardume::cluster::account_store::{AccountAnswer, AccountStore, AccountTicket
 use cardume::cluster::command::EngineFailure;
 use cardume::cluster::durable::WriteResult;
 use cardume::cluster::engine::{EngineOptions, LinkAction};
+use cardume::cluster::engine_user::EngineUser as _;
 use cardume::cluster::node::EngineLinkId;
 use cardume::cluster::service::ClusterOptions;
 use cardume::io::split_mix::SplitMix64;
@@ -281,7 +282,7 @@ impl AccountWorld {
                 continue;
             }
             let replies = std::mem::take(&mut state.replies);
-            let used = server.store.received(link, &replies, now);
+            let used = server.store.received(link, &replies, usize::MAX, now);
             if let Some(state) = server.links.get_mut(&link) {
                 state.replies.splice(0..0, replies[used..].iter().copied());
             }

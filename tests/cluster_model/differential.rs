@@ -12,6 +12,7 @@ use cardume::cluster::blob::StreamItem;
 use cardume::cluster::claim::ClaimResult;
 use cardume::cluster::command::EngineFailure;
 use cardume::cluster::engine::{EngineOptions, LinkAction};
+use cardume::cluster::engine_user::EngineUser as _;
 use cardume::cluster::ids::MemberId;
 use cardume::cluster::info::EngineRefusal;
 use cardume::cluster::keys::HolderEntry;

@@ -10,6 +10,7 @@ use cardume::cluster::blob::StreamItem;
 use cardume::cluster::claim::ClaimResult;
 use cardume::cluster::command::EngineFailure;
 use cardume::cluster::engine::{EngineOptions, LinkAction};
+use cardume::cluster::engine_user::EngineUser as _;
 use cardume::cluster::ids::MemberId;
 use cardume::cluster::keys::{HolderEntry, Keys, id_of};
 use cardume::cluster::mirror::MirrorChange;

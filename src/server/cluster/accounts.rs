@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use crate::cluster::account_read::{AccountFound, AccountRead, UserRecord};
 use crate::cluster::account_store::{AccountAnswer, AccountStore, AccountTicket};
 use crate::cluster::command::EngineFailure;
-use crate::cluster::engine::LinkAction;
+use crate::cluster::engine_user::EngineUser as _;
 use crate::cluster::info::EngineRefusal;
-use crate::cluster::node::EngineLinkId;
 use crate::cluster::service::ClusterOptions;
 use crate::index::PeerId;
 use crate::node::ConnId;
@@ -18,8 +17,8 @@ use crate::protocol::metric::Metric;
 use crate::protocol::types::account::{Key, UserName};
 use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::server::Server;
-use crate::server::cluster::REPLY_BYTES;
 use crate::server::cluster::account_types::{AccountAsk, UserGather, user_record};
+use crate::server::cluster::engine_conns::EngineConns;
 use crate::server::cluster::publications::{PublicationSearch, StaleEntries};
 
 /// The accounts of logged-in users are looked at so often: a user that another server has removed
@@ -32,8 +31,7 @@ const LOGINS: usize = 1_000;
 pub(super) struct EngineAccounts {
     pub(super) store: AccountStore,
     is_apart: bool,
-    is_tls: bool,
-    conns: BTreeMap<ConnId, EngineLinkId>,
+    conns: EngineConns,
     pub(super) asked: BTreeMap<AccountTicket, AccountAsk>,
     /// Questions that wait for several users.
     pub(super) gathers: BTreeMap<u64, UserGather>,
@@ -65,8 +63,7 @@ impl EngineAccounts {
         EngineAccounts {
             store: AccountStore::new(options.accounts.as_deref().unwrap_or(options)),
             is_apart: options.accounts.is_some(),
-            is_tls: options.accounts.as_deref().unwrap_or(options).is_tls,
-            conns: BTreeMap::new(),
+            conns: EngineConns::new(options.accounts.as_deref().unwrap_or(options).is_tls),
             asked: BTreeMap::new(),
             gathers: BTreeMap::new(),
             searches: BTreeMap::new(),
@@ -82,7 +79,7 @@ impl EngineAccounts {
 
     /// True for a connection to the engine of the accounts.
     pub fn is(&self, id: ConnId) -> bool {
-        self.conns.contains_key(&id)
+        self.conns.contains(id)
     }
 
     /// The reason for which an engine of its own can't be used, before the accounts have begun,
@@ -129,29 +126,15 @@ impl EngineAccounts {
     }
 
     pub fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let now = io.now;
-        let (Some(link), Some(conn)) = (self.conns.get(&id).copied(), io.connection(id)) else {
-            return;
-        };
-        conn.max_header = REPLY_BYTES;
-        let used = self.store.received(link, conn.recv_buffer.header(), now);
-        conn.recv_buffer.consume(used);
+        self.conns.received(&mut self.store, id, io);
     }
 
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let Some(link) = self.conns.get(&id).copied() else { return };
-        if let Some(conn) = io.connection(id) {
-            conn.max_header = REPLY_BYTES;
-        }
-        self.store.connected(link, io.now);
+        self.conns.connected(&mut self.store, id, io);
     }
 
     pub fn lost(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let Some(link) = self.conns.remove(&id) else { return };
-        if let Some(conn) = io.connection(id) {
-            conn.drop_now();
-        }
-        self.store.lost(link, io.now);
+        self.conns.lost(&mut self.store, id, io);
     }
 
     pub fn on_time(&mut self, io: &Io<'_>) {
@@ -174,29 +157,7 @@ impl EngineAccounts {
 
     /// Carry out what the connections need.
     pub fn act(&mut self, io: &mut Io<'_>) {
-        while let Some(action) = self.store.next_action() {
-            let conn_of =
-                |link| self.conns.iter().find(|(_, l)| **l == link).map(|(conn, _)| *conn);
-            match action {
-                LinkAction::Connect(link, to) => {
-                    let conn = io.connect_to_engine(to, self.is_tls);
-                    self.conns.insert(conn, link);
-                }
-                LinkAction::Write(link) => {
-                    if let Some(conn) = conn_of(link).and_then(|conn| io.connection(conn)) {
-                        conn.send_queue.memory().with(|out| self.store.take_output(link, out));
-                    }
-                }
-                LinkAction::Close(link) => {
-                    if let Some(id) = conn_of(link) {
-                        self.conns.remove(&id);
-                        if let Some(conn) = io.connection(id) {
-                            conn.drop_now();
-                        }
-                    }
-                }
-            }
-        }
+        self.conns.act(&mut self.store, io);
     }
 
     /// The metrics of the engine of the accounts.

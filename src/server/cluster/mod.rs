@@ -9,6 +9,7 @@ mod account_operations;
 mod account_types;
 mod accounts;
 mod budget;
+mod engine_conns;
 mod join;
 mod mirror;
 mod presence;
@@ -25,10 +26,9 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::claim::ClaimResult;
 use crate::cluster::command::EngineFailure;
-use crate::cluster::engine::LinkAction;
+use crate::cluster::engine_user::EngineUser as _;
 use crate::cluster::ids::ID_BYTES;
 use crate::cluster::info::EngineRefusal;
-use crate::cluster::node::EngineLinkId;
 use crate::cluster::service::{
     ClusterAnswer, ClusterEvent, ClusterIndex, ClusterOptions, ClusterTicket,
 };
@@ -42,6 +42,7 @@ use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::Server;
 use crate::server::cluster::accounts::EngineAccounts;
+use crate::server::cluster::engine_conns::EngineConns;
 use crate::server::cluster::join::{ChangeQueue, ChangeRequest};
 use crate::server::cluster::mirror::AssertWalk;
 use crate::server::cluster::search::{ClusterQuestion, EngineSearches};
@@ -49,10 +50,6 @@ use crate::server::cluster::subscribe::{Departure, WatchedEvents};
 use crate::server::cluster::words::{WordPlace, WordSearches};
 use crate::ui::event::Failure;
 
-/// Bytes of a reply that is not complete yet: a page of the longest names, or the map of all slots.
-const REPLY_BYTES: usize = 4 << 20;
-/// Replies of a connection that are handled before others have their turn: about a millisecond.
-const REPLIES: usize = 256;
 /// The pause between two looks whether this server may take members.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The end of a server waits so long for the engine.
@@ -61,7 +58,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 /// The index of all servers, as this server takes part in it.
 pub(super) struct ServerCluster {
     index: ClusterIndex,
-    conns: BTreeMap<ConnId, EngineLinkId>,
+    conns: EngineConns,
     asked: BTreeMap<ClusterTicket, ClusterAsk>,
     /// The mirrored members, and their peers by number.
     members: BTreeMap<PeerId, MirroredPeer>,
@@ -75,8 +72,6 @@ pub(super) struct ServerCluster {
     watched: WatchedEvents,
     /// All nodes are on this machine, and so are all servers: loopback addresses have a meaning.
     is_local: bool,
-    /// The nodes take TLS.
-    is_tls: bool,
     /// This server ends at this time at the latest.
     ends_at: Option<Instant>,
     accounts: EngineAccounts,
@@ -124,7 +119,7 @@ impl ServerCluster {
         let is_local = options.engine.seeds.iter().all(|seed| seed.ip().is_loopback());
         Some(Box::new(ServerCluster {
             index: ClusterIndex::new(options),
-            conns: BTreeMap::new(),
+            conns: EngineConns::new(is_tls),
             asked: BTreeMap::new(),
             members: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -135,7 +130,6 @@ impl ServerCluster {
             words: WordSearches::new(tag),
             watched: WatchedEvents::default(),
             is_local,
-            is_tls,
             ends_at: None,
             accounts,
         }))
@@ -143,7 +137,7 @@ impl ServerCluster {
 
     /// True for a connection to a node of the engine.
     pub fn is(&self, id: ConnId) -> bool {
-        self.conns.contains_key(&id) || self.accounts.is(id)
+        self.conns.contains(id) || self.accounts.is(id)
     }
 
     /// True while the mirror takes changes. Without room nothing is added and nothing is purged.
@@ -190,33 +184,6 @@ impl ServerCluster {
         self.asked.retain(|_, ask| !now_free(ask));
         self.words.forget(conn);
         self.accounts.forget(conn);
-    }
-
-    /// Carry out what the connections need.
-    fn act(&mut self, io: &mut Io<'_>) {
-        while let Some(action) = self.index.next_action() {
-            let conn_of =
-                |link| self.conns.iter().find(|(_, l)| **l == link).map(|(conn, _)| *conn);
-            match action {
-                LinkAction::Connect(link, to) => {
-                    let conn = io.connect_to_engine(to, self.is_tls);
-                    self.conns.insert(conn, link);
-                }
-                LinkAction::Write(link) => {
-                    if let Some(conn) = conn_of(link).and_then(|conn| io.connection(conn)) {
-                        conn.send_queue.memory().with(|out| self.index.take_output(link, out));
-                    }
-                }
-                LinkAction::Close(link) => {
-                    if let Some(id) = conn_of(link) {
-                        self.conns.remove(&id);
-                        if let Some(conn) = io.connection(id) {
-                            conn.drop_now();
-                        }
-                    }
-                }
-            }
-        }
     }
 
     /// The reason for which the engine can't be used, before this server has taken part.
@@ -378,20 +345,11 @@ impl Server {
 
     /// An event of a connection to the engine.
     pub(super) fn engine_received(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let now = io.now;
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.accounts.is(id) {
             return cluster.accounts.received(id, io);
         }
-        let (Some(link), Some(conn)) = (cluster.conns.get(&id).copied(), io.connection(id)) else {
-            return;
-        };
-        conn.max_header = REPLY_BYTES;
-        let bytes = conn.recv_buffer.header();
-        let used = cluster.index.received(link, bytes, REPLIES, now);
-        // The rest waits for the next iteration.
-        conn.reschedule = used > 0 && used < bytes.len();
-        conn.recv_buffer.consume(used);
+        cluster.conns.received(&mut cluster.index, id, io);
     }
 
     pub(super) fn engine_connected(&mut self, id: ConnId, io: &mut Io<'_>) {
@@ -399,11 +357,7 @@ impl Server {
         if cluster.accounts.is(id) {
             return cluster.accounts.connected(id, io);
         }
-        let Some(link) = cluster.conns.get(&id).copied() else { return };
-        if let Some(conn) = io.connection(id) {
-            conn.max_header = REPLY_BYTES;
-        }
-        cluster.index.connected(link, io.now);
+        cluster.conns.connected(&mut cluster.index, id, io);
     }
 
     pub(super) fn engine_lost(
@@ -426,11 +380,7 @@ impl Server {
         if cluster.accounts.is(id) {
             return cluster.accounts.lost(id, io);
         }
-        let Some(link) = cluster.conns.remove(&id) else { return };
-        if let Some(conn) = io.connection(id) {
-            conn.drop_now();
-        }
-        cluster.index.lost(link, io.now);
+        cluster.conns.lost(&mut cluster.index, id, io);
     }
 
     /// Carry on with all that concerns the engine: once after each event.
@@ -464,7 +414,7 @@ impl Server {
         }
         self.answer_changes(io);
         let Some(cluster) = &mut self.cluster else { return };
-        cluster.act(io);
+        cluster.conns.act(&mut cluster.index, io);
         cluster.accounts.act(io);
         if cluster.ends_at.is_some_and(|at| at <= io.now) {
             io.exit(crate::ui::event::exit::DONE);
