@@ -316,14 +316,20 @@ def ready(server):
     return content(server, "nobody at all") == "no_remote_user" and found.get("holders") == []
 
 
-def check_single(world, is_short, say):
-    """A single engine without a replica, then without an answer."""
-    engine = world.engines.single()
+def two_servers(world, engine, patience):
+    """Two servers of one index, after all operations on accounts were tried."""
     world.last_url = engine.url()
     ports = [free_port(), free_port()]
     first, second = (world.server(engine.url(), words=["--uc3m", f"127.0.0.1:{port}"]) for port in ports)
-    until(20, lambda: ready(first) and ready(second), "the accounts")
+    until(patience, lambda: ready(first) and ready(second), "the accounts")
     operations(world, first, second, ports)
+    return first, second, ports
+
+
+def check_single(world, is_short, say):
+    """A single engine without a replica, then without an answer."""
+    engine = world.engines.single()
+    first, second, ports = two_servers(world, engine, 20)
     race(first, second, 3 if is_short else 10, 16)
     metrics = first.http("/metrics")[1]
     assert "cardume_account_engine_ready 1" in metrics, metrics
@@ -391,11 +397,7 @@ def check_apart(world, _is_short, say):
 def check_cluster(world, is_short, say):
     """Three masters and three replicas, a master killed under load."""
     engine = world.engines.cluster()
-    world.last_url = engine.url()
-    ports = [free_port(), free_port()]
-    first, second = (world.server(engine.url(), words=["--uc3m", f"127.0.0.1:{port}"]) for port in ports)
-    until(30, lambda: ready(first) and ready(second), "the accounts")
-    operations(world, first, second, ports)
+    first, second, _ = two_servers(world, engine, 30)
     race(first, second, 2 if is_short else 10, 16)
     for round_ in range(1 if is_short else 3):
         load = Load((first, second), 8)

@@ -55,14 +55,17 @@ def after_failover(stage, fault, names, since, blind_bound=5.0):
     table.row(fault, "all holders back", 15, whole, "s")
 
 
-def kill_master(stage):
-    fault = "kill -9 a master"
-    node = stage.engine.masters()[0]
+def lost_entries(stage, fault, node, lose):
+    """A master loses its entries by an action."""
     names = names_of(node, 100_000)
     since = time.monotonic()
-    stage.engine.kill(node)
+    lose(node)
     after_failover(stage, fault, names, since)
     settled(stage)
+
+
+def kill_master(stage):
+    lost_entries(stage, "kill -9 a master", stage.engine.masters()[0], stage.engine.kill)
 
 
 def lagging_replica(stage):
@@ -90,23 +93,11 @@ def lagging_replica(stage):
 
 
 def empty_master(stage):
-    fault = "master restarted empty"
-    node = stage.engine.masters()[-1]
-    names = names_of(node, 100_000)
-    since = time.monotonic()
-    stage.engine.wipe(node)
-    after_failover(stage, fault, names, since)
-    settled(stage)
+    lost_entries(stage, "master restarted empty", stage.engine.masters()[-1], stage.engine.wipe)
 
 
 def flushed_master(stage):
-    fault = "FLUSHALL at a master"
-    node = stage.engine.masters()[0]
-    names = names_of(node, 100_000)
-    since = time.monotonic()
-    node.cli("flushall")
-    after_failover(stage, fault, names, since)
-    settled(stage)
+    lost_entries(stage, "FLUSHALL at a master", stage.engine.masters()[0], lambda node: node.cli("flushall"))
 
 
 def paused_master(stage):
