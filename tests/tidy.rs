@@ -555,6 +555,8 @@ const KNOWN: &[&str] = &[
     "bytes",
     // Encodes QR codes, without dependencies of its own.
     "qrcodegen",
+    // Parses the settings file, with the line of each value.
+    "toml",
 ];
 
 #[test]

@@ -14,6 +14,7 @@ mod known_servers;
 mod link;
 mod members;
 mod questions;
+mod settings;
 mod skipped;
 mod status;
 mod term;
@@ -47,16 +48,21 @@ pub fn run() -> i32 {
     system::outlive_size_limits();
     let words: Vec<OsString> = std::env::args_os().collect();
     let lang = args::lang_of(words.get(1..).unwrap_or_default());
+    let settings = match settings::of_process(&words, lang) {
+        Ok(settings) => settings,
+        Err(stop) => {
+            let outputs = Outputs::lossless();
+            outputs.err.put(format!("cardume: {}\n", stop.text(lang)).as_bytes());
+            return exit_code(stop.code(), &outputs, lang, false);
+        }
+    };
     let cli = match translate::command(lang)
-        .try_get_matches_from(&words)
+        .try_get_matches_from(&settings.words)
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
         Ok(cli) => cli,
         Err(error) => {
-            let outputs = Outputs {
-                out: StdStreams::new(Stdio::Out, true),
-                err: StdStreams::new(Stdio::Err, true),
-            };
+            let outputs = Outputs::lossless();
             return exit_code(misread(&error, &words, lang, &outputs), &outputs, lang, false);
         }
     };
@@ -139,6 +145,13 @@ fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Output
 struct Outputs {
     out: StdStreams,
     err: StdStreams,
+}
+
+impl Outputs {
+    /// Outputs that wait for their readers.
+    fn lossless() -> Outputs {
+        Outputs { out: StdStreams::new(Stdio::Out, true), err: StdStreams::new(Stdio::Err, true) }
+    }
 }
 
 /// Why the program cannot start.
@@ -243,6 +256,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         #[cfg(feature = "loadgen")]
         Verb::Bench(args) => one_shot(bench::load(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
+        Verb::Config(args) => settings::command::config(&args, lang, &outputs.out),
         Verb::Completions { shell } => {
             generate::completions(shell, lang, &outputs.out);
             Ok(exit::DONE)

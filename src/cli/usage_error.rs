@@ -31,7 +31,8 @@ fn path(program: &Command, words: &[String]) -> String {
     path
 }
 
-fn message(error: &clap::Error, lang: Lang) -> String {
+/// The message of `error`, without the help that says more.
+pub fn message(error: &clap::Error, lang: Lang) -> String {
     let catalog = catalog(lang);
     let text = |kind| text(error.get(kind));
     let arg = &text(ContextKind::InvalidArg);

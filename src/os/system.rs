@@ -114,6 +114,12 @@ pub fn state_folder() -> Option<PathBuf> {
     folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state")
 }
 
+/// The folder of this user's settings: `$XDG_CONFIG_HOME/cardume` or `$HOME/.config/cardume`.
+#[must_use]
+pub fn config_folder() -> Option<PathBuf> {
+    folder_of_user(std::env::var_os("XDG_CONFIG_HOME"), std::env::var_os("HOME"), ".config")
+}
+
 /// Raises the limit of open files as far as allowed, and returns the number of connections it
 /// allows.
 #[must_use]

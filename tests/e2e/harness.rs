@@ -253,6 +253,7 @@ pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
         .env_remove("CARDUME_SERVER")
         .env_remove("RUST_LOG")
         .env("CARDUME_LANG", "en")
+        .env("CARDUME_CONFIG", "none")
         .env("CARDUME_CACHE", CACHE)
         .env(
             "XDG_STATE_HOME",

@@ -66,6 +66,7 @@ mod rotation;
 mod scripted_peer;
 mod search;
 mod sessions;
+mod settings;
 mod several_servers;
 mod shared_folder;
 mod silent_sources;

@@ -80,6 +80,11 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, env = "CARDUME_LANG")]
     lang: Option<LanguageArg>,
 
+    /// The settings file; `none` reads no file [default: ~/.config/cardume/cardume.toml, else
+    /// /etc/cardume/cardume.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "CARDUME_CONFIG", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
+    config: Option<String>,
+
     /// The command.
     #[command(subcommand)]
     pub verb: Verb,
@@ -419,6 +424,22 @@ is registered there, and --rpc-log 127.0.0.1 is enough.")]
     #[command(alias = "swarm", after_long_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 
+    /// Check or print the settings of the file, the environment and the command line
+    #[command(after_long_help = "\
+Examples:
+  cardume config                              the settings of server and peer, with their places
+  cardume config --print get
+  cardume config --check --config ./cardume.toml
+
+Each flag of each command is a key in the section of the command, and a variable:
+  [server]
+  listen = ['0.0.0.0:1099']                   as --listen, or CARDUME_LISTEN
+  [all]
+  lang = 'en'                                 for all commands with this flag
+A flag beats a variable, a variable the file, and the file the default. Exit code 2 for an
+unknown key or a wrong value, with the line.")]
+    Config(ConfigArgs),
+
     /// Print the completions of a shell
     #[command(
         after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume"
@@ -481,6 +502,22 @@ pub struct AskArgs {
     /// Print a JSON object per line
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to do with the settings.
+#[derive(Args)]
+pub struct ConfigArgs {
+    /// Check the file alone, and print nothing but errors and its name
+    #[arg(long)]
+    pub check: bool,
+
+    /// Print the settings as a settings file, as by default
+    #[arg(long, conflicts_with = "check")]
+    pub print: bool,
+
+    /// The commands whose settings to print [default: server and peer]
+    #[arg(value_name = "COMMAND", conflicts_with = "check")]
+    pub commands: Vec<String>,
 }
 
 /// The key of the current user.

@@ -8,6 +8,40 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "The settings file; `none` reads no file [default: ~/.config/cardume/cardume.toml, else /etc/cardume/cardume.toml]",
+        "El archivo de configuración; `none` no lee ninguno [por defecto: ~/.config/cardume/cardume.toml, si no /etc/cardume/cardume.toml]",
+    ),
+    (
+        "Check or print the settings of the file, the environment and the command line",
+        "Comprueba o muestra la configuración del archivo, del entorno y de la línea de órdenes",
+    ),
+    (
+        "the settings of server and peer, with their places",
+        "la configuración de server y peer, con sus orígenes",
+    ),
+    (
+        "Each flag of each command is a key in the section of the command, and a variable:",
+        "Cada opción de cada orden es una clave en la sección de la orden, y una variable:",
+    ),
+    ("as --listen, or CARDUME_LISTEN", "como --listen, o CARDUME_LISTEN"),
+    ("for all commands with this flag", "para todas las órdenes con esta opción"),
+    (
+        "A flag beats a variable, a variable the file, and the file the default. Exit code 2 for an unknown key or a wrong value, with the line.",
+        "Una opción vale más que una variable, la variable más que el archivo, y el archivo más que el valor por defecto. Código de salida 2 para una clave desconocida o un valor erróneo, con la línea.",
+    ),
+    (
+        "Check the file alone, and print nothing but errors and its name",
+        "Solo comprueba el archivo, y muestra únicamente errores y su nombre",
+    ),
+    (
+        "Print the settings as a settings file, as by default",
+        "Muestra la configuración como un archivo de configuración, como por defecto",
+    ),
+    (
+        "The commands whose settings to print [default: server and peer]",
+        "Las órdenes cuya configuración se muestra [por defecto: server y peer]",
+    ),
+    (
         "Make a secret URL by which curl or a player fetches one file from your running peer",
         "Crea una URL secreta con la que curl o un reproductor descarga un archivo de su peer en marcha",
     ),
@@ -1417,4 +1451,19 @@ const MESSAGES: &[(&str, &str)] = &[
         "a range of all addresses would ban everyone",
         "un rango de todas las direcciones vetaría a todos",
     ),
+    ("{}: the settings are no UTF-8 text", "{}: la configuración no es texto UTF-8"),
+    ("{}: the settings are longer than 1 MiB", "{}: la configuración tiene más de 1 MiB"),
+    ("{}: no valid TOML: {}", "{}: TOML no válido: {}"),
+    (
+        "{}: the key {} is in no section, such as [server]",
+        "{}: la clave {} está fuera de una sección, como [server]",
+    ),
+    ("{}: unknown section {}", "{}: sección desconocida {}"),
+    ("{}: unknown key {} in [{}]", "{}: clave desconocida {} en [{}]"),
+    ("{}: {} is true or false", "{}: {} es true o false"),
+    ("{}: {} is a text or a number", "{}: {} es un texto o un número"),
+    ("{}: {} is a single value, without brackets", "{}: {} es un solo valor, sin corchetes"),
+    ("{}: the value is no UTF-8 text", "{}: el valor no es texto UTF-8"),
+    ("{}: {} is neither true nor false", "{}: {} no es true ni false"),
+    ("no settings file: {}", "no hay archivo de configuración: {}"),
 ];

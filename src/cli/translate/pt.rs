@@ -8,6 +8,40 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "The settings file; `none` reads no file [default: ~/.config/cardume/cardume.toml, else /etc/cardume/cardume.toml]",
+        "O arquivo de configuração; `none` não lê arquivo [padrão: ~/.config/cardume/cardume.toml, senão /etc/cardume/cardume.toml]",
+    ),
+    (
+        "Check or print the settings of the file, the environment and the command line",
+        "Confere ou mostra a configuração do arquivo, do ambiente e da linha de comando",
+    ),
+    (
+        "the settings of server and peer, with their places",
+        "a configuração de server e peer, com as origens",
+    ),
+    (
+        "Each flag of each command is a key in the section of the command, and a variable:",
+        "Cada opção de cada comando é uma chave na seção do comando, e uma variável:",
+    ),
+    ("as --listen, or CARDUME_LISTEN", "como --listen, ou CARDUME_LISTEN"),
+    ("for all commands with this flag", "para todos os comandos com esta opção"),
+    (
+        "A flag beats a variable, a variable the file, and the file the default. Exit code 2 for an unknown key or a wrong value, with the line.",
+        "Uma opção vale mais que uma variável, a variável mais que o arquivo, e o arquivo mais que o padrão. Código de saída 2 para uma chave desconhecida ou um valor errado, com a linha.",
+    ),
+    (
+        "Check the file alone, and print nothing but errors and its name",
+        "Só confere o arquivo, e mostra apenas erros e o nome dele",
+    ),
+    (
+        "Print the settings as a settings file, as by default",
+        "Mostra a configuração como um arquivo de configuração, como por padrão",
+    ),
+    (
+        "The commands whose settings to print [default: server and peer]",
+        "Os comandos cuja configuração é mostrada [padrão: server e peer]",
+    ),
+    (
         "Make a secret URL by which curl or a player fetches one file from your running peer",
         "Cria uma URL secreta com que o curl ou um player baixa um arquivo do seu peer em execução",
     ),
@@ -1381,4 +1415,19 @@ const MESSAGES: &[(&str, &str)] = &[
         "a range of all addresses would ban everyone",
         "uma faixa de todos os endereços baniria a todos",
     ),
+    ("{}: the settings are no UTF-8 text", "{}: a configuração não é texto UTF-8"),
+    ("{}: the settings are longer than 1 MiB", "{}: a configuração tem mais de 1 MiB"),
+    ("{}: no valid TOML: {}", "{}: TOML inválido: {}"),
+    (
+        "{}: the key {} is in no section, such as [server]",
+        "{}: a chave {} está fora de uma seção, como [server]",
+    ),
+    ("{}: unknown section {}", "{}: seção desconhecida {}"),
+    ("{}: unknown key {} in [{}]", "{}: chave desconhecida {} em [{}]"),
+    ("{}: {} is true or false", "{}: {} é true ou false"),
+    ("{}: {} is a text or a number", "{}: {} é um texto ou um número"),
+    ("{}: {} is a single value, without brackets", "{}: {} é um valor só, sem colchetes"),
+    ("{}: the value is no UTF-8 text", "{}: o valor não é texto UTF-8"),
+    ("{}: {} is neither true nor false", "{}: {} não é true nem false"),
+    ("no settings file: {}", "não há arquivo de configuração: {}"),
 ];

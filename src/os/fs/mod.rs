@@ -21,5 +21,6 @@ pub mod saved_lists;
 pub mod secret;
 pub mod secret_file;
 pub mod server_keys;
+pub mod settings_file;
 pub mod top;
 pub mod watch_set;
