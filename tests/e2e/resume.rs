@@ -177,7 +177,9 @@ fn during_an_upload(change: impl Fn(&Dir)) {
     } else {
         assert!([3, 4, 5, 6].contains(&done.code), "{done:#?}");
     }
-    assert_eq!(done.events("restarted").len() + done.events("failed").len(), 1, "{done:#?}");
+    // A change that takes some time can be noticed more than once.
+    let noticed = done.events("restarted").len() + done.events("failed").len();
+    assert!((1..=3).contains(&noticed), "{done:#?}");
 }
 
 #[test]
