@@ -206,6 +206,19 @@ def legacy(second, ports):
     assert uc3m(one, "DISCONNECT", "caio")[0] == 0
 
 
+def many_legacy_users(first, second, port, count=1_500):
+    """Pages of LIST_USERS that end within a page of the engine."""
+    names = [f"crowd-{number:04}" for number in range(count)]
+    for place, name in enumerate(names):
+        answers = uc3m(port, "REGISTER", name), uc3m(port, "CONNECT", name, str(10_000 + place))
+        assert [status for status, _ in answers] == [0, 0], (name, answers)
+    for server in (first, second):
+        listed = [user for user, _ in users(server) if user.startswith("crowd-")]
+        assert listed == names, f"{len(listed)} of {count} users are listed"
+    for name in names:
+        assert uc3m(port, "UNREGISTER", name)[0] == 0
+
+
 def administration(world, first, second):
     """An administrator of one server acts on the users of all."""
     dora = User(second, "dora")
@@ -331,6 +344,7 @@ def check_single(world, is_short, say):
     engine = world.engines.single()
     first, second, ports = two_servers(world, engine, 20)
     race(first, second, 3 if is_short else 10, 16)
+    many_legacy_users(first, second, ports[0])
     metrics = first.http("/metrics")[1]
     assert "cardume_account_engine_ready 1" in metrics, metrics
     with open(first.log) as log:

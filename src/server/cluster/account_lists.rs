@@ -16,9 +16,9 @@ use crate::protocol::types::account::{AccountOp, Line, Online, Publication, User
 use crate::protocol::types::ids::to_hex;
 use crate::server::Server;
 use crate::server::cluster::account_types::{
-    AccountAsk, AccountOperation, ContentList, ContentStage, GatherPurpose, SearchPurpose,
-    UserGather, UsersList, UsersPlace, account_failure, accounts_unavailable, legacy_address,
-    text_of_hex,
+    AccountAsk, AccountOperation, ContentList, ContentStage, GatherPurpose, LegacyPage,
+    SearchPurpose, UserGather, UsersList, UsersPlace, account_failure, accounts_unavailable,
+    legacy_address, text_of_hex,
 };
 use crate::server::cluster::search::ClusterQuestion;
 
@@ -252,26 +252,20 @@ impl Server {
     /// A page of the list of legacy users has come: read the address of each.
     pub(super) fn legacy_users_came(
         &mut self,
-        mut list: Box<UsersList>,
+        list: Box<UsersList>,
         found: Result<AccountFound, EngineFailure>,
         io: &mut Io<'_>,
     ) {
-        let (page, has_more) = match found {
-            Ok(AccountFound::Users { page, has_more }) => (page, has_more),
+        let page = match found {
+            Ok(AccountFound::Users { page: listed, has_more }) => LegacyPage { listed, has_more },
             Ok(_) => return self.operation_ends(list.operation, Err(accounts_unavailable()), io),
             Err(why) => return self.operation_ends(list.operation, Err(account_failure(why)), io),
         };
-        let UsersPlace::Legacy(part, _) = list.place else { return };
-        list.place = match page.last() {
-            Some(last) if has_more => UsersPlace::Legacy(part, Some(last.user.clone())),
-            _ if part + 1 < USER_PARTS => UsersPlace::Legacy(part + 1, None),
-            _ => UsersPlace::Members(0, None),
-        };
-        if page.is_empty() {
-            return self.go_on_with_users(list, io);
+        if page.listed.is_empty() {
+            return self.legacy_users_read(list, &page, Vec::new(), false, io);
         }
-        let reads: Vec<AccountRead> =
-            page.iter().map(|listed| AccountRead::User(listed.user.clone(), None)).collect();
+        let of_user = |listed: &ListedUser| AccountRead::User(listed.user.clone(), None);
+        let reads = page.listed.iter().map(of_user).collect();
         self.gather(reads, GatherPurpose::Users(list, page), io.now);
     }
 
@@ -316,7 +310,7 @@ impl Server {
     fn legacy_users_read(
         &mut self,
         mut list: Box<UsersList>,
-        page: &[ListedUser],
+        page: &LegacyPage,
         records: Vec<Option<UserRecord>>,
         has_failed: bool,
         io: &mut Io<'_>,
@@ -324,8 +318,9 @@ impl Server {
         if has_failed {
             return self.operation_ends(list.operation, Err(accounts_unavailable()), io);
         }
+        let UsersPlace::Legacy(part, mut after) = list.place else { return };
         let viewer = self.operation_viewer(&list.operation, io);
-        for (listed, record) in page.iter().zip(records.into_iter().flatten()) {
+        for (listed, record) in page.listed.iter().zip(records.into_iter().flatten()) {
             let Some(at) = legacy_address(&record) else { continue };
             // Another entry of the same user stands for another address.
             if record.connection.is_none_or(|value| value.nonce != listed.nonce) {
@@ -334,14 +329,22 @@ impl Server {
             let about = About { protocol: at.speaks.into(), ..About::default() };
             let Some(peer) = viewer.reaches_remote(at.address, &about) else { continue };
             if !list.room.takes(listed.user.len()) {
-                break;
+                // The next page begins behind the last user of this answer.
+                list.place = UsersPlace::Legacy(part, after);
+                return self.users_end(*list, io);
             }
+            after = Some(listed.user.clone());
             list.users.push(Online {
                 user: listed.user.clone(),
                 peer: Some(peer),
                 speaks: Some(at.speaks),
             });
         }
+        list.place = match page.listed.last() {
+            Some(last) if page.has_more => UsersPlace::Legacy(part, Some(last.user.clone())),
+            _ if part + 1 < USER_PARTS => UsersPlace::Legacy(part + 1, None),
+            _ => UsersPlace::Members(0, None),
+        };
         self.users_page_ends(list, io);
     }
 

@@ -17,7 +17,7 @@ use crate::protocol::response::{Away, Provider, Response};
 use crate::protocol::types::account::{
     AccountOp, Key, Line, Online, Operation, Publication, Published, UserName,
 };
-use crate::protocol::types::ids::to_hex;
+use crate::protocol::types::ids::{hex_byte, to_hex};
 
 /// An operation under way.
 pub(super) struct AccountOperation {
@@ -143,9 +143,15 @@ pub(super) struct UserGather {
 
 pub(super) enum GatherPurpose {
     /// Users of legacy clients of a part.
-    Users(Box<UsersList>, Vec<ListedUser>),
+    Users(Box<UsersList>, LegacyPage),
     /// The publishers of a name, and the descriptions of files.
     Search(u64),
+}
+
+/// A page of the users of legacy clients, as listed by the engine.
+pub(super) struct LegacyPage {
+    pub(super) listed: Vec<ListedUser>,
+    pub(super) has_more: bool,
 }
 
 /// The users that are online.
@@ -309,11 +315,7 @@ pub(super) fn text_of_hex(digits: &str) -> Option<String> {
     if digits.len() > CURSOR_BYTES || !digits.len().is_multiple_of(2) {
         return None;
     }
-    let pairs = digits.as_bytes().chunks_exact(2);
-    let bytes = pairs.map(|pair| {
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
-    });
+    let bytes = digits.as_bytes().chunks_exact(2).map(hex_byte);
     String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok()
 }
 

@@ -243,8 +243,7 @@ impl Server {
     }
 
     /// Look for the peers of users at other servers: a user with a peer is not away.
-    fn find_away(&mut self, number: u64, search: PublicationSearch, io: &mut Io<'_>) {
-        let mut search = search;
+    fn find_away(&mut self, number: u64, mut search: PublicationSearch, io: &mut Io<'_>) {
         search.left = search.away.len();
         if search.left == 0 {
             let answer = search.answer.checked();
