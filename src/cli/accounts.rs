@@ -48,6 +48,7 @@ use cardume::ui::text::catalog::SetupNote;
 use crate::cli::Exit;
 #[cfg(feature = "store")]
 use crate::cli::args::server::{FolderArgs, RotateKeyArgs, ServerVerb, UrlArgs};
+use crate::cli::journal;
 #[cfg(feature = "store")]
 use crate::cli::translate;
 
@@ -56,7 +57,10 @@ const NONE: &str = "none";
 
 /// Reports a note at the start of a server.
 pub fn say_setup(note: SetupNote, lang: Lang, err: &StdStreams) {
-    err.put(format!("cardume: {}\n", catalog(lang).setup(&note)).as_bytes());
+    let text = catalog(lang).setup(&note);
+    if !journal::note(&text) {
+        err.put(format!("cardume: {text}\n").as_bytes());
+    }
 }
 
 /// The state of a server that outlives it.

@@ -38,7 +38,6 @@ use cardume::os::system;
 use cardume::os::terminal;
 use cardume::peer::Peer;
 use cardume::peer::config::{NetworkConfig, PeerConfig, UploadConfig};
-use cardume::peer::upload_queue::Accept;
 use cardume::protocol::detect::ListenerProtocol;
 use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use cardume::protocol::types::file_name::printable;
@@ -65,8 +64,8 @@ use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{AccessArgs, EngineArgs, Metrics, Policy, ServerArgs};
 use crate::cli::args::transport;
 use crate::cli::args::{
-    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs,
-    NameArgs, PeerArgs, PublishArgs, VerifyArgs,
+    AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, NameArgs,
+    PeerArgs, PublishArgs, VerifyArgs,
 };
 use crate::cli::get_list;
 use crate::cli::known_servers;
@@ -148,18 +147,18 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<(Server,
         .music
         .into_iter()
         .map(|at| (at, ListenerProtocol::Legacy(LegacyProfile::MusicUdp)));
+    let memory = memory_of(args.memory);
     let options = ServerOptions {
         listen: usual.chain(uc3m).chain(rede).chain(music).collect(),
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
         metrics_open: args.metrics == Metrics::Open,
-        hosts: args.hosts.names(),
+        hosts: args.process.hosts.names(),
         accounts_last: folder.is_some(),
         process: system::process_stats,
         accounts_required,
         folders,
-        memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / MEMORY_SHARE))
-            .unwrap_or(usize::MAX),
+        memory,
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         access,
         cluster,
@@ -167,6 +166,16 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<(Server,
     };
     let tls = ServerTls { identity: tls_identity, certificate, engine: trust.flatten() };
     Ok((Server::new(options, accounts), tls))
+}
+
+/// The memory of the index in bytes.
+pub fn index_memory(args: &ServerArgs) -> usize {
+    memory_of(args.memory)
+}
+
+fn memory_of(given: Option<u64>) -> usize {
+    let bytes = given.unwrap_or_else(|| system::memory() / MEMORY_SHARE);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// The certificate of the operator.
@@ -337,11 +346,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         listen => listen,
     };
     let task = listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
-    let accept = match args.accept {
-        AcceptArg::Always => Accept::Always,
-        AcceptArg::Ask => Accept::Ask,
-        AcceptArg::Never => Accept::Never,
-    };
+    let accept = args.accept.consent();
     let folder = args.share.folder.clone().unwrap_or_else(|| ".".into());
     let (open_folder, groups) = share_opener(args)?;
     let defaults = PeerConfig::new(task, folder.clone(), open_folder);
@@ -401,13 +406,18 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             is_open: args.http.open,
             key: Some(tls_identity.key()),
             accept,
-            slots: args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok()),
+            slots: upload_slots(args),
             metrics_open: args.http.metrics == Metrics::Open,
             process: system::process_stats,
         },
     };
     let peer = Peer::new(config).map_err(|error| no_folder(&folder, error))?;
     Ok((peer, tls_identity))
+}
+
+/// Uploads at once.
+pub fn upload_slots(args: &PeerArgs) -> Option<usize> {
+    args.transfer.uploads.and_then(|slots| usize::try_from(slots).ok())
 }
 
 /// The hash cache, read before the loop starts.
@@ -664,10 +674,10 @@ pub fn opener(allocate: AllocateArg) -> OpenFolder {
     })
 }
 
-/// Opens shared folders, without the files of these patterns.
-pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFolder, Exit> {
+/// The patterns of files that are not shared.
+pub fn excludes(patterns: &[String]) -> Result<Excludes, Exit> {
     let mut excludes = Excludes::default();
-    for pattern in exclude {
+    for pattern in patterns {
         if !excludes.add(pattern) {
             return Err(Exit::new(
                 exit::USAGE,
@@ -675,6 +685,12 @@ pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<Ope
             ));
         }
     }
+    Ok(excludes)
+}
+
+/// Opens shared folders, without the files of these patterns.
+pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFolder, Exit> {
+    let excludes = excludes(exclude)?;
     let allocate = allocate.how();
     Ok(Box::new(move |path| {
         Folder::open(path, allocate).map(|folder| {

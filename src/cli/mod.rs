@@ -9,11 +9,14 @@ mod build_node;
 mod generate;
 mod get_list;
 mod hash;
+mod journal;
 mod json_output;
 mod known_servers;
 mod link;
 mod members;
 mod questions;
+mod reload;
+mod service;
 mod settings;
 mod skipped;
 mod status;
@@ -24,8 +27,9 @@ mod watch;
 mod web;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
+use cardume::io::schedule::TransferRates;
 use cardume::node::Node;
 use cardume::os::net::network::Network;
 use cardume::os::net::tls::identity::TlsIdentity;
@@ -41,6 +45,9 @@ use cardume::ui::text;
 use clap::FromArgMatches as _;
 
 use crate::cli::args::{Cli, UnregisterArgs, Verb, transport};
+use crate::cli::journal::Journal;
+use crate::cli::reload::Reloader;
+use crate::cli::service::{Hooks, Service};
 use crate::cli::term::console::{Console, Style};
 
 /// Runs the program, and returns its exit code.
@@ -71,9 +78,9 @@ pub fn run() -> i32 {
         err: StdStreams::new(Stdio::Err, false),
     };
     let lang = cli.lang();
-    begin_log(outputs.err.clone(), lang);
+    let journal = Journal::begin(outputs.err.clone(), lang);
     let serves = matches!(&cli.verb, Verb::Server(_) | Verb::Peer(_));
-    let code = match carry_out(cli, &outputs) {
+    let code = match carry_out(cli, &words, &journal, &outputs) {
         Ok(code) => code,
         Err(stop) => {
             outputs.err.put(format!("cardume: {}\n", stop.text(lang)).as_bytes());
@@ -182,24 +189,25 @@ impl Exit {
     }
 }
 
-/// Warnings are for people. With `RUST_LOG`, each line of the log has its time, level and module.
-fn begin_log(to: StdStreams, lang: Lang) {
-    let environment = env_logger::Env::default().default_filter_or("warn");
-    let target = env_logger::Target::Pipe(Box::new(to));
-    let mut builder = env_logger::Builder::from_env(environment);
-    if std::env::var_os("RUST_LOG").is_none() {
-        builder.format(move |line, record| {
-            writeln!(
-                line,
-                "cardume: {}",
-                text::reworded(&translate::message(&record.args().to_string(), lang), lang)
-            )
-        });
+/// The settings of a process that runs for long: a process without a terminal reads them again at
+/// SIGHUP, and any other ends with its terminal.
+fn reloader(
+    words: &[OsString],
+    command: &'static str,
+    lang: Lang,
+) -> Result<Option<Reloader>, Exit> {
+    match std::io::stdin().is_terminal() {
+        true => Ok(None),
+        false => Reloader::new(words, command, lang).map(Some),
     }
-    let _ = builder.target(target).try_init();
 }
 
-fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
+fn carry_out(
+    cli: Cli,
+    words: &[OsString],
+    journal: &Journal,
+    outputs: &Outputs,
+) -> Result<i32, Exit> {
     let lang = cli.lang();
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
@@ -209,6 +217,9 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
                 return accounts::accounts(verb, lang, &outputs.out, &outputs.err);
             }
             let knows_own = !args.access.no_local;
+            journal.configure(&args.process.log)?;
+            let reloader = reloader(words, "server", lang)?;
+            let service = Service::new(journal.clone(), reloader, None);
             let (node, tls) = build_node::server(*args, lang, &outputs.err)?;
             let mut net = transport::network_of(tls.identity, knows_own)?;
             if let Some(certificate) = tls.certificate {
@@ -220,7 +231,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             plug_into(
                 net,
                 node,
-                Console::new(Style::Plain, lang, outputs),
+                Console::new(Style::Plain, lang, outputs).as_service(service),
                 RateLimits::default(),
                 false,
             )
@@ -238,11 +249,15 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             let typed = terminal && terminal::is_ours();
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
+            journal.configure(&args.service.log)?;
+            let reloader = reloader(words, "peer", lang)?;
+            let hooks = Hooks::new(args.service.hooks.clone());
+            let service = Service::new(journal.clone(), reloader, Some(hooks));
             let (node, identity) = build_node::peer(&args, typed)?;
             plug_into(
                 transport::network_of(identity, !args.http.no_local)?,
                 node,
-                Console::of(args.console, style, lang, outputs),
+                Console::of(args.console, style, lang, outputs).as_service(service),
                 speed,
                 typed || !terminal,
             )
@@ -256,6 +271,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         #[cfg(feature = "loadgen")]
         Verb::Bench(args) => one_shot(bench::load(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
+        Verb::Reload(args) => reload::reload(&args, &outputs.out),
         Verb::Config(args) => settings::command::config(&args, lang, &outputs.out),
         Verb::Completions { shell } => {
             generate::completions(shell, lang, &outputs.out);
@@ -352,7 +368,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             one_shot(build_node::verify(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Play(args) => {
-            let speed = RateLimits { download: args.download_limit, ..RateLimits::default() };
+            let speed = download_limit(args.download_limit);
             let (node, plays) = crate::cli::args::play::play(&args)?;
             let style = if args.ask.json { Style::Json } else { Style::Play { alone: !plays } };
             plug_into(
@@ -364,10 +380,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             )
         }
         Verb::Get(args) => {
-            let (json, speed) = (
-                args.ask.json,
-                RateLimits { download: args.download_limit, ..RateLimits::default() },
-            );
+            let (json, speed) = (args.ask.json, download_limit(args.download_limit));
             let to_stdout = args.goes_to_stdout();
             let node = build_node::get(&args)?;
             let style = match (json, to_stdout) {
@@ -421,6 +434,12 @@ fn one_shot_console(json: bool, lang: Lang, outputs: &Outputs, shows: bool) -> C
     Console::new(style, lang, outputs).for_its_output(shows)
 }
 
+/// A limit of the received bytes alone.
+fn download_limit(limit: Option<u64>) -> RateLimits {
+    let usual = TransferRates { download: limit, ..TransferRates::default() };
+    RateLimits { usual, ..RateLimits::default() }
+}
+
 /// Runs a node to its end.
 fn plug_in(
     node: impl Node,
@@ -442,6 +461,9 @@ fn plug_into(
     let links = system::raise_link_limit();
     if reads_stdin {
         console.read_stdin(net.watch_stdin());
+    }
+    if console.reloads() {
+        net.reload_on_hangup();
     }
     if console.ends_with_reader() {
         net.watch_stdout();

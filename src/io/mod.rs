@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod budget;
 pub mod deadlines;
 pub mod recv_buffer;
+pub mod schedule;
 pub mod send_queue;
 pub mod split_mix;
 pub mod token_bucket;

@@ -522,6 +522,7 @@ impl Node for LoadGenerator {
             | Event::ListeningUdp(..)
             | Event::Command(_)
             | Event::CommandsEnded
+            | Event::Settings(_)
             | Event::Child => {}
         }
         self.advance(io);

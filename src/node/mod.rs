@@ -7,6 +7,7 @@ pub mod conn_map;
 pub(crate) mod fake_conns;
 pub mod io;
 pub mod reconnect;
+pub mod settings;
 pub mod stats;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::node::io::Io;
+use crate::node::settings::LiveSetting;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -94,6 +96,8 @@ pub enum Event {
     Stop(bool),
     /// A child process may have ended.
     Child,
+    /// Settings of this process have changed.
+    Settings(Vec<LiveSetting>),
     /// The time of [`Node::deadline`] has come.
     Deadline,
 }

@@ -9,8 +9,12 @@ pub mod csv_export;
 #[cfg(feature = "store")]
 pub mod data_folder;
 pub mod fs;
+pub mod hooks;
+pub mod log_file;
 pub mod media_player;
 pub mod net;
+pub mod running;
+pub mod service_manager;
 #[cfg(feature = "store")]
 pub mod sqlite;
 pub mod stdio;

@@ -84,6 +84,26 @@ pub fn date() -> String {
     )
 }
 
+/// The time in UTC with milliseconds, as `2026-11-30T22:11:00.123Z`.
+#[must_use]
+pub fn utc_stamp() -> String {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let seconds = now.tv_sec;
+    // SAFETY: a plain structure of integers and an unused pointer.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: reads a local integer and writes a local structure.
+    unsafe {
+        libc::gmtime_r(&raw const seconds, &raw mut parts);
+    }
+    let libc::tm { tm_mday, tm_mon, tm_year, tm_hour, tm_min, tm_sec, .. } = parts;
+    format!(
+        "{:04}-{:02}-{tm_mday:02}T{tm_hour:02}:{tm_min:02}:{tm_sec:02}.{:03}Z",
+        tm_year + 1900,
+        tm_mon + 1,
+        now.tv_nsec / 1_000_000
+    )
+}
+
 /// Milliseconds since 1970.
 #[must_use]
 pub fn unix_milliseconds() -> u64 {

@@ -32,6 +32,7 @@ use crate::client::server_requests::PendingRequest;
 use crate::connection::inbound::HandshakeParams;
 use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
+use crate::node::settings::LiveSetting;
 use crate::node::{ConnId, Event, Node, PortId};
 use crate::peer::config::PeerConfig;
 use crate::peer::listen_ports::JoinTarget;
@@ -586,6 +587,19 @@ impl Node for Peer {
             Event::Command(line) => self.downloader.client.read_line(&line, asks_consent, io),
             Event::CommandsEnded => self.downloader.client.input_closed(io),
             Event::Stop(interrupted) => self.downloader.stop(interrupted, io),
+            Event::Settings(settings) => {
+                for setting in settings {
+                    match setting {
+                        LiveSetting::Excludes(excludes) => {
+                            self.downloader.storage.exclude(&excludes)
+                        }
+                        setting => {
+                            let (service, mut ctx) = self.service(io);
+                            service.apply(setting, &mut ctx);
+                        }
+                    }
+                }
+            }
             Event::Deadline => self.on_deadline(io),
             event => self.downloader.dispatch(event, io),
         }

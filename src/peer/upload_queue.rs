@@ -216,6 +216,17 @@ impl UploadQueue {
         }
     }
 
+    /// Whether requesters may download, from the next request on.
+    pub fn set_accept(&mut self, accept: Accept) {
+        self.accept = accept;
+    }
+
+    /// Other slots: returns the uploads that begin. Those that are sent already go on.
+    pub fn set_slots(&mut self, slots: Option<usize>) -> Vec<u64> {
+        self.slots = slots.unwrap_or(usize::MAX);
+        self.fill_slots()
+    }
+
     /// Uploads, waiting or sent.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The console of the loop: whether it may have input, and whether output still waits.
 
+use std::time::Instant;
+
 use crate::reactor::traits::{ConsoleIo, Typed};
 
 /// A console, and its readiness.
@@ -13,6 +15,8 @@ pub(super) struct ConsoleReadiness<C> {
     pub has_output: bool,
     /// The node knows that its output has no reader.
     was_abandoned: bool,
+    /// When the console has to work in the background.
+    pub work_at: Option<Instant>,
 }
 
 impl<C: ConsoleIo> ConsoleReadiness<C> {
@@ -23,6 +27,7 @@ impl<C: ConsoleIo> ConsoleReadiness<C> {
             node_was_ready: false,
             has_output: false,
             was_abandoned: false,
+            work_at: None,
         }
     }
 
@@ -49,8 +54,9 @@ impl<C: ConsoleIo> ConsoleReadiness<C> {
         typed
     }
 
-    /// Write what waits, without blocking.
-    pub fn flush(&mut self) {
+    /// Write what waits, and do the work in the background, without blocking.
+    pub fn flush(&mut self, now: Instant) {
+        self.work_at = self.io.work(now);
         self.has_output = self.io.flush();
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::io::budget::Block;
+use crate::io::schedule::{Schedule, TransferRates};
 use crate::io::token_bucket::TokenBucket;
 use crate::limits;
 use crate::node::io::{Action, Io};
@@ -14,16 +15,16 @@ use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::reactor::address_budget::AddressBudget;
 use crate::reactor::connection_table::{ConnectionState, ConnectionTable, Origin};
 use crate::reactor::console::ConsoleReadiness;
-use crate::reactor::traits::{ConsoleIo, Net, Ready, Stream as _, Typed};
+use crate::reactor::traits::{ConsoleIo, Net, Ready, Reloaded, Stream as _, Typed};
 use crate::storage::fs_trait;
 
 /// Limits of a whole process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RateLimits {
-    /// Bytes of files sent per second. `None`: no limit.
-    pub upload: Option<u64>,
-    /// Bytes of files received per second. `None`: no limit.
-    pub download: Option<u64>,
+    /// The limits where the schedule has no others.
+    pub usual: TransferRates,
+    /// Limits by the time of the day.
+    pub schedule: Schedule,
     /// Connections at once, within the limit of the system. 0: no limit.
     pub max_connections: usize,
 }
@@ -63,6 +64,44 @@ struct Listeners {
 pub(super) struct Rates {
     pub upload: TokenBucket,
     pub download: TokenBucket,
+    limits: RateLimits,
+    now: TransferRates,
+    /// The next look at the schedule.
+    look_at: Option<Instant>,
+}
+
+impl Rates {
+    fn new(limits: RateLimits, now: Instant) -> Rates {
+        let rates = limits.usual;
+        Rates {
+            upload: TokenBucket::new(rates.upload, now),
+            download: TokenBucket::new(rates.download, now),
+            look_at: (!limits.schedule.is_empty()).then_some(now),
+            limits,
+            now: rates,
+        }
+    }
+
+    /// Hold other limits from now on.
+    fn replace(&mut self, limits: RateLimits, now: Instant) {
+        self.limits = limits;
+        self.look_at = Some(now);
+    }
+
+    /// Follow the schedule.
+    fn follow(&mut self, time_of_day: Duration, now: Instant) {
+        let RateLimits { usual, schedule, .. } = &self.limits;
+        let rates = schedule.rates(*usual, time_of_day);
+        let until = schedule.until_change(time_of_day);
+        self.look_at = (!schedule.is_empty()).then_some(now + until);
+        if rates.upload != self.now.upload {
+            self.upload = TokenBucket::new(rates.upload, now);
+        }
+        if rates.download != self.now.download {
+            self.download = TokenBucket::new(rates.download, now);
+        }
+        self.now = rates;
+    }
 }
 
 /// When to give the memory of a burst back to the system.
@@ -104,10 +143,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 system_max: max_connections,
             },
             budgets: AddressBudget::new(max_connections),
-            rates: Rates {
-                upload: TokenBucket::new(rates.upload, now),
-                download: TokenBucket::new(rates.download, now),
-            },
+            rates: Rates::new(rates, now),
             now,
             scratch: vec![0; limits::SCRATCH_BYTES].into_boxed_slice(),
             ready: Vec::new(),
@@ -194,7 +230,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let output = self.console.has_output.then(|| self.now + OUTPUT_REST);
         let accept = self.listeners.paused_until.filter(|_| !self.listeners.ready.is_empty());
         let trim = (self.trim.moved >= BURST).then_some(self.trim.at);
-        [self.node.deadline(), self.connections.next_time(), output, accept, trim]
+        let (clock, work) = (self.rates.look_at, self.console.work_at);
+        [self.node.deadline(), self.connections.next_time(), output, accept, trim, clock, work]
             .into_iter()
             .flatten()
             .min()
@@ -232,6 +269,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             self.node.stood_still(gap);
         }
         self.connections.begin_iteration(self.now);
+        if self.rates.look_at.is_some_and(|at| at <= self.now) {
+            self.rates.follow(self.net.time_of_day(), self.now);
+        }
         self.record_readiness(&ready);
         self.ready = ready;
         self.service_ready();
@@ -241,7 +281,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         self.run_actions();
         self.connections.free_closed();
         self.accept();
-        self.console.flush();
+        self.console.flush(self.now);
         if self.console.is_newly_abandoned() {
             self.dispatch(Event::Stop(false));
             self.run_actions();
@@ -278,8 +318,24 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 }
                 Ready::Console => self.console.record_input(),
                 Ready::Stop(interrupted) => self.dispatch(Event::Stop(interrupted)),
-                Ready::Child => self.dispatch(Event::Child),
+                Ready::Child => {
+                    self.console.work_at = Some(self.now);
+                    self.dispatch(Event::Child);
+                }
+                Ready::Reload => self.reload(),
             }
+        }
+    }
+
+    /// Apply the settings that have changed.
+    fn reload(&mut self) {
+        let Some(Reloaded { rates, settings }) = self.console.io.reload(self.now) else { return };
+        if let Some(rates) = rates {
+            self.rates.replace(rates, self.now);
+            self.rates.follow(self.net.time_of_day(), self.now);
+        }
+        if !settings.is_empty() {
+            self.dispatch(Event::Settings(settings));
         }
     }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::io::traits::{RawRead, RawWrite};
 use crate::node::io::{Security, Transport};
+use crate::node::settings::LiveSetting;
 use crate::protocol::types::quic_address::QuicAddress;
+use crate::reactor::event_loop::RateLimits;
 use crate::ui::event::UiEvent;
 
 /// One connection.
@@ -85,6 +87,17 @@ pub enum Ready {
     Console,
     /// A child process may have ended.
     Child,
+    /// A signal asks the process to read its settings again.
+    Reload,
+}
+
+/// Settings that have changed while the process runs.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// The limits of the transfers, if they have changed.
+    pub rates: Option<RateLimits>,
+    /// Settings of the node.
+    pub settings: Vec<LiveSetting>,
 }
 
 /// A network with its clock.
@@ -113,6 +126,14 @@ pub trait Net {
 
     /// A function that returns the local date and time, `dd/mm/yyyy hh:mm:ss`.
     fn date(&self) -> fn() -> String;
+
+    /// The local time since midnight.
+    fn time_of_day(&self) -> Duration {
+        let date = (self.date())();
+        let time = date.rsplit(' ').next().unwrap_or_default();
+        let parts = time.split(':').map(|part| part.parse::<u64>().unwrap_or(0));
+        Duration::from_secs(parts.fold(0, |seconds, part| seconds * 60 + part))
+    }
 
     /// Open the port of this number, in place of an earlier one. With `takes_tls`, a connection
     /// that begins with a TLS handshake is encrypted.
@@ -204,6 +225,18 @@ pub trait ConsoleIo {
 
     /// Show an event, without blocking.
     fn tell(&mut self, event: &UiEvent, now: Instant);
+
+    /// Read the settings of the process again. `None`: nothing has changed for the loop.
+    fn reload(&mut self, now: Instant) -> Option<Reloaded> {
+        let _ = now;
+        None
+    }
+
+    /// Work in the background, without blocking. Returns when to call again, at the latest.
+    fn work(&mut self, now: Instant) -> Option<Instant> {
+        let _ = now;
+        None
+    }
 
     /// Write waiting output, without blocking. True when some is left.
     fn flush(&mut self) -> bool;

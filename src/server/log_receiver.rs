@@ -263,6 +263,7 @@ impl Node for LogReceiver {
             }
             Event::Connected(_) | Event::Received(_) | Event::Drained(_) => {}
             Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
+            Event::Settings(_) => {}
         }
     }
 

@@ -43,6 +43,7 @@ use crate::index::{Index, Page, PeerId, Reach, Viewer};
 use crate::limits;
 use crate::node::conn_map::ConnMap;
 use crate::node::io::Io;
+use crate::node::settings::LiveSetting;
 use crate::node::stats::activity::Activity;
 use crate::node::stats::process::ProcessStats;
 use crate::node::stats::requests::RequestStats;
@@ -600,6 +601,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Apply a setting that has changed.
+    fn apply_setting(&mut self, setting: LiveSetting) {
+        match setting {
+            LiveSetting::MetricsOpen(open) => self.options.metrics_open = open,
+            LiveSetting::HostNames(hosts) => self.options.hosts = hosts,
+            LiveSetting::Advertise(ranges) => self.options.allowed = ranges,
+            LiveSetting::Memory(bytes) => self.index.set_budget(bytes),
+            LiveSetting::AccountsRequired(required) => self.options.accounts_required = required,
+            _ => {}
+        }
+    }
+}
+
 impl Node for Server {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         self.advance_activity(io);
@@ -714,6 +729,11 @@ impl Node for Server {
                 }
             }
             Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
+            Event::Settings(settings) => {
+                for setting in settings {
+                    self.apply_setting(setting);
+                }
+            }
             Event::Deadline => {
                 // The operations of this iteration are committed before the other queues go on.
                 self.flush(io);

@@ -12,6 +12,7 @@ use crate::io::traits::SourceRef;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::storage::Opened;
+use crate::storage::exclude::Excludes;
 
 /// Bytes between two syncs of a download: each sync waits for the disk.
 const SYNC_BYTES: u64 = 256 << 20;
@@ -164,6 +165,11 @@ pub trait Filesystem {
     /// State of the folder as of the last [`Filesystem::changes`].
     fn condition(&self) -> Condition {
         Condition::default()
+    }
+
+    /// Share no file that matches these patterns, in place of the earlier ones of the command line.
+    fn exclude(&self, excludes: &Excludes) {
+        let _ = excludes;
     }
 
     /// Open a regular file for upload, by path. Does not follow links.

@@ -38,6 +38,7 @@ use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile};
 use crate::storage::hash_cache::HashStore;
 use crate::storage::partial_file::{PartialFile, PartialOpening};
@@ -116,6 +117,11 @@ impl Storage {
     pub fn keeping_folders(mut self, keeps: bool) -> Storage {
         self.keeps_folders |= keeps;
         self
+    }
+
+    /// Share no file that matches these patterns, in place of the earlier ones of the command line.
+    pub fn exclude(&self, excludes: &Excludes) {
+        self.fs.exclude(excludes);
     }
 
     /// The shared file that an absolute path names: the path of the file itself, or its name below

@@ -434,6 +434,8 @@ pub enum UiEvent {
     /// A download is complete, and no root confirms its bytes.
     /// `is_sized`: the source has said the size.
     Unverified { name: RelativeName, folder: String, size: u64, from: SocketAddr, is_sized: bool },
+    /// Peer: a connection that has fetched `size` bytes of a file fetches no more of it.
+    Uploaded { name: RelativeName, to: SocketAddr, size: u64 },
     /// The URL that plays a file during its download.
     Playing { name: RelativeName, url: String },
     /// A gateway is ready, under this secret URL.

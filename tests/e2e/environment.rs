@@ -50,6 +50,8 @@ fn a_signal_ignored_at_the_start_stays_ignored() {
     let mut process = ignoring("USR1", &["server", "--listen", "127.0.0.1:0"]);
     process.wait_for_stderr("listening on");
     process.signal(Signal::HUP);
+    process.wait_for_stderr("the settings are read again");
+    process.signal(Signal::TERM);
     assert_eq!(process.code(), 0);
 }
 

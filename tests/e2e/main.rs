@@ -65,6 +65,7 @@ mod resume;
 mod rotation;
 mod scripted_peer;
 mod search;
+mod service;
 mod sessions;
 mod settings;
 mod several_servers;

@@ -269,14 +269,14 @@ impl World {
                 (options.accept, options.typed) = (Accept::Ask, true);
             }
             if rng.once_in(6) {
-                options.speed.upload = Some(rng.between(200_000, 4_000_000));
+                options.speed.usual.upload = Some(rng.between(200_000, 4_000_000));
             }
             if rng.once_in(10) {
-                options.speed.download = Some(rng.between(200_000, 4_000_000));
+                options.speed.usual.download = Some(rng.between(200_000, 4_000_000));
             }
             if options.slots.is_some()
                 || options.accept == Accept::Ask
-                || options.speed.upload.is_some()
+                || options.speed.usual.upload.is_some()
             {
                 oracle.touch(at, u64::MAX);
             }

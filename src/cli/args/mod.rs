@@ -4,12 +4,15 @@
 pub mod administration;
 #[cfg(feature = "loadgen")]
 pub mod bench;
+pub mod hooks;
 pub mod host;
 pub mod legacy;
 pub mod link;
+pub mod log;
 pub mod ls;
 pub mod members;
 pub mod play;
+pub mod schedule;
 pub mod search;
 pub mod server;
 pub mod status;
@@ -22,19 +25,24 @@ use std::net::{IpAddr, SocketAddr};
 
 use cardume::client::command::PeerTarget;
 use cardume::client::console::ConsoleProfile;
+use cardume::io::schedule::{Schedule, ScheduleWindow, TransferRates};
 use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
 use cardume::os::system;
+use cardume::peer::upload_queue::Accept;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, PROFILES};
 use cardume::protocol::types::member::Group;
+use cardume::reactor::event_loop::RateLimits;
 use cardume::ui::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::args::administration::{BanArgs, KickArgs, LimitsArgs, UnbanArgs};
 #[cfg(feature = "loadgen")]
 use crate::cli::args::bench::BenchArgs;
+use crate::cli::args::hooks::HookArgs;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::link::{LinkArgs, LinksArgs, UnlinkArgs};
+use crate::cli::args::log::LogArgs;
 use crate::cli::args::ls::LsArgs;
 use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
@@ -424,6 +432,18 @@ is registered there, and --rpc-log 127.0.0.1 is enough.")]
     #[command(alias = "swarm", after_long_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 
+    /// Let the running servers and peers of this user read their settings again
+    #[command(after_long_help = "\
+Examples:
+  cardume reload
+  cardume reload 4711                         the process of this number alone
+  kill -HUP 4711                              the same without an answer
+
+A line for each changed setting says whether it holds from now on or needs a restart. No
+transfer ends. With a broken file the earlier settings stay, and the exit code is 2. The
+log file is opened again. A process with a terminal as stdin ends at SIGHUP, and takes no part.")]
+    Reload(ReloadArgs),
+
     /// Check or print the settings of the file, the environment and the command line
     #[command(after_long_help = "\
 Examples:
@@ -498,6 +518,18 @@ pub struct AskArgs {
     /// server joined last, else 127.0.0.1:1099]. Of several, as in A:1099,B:1099, any that answers
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER")]
     pub server: Option<String>,
+
+    /// Print a JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which processes read their settings again.
+#[derive(Args)]
+pub struct ReloadArgs {
+    /// The numbers of the processes [default: all of this user]
+    #[arg(value_name = "PID")]
+    pub processes: Vec<u32>,
 
     /// Print a JSON object per line
     #[arg(long)]
@@ -664,6 +696,18 @@ pub struct PeerArgs {
     /// Exit with code 5 if the server is unreachable, instead of retrying
     #[arg(long)]
     pub once: bool,
+
+    #[command(flatten)]
+    pub service: PeerServiceArgs,
+}
+
+// A peer as a service.
+#[derive(Args)]
+pub struct PeerServiceArgs {
+    #[command(flatten)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 // The shared files of a peer.
@@ -716,6 +760,11 @@ pub struct TransferArgs {
     /// Bytes received per second, over all downloads
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub download_limit: Option<u64>,
+
+    /// Other limits at some hours of each day, in local time, such as '08:00-18:00 upload=1MB
+    /// download=none'; repeat for more. The first that holds decides
+    #[arg(long, value_name = "HH:MM-HH:MM LIMITS", value_parser = schedule::window)]
+    pub schedule: Vec<ScheduleWindow>,
 
     /// Parallel uploads; further requesters wait in a queue, and receive their position
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -781,10 +830,13 @@ pub struct LegacyPeerArgs {
 
 impl PeerArgs {
     /// The limits of the transfer rates.
-    pub fn speed(&self) -> cardume::reactor::event_loop::RateLimits {
-        cardume::reactor::event_loop::RateLimits {
-            upload: self.transfer.upload_limit,
-            download: self.transfer.download_limit,
+    pub fn speed(&self) -> RateLimits {
+        RateLimits {
+            usual: TransferRates {
+                upload: self.transfer.upload_limit,
+                download: self.transfer.download_limit,
+            },
+            schedule: Schedule::new(self.transfer.schedule.clone()),
             max_connections: 0,
         }
     }
@@ -806,6 +858,16 @@ pub enum AllocateArg {
     Full,
     /// A sparse file
     None,
+}
+
+impl AcceptArg {
+    pub fn consent(self) -> Accept {
+        match self {
+            AcceptArg::Always => Accept::Always,
+            AcceptArg::Ask => Accept::Ask,
+            AcceptArg::Never => Accept::Never,
+        }
+    }
 }
 
 impl AllocateArg {

@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::args;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::legacy;
+use crate::cli::args::log::LogArgs;
 
 /// The least memory of an index: empty tables take half a megabyte.
 const LEAST_MEMORY: u64 = 4 << 20;
@@ -64,7 +65,7 @@ pub struct ServerArgs {
     pub metrics: Metrics,
 
     #[command(flatten)]
-    pub hosts: HostArgs,
+    pub process: ProcessArgs,
 
     /// Addresses that peers may advertise besides their own; repeat for more
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
@@ -73,6 +74,15 @@ pub struct ServerArgs {
     /// Report every user operation to this log server; without a port, rpcbind there gives the port
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
+}
+
+// The names and the log of a server.
+#[derive(Args)]
+pub struct ProcessArgs {
+    #[command(flatten)]
+    pub hosts: HostArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 // Legacy protocols without users.

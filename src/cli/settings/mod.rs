@@ -390,7 +390,7 @@ mod tests {
         "a.example",
         "500",
         "x/s",
-        "08:00-18:00,upload=1MB",
+        "08:00-18:00 upload=1MB",
         "read",
         "3f9a01c2",
         "1M..2M",

@@ -13,13 +13,14 @@ use cardume::os::net::address;
 use cardume::os::stdio::StdStreams;
 use cardume::os::terminal::{self, RawMode, TerminalInput};
 use cardume::protocol::types::relative_path::RelativeName;
-use cardume::reactor::traits::{self, Typed};
+use cardume::reactor::traits::{self, Reloaded, Typed};
 use cardume::ui::event::{Prompt, UiEvent, WaitReason};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
 
 use crate::cli::Outputs;
 use crate::cli::json_output;
+use crate::cli::service::Service;
 use crate::cli::term::line_editor::{Edited, Editor};
 use crate::cli::term::progress::{self, Meter, Progress};
 
@@ -59,6 +60,7 @@ pub struct Console {
     screen: Option<Screen>,
     /// A buffer for one line.
     line: Vec<u8>,
+    service: Option<Box<Service>>,
 }
 
 /// stdin and its lines.
@@ -144,7 +146,19 @@ impl Console {
             ends_with_reader: false,
             screen,
             line: Vec::new(),
+            service: None,
         }
+    }
+
+    /// The console of a process that runs as a service.
+    pub fn as_service(mut self, service: Service) -> Console {
+        self.service = Some(Box::new(service));
+        self
+    }
+
+    /// True if the process reads its settings again at SIGHUP.
+    pub fn reloads(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.reloads())
     }
 
     /// Reads stdin from now on; `watched`: the poll reports stdin.
@@ -196,6 +210,14 @@ impl Console {
     }
 
     fn print(&mut self, to_out: bool, text: &str) {
+        if !to_out
+            && self
+                .service
+                .as_ref()
+                .is_some_and(|service| service.note(text.strip_prefix("cardume: ").unwrap_or(text)))
+        {
+            return;
+        }
         self.hide();
         let output = if to_out { &self.out } else { &self.err };
         output.put(format!("{text}\n").as_bytes());
@@ -288,6 +310,9 @@ impl traits::ConsoleIo for Console {
             self.line.push(b'\n');
             return self.out.put(&self.line);
         }
+        if let Some(service) = &mut self.service {
+            service.record(report);
+        }
         if let UiEvent::Failed(failure) = report
             && let Some(detail) = failure.protocol_detail()
         {
@@ -358,6 +383,20 @@ impl traits::ConsoleIo for Console {
         }
     }
 
+    fn reload(&mut self, _: Instant) -> Option<Reloaded> {
+        let outcome = self.service.as_mut()?.reload()?;
+        for line in &outcome.lines {
+            self.print(false, &format!("cardume: {line}"));
+        }
+        self.err.flush();
+        self.service.as_ref()?.answer(&outcome);
+        Some(outcome.reloaded)
+    }
+
+    fn work(&mut self, now: Instant) -> Option<Instant> {
+        self.service.as_mut()?.work(now)
+    }
+
     fn flush(&mut self) -> bool {
         let (out, err) = (self.out.flush(), self.err.flush());
         out || err
@@ -372,6 +411,9 @@ impl traits::ConsoleIo for Console {
     }
 
     fn close(&mut self) {
+        if let Some(service) = &mut self.service {
+            service.close();
+        }
         self.hide();
         self.screen = None;
         self.out.close();

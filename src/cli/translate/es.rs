@@ -8,6 +8,45 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Other limits at some hours of each day, in local time, such as '08:00-18:00 upload=1MB download=none'; repeat for more. The first that holds decides",
+        "Otros límites a ciertas horas de cada día, en hora local, como '08:00-18:00 upload=1MB download=none'; se puede repetir. El primero que vale decide",
+    ),
+    (
+        "Let the running servers and peers of this user read their settings again",
+        "Hace que los servidores y peers en ejecución de este usuario lean la configuración de nuevo",
+    ),
+    ("the process of this number alone", "solo el proceso de este número"),
+    ("the same without an answer", "lo mismo sin respuesta"),
+    (
+        "A line for each changed setting says whether it holds from now on or needs a restart. No transfer ends. With a broken file the earlier settings stay, and the exit code is 2. The log file is opened again. A process with a terminal as stdin ends at SIGHUP, and takes no part.",
+        "Una línea por ajuste cambiado dice si ya vale o si exige un reinicio. Ninguna transferencia termina. Con un archivo no válido queda la configuración anterior, y el código de salida es 2. El archivo de registro se reabre. Un proceso con un terminal como stdin termina con SIGHUP, y no participa.",
+    ),
+    (
+        "The numbers of the processes [default: all of this user]",
+        "Los números de los procesos [por defecto: todos los de este usuario]",
+    ),
+    (
+        "Append the log and the notes to this file instead of stderr, with time stamps. SIGHUP and `cardume reload` open the file again",
+        "Añade el registro y las notas a este archivo en vez de stderr, con la hora. SIGHUP y `cardume reload` reabren el archivo",
+    ),
+    (
+        "The form of the log: lines with time, level and module, or a JSON object per line",
+        "La forma del registro: líneas con hora, nivel y módulo, o un objeto JSON por línea",
+    ),
+    (
+        "The least level of the logged lines [default: RUST_LOG, else warn]",
+        "El nivel mínimo de las líneas del registro [por defecto: RUST_LOG, si no warn]",
+    ),
+    (
+        "Run this program after each complete download, without a shell: the facts are JSON on stdin and the variables CARDUME_HOOK_*",
+        "Ejecuta este programa tras cada descarga completa, sin shell: los datos van en JSON por stdin y en las variables CARDUME_HOOK_*",
+    ),
+    (
+        "Run this program after each upload, when the connection ends",
+        "Ejecuta este programa tras cada envío, cuando termina la conexión",
+    ),
+    ("Kill such a program after so many seconds", "Mata un programa así tras tantos segundos"),
+    (
         "The settings file; `none` reads no file [default: ~/.config/cardume/cardume.toml, else /etc/cardume/cardume.toml]",
         "El archivo de configuración; `none` no lee ninguno [por defecto: ~/.config/cardume/cardume.toml, si no /etc/cardume/cardume.toml]",
     ),
@@ -1466,4 +1505,32 @@ const MESSAGES: &[(&str, &str)] = &[
     ("{}: the value is no UTF-8 text", "{}: el valor no es texto UTF-8"),
     ("{}: {} is neither true nor false", "{}: {} no es true ni false"),
     ("no settings file: {}", "no hay archivo de configuración: {}"),
+    (
+        "a schedule is like '08:00-18:00 upload=1MB download=none'",
+        "un horario es como '08:00-18:00 upload=1MB download=none'",
+    ),
+    ("the settings stay as they are: {}", "la configuración queda como está: {}"),
+    ("the log goes on in the earlier file: {}", "el registro sigue en el archivo anterior: {}"),
+    (
+        "the settings are read again, and none has changed",
+        "la configuración se ha leído de nuevo, y nada ha cambiado",
+    ),
+    ("{} is {} from now on", "{} es {} desde ahora"),
+    ("{} is not set any more", "{} ya no está definido"),
+    ("{} has changed and needs a restart", "{} ha cambiado y exige un reinicio"),
+    ("{} stays as it is: {}", "{} queda como está: {}"),
+    (
+        "no server or peer of this user runs",
+        "ningún servidor o peer de este usuario está en ejecución",
+    ),
+    ("process {} does not answer", "el proceso {} no responde"),
+    ("--log-file {}: {}", "--log-file {}: {}"),
+    (
+        "the hook {} is left out: too many calls wait",
+        "el hook {} se omite: esperan demasiadas llamadas",
+    ),
+    ("the hook {} cannot be started: {}", "el hook {} no se puede iniciar: {}"),
+    ("the hook {} ran too long and was killed: {}", "el hook {} tardó demasiado y se mató: {}"),
+    ("the hook {} failed with {}: {}", "el hook {} falló con {}: {}"),
+    ("the hook {} is lost: {}", "el hook {} se perdió: {}"),
 ];

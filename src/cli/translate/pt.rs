@@ -8,6 +8,45 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Other limits at some hours of each day, in local time, such as '08:00-18:00 upload=1MB download=none'; repeat for more. The first that holds decides",
+        "Outros limites em certas horas de cada dia, na hora local, como '08:00-18:00 upload=1MB download=none'; pode repetir. O primeiro que vale decide",
+    ),
+    (
+        "Let the running servers and peers of this user read their settings again",
+        "Faz os servidores e peers em execução deste usuário lerem a configuração de novo",
+    ),
+    ("the process of this number alone", "só o processo deste número"),
+    ("the same without an answer", "o mesmo sem resposta"),
+    (
+        "A line for each changed setting says whether it holds from now on or needs a restart. No transfer ends. With a broken file the earlier settings stay, and the exit code is 2. The log file is opened again. A process with a terminal as stdin ends at SIGHUP, and takes no part.",
+        "Uma linha por configuração mudada diz se ela já vale ou se exige um reinício. Nenhuma transferência acaba. Com um arquivo inválido a configuração anterior fica, e o código de saída é 2. O arquivo de log é reaberto. Um processo com um terminal como stdin acaba com SIGHUP, e não participa.",
+    ),
+    (
+        "The numbers of the processes [default: all of this user]",
+        "Os números dos processos [padrão: todos deste usuário]",
+    ),
+    (
+        "Append the log and the notes to this file instead of stderr, with time stamps. SIGHUP and `cardume reload` open the file again",
+        "Acrescenta o log e as notas a este arquivo em vez de stderr, com a hora. SIGHUP e `cardume reload` reabrem o arquivo",
+    ),
+    (
+        "The form of the log: lines with time, level and module, or a JSON object per line",
+        "A forma do log: linhas com hora, nível e módulo, ou um objeto JSON por linha",
+    ),
+    (
+        "The least level of the logged lines [default: RUST_LOG, else warn]",
+        "O nível mínimo das linhas do log [padrão: RUST_LOG, senão warn]",
+    ),
+    (
+        "Run this program after each complete download, without a shell: the facts are JSON on stdin and the variables CARDUME_HOOK_*",
+        "Executa este programa após cada download completo, sem shell: os dados vão em JSON por stdin e nas variáveis CARDUME_HOOK_*",
+    ),
+    (
+        "Run this program after each upload, when the connection ends",
+        "Executa este programa após cada upload, quando a conexão acaba",
+    ),
+    ("Kill such a program after so many seconds", "Mata um programa desses após tantos segundos"),
+    (
         "The settings file; `none` reads no file [default: ~/.config/cardume/cardume.toml, else /etc/cardume/cardume.toml]",
         "O arquivo de configuração; `none` não lê arquivo [padrão: ~/.config/cardume/cardume.toml, senão /etc/cardume/cardume.toml]",
     ),
@@ -1430,4 +1469,32 @@ const MESSAGES: &[(&str, &str)] = &[
     ("{}: the value is no UTF-8 text", "{}: o valor não é texto UTF-8"),
     ("{}: {} is neither true nor false", "{}: {} não é true nem false"),
     ("no settings file: {}", "não há arquivo de configuração: {}"),
+    (
+        "a schedule is like '08:00-18:00 upload=1MB download=none'",
+        "um horário é como '08:00-18:00 upload=1MB download=none'",
+    ),
+    ("the settings stay as they are: {}", "a configuração fica como está: {}"),
+    ("the log goes on in the earlier file: {}", "o log continua no arquivo anterior: {}"),
+    (
+        "the settings are read again, and none has changed",
+        "a configuração foi lida de novo, e nada mudou",
+    ),
+    ("{} is {} from now on", "{} é {} a partir de agora"),
+    ("{} is not set any more", "{} não está mais definido"),
+    ("{} has changed and needs a restart", "{} mudou e exige um reinício"),
+    ("{} stays as it is: {}", "{} fica como está: {}"),
+    (
+        "no server or peer of this user runs",
+        "nenhum servidor ou peer deste usuário está em execução",
+    ),
+    ("process {} does not answer", "o processo {} não responde"),
+    ("--log-file {}: {}", "--log-file {}: {}"),
+    (
+        "the hook {} is left out: too many calls wait",
+        "o hook {} é omitido: há chamadas demais à espera",
+    ),
+    ("the hook {} cannot be started: {}", "o hook {} não pode ser iniciado: {}"),
+    ("the hook {} ran too long and was killed: {}", "o hook {} demorou demais e foi morto: {}"),
+    ("the hook {} failed with {}: {}", "o hook {} falhou com {}: {}"),
+    ("the hook {} is lost: {}", "o hook {} se perdeu: {}"),
 ];

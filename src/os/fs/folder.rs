@@ -29,6 +29,7 @@ use crate::os::fs::part_file::{Allocate, PartFile, stamp};
 use crate::os::fs::top::{FolderIdentity, Top};
 use crate::os::system;
 use crate::storage::Opened;
+use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{
     Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
 };
@@ -210,6 +211,10 @@ impl Filesystem for Folder {
             .as_ref()
             .map_or(Some(Blind::Unsupported), |watch| watch.watches().blind());
         Condition { missing: watched.identity.is_none(), blind }
+    }
+
+    fn exclude(&self, excludes: &Excludes) {
+        self.guard.replace(excludes.clone());
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {

@@ -38,7 +38,9 @@ type IgnoreFileVersion = (u64, u64, i64, i64, i64);
 pub struct Guard {
     /// Patterns of the command line, which come last. `None`: nothing is excluded, and the folder's
     /// patterns are not read.
-    given: Option<Excludes>,
+    given: RefCell<Option<Excludes>>,
+    /// The patterns of the command line have changed since the last refresh.
+    changed: Cell<bool>,
     excludes: RefCell<Excludes>,
     /// The version of the pattern file that was read last.
     read: Cell<Option<IgnoreFileVersion>>,
@@ -51,13 +53,22 @@ impl Guard {
     /// The guard of a shared folder, with the exclusions of the command line.
     #[must_use]
     pub fn of_share(given: Excludes) -> Guard {
-        let guard = Guard { given: Some(given), ..Guard::default() };
+        let guard = Guard { given: RefCell::new(Some(given)), ..Guard::default() };
         guard.put_together("");
         guard
     }
 
+    /// Replace the patterns of the command line; the next [`Guard::refresh`] counts as a change.
+    pub fn replace(&self, given: Excludes) {
+        if self.given.borrow().is_some() {
+            *self.given.borrow_mut() = Some(given);
+            self.changed.set(true);
+        }
+    }
+
     fn put_together(&self, file: &str) {
-        let Some(given) = &self.given else { return };
+        let given = self.given.borrow();
+        let Some(given) = &*given else { return };
         let mut excludes = Excludes::usual();
         excludes.read(file);
         excludes.extend(given);
@@ -66,15 +77,16 @@ impl Guard {
 
     /// Reads the patterns of the shared folder again if they changed. True if so.
     pub fn refresh(&self, top: BorrowedFd<'_>) -> bool {
-        if self.given.is_none() {
+        if self.given.borrow().is_none() {
             return false;
         }
+        let changed = self.changed.take();
         let stat = statat(top, IGNORE_FILE, AtFlags::SYMLINK_NOFOLLOW).ok();
         let found = stat
             .as_ref()
             .filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
             .map(version);
-        if found == self.read.get() {
+        if found == self.read.get() && !changed {
             return false;
         }
         self.read.set(found);

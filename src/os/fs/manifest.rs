@@ -26,6 +26,7 @@ use crate::protocol::types::file_name::printable;
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Opened;
+use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{
     Barred, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
 };
@@ -325,6 +326,10 @@ impl Filesystem for ManifestFolder {
 
     fn condition(&self) -> Condition {
         if self.shared { self.folder.condition() } else { Condition::default() }
+    }
+
+    fn exclude(&self, excludes: &Excludes) {
+        self.folder.exclude(excludes);
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {

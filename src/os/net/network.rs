@@ -105,6 +105,11 @@ impl Network {
         self.sockets.watch_stdin()
     }
 
+    /// Reports SIGHUP as a request to read the settings again, not to end.
+    pub fn reload_on_hangup(&mut self) {
+        self.sockets.reload_on_hangup();
+    }
+
     /// Reports when the other end of stdout is closed.
     pub fn watch_stdout(&mut self) {
         self.sockets.watch_stdout();

@@ -37,6 +37,8 @@ pub struct TcpStack {
     poll: Poll,
     events: Events,
     signals: Signals,
+    /// SIGHUP asks for the settings again, not for the end.
+    reloads: bool,
     ports: BTreeMap<usize, TcpListener>,
     /// A reserved descriptor. When no other is left, the reserve serves to accept a connection and
     /// report that this process is busy.
@@ -71,6 +73,7 @@ impl TcpStack {
             poll,
             events: Events::with_capacity(EVENTS),
             signals,
+            reloads: false,
             ports: BTreeMap::new(),
             spare: spare(),
             is_short: false,
@@ -83,6 +86,11 @@ impl TcpStack {
     pub fn watch_stdin(&mut self) -> bool {
         let stdin = io::stdin().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&stdin), STDIN, Interest::READABLE).is_ok()
+    }
+
+    /// Reports SIGHUP as a request to read the settings again, not to end.
+    pub fn reload_on_hangup(&mut self) {
+        self.reloads = true;
     }
 
     /// Reports when the other end of stdout is closed. A file has no other end.
@@ -126,6 +134,7 @@ impl TcpStack {
                             SIGCHLD => Ready::Child,
                             // The console reads the window size when it is asked for lines.
                             SIGWINCH => Ready::Console,
+                            SIGHUP if self.reloads => Ready::Reload,
                             signal => Ready::Stop(signal == SIGINT),
                         });
                     }

@@ -5,7 +5,7 @@ mod hash_lists;
 mod piece_hash_on_demand;
 mod transfer_stats;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::limits;
 use crate::node::ConnId;
 use crate::node::conn_map::ConnMap;
 use crate::node::io::Io;
+use crate::node::settings::LiveSetting;
 use crate::node::stats::requests::{self, RequestStats};
 use crate::peer::config::UploadConfig;
 use crate::peer::have_subscribers::HaveSubscribers;
@@ -73,6 +74,39 @@ struct InboundPeer {
     opened: Option<OpenedFile>,
     /// The requester sends no more, and may still read.
     has_ended: bool,
+    sent: SentFiles,
+}
+
+/// The files that a connection has fetched.
+struct SentFiles {
+    to: SocketAddr,
+    /// The name and the bytes of each upload that is sent, by ticket.
+    under_way: BTreeMap<u64, (RelativeName, u64)>,
+    /// The bytes by file.
+    complete: BTreeMap<RelativeName, u64>,
+}
+
+/// Files of a connection that are counted before the first are told: memory is bounded.
+const MOST_SENT: usize = 64;
+
+impl SentFiles {
+    fn new(to: SocketAddr) -> SentFiles {
+        SentFiles { to, under_way: BTreeMap::new(), complete: BTreeMap::new() }
+    }
+
+    /// These uploads are sent. Returns the files that are told now, since there are many.
+    fn count(&mut self, over: &[u64]) -> BTreeMap<RelativeName, u64> {
+        for ticket in over {
+            if let Some((name, bytes)) = self.under_way.remove(ticket) {
+                *self.complete.entry(name).or_default() += bytes;
+            }
+        }
+        if self.complete.len() > MOST_SENT {
+            std::mem::take(&mut self.complete)
+        } else {
+            BTreeMap::new()
+        }
+    }
 }
 
 /// Pages of the file list that ended lately, newest first: the number of the next file, and the last name before that.
@@ -135,6 +169,21 @@ impl PieceService {
         }
     }
 
+    /// Apply a setting that concerns uploads.
+    pub(super) fn apply(&mut self, setting: LiveSetting, ctx: &mut ServiceCtx<'_, '_>) {
+        match setting {
+            LiveSetting::MetricsOpen(open) => self.config.metrics_open = open,
+            LiveSetting::HostNames(hosts) => self.params.hosts = hosts,
+            LiveSetting::Consent(accept) => self.uploads.set_accept(accept),
+            LiveSetting::UploadSlots(slots) => {
+                for ticket in self.uploads.set_slots(slots) {
+                    self.send(ticket, ctx);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// True while a requester waits for the user's consent.
     pub(super) fn asks_consent(&self) -> bool {
         self.uploads.has_question()
@@ -169,7 +218,8 @@ impl PieceService {
                 _ => conn.drop_now(),
             }
         }
-        let peer = InboundPeer { inbound, requester: None, opened: None, has_ended: false };
+        let sent = SentFiles::new(conn.from);
+        let peer = InboundPeer { inbound, requester: None, opened: None, has_ended: false, sent };
         self.peers.insert(id, peer);
         true
     }
@@ -375,6 +425,9 @@ impl PieceService {
             return;
         };
         peer.inbound.drop_sends();
+        for (name, size) in peer.sent.complete {
+            ctx.io.tell(UiEvent::Uploaded { name, to: peer.sent.to, size });
+        }
         self.requesters.forget(id);
         self.have_subscribers.forget(id);
         self.pending_lists.forget(id);
@@ -696,6 +749,7 @@ impl PieceService {
             (self.peers.get_mut(&upload.conn), ctx.io.connection(upload.conn))
         {
             let said = said_name(&fetch.wanted, &name);
+            peer.sent.under_way.insert(ticket, (name.clone(), range.length()));
             peer.inbound.send(ticket, upload.id, said, opened, range, &mut conn.send_queue);
             if let Some(hash) = hash {
                 peer.inbound.promise(hash);
@@ -716,6 +770,10 @@ impl PieceService {
             return Vec::new();
         };
         let over = peer.inbound.feed(&mut conn.send_queue);
+        let (told, to) = (peer.sent.count(&over), peer.sent.to);
+        for (name, size) in told {
+            io.tell(UiEvent::Uploaded { name, to, size });
+        }
         self.traffic.count_sent(id, io);
         over
     }

@@ -240,6 +240,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         | UiEvent::Verifying { .. }
         | UiEvent::At(_)
         | UiEvent::ByQuic(_)
+        | UiEvent::Uploaded { .. }
         | UiEvent::Stopped(_) => Output::Silent,
         UiEvent::Prompt(prompt) => Output::Prompt(catalog.prompt(*prompt).to_owned()),
         UiEvent::Failed(failure) => Output::Note(failed(failure, lang)),

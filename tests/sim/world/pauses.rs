@@ -216,7 +216,7 @@ fn a_reader_of_stdout_may_pause_or_be_slow() {
 fn a_stopped_get_resumes_with_received_bytes() {
     for seed in 0..4 {
         let (mut world, content) = World::with_get(seed, 2_000_000);
-        world.peers[0].options.speed.upload = Some(100_000);
+        world.peers[0].options.speed.usual.upload = Some(100_000);
         world.begin_get();
         world.pass(5);
         world.stop(GETTER, 62);
@@ -266,9 +266,9 @@ fn a_low_rate_limit_on_either_side_keeps_the_connection() {
     for is_upload in [false, true] {
         let (mut world, content) = World::with_get(3 + u64::from(is_upload), 200_000);
         if is_upload {
-            world.peers[0].options.speed.upload = Some(2_048);
+            world.peers[0].options.speed.usual.upload = Some(2_048);
         } else {
-            world.peers[1].options.speed.download = Some(2_048);
+            world.peers[1].options.speed.usual.download = Some(2_048);
         }
         world.begin_get();
         let code = world.end_get(400);

@@ -411,7 +411,7 @@ fn a_member_is_cut_off_in_the_midst_of_a_download() {
         world.lie_with_clocks();
         let content = Content::new(&world.rng, 6_000_000);
         world.peers[0].disk.place(FILES[0].0, content);
-        world.peers[0].options.speed.upload = Some(100_000);
+        world.peers[0].options.speed.usual.upload = Some(100_000);
         world.names = vec![FILES[0].0.to_owned()];
         world.oracle.touch(world.peers[0].at, u64::MAX);
         world.start_all();
@@ -450,7 +450,7 @@ fn a_revoked_member_loses_its_connections_and_its_place_at_once() {
         world.lie_with_clocks();
         let content = Content::new(&world.rng, 6_000_000);
         world.peers[0].disk.place(FILES[0].0, content);
-        world.peers[0].options.speed.upload = Some(100_000);
+        world.peers[0].options.speed.usual.upload = Some(100_000);
         world.oracle.touch(world.peers[0].at, u64::MAX);
         world.start(0);
         world.start(1);
