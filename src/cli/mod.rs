@@ -36,7 +36,8 @@ use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::stdio::{StdStreams, Stdio};
 use cardume::os::system;
 use cardume::os::terminal;
-use cardume::reactor::event_loop::{EventLoop, RateLimits};
+use cardume::reactor::event_loop::EventLoop;
+use cardume::reactor::rate_limits::RateLimits;
 use cardume::reactor::traits::ConsoleIo as _;
 use cardume::server::log_receiver::LogReceiver;
 use cardume::ui::event::{Failure, exit};
@@ -231,7 +232,7 @@ fn carry_out(
             plug_into(
                 net,
                 node,
-                Console::new(Style::Plain, lang, outputs).as_service(service),
+                Console::new(Style::Plain, lang, outputs).with_service(service),
                 RateLimits::default(),
                 false,
             )
@@ -257,7 +258,7 @@ fn carry_out(
             plug_into(
                 transport::network_of(identity, !args.http.no_local)?,
                 node,
-                Console::of(args.console, style, lang, outputs).as_service(service),
+                Console::of(args.console, style, lang, outputs).with_service(service),
                 speed,
                 typed || !terminal,
             )

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use cardume::node::settings::LiveSetting;
-use cardume::os::running::{Requester, Running};
+use cardume::os::running::{ReloadRequester, RunEntry};
 use cardume::os::stdio::StdStreams;
 use cardume::protocol::types::file_name::printable;
 use cardume::reactor::traits::Reloaded;
@@ -30,6 +30,9 @@ use crate::cli::usage_error;
 /// How long `cardume reload` waits for each answer: a process that copies a file is late.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Characters of a line of an answer: a list of patterns may be long, and an answer is a datagram.
+const LINE_CHARS: usize = 300;
+
 /// Reads the settings of this process again.
 pub struct Reloader {
     words: Vec<OsString>,
@@ -38,7 +41,7 @@ pub struct Reloader {
     /// The values in use, by flag.
     values: BTreeMap<String, Vec<OsString>>,
     lang: Lang,
-    running: Option<Running>,
+    running: Option<RunEntry>,
 }
 
 /// The outcome of reading the settings again.
@@ -73,7 +76,7 @@ impl Reloader {
         };
         reloader.values = reloader.read()?.1;
         // Without a state folder only the signal is left.
-        match Running::enter(command) {
+        match RunEntry::enter(command) {
             Ok(running) => reloader.running = Some(running),
             Err(error) => log::info!("cardume reload does not find this process: {error}"),
         }
@@ -114,6 +117,8 @@ impl Reloader {
     /// Answer `cardume reload`.
     pub fn answer(&self, code: i32, lines: &[String]) {
         if let Some(running) = &self.running {
+            let lines: Vec<String> =
+                lines.iter().map(|line| line.chars().take(LINE_CHARS).collect()).collect();
             let answer = json!({"process": std::process::id(), "command": self.command,
                 "code": code, "lines": lines});
             running.answer(&answer.to_string());
@@ -249,7 +254,7 @@ fn log(args: &LogArgs, flag: &str, journal: &Journal) -> Result<bool, Exit> {
 /// Ask the running processes of this user to read their settings again.
 pub fn reload(args: &ReloadArgs, out: &StdStreams) -> Result<i32, Exit> {
     let failed = |error: io::Error| Exit::Failure(Failure::Disk(format!("cardume/run: {error}")));
-    let requester = Requester::new(PATIENCE).map_err(failed)?;
+    let requester = ReloadRequester::new(PATIENCE).map_err(failed)?;
     let mut asked = requester.running().map_err(failed)?;
     if !args.processes.is_empty() {
         asked.retain(|process| args.processes.contains(process));

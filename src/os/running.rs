@@ -22,7 +22,7 @@ use crate::os::system;
 const FOLDER: &str = "run";
 /// The begin of the name of a socket for answers.
 const ANSWERS: &str = "answers-";
-/// The longest answer: a line for each flag.
+/// The longest answer: a line for each flag. A longer one is not sent.
 const ANSWER_BYTES: usize = 60 << 10;
 /// Sockets that get an answer: a process asks at a time, and others may have left theirs behind.
 const MOST_ANSWERS: usize = 16;
@@ -54,19 +54,19 @@ impl RunFolder {
 }
 
 /// This process, as long as the value lives.
-pub struct Running {
+pub struct RunEntry {
     folder: RunFolder,
     name: String,
     /// The lock ends with the process.
     _lock: File,
 }
 
-impl Running {
+impl RunEntry {
     /// Enter this process.
     ///
     /// # Errors
     /// When the state folder is missing, or belongs to others.
-    pub fn enter(kind: &str) -> io::Result<Running> {
+    pub fn enter(kind: &str) -> io::Result<RunEntry> {
         let folder = RunFolder::open()?;
         let name = std::process::id().to_string();
         let mut options = OpenOptions::new();
@@ -74,7 +74,7 @@ impl Running {
         let mut lock = options.open(folder.at(&name))?;
         flock(&lock, FlockOperation::LockExclusive)?;
         writeln!(lock, "{kind}")?;
-        Ok(Running { folder, name, _lock: lock })
+        Ok(RunEntry { folder, name, _lock: lock })
     }
 
     /// Answer all processes that wait.
@@ -84,8 +84,7 @@ impl Running {
         let Ok(socket) = UnixDatagram::unbound() else { return };
         let _ = socket.set_nonblocking(true);
         for name in waiting.take(MOST_ANSWERS) {
-            let end = text.floor_char_boundary(ANSWER_BYTES);
-            let sent = socket.send_to(&text.as_bytes()[..end], self.folder.at(name));
+            let sent = socket.send_to(text.as_bytes(), self.folder.at(name));
             if sent.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
                 // Its process is gone.
                 let _ = std::fs::remove_file(self.folder.at(name));
@@ -94,32 +93,32 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunEntry {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.folder.at(&self.name));
     }
 }
 
 /// A process that reads the settings of others again.
-pub struct Requester {
+pub struct ReloadRequester {
     folder: RunFolder,
     socket: UnixDatagram,
     name: String,
 }
 
-impl Requester {
+impl ReloadRequester {
     /// Wait for answers, each at most for `patience`.
     ///
     /// # Errors
     /// When the state folder is missing, or belongs to others.
-    pub fn new(patience: Duration) -> io::Result<Requester> {
+    pub fn new(patience: Duration) -> io::Result<ReloadRequester> {
         let folder = RunFolder::open()?;
         let name = format!("{ANSWERS}{}", std::process::id());
         let _ = std::fs::remove_file(folder.at(&name));
         let socket = UnixDatagram::bind(folder.at(&name))?;
         std::fs::set_permissions(folder.at(&name), std::fs::Permissions::from_mode(0o600))?;
         socket.set_read_timeout(Some(patience))?;
-        Ok(Requester { folder, socket, name })
+        Ok(ReloadRequester { folder, socket, name })
     }
 
     /// The numbers of the running processes.
@@ -163,7 +162,7 @@ impl Requester {
     }
 }
 
-impl Drop for Requester {
+impl Drop for ReloadRequester {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.folder.at(&self.name));
     }

@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::io::budget::Block;
-use crate::io::schedule::{Schedule, TransferRates};
-use crate::io::token_bucket::TokenBucket;
 use crate::limits;
 use crate::node::io::{Action, Io};
 use crate::node::stats::histogram::Histogram;
@@ -15,19 +13,9 @@ use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::reactor::address_budget::AddressBudget;
 use crate::reactor::connection_table::{ConnectionState, ConnectionTable, Origin};
 use crate::reactor::console::ConsoleReadiness;
+use crate::reactor::rate_limits::{RateLimits, Rates};
 use crate::reactor::traits::{ConsoleIo, Net, Ready, Reloaded, Stream as _, Typed};
 use crate::storage::fs_trait;
-
-/// Limits of a whole process.
-#[derive(Clone, Debug, Default)]
-pub struct RateLimits {
-    /// The limits where the schedule has no others.
-    pub usual: TransferRates,
-    /// Limits by the time of the day.
-    pub schedule: Schedule,
-    /// Connections at once, within the limit of the system. 0: no limit.
-    pub max_connections: usize,
-}
 
 /// A node with a network and a console.
 pub struct EventLoop<N: Node, T: Net, C: ConsoleIo> {
@@ -58,50 +46,6 @@ struct Listeners {
     max_connections: usize,
     /// The bound of the system, which `max_connections` never exceeds.
     system_max: usize,
-}
-
-/// The buckets of the rate limits.
-pub(super) struct Rates {
-    pub upload: TokenBucket,
-    pub download: TokenBucket,
-    limits: RateLimits,
-    now: TransferRates,
-    /// The next look at the schedule.
-    look_at: Option<Instant>,
-}
-
-impl Rates {
-    fn new(limits: RateLimits, now: Instant) -> Rates {
-        let rates = limits.usual;
-        Rates {
-            upload: TokenBucket::new(rates.upload, now),
-            download: TokenBucket::new(rates.download, now),
-            look_at: (!limits.schedule.is_empty()).then_some(now),
-            limits,
-            now: rates,
-        }
-    }
-
-    /// Hold other limits from now on.
-    fn replace(&mut self, limits: RateLimits, now: Instant) {
-        self.limits = limits;
-        self.look_at = Some(now);
-    }
-
-    /// Follow the schedule.
-    fn follow(&mut self, time_of_day: Duration, now: Instant) {
-        let RateLimits { usual, schedule, .. } = &self.limits;
-        let rates = schedule.rates(*usual, time_of_day);
-        let until = schedule.until_change(time_of_day);
-        self.look_at = (!schedule.is_empty()).then_some(now + until);
-        if rates.upload != self.now.upload {
-            self.upload = TokenBucket::new(rates.upload, now);
-        }
-        if rates.download != self.now.download {
-            self.download = TokenBucket::new(rates.download, now);
-        }
-        self.now = rates;
-    }
 }
 
 /// When to give the memory of a burst back to the system.

@@ -9,5 +9,6 @@ mod address_budget;
 pub mod connection_table;
 mod console;
 pub mod event_loop;
+pub mod rate_limits;
 mod service;
 pub mod traits;

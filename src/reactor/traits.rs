@@ -9,7 +9,7 @@ use crate::io::traits::{RawRead, RawWrite};
 use crate::node::io::{Security, Transport};
 use crate::node::settings::LiveSetting;
 use crate::protocol::types::quic_address::QuicAddress;
-use crate::reactor::event_loop::RateLimits;
+use crate::reactor::rate_limits::RateLimits;
 use crate::ui::event::UiEvent;
 
 /// One connection.

@@ -32,7 +32,7 @@ use cardume::os::system;
 use cardume::peer::upload_queue::Accept;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, PROFILES};
 use cardume::protocol::types::member::Group;
-use cardume::reactor::event_loop::RateLimits;
+use cardume::reactor::rate_limits::RateLimits;
 use cardume::ui::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

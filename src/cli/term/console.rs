@@ -151,7 +151,7 @@ impl Console {
     }
 
     /// The console of a process that runs as a service.
-    pub fn as_service(mut self, service: Service) -> Console {
+    pub fn with_service(mut self, service: Service) -> Console {
         self.service = Some(Box::new(service));
         self
     }
