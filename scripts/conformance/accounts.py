@@ -57,7 +57,10 @@ def account_life(run):
     check_refusal(asker.ask("FIND_USER", user=ana.name), "no_remote_user")
     check_refusal(asker.ask("LIST_CONTENT", user=ana.name), "no_remote_user")
     ana.do("REGISTER", link)
-    check_refusal(link.ask("REGISTER", **ana.fields("REGISTER", link)), "taken")
+    ana.do("REGISTER", link)  # the owner may register again
+    other = User(run)
+    other.name, taken = ana.name, run.link(run.server)
+    check_refusal(taken.ask("REGISTER", **other.fields("REGISTER", taken)), "taken")
     check_refusal(asker.ask("FIND_USER", user=ana.name), "not_connected")
     for method, fields in (("PUBLISH", {"name": file}), ("DELETE", {"name": file}), ("DISCONNECT", {})):
         check_refusal(link.ask(method, **fields), "not_connected")

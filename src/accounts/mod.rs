@@ -502,7 +502,11 @@ impl Accounts {
         self.begin()?;
         let is_new = match &change {
             AccountChange::Registered(user) => {
-                self.store.add_user(user, &Account { key: operation.key() })?
+                // The owner may register again: the outcome is the same.
+                let key = operation.key();
+                self.store.add_user(user, &Account { key })?
+                    || (key.is_some()
+                        && self.store.user(user)?.is_some_and(|account| account.key == key))
             }
             AccountChange::Unregistered(user, _) => return self.unregister(user.clone()),
             AccountChange::Connected { user, at: Some(at) } => {
@@ -782,6 +786,7 @@ mod tests {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
         assert_eq!(run(&mut all, 2, &by_key("ana", 2, AccountOp::Register)), Err(ErrorCode::Taken));
+        assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
         assert_eq!(
             run(&mut all, 2, &by_key("ana", 2, AccountOp::Connect { port: None })),
             Err(ErrorCode::BadProof)

@@ -24,6 +24,8 @@ use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
 #[cfg(feature = "store")]
 use cardume::os::fs::{key_file, own_folder};
 #[cfg(feature = "store")]
+use cardume::os::sqlite::backup::{self, BackupError};
+#[cfg(feature = "store")]
 use cardume::os::sqlite::{OpenError, SqliteStore};
 use cardume::os::stdio::StdStreams;
 #[cfg(feature = "store")]
@@ -156,6 +158,32 @@ pub fn accounts(
     let (args, counts) = match verb {
         ServerVerb::Export(args) => (args, export(args)?),
         ServerVerb::Import(args) => (args, import(args)?),
+        ServerVerb::Backup(args) => {
+            let data = data(args.data.as_ref(), None)?;
+            backup::back_up(&data, &args.folder).map_err(|error| {
+                // The store fails to open at its place, and all else at the copy's.
+                let at = if matches!(error, BackupError::Store(_)) { &data } else { &args.folder };
+                Exit::new(exit::LOCAL, format!("{}: {error}", shown(at)))
+            })?;
+            out.put(format!("{}\n", shown(&args.folder)).as_bytes());
+            out.close();
+            return Ok(exit::DONE);
+        }
+        ServerVerb::Restore(args) => {
+            let data = data(args.data.as_ref(), None)?;
+            backup::restore(&args.folder, &data).map_err(|error| {
+                let of_copy = matches!(
+                    error,
+                    BackupError::Damaged(_)
+                        | BackupError::Store(OpenError::Missing | OpenError::Stranger)
+                );
+                let at = if of_copy { &args.folder } else { &data };
+                Exit::new(exit::LOCAL, format!("{}: {error}", shown(at)))
+            })?;
+            out.put(format!("{}\n", shown(&data)).as_bytes());
+            out.close();
+            return Ok(exit::DONE);
+        }
         ServerVerb::Url(args) => {
             out.put(format!("{}\n", url(args)?.reveal()).as_bytes());
             out.close();

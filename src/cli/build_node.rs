@@ -31,7 +31,7 @@ use cardume::os::fs::{key_file, secret_file};
 use cardume::os::net::tls::authority::EngineTrust;
 use cardume::os::net::tls::certificate::{Certificate, CertificateFiles};
 use cardume::os::net::tls::identity::TlsIdentity;
-use cardume::os::net::{address, interfaces};
+use cardume::os::net::{activation, address, interfaces};
 use cardume::os::stdio::StdStreams;
 use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
@@ -64,8 +64,8 @@ use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{AccessArgs, EngineArgs, Metrics, Policy, ServerArgs};
 use crate::cli::args::transport;
 use crate::cli::args::{
-    AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, NameArgs,
-    PeerArgs, PublishArgs, VerifyArgs,
+    AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, DiskArgs, GetArgs, KeyArgs,
+    NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
 use crate::cli::get_list;
 use crate::cli::known_servers;
@@ -88,6 +88,9 @@ pub struct ServerTls {
 /// A server with its TLS. Without an address, the user enters the address at the terminal.
 pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<(Server, ServerTls), Exit> {
     let mut listen = args.listen;
+    if listen.is_empty() {
+        listen = activation::addresses();
+    }
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
             questions::where_to_listen(lang, err)?
@@ -342,7 +345,12 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
         return Err(Exit::new(exit::USAGE, "a port needs --folder: the files to share"));
     }
     let listen = match args.listen {
-        None if shares && !later => Some(address::or_free_port(DEFAULT_LISTEN)),
+        None if shares && !later => Some(
+            activation::addresses()
+                .first()
+                .copied()
+                .unwrap_or_else(|| address::or_free_port(DEFAULT_LISTEN)),
+        ),
         listen => listen,
     };
     let task = listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
@@ -588,11 +596,11 @@ pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
         && terminal::is_ours();
     let client = match args.from {
         // A download from a named peer needs no server.
-        Some(_) => ClientConfig::new(Task::Once(command(target)), opener(args.allocate)),
+        Some(_) => ClientConfig::new(Task::Once(command(target)), opener(AllocateArg::Full)),
         None => client(command(target), &args.ask)?,
     };
     let client = ClientConfig {
-        open_folder: opener(args.allocate),
+        open_folder: disk_opener(&args.disk, &folder, None)?,
         chooses,
         by_quic: args.transport.is_quic(args.from.is_some())?,
         ..client
@@ -688,6 +696,34 @@ pub fn excludes(patterns: &[String]) -> Result<Excludes, Exit> {
     Ok(excludes)
 }
 
+/// Opens the folder of downloads, with the room that they get. `guard`: the patterns of files that are
+/// not shared.
+fn disk_opener(args: &DiskArgs, folder: &str, guard: Option<Excludes>) -> Result<OpenFolder, Exit> {
+    let (allocate, parts) = (args.allocate.how(), args.incomplete_dir.clone());
+    let reserve = args.reserve.unwrap_or(0);
+    if let Some(parts) = &parts
+        && let Ok(opened) = Folder::open(folder, allocate)
+    {
+        opened.with_parts(parts).map_err(|error| match error {
+            FsError::NoFolder => Exit::Failure(Failure::NoFolder(parts.clone())),
+            error => {
+                Exit::new(exit::LOCAL, format!("--incomplete-dir {}: {error}", printable(parts)))
+            }
+        })?;
+    }
+    Ok(Box::new(move |path| {
+        let folder = Folder::open(path, allocate)?.reserving(reserve);
+        let folder = match &parts {
+            Some(parts) => folder.with_parts(parts)?,
+            None => folder,
+        };
+        Ok(match &guard {
+            Some(excludes) => Rc::new(folder.guarded(Guard::of_share(excludes.clone()))),
+            None => Rc::new(folder) as Rc<dyn Filesystem>,
+        })
+    }))
+}
+
 /// Opens shared folders, without the files of these patterns.
 pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFolder, Exit> {
     let excludes = excludes(exclude)?;
@@ -702,7 +738,8 @@ pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<Ope
 /// Opens the share of a peer: a folder, the files of a manifest, or both; and the groups of the
 /// files.
 fn share_opener(args: &PeerArgs) -> Result<(OpenFolder, ShareGroups), Exit> {
-    let open = excluding_opener(&args.filter.exclude, args.storage.allocate)?;
+    let folder = args.share.folder.as_deref().unwrap_or(".");
+    let open = disk_opener(&args.storage.disk, folder, Some(excludes(&args.filter.exclude)?))?;
     let usual =
         Groups::parse(args.share.for_group.iter().map(String::as_str)).ok_or_else(|| {
             Exit::new(exit::USAGE, format!("--for-group: at most {} groups", limits::MEMBER_GROUPS))

@@ -38,6 +38,8 @@ struct JournalState {
     file: Option<LogFile>,
     /// `None`: text for people, without a time.
     format: Option<LogFormat>,
+    /// The notes for people are in the log too.
+    takes_notes: bool,
     filter: env_logger::Logger,
     lang: Lang,
 }
@@ -45,8 +47,14 @@ struct JournalState {
 impl Journal {
     /// A log on stderr, which becomes the log of the process.
     pub fn begin(to: StdStreams, lang: Lang) -> Journal {
-        let state =
-            JournalState { to, file: None, format: usual_format(), filter: filter(None), lang };
+        let state = JournalState {
+            to,
+            file: None,
+            takes_notes: false,
+            format: usual_format(),
+            filter: filter(None),
+            lang,
+        };
         log::set_max_level(state.filter.filter());
         let journal = Journal(Arc::new(Mutex::new(state)));
         let _ = log::set_boxed_logger(Box::new(journal.clone()));
@@ -71,6 +79,7 @@ impl Journal {
             (None, None) => None,
         };
         let of_file = state.file.is_some().then_some(LogFormat::Text);
+        state.takes_notes = args.log_format.or(of_file).is_some();
         state.format = args.log_format.or(of_file).or_else(usual_format);
         state.filter = filter(args.log_level.map(|level| level.as_str()));
         log::set_max_level(state.filter.filter());
@@ -90,11 +99,11 @@ impl Journal {
     /// Write a note for people; false where notes go to stderr as they are.
     pub fn note(&self, note: &str) -> bool {
         let mut state = self.hold();
-        let takes = state.format.is_some();
-        if takes {
+        let takes_notes = state.takes_notes;
+        if takes_notes {
             state.put(Level::Info, "cardume", note);
         }
-        takes
+        takes_notes
     }
 }
 

@@ -11,7 +11,9 @@ use cardume::protocol::response::{Away, PeerEntry, Provider};
 use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::protocol::types::link_ticket::LinkSubject;
 use cardume::protocol::types::member::Groups;
-use cardume::ui::event::{Failure, LinkEvent, MemberEvent, UiEvent, Verdict, Version, WaitReason};
+use cardume::ui::event::{
+    Failure, LinkEvent, MemberEvent, UiEvent, Verdict, Version, WaitReason, exit,
+};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
 use serde_json::{Value, json};
@@ -289,6 +291,112 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
     }
 }
 
+/// The event of a failure before a command runs, or outside of it.
+pub fn failed_line(exit_code: i32, text: &str) -> String {
+    let code = match exit_code {
+        exit::NOT_FOUND => "not_found",
+        exit::REFUSED => "refused",
+        exit::UNREACHABLE => "unreachable",
+        exit::VERIFY => "wrong_bytes",
+        exit::LOCAL => "local",
+        exit::PROTOCOL => "protocol",
+        exit::FAULT => "fault",
+        _ => "usage",
+    };
+    let event = json!({"event": "failed", "code": code, "exit": exit_code, "text": text});
+    format!("{event}\n")
+}
+
 fn root(root: Option<cardume::protocol::types::ids::ContentHash>) -> Option<String> {
     root.map(|root| root.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const CODE: [&str; 4] = [
+        include_str!("json_output.rs"),
+        include_str!("hash.rs"),
+        include_str!("skipped.rs"),
+        include_str!("reload.rs"),
+    ];
+
+    /// The fields of each section of the document.
+    fn documented() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+        let (mut found, mut section) = (BTreeMap::new(), "");
+        for line in include_str!("../../docs/JSON.md").lines() {
+            if let Some(title) = line.strip_prefix("## ") {
+                section = title;
+            } else if let Some((field, _)) =
+                line.strip_prefix("| `").and_then(|rest| rest.split_once("` |"))
+            {
+                let fields: &mut BTreeSet<&str> = found.entry(section).or_default();
+                assert!(fields.insert(field), "{section}: {field} stands twice");
+            }
+        }
+        found
+    }
+
+    /// The event and the fields of each object in the code: the keys outside of inner brackets.
+    fn emitted() -> Vec<(Option<String>, BTreeSet<String>)> {
+        let mut found = Vec::new();
+        for code in CODE.iter().map(|code| code.split("\nmod tests {").next().unwrap_or_default()) {
+            for (at, begin) in code.match_indices("json!({") {
+                let (mut depth, mut fields, mut event) = (1, BTreeSet::new(), None);
+                let mut rest = &code[at + begin.len()..];
+                while depth > 0 {
+                    let c = rest.chars().next().expect("a closed object");
+                    rest = &rest[c.len_utf8()..];
+                    match c {
+                        '{' | '(' | '[' => depth += 1,
+                        '}' | ')' | ']' => depth -= 1,
+                        '"' => {
+                            let (text, behind) = rest.split_once('"').expect("a closed text");
+                            rest = behind;
+                            if depth == 1 && behind.starts_with(':') {
+                                fields.insert(text.to_owned());
+                                let value = behind[1..].trim_start().strip_prefix('"');
+                                if text == "event" {
+                                    event = value.and_then(|value| value.split('"').next());
+                                }
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                found.push((event.map(str::to_owned), fields));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn each_field_of_each_object_is_documented_and_no_other() {
+        let documented = documented();
+        let mut said: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        // A field that `invite --web` alone has is set later.
+        said.entry("invite").or_default().insert("web".to_owned());
+        let emitted = emitted();
+        assert!(emitted.len() > 50 && documented.len() > 40, "{}", emitted.len());
+        for (event, fields) in emitted {
+            let is_it = |section: &str, known: &BTreeSet<&str>| match &event {
+                Some(event) => section == event,
+                None => known.iter().copied().eq(fields.iter().map(String::as_str)),
+            };
+            let section = documented.iter().find(|(section, known)| is_it(section, known));
+            let (section, known) =
+                section.unwrap_or_else(|| panic!("no section has {event:?} {fields:?}"));
+            for field in &fields {
+                assert!(known.contains(field.as_str()), "{section} lacks {field}");
+            }
+            said.entry(section).or_default().extend(fields);
+        }
+        for (section, known) in documented {
+            let said = said.get(section).unwrap_or_else(|| panic!("nothing emits {section}"));
+            for field in known {
+                assert!(said.contains(field), "nothing emits {field} of {section}");
+            }
+        }
+    }
 }

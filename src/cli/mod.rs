@@ -60,7 +60,7 @@ pub fn run() -> i32 {
         Ok(settings) => settings,
         Err(stop) => {
             let outputs = Outputs::lossless();
-            outputs.err.put(format!("cardume: {}\n", stop.text(lang)).as_bytes());
+            stop.report(is_json(&words), lang, &outputs);
             return exit_code(stop.code(), &outputs, lang, false);
         }
     };
@@ -71,6 +71,10 @@ pub fn run() -> i32 {
         Ok(cli) => cli,
         Err(error) => {
             let outputs = Outputs::lossless();
+            if error.use_stderr() && is_json(&words) {
+                let text = usage_error::message(&error, Lang::En);
+                outputs.out.put(json_output::failed_line(exit::USAGE, &text).as_bytes());
+            }
             return exit_code(misread(&error, &words, lang, &outputs), &outputs, lang, false);
         }
     };
@@ -84,7 +88,7 @@ pub fn run() -> i32 {
     let code = match carry_out(cli, &words, &journal, &outputs) {
         Ok(code) => code,
         Err(stop) => {
-            outputs.err.put(format!("cardume: {}\n", stop.text(lang)).as_bytes());
+            stop.report(is_json(&words), lang, &outputs);
             stop.code()
         }
     };
@@ -119,6 +123,14 @@ fn exit_code(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     } else {
         code
     }
+}
+
+/// True if the output of these words is JSON, even where the words are wrong.
+fn is_json(words: &[OsString]) -> bool {
+    // With `-o -` stdout is for the bytes of a file.
+    let typed = || words.iter().take_while(|word| *word != "--");
+    let is_stdout = |word: &OsString| word == "-" || word == "-o-" || word == "--output=-";
+    typed().any(|word| word == "--json") && !typed().any(is_stdout)
 }
 
 /// Prints help and version as rendered by clap, and usage errors on a single line.
@@ -173,6 +185,15 @@ enum Exit {
 impl Exit {
     fn new(code: i32, text: impl Into<String>) -> Exit {
         Exit::Other(code, text.into())
+    }
+
+    /// Report on stderr; with `is_json` as an event on stdout too.
+    fn report(&self, is_json: bool, lang: Lang, outputs: &Outputs) {
+        if is_json {
+            let line = json_output::failed_line(self.code(), &self.text(Lang::En));
+            outputs.out.put(line.as_bytes());
+        }
+        outputs.err.put(format!("cardume: {}\n", self.text(lang)).as_bytes());
     }
 
     fn code(&self) -> i32 {

@@ -14,6 +14,7 @@
 //! A read-only store takes no lock and reads the last commit while a server runs. All text is
 //! bound, compared byte by byte, and checked again when read.
 
+pub mod backup;
 mod database;
 pub mod members;
 

@@ -59,3 +59,42 @@ impl Rates {
         self.now = rates;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::schedule::ScheduleWindow;
+
+    #[test]
+    fn the_limits_follow_the_clock_through_a_day() {
+        let start = Instant::now();
+        let window = ScheduleWindow::new((8 * 60, 18 * 60), Some(Some(1_000_000)), None);
+        let limits = RateLimits {
+            usual: TransferRates { upload: None, download: Some(5) },
+            schedule: Schedule::new(window.into_iter().collect()),
+            max_connections: 0,
+        };
+        let mut rates = Rates::new(limits, start);
+        let (mut now, mut time, mut looks) = (start, Duration::from_secs(7 * 3_600), 0);
+        let mut changes = Vec::new();
+        let mut before = None;
+        // The loop wakes exactly when it is told to.
+        while time < Duration::from_secs(19 * 3_600) {
+            rates.follow(time, now);
+            let limited = rates.upload.allowance(now) != usize::MAX;
+            if before.replace(limited) != Some(limited) {
+                changes.push((time.as_secs(), limited));
+            }
+            let wait = rates.look_at.map(|at| at - now).expect("a schedule has a next look");
+            assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60));
+            (now, time, looks) = (now + wait, time + wait, looks + 1);
+        }
+        assert_eq!(changes, [(7 * 3_600, false), (8 * 3_600, true), (18 * 3_600, false)]);
+        assert!(looks <= 12 * 60 + 2, "{looks}");
+        // Without a schedule the clock is never looked at again.
+        rates.replace(RateLimits::default(), now);
+        rates.follow(time, now);
+        assert_eq!(rates.look_at, None);
+        assert_eq!(rates.download.allowance(now), usize::MAX);
+    }
+}

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Dir, Node, Process, address_in, cardume, finish, lone_peer, noise, peer_with, run, server,
-    server_with, start_get_from, wait_until,
+    Dir, Node, Process, address_in, cardume, finish, get_from, lone_peer, noise, peer_with, run,
+    run_tool, server, server_with, start_get_from, through_shell, wait_until,
 };
 
 /// A server with this settings file.
@@ -232,4 +232,105 @@ fn a_hook_that_hangs_floods_or_is_missing_harms_nothing() {
         let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         gone().or_else(|| state.contains(") Z ").then_some(()))
     });
+}
+
+#[test]
+fn a_service_manager_passes_the_port_and_gets_the_state() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/service/systemd.py");
+    let Some(done) = run_tool("python3", &[script, env!("CARGO_BIN_EXE_cardume")]) else { return };
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn unfinished_downloads_have_a_folder_of_their_own() {
+    let (here, there, parts) = (Dir::new(), Dir::new(), Dir::new());
+    std::fs::create_dir(here.at("Sub")).expect("a folder");
+    here.write("Sub/a.bin", &noise(1, 3 << 20));
+    let source = lone_peer(&here, &["-r", "--upload-limit", "500kB"]);
+    let words = ["Sub/a.bin", "--json", "--incomplete-dir", parts.text()];
+    let mut get = start_get_from(&words, source.at, &there);
+    while get.event("progress")["held"] == 0 {}
+    assert!(parts.has("Sub/a.bin.part") && !there.has("Sub"), "{:?}", there.names());
+    get.signal(Signal::INT);
+    assert_eq!(get.code(), 130);
+    // The same command goes on with the same part.
+    let done = finish(start_get_from(&words, source.at, &there));
+    assert!(done.succeeded().held()[0] > 0, "{done:#?}");
+    assert_eq!(there.read("Sub/a.bin"), here.read("Sub/a.bin"));
+    assert!(!parts.has("Sub/a.bin.part") && !parts.has("Sub/a.bin.part.record"));
+    get_from(&["a", "--incomplete-dir", "/nowhere"], source.at, &there).failed(7, "/nowhere");
+    get_from(&["a", "--incomplete-dir", "/proc"], source.at, &there)
+        .failed(7, "--incomplete-dir /proc: another file system");
+}
+
+#[test]
+fn a_download_that_would_leave_too_little_room_is_refused() {
+    let (here, there) = (Dir::with("a.bin", &noise(1, 1 << 20)), Dir::new());
+    let source = lone_peer(&here, &[]);
+    for allocate in ["full", "none"] {
+        let words = ["a.bin", "--reserve", "1000000GiB", "--allocate", allocate];
+        get_from(&words, source.at, &there).failed_with(7);
+        assert!(!there.has("a.bin"), "{:?}", there.names());
+    }
+    get_from(&["a.bin", "--reserve", "1MiB"], source.at, &there).succeeded();
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_restored_with_keys_and_accounts() {
+    let (data, out) = (Dir::new(), Dir::new());
+    let words = ["--listen", "127.0.0.1:0", "--data", data.text()];
+    let mut server = server_with(&words);
+    let at = server.at.to_string();
+    run(["register", "ana", "--server", &at]).succeeded();
+    let copy = out.at("copy").display().to_string();
+    run(["server", "backup", "--data", data.text(), &copy]).succeeded();
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("an entry").permissions().mode() & 0o777
+    };
+    assert_eq!(mode(&out.at("copy")), 0o700);
+    for name in ["accounts.sqlite", "server.key"] {
+        assert_eq!(mode(&out.at(format!("copy/{name}"))), 0o600, "{name}");
+    }
+    // Later changes are not in the copy.
+    run(["register", "eva", "--server", &at]).succeeded();
+    // Never over anything: an existing copy, a running server, an existing store.
+    run(["server", "backup", "--data", data.text(), &copy])
+        .failed(7, &format!("{copy}: the folder has files already"));
+    run(["server", "restore", "--data", data.text(), &copy])
+        .failed(7, "another server holds this folder");
+    server.signal(Signal::TERM);
+    server.code();
+    run(["server", "restore", "--data", data.text(), &copy])
+        .failed(7, "the folder has files already");
+    run(["server", "backup", "--data", out.text(), "/nowhere/copy"]).failed_with(7);
+    // A full disk: nothing of the copy is left.
+    if std::path::Path::new("/dev/full").exists() {
+        let limited = "ulimit -f 80; exec \"$@\"";
+        let small = out.at("small").display().to_string();
+        let args = ["server", "backup", "--data", data.text(), &small];
+        let done = finish(Process::start(through_shell(limited, &args)));
+        done.failed(7, &small);
+        assert!(!out.has("small"), "{:?}", out.names());
+    }
+    let other = Dir::new();
+    let place = other.at("data").display().to_string();
+    run(["server", "restore", "--data", &place, &copy]).succeeded();
+    let url = |data: &str| run(["server", "url", "--data", data, "127.0.0.1:7"]).out;
+    assert_eq!(url(&place), url(data.text()));
+    let server = server_with(&["--listen", "127.0.0.1:0", "--data", &place]);
+    let at = server.at.to_string();
+    // The name belongs to the key of before.
+    let mut stranger = cardume(["register", "ana", "--server", &at]);
+    stranger.env("CARDUME_KEY", other.at("key"));
+    assert_eq!(finish(Process::start(stranger)).code, 4);
+    run(["register", "eva", "--server", &at]).succeeded();
+    // A damaged copy is refused.
+    let mut bytes = out.read("copy/accounts.sqlite");
+    let middle = bytes.len() / 2;
+    bytes.truncate(middle);
+    out.write("copy/accounts.sqlite", &bytes);
+    let fresh = other.at("fresh").display().to_string();
+    run(["server", "restore", "--data", &fresh, &copy]).failed_with(7);
+    assert!(!other.has("fresh/accounts.sqlite"));
+    run(["server", "restore", "--data", &fresh, other.text()]).failed(7, "there is no");
 }

@@ -125,3 +125,26 @@ fn an_unavailable_status_is_one_clear_line() {
     run(["status", "--server", "127.0.0.1:1", "--peer", "127.0.0.1:2"]).failed(2, "--peer");
     run(["status", "--peer", "nowhere"]).failed(2, "nowhere");
 }
+
+#[test]
+fn the_dashboard_names_metrics_that_a_server_has() {
+    let text = include_str!("../../contrib/grafana/cardume-server.json");
+    let dashboard: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    let server = crate::harness::server();
+    let page = crate::web::get(server.at, "/metrics");
+    let body = String::from_utf8_lossy(&page.body).into_owned();
+    let known: std::collections::BTreeSet<&str> =
+        body.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let mut count = 0;
+    let panels = dashboard["panels"].as_array().expect("panels");
+    for target in panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets")) {
+        let words = target["expr"].as_str().expect("an expression");
+        let words = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let is_metric = |word: &&str| word.starts_with("cardume_") || word.starts_with("process_");
+        for metric in words.filter(is_metric) {
+            assert!(known.contains(metric), "no server has {metric}");
+            count += 1;
+        }
+    }
+    assert!(count > 12, "{count}");
+}

@@ -792,9 +792,8 @@ pub struct HttpArgs {
 // Downloads and hashes on the disk.
 #[derive(Args)]
 pub struct StorageArgs {
-    /// Whether to allocate the disk space of a download before the first byte
-    #[arg(long, value_enum, default_value = "full")]
-    pub allocate: AllocateArg,
+    #[command(flatten)]
+    pub disk: DiskArgs,
 
     /// The folder of the hash cache, so that a restart hashes no file again [default: cardume below
     /// the user's cache folder]
@@ -804,6 +803,29 @@ pub struct StorageArgs {
     /// Keep hashes in memory only, even with --cache
     #[arg(long)]
     pub no_cache: bool,
+}
+
+// The room for downloads.
+#[derive(Args)]
+pub struct DiskArgs {
+    /// Whether to allocate the disk space of a download before the first byte
+    #[arg(long, value_enum, default_value = "full")]
+    pub allocate: AllocateArg,
+
+    /// The folder of unfinished downloads, on the same file system [default: the folder of the
+    /// downloads]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub incomplete_dir: Option<String>,
+
+    /// Refuse a download that would leave less room on the disk, such as 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
+    pub reserve: Option<u64>,
+}
+
+/// A size such as `10GiB`.
+fn disk_size(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>();
+    size.map(|size| size.as_u64()).map_err(|_| "a size is like 512MiB or 2GiB".to_owned())
 }
 
 // Ports of legacy protocols.
@@ -959,9 +981,8 @@ pub struct GetArgs {
     #[command(flatten)]
     pub transport: TransportArgs,
 
-    /// Whether to allocate the disk space of the file before the first byte
-    #[arg(long, value_enum, default_value = "full")]
-    pub allocate: AllocateArg,
+    #[command(flatten)]
+    pub disk: DiskArgs,
 
     #[command(flatten)]
     pub ask: AskArgs,

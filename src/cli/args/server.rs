@@ -211,6 +211,25 @@ Existing users keep their entries, and receive the new entries. If any line is
 invalid, nothing is imported.")]
     Import(FolderArgs),
 
+    /// Copy the accounts, the members and the keys into a new folder; the server may be running
+    #[command(after_long_help = "\
+Examples:
+  cardume server backup /srv/backup/today
+  cardume server backup --data /var/lib/cardume/server /srv/backup/today
+
+The copy is that of one moment, checked as a whole, and readable for this user alone. It has
+the secret key of the server: keep it as safe as the server.")]
+    Backup(BackupArgs),
+
+    /// Restore such a copy into a folder without accounts; the server must be stopped
+    #[command(after_long_help = "\
+Examples:
+  cardume server restore /srv/backup/today
+  cardume server restore --data /var/lib/cardume/server /srv/backup/today
+
+An existing store is never replaced: move its folder away first.")]
+    Restore(BackupArgs),
+
     /// Make an invite for an administrator, as the holder of the data folder; the server must be
     /// stopped
     #[command(after_long_help = "\
@@ -267,6 +286,18 @@ pub struct UrlArgs {
     /// The addresses of the server, as clients reach it
     #[arg(value_name = "HOST[:PORT]", default_value = args::DEFAULT_SERVER)]
     pub addresses: Vec<String>,
+
+    /// The server's account folder [default: cardume/server below the user's state folder]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub data: Option<std::path::PathBuf>,
+}
+
+#[cfg(feature = "store")]
+#[derive(Args)]
+pub struct BackupArgs {
+    /// The folder of the copy
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub folder: std::path::PathBuf,
 
     /// The server's account folder [default: cardume/server below the user's state folder]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]

@@ -8,6 +8,31 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Copy the accounts, the members and the keys into a new folder; the server may be running",
+        "Copia las cuentas, los miembros y las claves a una carpeta nueva; el servidor puede estar en ejecución",
+    ),
+    (
+        "The copy is that of one moment, checked as a whole, and readable for this user alone. It has the secret key of the server: keep it as safe as the server.",
+        "La copia es la de un instante, comprobada entera, y solo este usuario puede leerla. Tiene la clave secreta del servidor: guárdela tan bien como el servidor.",
+    ),
+    (
+        "Restore such a copy into a folder without accounts; the server must be stopped",
+        "Restaura una copia así en una carpeta sin cuentas; el servidor debe estar parado",
+    ),
+    (
+        "An existing store is never replaced: move its folder away first.",
+        "Las cuentas existentes nunca se sustituyen: mueva antes su carpeta.",
+    ),
+    ("The folder of the copy", "La carpeta de la copia"),
+    (
+        "The folder of unfinished downloads, on the same file system [default: the folder of the downloads]",
+        "La carpeta de las descargas incompletas, en el mismo sistema de archivos [por defecto: la carpeta de las descargas]",
+    ),
+    (
+        "Refuse a download that would leave less room on the disk, such as 10GiB",
+        "Rechaza una descarga que dejaría menos espacio libre en el disco, como 10GiB",
+    ),
+    (
         "Other limits at some hours of each day, in local time, such as '08:00-18:00 upload=1MB download=none'; repeat for more. The first that holds decides",
         "Otros límites a ciertas horas de cada día, en hora local, como '08:00-18:00 upload=1MB download=none'; se puede repetir. El primero que vale decide",
     ),
@@ -432,10 +457,6 @@ const HELP: &[(&str, &str)] = &[
         "Espera un archivo que nadie tiene todavía, y un origen ausente",
     ),
     ("Bytes received per second", "Bytes por segundo que entran"),
-    (
-        "Whether to allocate the disk space of the file before the first byte",
-        "Reserva espacio para el archivo antes del primer byte, o no",
-    ),
     (
         "The transport of the download: TCP, or QUIC over UDP from peers with --udp, with TCP as the fallback",
         "El transporte de los bytes: TCP, o QUIC sobre UDP con peers que lo atienden (--udp), y TCP donde QUIC no pasa",
@@ -1533,4 +1554,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ("the hook {} ran too long and was killed: {}", "el hook {} tardó demasiado y se mató: {}"),
     ("the hook {} failed with {}: {}", "el hook {} falló con {}: {}"),
     ("the hook {} is lost: {}", "el hook {} se perdió: {}"),
+    ("--incomplete-dir {}: {}", "--incomplete-dir {}: {}"),
+    (
+        "another file system than the folder of the downloads",
+        "otro sistema de archivos que el de la carpeta de las descargas",
+    ),
+    ("the folder has files already", "la carpeta ya tiene archivos"),
+    ("the passed socket {} does not listen for TCP", "el socket recibido {} no escucha por TCP"),
 ];

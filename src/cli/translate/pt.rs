@@ -8,6 +8,31 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Copy the accounts, the members and the keys into a new folder; the server may be running",
+        "Copia as contas, os membros e as chaves para uma pasta nova; o servidor pode estar em execução",
+    ),
+    (
+        "The copy is that of one moment, checked as a whole, and readable for this user alone. It has the secret key of the server: keep it as safe as the server.",
+        "A cópia é a de um instante, conferida inteira, e só este usuário pode lê-la. Ela tem a chave secreta do servidor: guarde-a tão bem quanto o servidor.",
+    ),
+    (
+        "Restore such a copy into a folder without accounts; the server must be stopped",
+        "Restaura uma cópia dessas numa pasta sem contas; o servidor precisa estar parado",
+    ),
+    (
+        "An existing store is never replaced: move its folder away first.",
+        "Contas existentes nunca são substituídas: mova a pasta delas antes.",
+    ),
+    ("The folder of the copy", "A pasta da cópia"),
+    (
+        "The folder of unfinished downloads, on the same file system [default: the folder of the downloads]",
+        "A pasta dos downloads incompletos, no mesmo sistema de arquivos [padrão: a pasta dos downloads]",
+    ),
+    (
+        "Refuse a download that would leave less room on the disk, such as 10GiB",
+        "Recusa um download que deixaria menos espaço livre no disco, como 10GiB",
+    ),
+    (
         "Other limits at some hours of each day, in local time, such as '08:00-18:00 upload=1MB download=none'; repeat for more. The first that holds decides",
         "Outros limites em certas horas de cada dia, na hora local, como '08:00-18:00 upload=1MB download=none'; pode repetir. O primeiro que vale decide",
     ),
@@ -429,10 +454,6 @@ const HELP: &[(&str, &str)] = &[
         "Espera por um arquivo que ninguém tem ainda, e por uma origem ausente",
     ),
     ("Bytes received per second", "Bytes por segundo que entram"),
-    (
-        "Whether to allocate the disk space of the file before the first byte",
-        "Reserva espaço para o arquivo antes do primeiro byte, ou não",
-    ),
     (
         "The transport of the download: TCP, or QUIC over UDP from peers with --udp, with TCP as the fallback",
         "O transporte dos bytes: TCP, ou QUIC sobre UDP com peers que o atendem (--udp), e TCP onde o QUIC não passa",
@@ -1497,4 +1518,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ("the hook {} ran too long and was killed: {}", "o hook {} demorou demais e foi morto: {}"),
     ("the hook {} failed with {}: {}", "o hook {} falhou com {}: {}"),
     ("the hook {} is lost: {}", "o hook {} se perdeu: {}"),
+    ("--incomplete-dir {}: {}", "--incomplete-dir {}: {}"),
+    (
+        "another file system than the folder of the downloads",
+        "outro sistema de arquivos que não o da pasta dos downloads",
+    ),
+    ("the folder has files already", "a pasta já tem arquivos"),
+    ("the passed socket {} does not listen for TCP", "o socket recebido {} não escuta por TCP"),
 ];

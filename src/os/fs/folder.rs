@@ -40,6 +40,10 @@ pub struct Folder {
     /// The path as given, made absolute: others may know the folder by a link.
     given: Option<PathBuf>,
     allocate: Allocate,
+    /// Bytes of the disk that stay free.
+    reserve: u64,
+    /// The folder of unfinished downloads, where that is another one.
+    parts: Option<Rc<Top>>,
     guard: Rc<Guard>,
     windows: Rc<WindowPool>,
     watched: RefCell<Option<Watched>>,
@@ -60,6 +64,10 @@ fn open_at(place: &OwnedFd, last: &str, flags: OFlags) -> io::Result<(OwnedFd, S
     let stat = fstat(&file)?;
     Ok((file, stat))
 }
+
+/// The ends of the names of an unfinished download, which no shared file has.
+const PART: &str = ".part";
+const PART_RECORD: &str = ".part.record";
 
 /// Flags for every file: opening a FIFO must not block, and a terminal must not become the
 /// controlling one.
@@ -83,6 +91,8 @@ impl Folder {
             top: Rc::new(top),
             given: None,
             allocate,
+            reserve: 0,
+            parts: None,
             guard: Rc::default(),
             windows: Rc::default(),
             watched: RefCell::default(),
@@ -95,6 +105,32 @@ impl Folder {
         Folder { guard: Rc::new(guard), ..self }
     }
 
+    /// The same folder, whose downloads leave so many bytes of the disk free.
+    #[must_use]
+    pub fn reserving(self, reserve: u64) -> Folder {
+        Folder { reserve, ..self }
+    }
+
+    /// The same folder with unfinished downloads in another one, of the same file system: a finished
+    /// download gets its final name in one step.
+    ///
+    /// # Errors
+    /// `NoFolder` when the other folder does not exist; `Io` on another file system.
+    pub fn with_parts(self, path: &str) -> Result<Folder, FsError> {
+        let parts = Top::at(path);
+        let device = |top: &Top| Ok::<u64, io::Error>(fstat(top.step()?)?.st_dev);
+        if device(&parts).map_err(no_folder)? != device(&self.top).map_err(no_folder)? {
+            return Err(FsError::Io("another file system than the folder of the downloads".into()));
+        }
+        Ok(Folder { parts: Some(Rc::new(parts)), ..self })
+    }
+
+    /// The top of the file of this name.
+    fn top_of(&self, name: &str) -> &Top {
+        let is_part = name.ends_with(PART) || name.ends_with(PART_RECORD);
+        self.parts.as_deref().filter(|_| is_part).unwrap_or(&self.top)
+    }
+
     /// An open folder.
     #[must_use]
     pub fn of(dir: OwnedFd, allocate: Allocate) -> Folder {
@@ -104,13 +140,14 @@ impl Folder {
     /// The folder for the file of this name. With `create`, missing folders are made, and the
     /// descriptor can be synced.
     fn place<'n>(&self, name: &'n str, create: bool) -> io::Result<(OwnedFd, &'n str)> {
-        let top = if create { self.top.read()? } else { self.top.step()? };
+        let top = self.top_of(name);
+        let top = if create { top.read()? } else { top.step()? };
         Ok(dir_walk::descend_to_write(top, name, create)?)
     }
 
     /// Opens a shared file for reading.
     fn open_shared(&self, name: &str) -> io::Result<OwnedFd> {
-        let top = self.top.step()?;
+        let top = self.top_of(name).step()?;
         let (place, last) = dir_walk::descend(&top, name)?;
         let file = openat(place, last, OFlags::RDONLY | SAFELY, Mode::empty())
             .map_err(dir_walk::no_file)?;
@@ -242,7 +279,8 @@ impl Filesystem for Folder {
     }
 
     fn look(&self, name: &str) -> io::Result<DirEntryKind> {
-        let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
+        let (place, last) = match dir_walk::descend_to_write(self.top_of(name).step()?, name, false)
+        {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(DirEntryKind::Nothing),
             // A link or a file is in the place of a folder.
@@ -260,7 +298,8 @@ impl Filesystem for Folder {
     }
 
     fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
-        let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
+        let (place, last) = match dir_walk::descend_to_write(self.top_of(name).step()?, name, false)
+        {
             Ok(found) => found,
             Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -316,7 +355,7 @@ impl Filesystem for Folder {
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Rc::new(PartFile::new(File::from(file), self.allocate)))
+        Ok(Rc::new(PartFile::new(File::from(file), self.allocate).reserving(self.reserve)))
     }
 
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
@@ -324,10 +363,16 @@ impl Filesystem for Folder {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let (dir, from) = dir_walk::descend_to_write(self.top_of(from).read()?, from, false)?;
+        if self.parts.is_some() {
+            let (there, to) = dir_walk::descend_to_write(self.top.read()?, to, true)?;
+            rename_new(&Calls { dir: &dir, from, there: &there, to })?;
+            synced(File::from(dir).sync_all())?;
+            return synced(File::from(there).sync_all());
+        }
         // Both names are in one folder.
-        let (dir, from) = dir_walk::descend_to_write(self.top.read()?, from, false)?;
         let to = to.rsplit('/').next().unwrap_or(to);
-        rename_new(&Calls { dir: &dir, from, to })?;
+        rename_new(&Calls { dir: &dir, from, there: &dir, to })?;
         match fsync(&dir) {
             Ok(()) => Ok(()),
             // Some file systems cannot sync a folder: the name is as durable as they make it.
@@ -340,7 +385,8 @@ impl Filesystem for Folder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
+        let (place, last) = match dir_walk::descend_to_write(self.top_of(name).step()?, name, false)
+        {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -396,28 +442,29 @@ trait Renames {
 struct Calls<'a> {
     dir: &'a OwnedFd,
     from: &'a str,
+    there: &'a OwnedFd,
     to: &'a str,
 }
 
 impl Renames for Calls<'_> {
     fn rename_no_replace(&self) -> Result<(), Errno> {
-        renameat_with(self.dir, self.from, self.dir, self.to, RenameFlags::NOREPLACE)
+        renameat_with(self.dir, self.from, self.there, self.to, RenameFlags::NOREPLACE)
     }
     fn link(&self) -> Result<(), Errno> {
-        linkat(self.dir, self.from, self.dir, self.to, AtFlags::empty())
+        linkat(self.dir, self.from, self.there, self.to, AtFlags::empty())
     }
     fn unlink(&self) -> Result<(), Errno> {
         unlinkat(self.dir, self.from, AtFlags::empty())
     }
     fn is_taken(&self) -> Result<bool, Errno> {
-        match statat(self.dir, self.to, AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(self.there, self.to, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error),
         }
     }
     fn rename(&self) -> Result<(), Errno> {
-        renameat(self.dir, self.from, self.dir, self.to)
+        renameat(self.dir, self.from, self.there, self.to)
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Allocate {
 pub struct PartFile {
     file: File,
     allocate: Allocate,
+    /// Bytes of the disk that stay free.
+    reserve: u64,
     asked: Cell<Option<ReadAhead>>,
 }
 
@@ -58,7 +60,13 @@ impl PartFile {
     /// Takes an open file.
     #[must_use]
     pub fn new(file: File, allocate: Allocate) -> PartFile {
-        PartFile { file, allocate, asked: Cell::new(None) }
+        PartFile { file, allocate, reserve: 0, asked: Cell::new(None) }
+    }
+
+    /// The same file, which leaves so many bytes of the disk free.
+    #[must_use]
+    pub fn reserving(self, reserve: u64) -> PartFile {
+        PartFile { reserve, ..self }
     }
 
     fn ask(&self, from: u64, to: u64) {
@@ -157,7 +165,8 @@ impl FsFile for PartFile {
         let stat = fstat(&self.file)?;
         let (had, blocks) =
             (u64::try_from(stat.st_size).unwrap_or(0), u64::try_from(stat.st_blocks).unwrap_or(0));
-        if self.allocate == Allocate::None || size == 0 {
+        let is_sparse = self.allocate == Allocate::None || size == 0;
+        if is_sparse && (self.reserve == 0 || size == 0) {
             return Ok(ftruncate(&self.file, size)?);
         }
         // A failed fallocate may keep all the free space, so the free space is checked first. A
@@ -165,9 +174,12 @@ impl FsFile for PartFile {
         let disk = fstatvfs(&self.file).ok().filter(|disk| disk.f_blocks > 0);
         if disk.is_some_and(|disk| {
             disk.f_bavail.saturating_mul(disk.f_frsize)
-                < size.saturating_sub(blocks.saturating_mul(512))
+                < size.saturating_sub(blocks.saturating_mul(512)).saturating_add(self.reserve)
         }) {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        if is_sparse {
+            return Ok(ftruncate(&self.file, size)?);
         }
         match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
             Ok(()) => {

@@ -1,5 +1,6 @@
 //! Sockets: TCP by mio, TLS over it, and QUIC in the same poll loop.
 
+pub mod activation;
 pub mod address;
 pub mod datagram_client;
 pub mod datagrams;

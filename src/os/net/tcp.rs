@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::io::traits::{RawRead, RawWrite};
 use crate::limits;
+use crate::os::net::activation;
 use crate::os::system;
 use crate::reactor::traits::Ready;
 
@@ -37,6 +38,8 @@ pub struct TcpStack {
     poll: Poll,
     events: Events,
     signals: Signals,
+    /// Listening sockets of the service manager that no port uses yet.
+    passed: Vec<std::net::TcpListener>,
     /// SIGHUP asks for the settings again, not for the end.
     reloads: bool,
     ports: BTreeMap<usize, TcpListener>,
@@ -73,6 +76,7 @@ impl TcpStack {
             poll,
             events: Events::with_capacity(EVENTS),
             signals,
+            passed: activation::take(),
             reloads: false,
             ports: BTreeMap::new(),
             spare: spare(),
@@ -179,6 +183,12 @@ impl TcpStack {
     /// When the port is busy, or the address belongs to another machine.
     pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
         let at = self.on_interface(at);
+        let is_same = |passed: &std::net::TcpListener| passed.local_addr().is_ok_and(|is| is == at);
+        if let Some(number) = self.passed.iter().position(is_same) {
+            let passed = self.passed.swap_remove(number);
+            let _ = SockRef::from(&passed).set_tcp_keepalive(&keepalive());
+            return self.open_port(port, TcpListener::from_std(passed));
+        }
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
@@ -194,7 +204,10 @@ impl TcpStack {
         // peer without power must still be noticed.
         let _ = socket.set_tcp_keepalive(&keepalive());
         socket.listen(BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
+        self.open_port(port, TcpListener::from_std(socket.into()))
+    }
+
+    fn open_port(&mut self, port: usize, mut listener: TcpListener) -> io::Result<SocketAddr> {
         // The previous port is closed only after this one is open.
         if let Some(mut old) = self.ports.remove(&port) {
             self.poll.registry().deregister(&mut old)?;
