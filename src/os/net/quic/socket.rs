@@ -130,7 +130,8 @@ impl Udp {
                         (libc::IPPROTO_IP, libc::IP_RECVERR),
                         (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
                     ];
-                    let whole = libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as _) as usize;
+                    // The length of a message has another type with each C library.
+                    let whole = libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as _) as _;
                     if of_error.contains(&(found.cmsg_level, found.cmsg_type))
                         && found.cmsg_len >= whole
                     {
