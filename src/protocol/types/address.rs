@@ -27,12 +27,26 @@ pub fn put(address: &SocketAddr, out: &mut Vec<u8>) {
         let _ = write!(out, "{}", without_interface(*address));
         return;
     };
-    let mut digits = itoa::Buffer::new();
-    for (byte, after) in four.ip().octets().into_iter().zip(b"...:") {
-        out.extend_from_slice(digits.format(byte).as_bytes());
-        out.push(*after);
+    let mut text = [0; LONGEST];
+    let mut length = 0;
+    let mut push = |byte: u8| {
+        if let Some(place) = text.get_mut(length) {
+            *place = byte;
+            length += 1;
+        }
+    };
+    for (octet, after) in four.ip().octets().into_iter().zip(*b"...:") {
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+        push(after);
     }
-    out.extend_from_slice(digits.format(four.port()).as_bytes());
+    out.extend_from_slice(&text[..length]);
+    out.extend_from_slice(itoa::Buffer::new().format(four.port()).as_bytes());
 }
 
 /// The text of an IPv4 address with its port, kept where it is written often.
@@ -71,6 +85,16 @@ impl FormattedAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_octet_is_written_as_the_standard_library_does() {
+        for octet in 0..=u8::MAX {
+            let address = SocketAddr::from(([octet, 255 - octet, 0, octet], 10 * u16::from(octet)));
+            let mut out = Vec::new();
+            put(&address, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
+        }
+    }
 
     #[test]
     fn addresses_are_formatted_as_display_formats_them() {
