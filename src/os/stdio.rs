@@ -115,6 +115,12 @@ impl StdStreams {
         buffer.waiting.extend(bytes);
     }
 
+    /// Bytes that wait for [`StdStreams::flush`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
+    }
+
     /// Writes as much as possible without blocking. True when bytes are left.
     pub fn flush(&self) -> bool {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,14 @@
 //! The console of the loop: whether it may have input, and whether output still waits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::reactor::traits::{ConsoleIo, Typed};
+
+/// Short output waits this long after the last output: a line for each request costs two system
+/// calls otherwise.
+const OUTPUT_PAUSE: Duration = Duration::from_millis(5);
+/// Output that does not wait.
+const OUTPUT_LONG: usize = 64 << 10;
 
 /// A console, and its readiness.
 pub(super) struct ConsoleReadiness<C> {
@@ -13,6 +19,8 @@ pub(super) struct ConsoleReadiness<C> {
     node_was_ready: bool,
     /// Output waits for the terminal or the pipe.
     pub has_output: bool,
+    /// When output was last written.
+    written_at: Option<Instant>,
     /// The node knows that its output has no reader.
     was_abandoned: bool,
     /// When the console has to work in the background.
@@ -26,6 +34,7 @@ impl<C: ConsoleIo> ConsoleReadiness<C> {
             has_input: true,
             node_was_ready: false,
             has_output: false,
+            written_at: None,
             was_abandoned: false,
             work_at: None,
         }
@@ -57,6 +66,15 @@ impl<C: ConsoleIo> ConsoleReadiness<C> {
     /// Write what waits, and do the work in the background, without blocking.
     pub fn flush(&mut self, now: Instant) {
         self.work_at = self.io.work(now);
+        let waiting = self.io.waiting();
+        let is_early = self.written_at.is_some_and(|before| now < before + OUTPUT_PAUSE);
+        if is_early && (1..OUTPUT_LONG).contains(&waiting) {
+            self.has_output = true;
+            return;
+        }
+        if waiting > 0 {
+            self.written_at = Some(now);
+        }
         self.has_output = self.io.flush();
     }
 
@@ -66,5 +84,54 @@ impl<C: ConsoleIo> ConsoleReadiness<C> {
             self.was_abandoned = self.io.is_abandoned();
             self.was_abandoned
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::event::UiEvent;
+
+    /// An output that counts bytes.
+    #[derive(Default)]
+    struct Counter {
+        waiting: usize,
+        written: usize,
+    }
+
+    impl ConsoleIo for Counter {
+        fn take(&mut self, _: bool) -> Option<Typed> {
+            None
+        }
+
+        fn tell(&mut self, _: &UiEvent, _: Instant) {}
+
+        fn waiting(&self) -> usize {
+            self.waiting
+        }
+
+        fn flush(&mut self) -> bool {
+            self.written += std::mem::take(&mut self.waiting);
+            false
+        }
+
+        fn close(&mut self) {}
+    }
+
+    #[test]
+    fn a_line_is_written_at_once_and_many_lines_together() {
+        let (mut console, began) = (ConsoleReadiness::new(Counter::default()), Instant::now());
+        let mut after = |ms: u64, more: usize| {
+            console.io.waiting += more;
+            console.flush(began + Duration::from_millis(ms));
+            (console.io.written, console.has_output)
+        };
+        assert_eq!(after(0, 0), (0, false));
+        assert_eq!(after(1, 40), (40, false), "the first line");
+        assert_eq!(after(2, 40), (40, true), "soon after it");
+        assert_eq!(after(5, 40), (40, true));
+        assert_eq!(after(6, 0), (120, false), "the pause is over");
+        assert_eq!(after(7, OUTPUT_LONG), (120 + OUTPUT_LONG, false), "long output");
+        assert_eq!(after(8, 0), (120 + OUTPUT_LONG, false), "nothing waits");
     }
 }

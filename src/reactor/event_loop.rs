@@ -67,6 +67,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// An iteration that begins so much later than expected: the process was stopped, or the machine
 /// slept.
 const JUMP: Duration = Duration::from_secs(2);
+/// Room for actions that stays from iteration to iteration.
+const ACTIONS_KEPT: usize = 1_024;
 /// The pause after output that the terminal or pipe did not take.
 const OUTPUT_REST: Duration = Duration::from_millis(10);
 
@@ -350,15 +352,17 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     /// Run the actions and open the connections that the node has queued.
     fn run_actions(&mut self) {
         loop {
-            let actions = std::mem::take(&mut self.actions);
+            let mut actions = std::mem::take(&mut self.actions);
             let pending = self.connections.take_pending();
             if actions.is_empty() && pending.is_empty() {
+                // The room for actions stays: a search is an action too.
+                self.actions = actions;
                 return;
             }
             for id in pending {
                 self.connect(id);
             }
-            for action in actions {
+            for action in actions.drain(..) {
                 match action {
                     Action::Tell(event) => self.console.io.tell(&event, self.now),
                     Action::Exit(code) => self.code = Some(self.code.unwrap_or(code)),
@@ -385,6 +389,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         self.dispatch(Event::ListeningUdp(port, result));
                     }
                 }
+            }
+            if self.actions.is_empty() && actions.capacity() <= ACTIONS_KEPT {
+                self.actions = actions;
             }
         }
     }

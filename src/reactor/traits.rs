@@ -238,6 +238,11 @@ pub trait ConsoleIo {
         None
     }
 
+    /// Bytes that wait for [`ConsoleIo::flush`]; a guess that is too high costs a call.
+    fn waiting(&self) -> usize {
+        usize::MAX
+    }
+
     /// Write waiting output, without blocking. True when some is left.
     fn flush(&mut self) -> bool;
 

@@ -397,6 +397,10 @@ impl traits::ConsoleIo for Console {
         self.service.as_mut()?.work(now)
     }
 
+    fn waiting(&self) -> usize {
+        self.out.waiting() + self.err.waiting()
+    }
+
     fn flush(&mut self) -> bool {
         let (out, err) = (self.out.flush(), self.err.flush());
         out || err
