@@ -25,7 +25,9 @@ use crate::protocol::http::host::HostNames;
 use crate::protocol::member::Member;
 use crate::protocol::native::{Hello, Welcome};
 use crate::protocol::request::Request;
-use crate::protocol::response::{Have, Provider, ProviderRef, Response, WaitingReason};
+use crate::protocol::response::{
+    Have, Provider, ProviderFields, ProviderRef, Response, WaitingReason,
+};
 use crate::protocol::subscription::SubscriptionEvent;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::byte_range::ByteRange;
@@ -214,13 +216,19 @@ impl Inbound {
 
     /// Remove QUIC addresses and keys unless the client has requested them.
     pub fn leave_out(&self, holders: &mut [Provider]) {
-        let (quic, tls) = match &self.state {
-            InboundState::Open { hello, .. } => (hello.quic, hello.tls),
-            InboundState::Sniffing | InboundState::Over => (false, false),
-        };
+        let fields = self.provider_fields();
         for holder in holders {
-            holder.quic = holder.quic.filter(|_| quic);
-            holder.key = holder.key.filter(|_| tls);
+            holder.quic = holder.quic.filter(|_| fields.quic);
+            holder.key = holder.key.filter(|_| fields.key);
+        }
+    }
+
+    /// The fields of providers that the client has requested.
+    #[must_use]
+    pub fn provider_fields(&self) -> ProviderFields {
+        match &self.state {
+            InboundState::Open { hello, .. } => ProviderFields { quic: hello.quic, key: hello.tls },
+            InboundState::Sniffing | InboundState::Over => ProviderFields::default(),
         }
     }
 
@@ -447,14 +455,17 @@ impl Inbound {
         holders: impl Iterator<Item = ProviderRef<'a>>,
         outbox: &mut SendQueue,
     ) {
-        if let InboundState::Open { dialect, hello, .. } = &mut self.state {
-            let (quic, tls) = (hello.quic, hello.tls);
-            let holders = holders.map(|holder| ProviderRef {
-                quic: holder.quic.filter(|_| quic),
-                key: holder.key.filter(|_| tls),
-                ..holder
-            });
+        let fields = self.provider_fields();
+        if let InboundState::Open { dialect, .. } = &mut self.state {
+            let holders = holders.map(|holder| holder.with_fields(fields));
             outbox.memory().with(|out| dialect.write_found(id, holders, out));
+        }
+    }
+
+    /// As [`Inbound::found`], with providers that are encoded, each with a comma behind it.
+    pub fn found_encoded(&self, id: Option<u64>, providers: [&[u8]; 2], outbox: &mut SendQueue) {
+        if let InboundState::Open { dialect, .. } = &self.state {
+            outbox.memory().with(|out| dialect.write_found_encoded(id, providers, out));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Fast path of the most frequent request: the first page of providers of a name, without a copy.
 
+use crate::index::page_cache::PageCache;
 use crate::index::pagination::{KEY, PageBudget, QUIC};
 use crate::index::postings::Posting;
 use crate::index::{FileRecord, Index, PeerRecord, Sees, Viewer};
@@ -7,13 +8,15 @@ use crate::limits;
 use crate::protocol::response::{FileRef, ProviderRef};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// The order of providers, which rotates from first page to first page.
+/// The order of providers, which rotates from first page to first page, and encoded first pages.
 #[derive(Default)]
-pub(super) struct Rotation {
+pub(super) struct FirstPages {
     /// Number of first pages so far.
-    pub(super) pages: u64,
+    pub(super) turn: u64,
     /// Scratch memory of [`Index::first_page`].
     few: Vec<Posting>,
+    /// Pages of popular names.
+    pub(super) encoded: PageCache,
 }
 
 /// All providers of a name, if a single page holds all.
@@ -34,16 +37,16 @@ impl Index {
         name: &'a RelativeName,
         viewer: &Viewer,
     ) -> Option<FirstPage<'a>> {
-        let mut postings = std::mem::take(&mut self.rotation.few);
+        let mut postings = std::mem::take(&mut self.first_pages.few);
         let fits = self.reachable(name, viewer, &mut postings);
-        self.rotation.few = postings;
+        self.first_pages.few = postings;
         if !fits {
             return None;
         }
-        self.rotation.pages += 1;
+        self.first_pages.turn += 1;
         let index: &'a Index = self;
-        let Rotation { pages, few } = &index.rotation;
-        let first = usize::try_from(*pages).unwrap_or(0) % few.len().max(1);
+        let FirstPages { turn, few, .. } = &index.first_pages;
+        let first = usize::try_from(*turn).unwrap_or(0) % few.len().max(1);
         Some(FirstPage { index, name, postings: few, first })
     }
 
@@ -92,7 +95,7 @@ impl Index {
         }
     }
 
-    fn provider_ref<'a>(
+    pub(super) fn provider_ref<'a>(
         &'a self,
         posting: Posting,
         name: &'a RelativeName,

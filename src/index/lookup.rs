@@ -47,7 +47,7 @@ impl Index {
     /// Start and offset of the rotation that a cursor continues; `None` begins the next rotation.
     fn position(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, ErrorReply> {
         let position = cursor.map(pagination::places).transpose()?;
-        self.rotation.pages += u64::from(position.is_none());
+        self.first_pages.turn += u64::from(position.is_none());
         Ok(position)
     }
 
@@ -69,7 +69,7 @@ impl Index {
         }
         let Some((first, last)) = table.span(id) else { return page.page(None) };
         let (start, skip) = position.unwrap_or_else(|| {
-            (first + spread(self.rotation.pages, u64::from(last - first) + 1), 0)
+            (first + spread(self.first_pages.turn, u64::from(last - first) + 1), 0)
         });
         let mut before_first = 0;
         for (offset, posting) in table.round(id, start, skip) {
@@ -84,7 +84,7 @@ impl Index {
         if position.is_none() && !page.entries.is_empty() {
             // Slots are not spaced evenly, so a random start favours the peer behind a gap. Where
             // all providers fit into a page, rotate by count instead.
-            let turn = usize::try_from(self.rotation.pages).unwrap_or(0);
+            let turn = usize::try_from(self.first_pages.turn).unwrap_or(0);
             let count = page.entries.len();
             page.entries.rotate_left((before_first + turn % count) % count);
         }
@@ -111,7 +111,7 @@ impl Index {
             return None;
         }
         let mut page = page.page(None);
-        let turn = usize::try_from(self.rotation.pages).unwrap_or(0) % page.entries.len().max(1);
+        let turn = usize::try_from(self.first_pages.turn).unwrap_or(0) % page.entries.len().max(1);
         page.entries.rotate_left(turn);
         Some(page)
     }

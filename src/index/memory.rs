@@ -78,6 +78,8 @@ pub struct Memory {
     pub subscriptions: usize,
     /// Group sets of files.
     pub groups: usize,
+    /// Encoded pages of popular names.
+    pub pages: usize,
 }
 
 impl Memory {
@@ -89,9 +91,18 @@ impl Memory {
 
     /// All parts with their names.
     #[must_use]
-    pub fn parts(&self) -> [(&'static str, usize); 8] {
-        let Memory { names, words, holdings, roots, descriptions, members, subscriptions, groups } =
-            *self;
+    pub fn parts(&self) -> [(&'static str, usize); 9] {
+        let Memory {
+            names,
+            words,
+            holdings,
+            roots,
+            descriptions,
+            members,
+            subscriptions,
+            groups,
+            pages,
+        } = *self;
         [
             ("names", names),
             ("words", words),
@@ -101,6 +112,7 @@ impl Memory {
             ("members", members),
             ("subscriptions", subscriptions),
             ("groups", groups),
+            ("pages", pages),
         ]
     }
 }
@@ -119,6 +131,7 @@ impl Index {
             members: self.peers.capacity() * size_of::<PeerRecord>() + self.peers.len() * PEER,
             subscriptions: self.subscriptions.memory(),
             groups: self.audiences.memory(),
+            pages: self.first_pages.encoded.memory(),
         }
     }
 

@@ -18,6 +18,7 @@ mod matcher;
 pub mod memory;
 mod node_list;
 mod notify;
+pub mod page_cache;
 pub mod pagination;
 mod postings;
 mod publications;
@@ -37,7 +38,7 @@ use slab::Slab;
 use crate::index::audience::{AudienceCounts, AudienceId, Audiences};
 use crate::index::chunked_vec::ChunkedVec;
 use crate::index::descriptions::Descriptions;
-use crate::index::first_page::Rotation;
+use crate::index::first_page::FirstPages;
 use crate::index::foreign_names::NameWords;
 use crate::index::key_table::{KeyId, KeyTable, Roots};
 use crate::index::memory::MemoryBudget;
@@ -89,7 +90,7 @@ pub struct Index {
     descriptions: Descriptions,
     words: NameWords,
     audiences: Audiences,
-    rotation: Rotation,
+    first_pages: FirstPages,
     subscriptions: Subscriptions,
     /// Peers that have left and still have files.
     leaving: Vec<PeerId>,
@@ -231,7 +232,7 @@ impl Index {
             descriptions: Descriptions::new(seed),
             words: NameWords::new(seed),
             audiences: Audiences::new(seed),
-            rotation: Rotation::default(),
+            first_pages: FirstPages::default(),
             subscriptions: Subscriptions::default(),
             leaving: Vec::new(),
             totals: Totals::default(),
@@ -302,6 +303,7 @@ impl Index {
             }
             let (name, visible, before) = (file.name, record.visible, file.audience());
             file.set(entry, audience);
+            self.first_pages.encoded.drop_name(name);
             let (changed, mirrored) = (*file, record.mirrored);
             if before != audience && visible {
                 self.note_audience(peer, file_index, before);
@@ -328,6 +330,7 @@ impl Index {
         record.bytes += memory::of_file(entry.name.len());
         self.budget.takes(memory::of_file(entry.name.len()));
         let name = self.names.add(&entry.name, posting(file_index, false));
+        self.first_pages.encoded.drop_name(name);
         self.words.grams.add(name.number());
         let root = entry.root.map(|root| self.roots.add(&root, posting(file_index, entry.partial)));
         let mut file = FileRecord { name, root, packed: 0 };
@@ -374,6 +377,7 @@ impl Index {
     /// Show a peer with all files.
     pub fn make_visible(&mut self, peer: PeerId) {
         let Some(record) = self.peers.get_mut(peer.0) else { return };
+        self.first_pages.encoded.peer_changed(peer);
         self.totals.joined += 1;
         self.totals.bytes -= record.files.memory();
         record.files.shrink();
@@ -403,6 +407,7 @@ impl Index {
             self.totals.visible -= record.files.len();
             count_present(&mut self.present, record.user(), false);
         }
+        self.first_pages.encoded.peer_changed(peer);
         record.hide(peer, &mut self.order, &mut self.by_address);
         self.leaving.push(peer);
     }
@@ -414,6 +419,7 @@ impl Index {
                 count_present(&mut self.present, record.user(), false);
                 count_present(&mut self.present, about.user.as_ref(), true);
             }
+            self.first_pages.encoded.peer_changed(peer);
             record.extra = (about != About::default()).then(|| Box::new(about));
         }
     }
@@ -740,6 +746,7 @@ impl Index {
         self.totals.files -= 1;
         self.totals.visible -= usize::from(record.visible);
         self.descriptions.remove(peer, gone.name);
+        self.first_pages.encoded.drop_name(gone.name);
         let posting = |file_index: u32, partial| Posting { peer: peer.slot(), partial, file_index };
         if self.words.seats.is_foreign(gone.name.number()) {
             self.names.remove_held(gone.name, posting(file_index, false));
@@ -1170,7 +1177,7 @@ mod tests {
     fn a_staying_peer_is_listed_once_while_others_come_and_go() {
         for round in 0..200_u16 {
             let mut index = Index::new(1);
-            index.rotation.pages = u64::from(round);
+            index.first_pages.turn = u64::from(round);
             let mut members: Vec<(u16, PeerId)> = Vec::new();
             for port in 1..=75 {
                 let peer = joined(&mut index, port, &[]);

@@ -29,6 +29,7 @@ impl Index {
         if let Some(name_key) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
             self.budget.takes(memory::of_file(name.len() + what.description.len()));
             self.descriptions.set(peer, name_key, &name, &what.description);
+            self.first_pages.encoded.drop_name(name_key);
         }
         Ok(())
     }
@@ -45,6 +46,7 @@ impl Index {
         let peer = self.publication_peer(user);
         self.user_offline(user);
         if let Some(record) = self.peers.get_mut(peer.0) {
+            self.first_pages.encoded.peer_changed(peer);
             (record.address, record.formatted) = (address, FormattedAddr::of(&address));
             record.extra =
                 Some(Box::new(About { user: Some(user.clone()), protocol, ..About::default() }));
@@ -61,6 +63,7 @@ impl Index {
                 self.totals.visible -= record.files.len();
                 count_present(&mut self.present, Some(user), false);
             }
+            self.first_pages.encoded.peer_changed(*peer);
             record.hide(*peer, &mut self.order, &mut self.by_address);
         }
     }

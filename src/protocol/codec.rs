@@ -217,6 +217,13 @@ impl Codec {
         }
     }
 
+    /// As [`Codec::write_found`], with providers that are encoded, each with a comma behind it.
+    pub fn write_found_encoded(&self, id: Option<u64>, providers: [&[u8]; 2], out: &mut Vec<u8>) {
+        if self.has_fast_path() {
+            fast_path::put_found_encoded(id, providers, out);
+        }
+    }
+
     /// The request for the next page, for a client whose protocol has no pages.
     pub fn next_page(&mut self) -> Option<Request> {
         if let Codec::Rede(rede) = self { rede.next_page() } else { None }

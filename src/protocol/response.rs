@@ -58,6 +58,24 @@ pub struct ProviderRef<'a> {
     pub key: Option<Key>,
 }
 
+/// Fields of a provider that a client has requested in its opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProviderFields {
+    /// QUIC addresses.
+    pub quic: bool,
+    /// Keys for TLS.
+    pub key: bool,
+}
+
+impl ProviderRef<'_> {
+    /// This provider without the fields that the client has not requested.
+    #[must_use]
+    pub fn with_fields(self, fields: ProviderFields) -> Self {
+        let (quic, key) = (self.quic.filter(|_| fields.quic), self.key.filter(|_| fields.key));
+        ProviderRef { quic, key, ..self }
+    }
+}
+
 /// The file of a provider; consecutive providers often have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRef<'a> {

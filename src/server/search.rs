@@ -11,14 +11,14 @@ use crate::index::text_search::{OwnPart, SearchProgress};
 use crate::index::{Index, Reach, Sees, Viewer};
 use crate::limits;
 use crate::node::ConnId;
-use crate::node::io::Io;
+use crate::node::io::{ConnHandle, Io};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Selector;
 use crate::protocol::response::Response;
 use crate::protocol::types::query::Query;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::cluster::words::WordSearch;
-use crate::server::{Membership, Server};
+use crate::server::{ClientConnection, Membership, Server};
 use crate::ui::event::UiEvent;
 
 /// The searches under way.
@@ -83,9 +83,8 @@ impl Server {
         if let (Some(client), Some(conn)) = (self.clients.get_mut(&id), io.connection(id))
             && client.inbound.has_fast_path()
             && !self.operations.loading.is_under_way()
-            && let Some(page) = first_page(&mut self.index, &name, conn.from.ip(), sees)
+            && put_found(&mut self.index, &name, sees, (client, conn), request_id)
         {
-            client.inbound.found(request_id, page.providers(), &mut conn.send_queue);
             let from = if let Membership::Joined { address, .. } = client.membership {
                 address
             } else {
@@ -201,6 +200,26 @@ impl Server {
         }
         self.searches.budget = limits::SEARCH_BUDGET;
     }
+}
+
+/// Write the first page of a name by the fast path; false if that has to be a page of the general
+/// path.
+fn put_found(
+    index: &mut Index,
+    name: &RelativeName,
+    sees: Sees,
+    (client, conn): (&mut ClientConnection, &mut ConnHandle),
+    request_id: Option<u64>,
+) -> bool {
+    let viewer = Viewer { ip: conn.from.ip(), reach: Reach::NATIVE, sees };
+    let fields = client.inbound.provider_fields();
+    if let Some(providers) = index.encoded_page(name, &viewer, fields) {
+        client.inbound.found_encoded(request_id, providers, &mut conn.send_queue);
+        return true;
+    }
+    let Some(page) = index.first_page(name, &viewer) else { return false };
+    client.inbound.found(request_id, page.providers(), &mut conn.send_queue);
+    true
 }
 
 /// The fast path for a viewer of the native protocol. The viewer ends here, so that the hot path

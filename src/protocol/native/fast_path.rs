@@ -58,28 +58,13 @@ pub fn put_found<'a>(
     incomplete: bool,
     out: &mut Vec<u8>,
 ) {
-    out.reserve(64 + holders.size_hint().1.unwrap_or(0) * 128);
-    out.extend_from_slice(b"{\"id\":");
-    put_number(id, out);
-    out.extend_from_slice(b",\"status\":\"SEARCH_OK\",\"holders\":[");
-    // Consecutive providers with the same file: copy the bytes of the previous entry.
-    let mut before: Option<(FileRef<'a>, Range<usize>)> = None;
+    put_found_head(id, holders.size_hint().1.unwrap_or(0) * 128, out);
+    let mut writer = ProviderWriter::default();
     for holder in holders {
-        if before.is_some() {
+        if writer.before.is_some() {
             out.push(b',');
         }
-        put_peer(&holder, out);
-        match &before {
-            Some((file, written)) if *file == holder.file => {
-                out.extend_from_within(written.clone())
-            }
-            _ => {
-                let start = out.len();
-                put_file(&holder.file, out);
-                before = Some((holder.file, start..out.len()));
-            }
-        }
-        put_secure(&holder, out);
+        writer.put(&holder, out);
     }
     out.extend_from_slice(b"],\"cursor\":");
     match cursor {
@@ -91,6 +76,49 @@ pub fn put_found<'a>(
     }
     put_away(away, out);
     out.extend_from_slice(b"}\n");
+}
+
+/// Write the response to SEARCH `id` with all providers, which are encoded, each with a comma behind
+/// it.
+pub fn put_found_encoded(id: Option<u64>, providers: [&[u8]; 2], out: &mut Vec<u8>) {
+    put_found_head(id, providers.map(<[u8]>::len).iter().sum(), out);
+    providers.into_iter().for_each(|part| out.extend_from_slice(part));
+    // The last comma.
+    out.pop();
+    out.extend_from_slice(b"],\"cursor\":null}\n");
+}
+
+fn put_found_head(id: Option<u64>, room: usize, out: &mut Vec<u8>) {
+    out.reserve(80 + room);
+    out.extend_from_slice(b"{\"id\":");
+    put_number(id, out);
+    out.extend_from_slice(b",\"status\":\"SEARCH_OK\",\"holders\":[");
+}
+
+/// Writes providers in a row. Consecutive providers with the same file: the bytes of the previous
+/// one are copied.
+#[derive(Default)]
+pub struct ProviderWriter<'a> {
+    /// The last file, and its place in the output.
+    before: Option<(FileRef<'a>, Range<usize>)>,
+}
+
+impl<'a> ProviderWriter<'a> {
+    /// Append a provider to the output of the earlier ones.
+    pub fn put(&mut self, holder: &ProviderRef<'a>, out: &mut Vec<u8>) {
+        put_peer(holder, out);
+        match &self.before {
+            Some((file, written)) if *file == holder.file => {
+                out.extend_from_within(written.clone())
+            }
+            _ => {
+                let start = out.len();
+                put_file(&holder.file, out);
+                self.before = Some((holder.file, start..out.len()));
+            }
+        }
+        put_secure(holder, out);
+    }
 }
 
 /// Write the publications of offline users.
