@@ -5,12 +5,14 @@ use cardume::ui::event::exit;
 use cardume::ui::lang::Lang;
 
 use crate::cli::Exit;
+use crate::cli::complete;
 use crate::cli::translate;
 
 /// Prints the completions of a shell.
 pub fn completions(shell: clap_complete::Shell, lang: Lang, out: &StdStreams) {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut translate::command(lang), "cardume", &mut text);
+    text.extend_from_slice(complete::script(shell).as_bytes());
     out.put(translate::frame(String::from_utf8_lossy(&text).into_owned(), lang).as_bytes());
 }
 

@@ -30,7 +30,7 @@ const PIECE: usize = limits::PIECE_BYTES as usize;
 
 /// Prints the root of each file, and returns the exit code.
 pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
-    let Outputs { out, err } = outputs;
+    let Outputs { out, err, .. } = outputs;
     let mut code = exit::DONE;
     let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; HASH_READ_BYTES] };
     let progress = HashProgress {

@@ -6,6 +6,7 @@ mod args;
 #[cfg(feature = "loadgen")]
 mod bench;
 mod build_node;
+mod complete;
 mod generate;
 mod get_list;
 mod hash;
@@ -28,6 +29,7 @@ mod web;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use cardume::io::schedule::TransferRates;
 use cardume::node::Node;
@@ -81,6 +83,8 @@ pub fn run() -> i32 {
     let outputs = Outputs {
         out: StdStreams::new(Stdio::Out, cli.is_one_shot()),
         err: StdStreams::new(Stdio::Err, false),
+        quiet: cli.quiet,
+        time_limit: cli.time_limit(),
     };
     let lang = cli.lang();
     let journal = Journal::begin(outputs.err.clone(), lang);
@@ -165,12 +169,21 @@ fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Output
 struct Outputs {
     out: StdStreams,
     err: StdStreams,
+    /// Results and errors alone.
+    quiet: bool,
+    /// The end of a one-shot command.
+    time_limit: Option<Duration>,
 }
 
 impl Outputs {
     /// Outputs that wait for their readers.
     fn lossless() -> Outputs {
-        Outputs { out: StdStreams::new(Stdio::Out, true), err: StdStreams::new(Stdio::Err, true) }
+        Outputs {
+            out: StdStreams::new(Stdio::Out, true),
+            err: StdStreams::new(Stdio::Err, true),
+            quiet: false,
+            time_limit: None,
+        }
     }
 }
 
@@ -295,6 +308,12 @@ fn carry_out(
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
         Verb::Reload(args) => reload::reload(&args, &outputs.out),
         Verb::Config(args) => settings::command::config(&args, lang, &outputs.out),
+        Verb::Complete(args) => {
+            let console = Console::new(Style::Words, lang, outputs).completing(&args.word);
+            // A shell shows no reason: without an answer there are no words.
+            let _ = plug_in(complete::complete(&args)?, console, RateLimits::default(), false);
+            Ok(exit::DONE)
+        }
         Verb::Completions { shell } => {
             generate::completions(shell, lang, &outputs.out);
             Ok(exit::DONE)
@@ -492,8 +511,15 @@ fn plug_into(
     }
     let mut host =
         EventLoop::new(node, net, console, RateLimits { max_connections: links, ..speed });
-    host.run().map_err(|error| {
+    let code = host.run().map_err(|error| {
         host.console().close();
         Exit::new(exit::FAULT, format!("the loop failed: {error}"))
-    })
+    })?;
+    match host.console().is_late() {
+        Some(limit) if code != exit::DONE => Err(Exit::new(
+            exit::UNREACHABLE,
+            format!("not done after {} s; repeat the command to go on", limit.as_secs()),
+        )),
+        _ => Ok(code),
+    }
 }

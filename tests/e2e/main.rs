@@ -64,6 +64,7 @@ mod rede_console;
 mod resume;
 mod rotation;
 mod scripted_peer;
+mod scripting;
 mod search;
 mod service;
 mod sessions;

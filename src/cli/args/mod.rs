@@ -22,6 +22,7 @@ pub mod web;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use cardume::client::command::PeerTarget;
 use cardume::client::console::ConsoleProfile;
@@ -54,6 +55,9 @@ use crate::cli::args::status::StatusArgs;
 use crate::cli::args::transport::TransportArgs;
 use crate::cli::args::watch::WatchArgs;
 use crate::cli::args::web::WebArgs;
+
+/// The time until a completion gives up: a person waits at the keyboard.
+const COMPLETION_TIME: Duration = Duration::from_secs(1);
 
 /// The default of `--server`.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
@@ -93,6 +97,15 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE", env = "CARDUME_CONFIG", hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
     config: Option<String>,
 
+    /// Print results and errors alone: no notes, no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// End a one-shot command with code 5 when it is not done after so many seconds; repeat the
+    /// command to resume
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub timeout: Option<u64>,
+
     /// The command.
     #[command(subcommand)]
     pub verb: Verb,
@@ -119,6 +132,15 @@ impl Cli {
     /// The language of all texts for people.
     pub fn lang(&self) -> Lang {
         self.lang.map_or_else(|| Lang::of_locale(&system::locale()), LanguageArg::lang)
+    }
+
+    /// The time after which a one-shot command ends.
+    pub fn time_limit(&self) -> Option<Duration> {
+        match self.verb {
+            Verb::Complete(_) => Some(COMPLETION_TIME),
+            _ if !self.is_one_shot() => None,
+            _ => self.timeout.map(Duration::from_secs),
+        }
     }
 
     /// True for commands without any purpose besides their output.
@@ -460,6 +482,10 @@ A flag beats a variable, a variable the file, and the file the default. Exit cod
 unknown key or a wrong value, with the line.")]
     Config(ConfigArgs),
 
+    /// Print the names, peers or users that begin with a word, for the completions of a shell
+    #[command(hide = true)]
+    Complete(CompleteArgs),
+
     /// Print the completions of a shell
     #[command(
         after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume"
@@ -522,6 +548,29 @@ pub struct AskArgs {
     /// Print a JSON object per line
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to complete.
+#[derive(Args)]
+pub struct CompleteArgs {
+    /// What the word names
+    #[arg(value_enum)]
+    pub kind: CompletionKind,
+
+    /// The begin of the word
+    #[arg(default_value = "")]
+    pub word: String,
+
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// What a word of a command line names.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompletionKind {
+    Names,
+    Peers,
+    Users,
 }
 
 /// Which processes read their settings again.

@@ -5,7 +5,7 @@
 //! that a script can read them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cardume::client::console::ConsoleProfile;
 use cardume::limits;
@@ -19,6 +19,7 @@ use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
 
 use crate::cli::Outputs;
+use crate::cli::complete::Completions;
 use crate::cli::json_output;
 use crate::cli::service::Service;
 use crate::cli::term::line_editor::{Edited, Editor};
@@ -39,6 +40,8 @@ pub enum Style {
     Json,
     /// A single command that writes the file to stdout.
     Quiet,
+    /// The completions of a shell: words alone.
+    Words,
     /// A file is played: stdout gets only the URL. A media player draws on the terminal itself,
     /// unless `alone`.
     Play {
@@ -61,6 +64,29 @@ pub struct Console {
     /// A buffer for one line.
     line: Vec<u8>,
     service: Option<Box<Service>>,
+    /// Results and errors alone.
+    quiet: bool,
+    time: TimeLimit,
+    completions: Completions,
+}
+
+/// The end of a one-shot command.
+#[derive(Default)]
+struct TimeLimit {
+    limit: Option<Duration>,
+    /// Set when the command begins.
+    at: Option<Instant>,
+    is_over: bool,
+}
+
+impl TimeLimit {
+    /// Looks at the clock. Returns when to look again.
+    fn check(&mut self, now: Instant) -> Option<Instant> {
+        let limit = self.limit?;
+        let at = *self.at.get_or_insert(now + limit);
+        self.is_over |= now >= at;
+        (!self.is_over).then_some(at)
+    }
 }
 
 /// stdin and its lines.
@@ -129,7 +155,8 @@ impl Console {
 
     /// A console of this profile that does not read stdin yet.
     pub fn of(family: ConsoleProfile, style: Style, lang: Lang, outputs: &Outputs) -> Console {
-        let watched = terminal::is_watched()
+        let watched = !outputs.quiet
+            && terminal::is_watched()
             && !terminal::is_dumb()
             && matches!(
                 style,
@@ -147,7 +174,21 @@ impl Console {
             screen,
             line: Vec::new(),
             service: None,
+            quiet: outputs.quiet,
+            time: TimeLimit { limit: outputs.time_limit, ..TimeLimit::default() },
+            completions: Completions::default(),
         }
+    }
+
+    /// A console for the completions of this word.
+    pub fn completing(mut self, word: &str) -> Console {
+        self.completions = Completions::of(word);
+        self
+    }
+
+    /// The time limit, if the command has ended by it.
+    pub fn is_late(&self) -> Option<Duration> {
+        self.time.limit.filter(|_| self.time.is_over)
     }
 
     /// The console of a process that runs as a service.
@@ -318,6 +359,12 @@ impl traits::ConsoleIo for Console {
         {
             log::info!("protocol error: {detail}");
         }
+        if self.style == Style::Words {
+            for word in self.completions.lines(report) {
+                self.out.put(format!("{word}\n").as_bytes());
+            }
+            return;
+        }
         if self.style == Style::Json {
             for object in json_output::objects(report) {
                 self.out.put(format!("{object}\n").as_bytes());
@@ -338,7 +385,9 @@ impl traits::ConsoleIo for Console {
         match self.family.say(report, self.lang) {
             Output::Answer { line, note } => {
                 self.print(true, &line);
-                self.print(false, &note);
+                if !self.quiet {
+                    self.print(false, &note);
+                }
             }
             Output::Line(text)
                 if matches!(self.style, Style::Play { .. })
@@ -348,6 +397,7 @@ impl traits::ConsoleIo for Console {
             }
             Output::Line(text) if self.style != Style::Quiet => self.print(true, &text),
             Output::Line(_) => {}
+            Output::Note(_) if self.quiet && !is_error(report) => {}
             Output::Note(text) => {
                 let front = if matches!(self.style, Style::Typed | Style::Piped) {
                     ""
@@ -394,7 +444,9 @@ impl traits::ConsoleIo for Console {
     }
 
     fn work(&mut self, now: Instant) -> Option<Instant> {
-        self.service.as_mut()?.work(now)
+        let late = self.time.check(now);
+        let service = self.service.as_mut().and_then(|service| service.work(now));
+        [late, service].into_iter().flatten().min()
     }
 
     fn waiting(&self) -> usize {
@@ -411,7 +463,7 @@ impl traits::ConsoleIo for Console {
     }
 
     fn is_abandoned(&self) -> bool {
-        self.ends_with_reader && self.out.is_closed()
+        self.time.is_over || (self.ends_with_reader && self.out.is_closed())
     }
 
     fn close(&mut self) {
@@ -423,6 +475,17 @@ impl traits::ConsoleIo for Console {
         self.out.close();
         self.err.close();
     }
+}
+
+/// True for an event that tells a failure.
+fn is_error(event: &UiEvent) -> bool {
+    matches!(
+        event,
+        UiEvent::Failed(_)
+            | UiEvent::PortFailed { .. }
+            | UiEvent::Mismatched { .. }
+            | UiEvent::Choice { .. }
+    )
 }
 
 impl Screen {

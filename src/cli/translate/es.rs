@@ -8,6 +8,20 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Print results and errors alone: no notes, no progress",
+        "Muestra solo resultados y errores: sin notas ni progreso",
+    ),
+    (
+        "End a one-shot command with code 5 when it is not done after so many seconds; repeat the command to resume",
+        "Termina una orden única con código 5 si no acabó tras tantos segundos; repita la orden para continuar",
+    ),
+    (
+        "Print the names, peers or users that begin with a word, for the completions of a shell",
+        "Muestra los nombres, peers o usuarios que empiezan con una palabra, para completar en un shell",
+    ),
+    ("What the word names", "Lo que la palabra nombra"),
+    ("The begin of the word", "El comienzo de la palabra"),
+    (
         "Copy the accounts, the members and the keys into a new folder; the server may be running",
         "Copia las cuentas, los miembros y las claves a una carpeta nueva; el servidor puede estar en ejecución",
     ),
@@ -1560,5 +1574,9 @@ const MESSAGES: &[(&str, &str)] = &[
         "otro sistema de archivos que el de la carpeta de las descargas",
     ),
     ("the folder has files already", "la carpeta ya tiene archivos"),
+    (
+        "not done after {} s; repeat the command to go on",
+        "no terminó en {} s; repita la orden para continuar",
+    ),
     ("the passed socket {} does not listen for TCP", "el socket recibido {} no escucha por TCP"),
 ];

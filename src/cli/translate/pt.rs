@@ -8,6 +8,20 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "Print results and errors alone: no notes, no progress",
+        "Mostra só resultados e erros: sem notas nem progresso",
+    ),
+    (
+        "End a one-shot command with code 5 when it is not done after so many seconds; repeat the command to resume",
+        "Encerra um comando único com código 5 se não terminou após tantos segundos; repita o comando para continuar",
+    ),
+    (
+        "Print the names, peers or users that begin with a word, for the completions of a shell",
+        "Mostra os nomes, peers ou usuários que começam com uma palavra, para completar num shell",
+    ),
+    ("What the word names", "O que a palavra nomeia"),
+    ("The begin of the word", "O começo da palavra"),
+    (
         "Copy the accounts, the members and the keys into a new folder; the server may be running",
         "Copia as contas, os membros e as chaves para uma pasta nova; o servidor pode estar em execução",
     ),
@@ -1524,5 +1538,9 @@ const MESSAGES: &[(&str, &str)] = &[
         "outro sistema de arquivos que não o da pasta dos downloads",
     ),
     ("the folder has files already", "a pasta já tem arquivos"),
+    (
+        "not done after {} s; repeat the command to go on",
+        "não terminou em {} s; repita o comando para continuar",
+    ),
     ("the passed socket {} does not listen for TCP", "o socket recebido {} não escuta por TCP"),
 ];
