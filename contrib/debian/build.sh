@@ -52,8 +52,9 @@ find "$tree/usr/share" -type f -exec chmod 644 {} +
 
 # A static program needs no library.
 needs=
-if ldd "$program" > /dev/null 2>&1; then
-    needs="Depends: libc6 (>= 2.31), libgcc-s1"
+if ldd "$program" 2> /dev/null | grep -q 'libc\.so'; then
+    # The program may use all that the library of the building machine has.
+    needs="Depends: libc6 (>= $(dpkg-query -W -f '${Version}' libc6)), libgcc-s1"
 fi
 size=$(du -sk "$tree" | cut -f1)
 {
