@@ -106,6 +106,10 @@ pub const HOLDERS: usize = 64;
 pub const LIST_ENTRIES: usize = 256;
 /// Bytes of entries per response: [`HEADER_BYTES`] without the frame.
 pub const LIST_BYTES: usize = 60 << 10;
+/// Files in one page of a folder: as many as fit into a header.
+pub const FOLDER_ENTRIES: usize = 512;
+/// Files of one folder that a requester takes: the list stays in memory.
+pub const FOLDER_FILES: u64 = 2_000_000;
 /// Sources per download: more than any line can use at once.
 pub const SOURCES: usize = 64;
 /// Further providers remembered by a download; the index can list others again later.

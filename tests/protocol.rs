@@ -96,6 +96,11 @@ fn documented_limits_match_the_program() {
             "| content with a content hash | {} TiB |",
             (limits::PIECES * limits::PIECE_BYTES) >> 40
         ),
+        format!(
+            "| files in one FOLDER response | {}; fewer with long names |",
+            limits::FOLDER_ENTRIES
+        ),
+        format!("| FOLDER waiting on one connection | {} |", limits::FETCHES),
         format!("| runs in one HAVE | {} |", thousands(limits::HAVE_RUNS)),
         format!("| FETCH in progress on one connection | {} |", limits::FETCHES),
         format!("| PIECES waiting for hashing on one connection | {} |", limits::FETCHES),
@@ -666,6 +671,14 @@ fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
         }
         "peer-test-content" | "peer-one-slot" => folder.put(TEST_NAME, 3, test_content()),
         "peer-other-name" => folder.put(OTHER_NAME, 4, test_content()),
+        "peer-folder" => {
+            for (inode, name) in
+                (5..).zip(["Dark/S01/E01.mkv", "Dark/S01/E02.mkv", "Dark/readme.txt"])
+            {
+                folder.put(name, inode, CONTENT.to_vec());
+            }
+            folder.put("Darkness.txt", 9, CONTENT.to_vec());
+        }
         "peer-downloading" => {}
         other => panic!("{other} is no role"),
     }
@@ -679,6 +692,7 @@ fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
     options.uploads.is_open = true;
     match role {
         "peer-asks" => options.uploads.accept = Accept::Ask,
+        "peer-folder" => options.client.recursive = true,
         "peer-one-slot" => options.uploads.slots = Some(1),
         "peer-downloading" => options.client.server = vec![SERVER.parse().unwrap()].into(),
         _ => {}

@@ -26,7 +26,7 @@ from client import Clock, Link, Side, tls_context
 
 # The checks of each topic run in this order.
 TOPICS = ("opening", "framing", "names", "join", "update", "search", "accounts", "fields", "transfers", "web", "deadlines",
-          "pieces", "downloads", "ending")
+          "pieces", "folders", "downloads", "ending")
 
 
 def look_at_peer(world):

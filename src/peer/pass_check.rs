@@ -12,6 +12,7 @@ use crate::protocol::request::Request;
 use crate::protocol::types::account::{Key, Proof};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::pass::{BadPass, Pass, PassText};
+use crate::storage::folder_summaries::FolderViewer;
 
 /// Revoked keys that are kept: more are a flood of the server, and the passes expire anyway.
 const MAX_REVOKED: usize = 100_000;
@@ -220,6 +221,18 @@ impl PassCheck {
             return Err(ErrorReply::new(ErrorCode::Forbidden, "only administrators may see that"));
         }
         Ok(())
+    }
+
+    /// The files of a folder that a permitted requester may know of, as in [`PassCheck::shows`].
+    pub(super) fn viewer(&self, requester: &Requester) -> FolderViewer {
+        if self.served == ServedSet::Open || requester.security.same_user {
+            return None;
+        }
+        match &requester.pass {
+            Some(pass) if pass.role.is_admin() => None,
+            Some(pass) => Some(pass.groups.clone()),
+            None => Some(Groups::default()),
+        }
     }
 
     /// True if a permitted requester may know of a file for these groups.

@@ -200,6 +200,15 @@ pub enum Request {
         /// The cursor of the previous page.
         cursor: Option<String>,
     },
+    /// List the files below a folder of the peer that receives the request.
+    Folder {
+        /// The folder.
+        name: RelativeName,
+        /// The cursor of the previous page.
+        cursor: Option<String>,
+        /// Most files of the page; 0: the summary alone.
+        limit: usize,
+    },
     /// Notify of files that appear and disappear, until the connection ends.
     Subscribe(SubscriptionFilter),
     /// End a subscription.

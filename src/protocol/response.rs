@@ -9,6 +9,7 @@ use crate::protocol::metric::Metric;
 use crate::protocol::registry::RegistryResponse;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::account::{Description, Key, Method, Online, Publication, UserName};
+use crate::protocol::types::folder::{FolderFile, FolderSummary};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -164,6 +165,19 @@ pub struct HashListPart {
     pub more: bool,
 }
 
+/// A page of the list of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderPage {
+    /// The folder.
+    pub name: RelativeName,
+    /// The whole folder.
+    pub summary: FolderSummary,
+    /// Files of this page, in the order of their names.
+    pub files: Vec<FolderFile>,
+    /// The cursor of the next page.
+    pub cursor: Option<String>,
+}
+
 /// Consecutive pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceRange {
@@ -275,6 +289,8 @@ pub enum Response {
         /// The cursor of the next page.
         cursor: Option<String>,
     },
+    /// One page of a folder.
+    Folder(Box<FolderPage>),
     /// Live statistics.
     Live(Box<LiveStats>),
     /// The transfers of this process.

@@ -476,6 +476,7 @@ impl Server {
             | Request::Prove(_)
             | Request::Pieces(_)
             | Request::Have { .. }
+            | Request::Folder { .. }
             | Request::Cancel { .. }
             | Request::Wrong { .. }
             | Request::Transfers { .. } => Err(ErrorReply::unsupported()),

@@ -8,6 +8,7 @@
 
 pub mod bitfield;
 pub mod exclude;
+pub mod folder_summaries;
 pub mod fs_trait;
 pub mod hash_cache;
 pub mod hash_list;
@@ -35,10 +36,12 @@ use crate::io::traits::{Sink, SourceRef};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::absolute_path::AbsolutePath;
+use crate::protocol::types::folder::FolderFile;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::exclude::Excludes;
+use crate::storage::folder_summaries::{SummaryState, ViewedFolder};
 use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile};
 use crate::storage::hash_cache::HashStore;
 use crate::storage::partial_file::{PartialFile, PartialOpening};
@@ -210,6 +213,25 @@ impl Storage {
     #[must_use]
     pub fn is_settling(&self, name: &RelativeName) -> bool {
         self.shared_folder.is_settling(name)
+    }
+
+    /// The summary of a shared folder; see [`SharedFolder::folder_state`].
+    pub fn folder_state(&mut self, of: &ViewedFolder, fresh: bool) -> SummaryState {
+        self.shared_folder.folder_state(of, fresh)
+    }
+
+    /// Walks over a slice of the folders whose summaries are wanted. True while more is to do.
+    pub fn walk_folders(&mut self) -> bool {
+        self.shared_folder.walk_folders()
+    }
+
+    /// Files of a folder after this one, with names below the folder.
+    pub fn folder_files<'a>(
+        &'a self,
+        of: &'a ViewedFolder,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = FolderFile> + 'a {
+        self.shared_folder.folder_files(of, after)
     }
 
     /// Number of shared files.

@@ -21,10 +21,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::protocol::request::FileEntry;
+use crate::protocol::types::folder::FolderFile;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::bitfield::Bitfield;
+use crate::storage::folder_summaries::{FileChange, FolderSummaries, SummaryState, ViewedFolder};
 use crate::storage::fs_trait::{
     Barred, Condition, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
 };
@@ -47,6 +49,8 @@ const URGENT_FILES: usize = 1_024;
 const CONCURRENT_HASHES: usize = 4;
 /// Hash lists kept open: a giant file's takes a megabyte or two, and reading it again is cheap.
 const OPEN_HASH_LISTS: usize = 16;
+/// Files of a folder in an iteration: each costs a hash of a hundred bytes.
+const WALKED_FILES: usize = 1_000;
 /// Publish a changed file after this long without a further change: a copy that pauses is not
 /// complete.
 pub const DEBOUNCE: Duration = Duration::from_secs(2);
@@ -108,6 +112,7 @@ pub struct SharedFolder {
     changes: PendingChanges,
     hashing: HashQueue,
     lists: ListCache,
+    summaries: FolderSummaries,
 }
 
 type FolderScan = Box<dyn Iterator<Item = io::Result<Found>>>;
@@ -219,6 +224,7 @@ impl SharedFolder {
             changes: PendingChanges::default(),
             hashing: HashQueue::default(),
             lists: ListCache::default(),
+            summaries: FolderSummaries::default(),
         }
     }
 
@@ -266,6 +272,7 @@ impl SharedFolder {
             self.changes.next_poll = None;
             self.hashing = HashQueue::default();
             self.lists.lost.get_mut().clear();
+            self.summaries = FolderSummaries::default();
             // Watch before listing: a change in between is seen twice rather than missed.
             if let Err(error) = self.fs.watch(self.recursive) {
                 log::debug!("the folder is not watched: {error}");
@@ -371,8 +378,16 @@ impl SharedFolder {
     }
 
     fn put(&mut self, name: RelativeName, stamp: FileStat, root: Option<ContentHash>) {
-        self.remove(&name);
+        let before = self.files.get(&name).map(|shared| (shared.stamp, shared.root));
+        self.take_out(&name);
         let root = root.or_else(|| self.hashes.root(&stamp));
+        let change = match before {
+            Some((old, None)) if old == stamp && root.is_some() => FileChange::Hashed,
+            _ => FileChange::Other,
+        };
+        if before != Some((stamp, root)) {
+            self.summaries.note(&name, change);
+        }
         match root {
             Some(root) => {
                 self.by_root.entry(root.0).or_default().insert(name.clone());
@@ -386,6 +401,14 @@ impl SharedFolder {
     }
 
     fn remove(&mut self, name: &RelativeName) -> bool {
+        let was_there = self.take_out(name);
+        if was_there {
+            self.summaries.note(name, FileChange::Other);
+        }
+        was_there
+    }
+
+    fn take_out(&mut self, name: &RelativeName) -> bool {
         let Some(gone) = self.files.remove(name) else { return false };
         self.hashing.newest.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
         self.hashing.cancel(name);
@@ -426,6 +449,59 @@ impl SharedFolder {
             .range((start, Bound::Unbounded))
             .skip(skipped)
             .map(|(name, shared)| self.entry_of(name, shared))
+    }
+
+    /// The files of a folder after this one, by name.
+    fn folder_range<'a>(
+        &'a self,
+        of: &'a ViewedFolder,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a RelativeName, &'a SharedFile)> {
+        let start = format!("{}/{}", of.name, after.unwrap_or_default());
+        let range = (Bound::Excluded(start.as_str()), Bound::Unbounded);
+        self.files.range::<str, _>(range).take_while(|(name, _)| of.below(name).is_some())
+    }
+
+    /// Files of a folder after this one, with names below the folder.
+    pub fn folder_files<'a>(
+        &'a self,
+        of: &'a ViewedFolder,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = FolderFile> + 'a {
+        self.folder_range(of, after).filter(|(name, _)| of.shows(self.groups_for(name))).filter_map(
+            |(name, shared)| {
+                let name = RelativeName::new(of.below(name)?).ok()?;
+                Some(FolderFile { name, size: shared.stamp.size, root: shared.root })
+            },
+        )
+    }
+
+    /// The summary of a folder, which [`SharedFolder::walk_folders`] computes. `fresh`: as of now;
+    /// else one from before a file was hashed will do.
+    pub fn folder_state(&mut self, of: &ViewedFolder, fresh: bool) -> SummaryState {
+        self.summaries.state(of, fresh)
+    }
+
+    /// Walks over a slice of the first folder whose summary is wanted. True while more is to do.
+    pub fn walk_folders(&mut self) -> bool {
+        let Some(mut walk) = self.summaries.take_walk() else { return false };
+        let after = walk.last.as_ref().and_then(|name| walk.of.below(name));
+        let (mut last, mut seen) = (None, 0);
+        for (name, shared) in self.folder_range(&walk.of, after).take(WALKED_FILES) {
+            (last, seen) = (Some(name), seen + 1);
+            if walk.of.shows(self.groups_for(name))
+                && let Some(below) = walk.of.below(name)
+            {
+                walk.digest.add(below, shared.stamp.size, shared.root);
+            }
+        }
+        walk.last = last.cloned().or(walk.last);
+        if seen < WALKED_FILES {
+            self.summaries.end_walk(walk);
+        } else {
+            self.summaries.put_back(walk);
+        }
+        self.summaries.is_walking()
     }
 
     /// The shared file of this name.

@@ -31,7 +31,7 @@ impl RequestStats {
                 RegistryRequest::Remove(_) => 2,
                 RegistryRequest::Nodes => 4,
             },
-            Request::Ls { .. } => 5,
+            Request::Ls { .. } | Request::Folder { .. } => 5,
             Request::Ping => 6,
             Request::Fetch(_)
             | Request::FetchPath(_)

@@ -1,6 +1,7 @@
 //! Requesters of a peer: their connections, and the uploads on them.
 
 mod by_link;
+mod folders;
 mod hash_lists;
 mod piece_hash_on_demand;
 mod transfer_stats;
@@ -25,6 +26,7 @@ use crate::peer::have_subscribers::HaveSubscribers;
 use crate::peer::links::Links;
 use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
+use crate::peer::piece_service::folders::{PendingFolder, PendingFolders};
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
 use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
@@ -141,6 +143,7 @@ pub(super) struct PieceService {
     pub(super) traffic: TransferStats,
     requests: RequestStats,
     page_ends: PageEnds,
+    pending_folders: PendingFolders,
     pub(super) passes: PassCheck,
     pub(super) requesters: RequesterCheck,
 }
@@ -165,6 +168,7 @@ impl PieceService {
             traffic: TransferStats::default(),
             requests: RequestStats::default(),
             page_ends: PageEnds::default(),
+            pending_folders: PendingFolders::default(),
             requesters: RequesterCheck::default(),
         }
     }
@@ -385,7 +389,8 @@ impl PieceService {
         let now = ctx.io.now;
         let waits = self.uploads.waiting_on(id).next().is_some()
             || self.on_demand.waiting_on(id) > 0
-            || self.pending_lists.has(id);
+            || self.pending_lists.has(id)
+            || self.pending_folders.has(id);
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
             return;
         };
@@ -431,6 +436,7 @@ impl PieceService {
         self.requesters.forget(id);
         self.have_subscribers.forget(id);
         self.pending_lists.forget(id);
+        self.pending_folders.forget(id);
         self.traffic.activity.forget(id);
         let tickets = self.uploads.on(id).to_vec();
         self.release(tickets, ctx);
@@ -468,6 +474,10 @@ impl PieceService {
             Request::Live => self.listen_live(id, ctx),
             Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
             Request::Ls { cursor, .. } => self.own_files(id, cursor.as_deref(), ctx),
+            Request::Folder { name, cursor, limit } => {
+                let wanted = PendingFolder { conn: id, id: request_id, name, cursor, limit };
+                return self.folder(wanted, ctx);
+            }
             Request::Fetch(fetch) => {
                 return self.fetch(id, request_id, fetch, false, None, ctx);
             }
@@ -684,6 +694,7 @@ impl PieceService {
         self.notify_subscribers(ctx);
         self.expire_uploads(ctx);
         self.hash_on_demand(ctx);
+        self.walk_folders(ctx);
     }
 
     /// The earliest timer.
@@ -692,6 +703,7 @@ impl PieceService {
             self.have_subscribers.deadline(),
             self.on_demand.deadline(now),
             self.uploads.deadline(),
+            self.pending_folders.deadline(now),
         ];
         timers.into_iter().flatten().min()
     }

@@ -193,6 +193,7 @@ fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
         "FIND_USER" => (SERVER, &["user"]),
         "FETCH" => (PEER, &["name", "root", "from", "length", "tag", "prove"]),
         "PIECES" => (PEER, &["name", "root", "from", "length", "tag"]),
+        "FOLDER" => (PEER, &["name", "cursor", "limit"]),
         "HAVE" => (PEER, &["root"]),
         "WRONG" => (PEER, &["root", "piece"]),
         "CANCEL" => (PEER, &["fetch"]),
@@ -490,6 +491,15 @@ impl Shape<'_> {
             "FETCH" if self.prove == Some(true) => Request::Prove(self.fetch()?),
             "FETCH" => Request::Fetch(self.fetch()?),
             "PIECES" => Request::Pieces(self.fetch()?),
+            "FOLDER" => Request::Folder {
+                name: RelativeName::new(self.name.as_deref().ok_or_else(|| missing("name"))?)?,
+                cursor: self.query_cursor()?,
+                limit: match self.limit.map(small).transpose()? {
+                    Some(limit) => usize::try_from(limit)
+                        .map_or(limits::FOLDER_ENTRIES, |limit| limit.min(limits::FOLDER_ENTRIES)),
+                    None => limits::FOLDER_ENTRIES,
+                },
+            },
             "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },
             "WRONG" => Request::Wrong {
                 root: self.root()?.ok_or_else(|| missing("root"))?,

@@ -15,7 +15,7 @@ use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicShape;
 use crate::protocol::native::strict_json::{self, Head, NotAnObject};
 use crate::protocol::native::{FileShape, Message, Object, TextShape, VERSION, Welcome, address};
-use crate::protocol::native::{link, member};
+use crate::protocol::native::{folder, link, member};
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{
     Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason,
@@ -70,7 +70,7 @@ fn is_incomplete(line: &[u8]) -> bool {
         && serde_json::from_slice(line).is_ok_and(|shape: IncompleteShape| shape.incomplete)
 }
 
-/// A response or event about members or links, whose fields are not part of [`ResponseShape`].
+/// A response or event about members, links or folders, whose fields are not part of [`ResponseShape`].
 fn apart(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Message>, String> {
     if shape.error.is_some() || shape.cardume.is_some() {
         return Ok(None);
@@ -91,6 +91,8 @@ fn apart(shape: &ResponseShape<'_>, line: &[u8]) -> Result<Option<Message>, Stri
         Response::Member(Box::new(response))
     } else if let Some(response) = link::response(status, line)? {
         Response::Link(Box::new(response))
+    } else if let Some(page) = folder::response(status, line)? {
+        Response::Folder(Box::new(page))
     } else {
         return Ok(None);
     };

@@ -14,7 +14,7 @@ use crate::protocol::native::member::NextKeyShape;
 use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicOut;
 use crate::protocol::native::{AnswerShape, FileOut, Hello, NoFields, VERSION, Welcome, put};
-use crate::protocol::native::{fast_path, link, member};
+use crate::protocol::native::{fast_path, folder, link, member};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::response::{HashListPart, Have, Piece, Provider, Response, WaitingReason};
 use crate::protocol::subscription::{SubscriptionEvent, SubscriptionFilter};
@@ -319,6 +319,13 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Fetch(fetch) => fetching("FETCH", fetch, blank),
         Request::Prove(fetch) => AskShape { prove: Some(true), ..fetching("FETCH", fetch, blank) },
         Request::Pieces(fetch) => fetching("PIECES", fetch, blank),
+        Request::Folder { name, cursor, limit } => AskShape {
+            method: "FOLDER",
+            name: Some(name),
+            cursor: cursor.as_deref(),
+            limit: (*limit < limits::FOLDER_ENTRIES).then_some(*limit),
+            ..blank
+        },
         Request::Have { root } => {
             AskShape { method: "HAVE", root: Some(root.to_string()), ..blank }
         }
@@ -537,6 +544,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
                 ListOut { name, size: *size, tag, root, from: *from, length: *length, more: *more };
             put(out, &AnswerShape { id, status: "PIECES_OK", fields });
         }
+        Response::Folder(page) => folder::write_response(id, page, out),
         Response::Have(have) => {
             put(out, &AnswerShape { id, status: "HAVE_OK", fields: HaveOut::of(have) })
         }

@@ -10,6 +10,7 @@ pub mod decode_request;
 pub mod decode_response;
 pub mod encode;
 pub mod fast_path;
+mod folder;
 mod link;
 #[cfg(feature = "loadgen")]
 pub mod loadgen;
@@ -328,10 +329,13 @@ mod tests {
     use crate::protocol::native::decode_response::decode;
     use crate::protocol::native::encode::{write_reply, write_request};
     use crate::protocol::request::{Fetch, Join, Selector};
-    use crate::protocol::response::{Away, HashListPart, PeerEntry, Piece, PieceRange, Provider};
+    use crate::protocol::response::{
+        Away, FolderPage, HashListPart, PeerEntry, Piece, PieceRange, Provider,
+    };
     use crate::protocol::types::account::{
         AccountOp, Authority, Key, Method, Online, Operation, Proof, Publication, UserName,
     };
+    use crate::protocol::types::folder::{FolderFile, FolderSummary};
     use crate::protocol::types::ids::{FileVersion, SessionId};
     use crate::protocol::types::legacy_profile::LegacyProfile;
     use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
@@ -339,12 +343,8 @@ mod tests {
 
     /// The role that supports the method.
     fn role_of(line: &str) -> Role {
-        if ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL"].iter().any(|method| line.contains(method))
-        {
-            Role::Peer
-        } else {
-            Role::Server
-        }
+        let methods = ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL", "FOLDER"];
+        if methods.iter().any(|method| line.contains(method)) { Role::Peer } else { Role::Server }
     }
 
     fn asked(line: &str) -> NumberedRequest {
@@ -405,6 +405,12 @@ mod tests {
                 speaks: None,
             },
             Request::Have { root: ContentHash([8; 32]) },
+            Request::Folder {
+                name: name.clone(),
+                cursor: Some("S01/a.mkv".into()),
+                limit: limits::FOLDER_ENTRIES,
+            },
+            Request::Folder { name: name.clone(), cursor: None, limit: 0 },
             Request::Pieces(Fetch {
                 wanted: Selector::Root(ContentHash([7; 32])),
                 from: 0,
@@ -588,6 +594,15 @@ mod tests {
                 cursor: None,
             },
             Response::Files { peer, files: vec![file], cursor: None },
+            Response::Folder(Box::new(FolderPage {
+                name: name.clone(),
+                summary: FolderSummary { count: 2, size: 7, root: Some(ContentHash([3; 32])) },
+                files: vec![
+                    FolderFile { name: name.clone(), size: 3, root: Some(ContentHash([4; 32])) },
+                    FolderFile { name: name.clone(), size: 4, root: None },
+                ],
+                cursor: Some("b".into()),
+            })),
             Response::Have(Have {
                 root: ContentHash([1; 32]),
                 whole: false,

@@ -11,6 +11,7 @@ pub mod base64url;
 pub mod byte_range;
 pub mod certificate_fault;
 pub mod file_name;
+pub mod folder;
 pub mod foreign_server;
 pub mod ids;
 pub mod legacy_profile;

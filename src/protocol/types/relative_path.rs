@@ -3,6 +3,7 @@
 //! `aula1.mp4`, or `Cursos/2026/aula1.mp4` with subfolders. Each part is a valid [`FileName`], so
 //! that no part leads up, out, or to the file of a download in progress.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -95,6 +96,13 @@ impl RelativeName {
 impl From<&FileName> for RelativeName {
     fn from(name: &FileName) -> RelativeName {
         RelativeName(Rc::from(name.as_str()))
+    }
+}
+
+/// Names compare as their text does.
+impl Borrow<str> for RelativeName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,0 +1,170 @@
+//! Summaries of shared folders: computed on request in slices, and kept until the folder changes.
+//!
+//! ```text
+//!   request --> known? --> summary
+//!                 '--> walk over the files in slices --> known, until a file below changes
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::protocol::types::folder::{FolderDigest, FolderSummary};
+use crate::protocol::types::member::Groups;
+use crate::protocol::types::relative_path::RelativeName;
+
+/// Summaries that are kept: more folders than requesters want at a time.
+const KEPT_SUMMARIES: usize = 64;
+/// Give up a walk after this many changes of the folder: it would never end.
+const MOST_RESTARTS: u32 = 16;
+
+/// The files that a requester may know of: all, or those for these groups.
+pub type FolderViewer = Option<Groups>;
+
+/// A folder as a viewer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewedFolder {
+    /// The folder.
+    pub name: RelativeName,
+    /// The viewer.
+    pub viewer: FolderViewer,
+}
+
+impl ViewedFolder {
+    /// The name of a file below this folder, without the folder.
+    #[must_use]
+    pub fn below<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_prefix(self.name.as_str())?.strip_prefix('/')
+    }
+
+    /// True for a file for these groups.
+    #[must_use]
+    pub fn shows(&self, groups: &Groups) -> bool {
+        let Some(own) = &self.viewer else { return true };
+        groups.is_empty()
+            || groups.contains("all")
+            || groups.contains("public")
+            || own.intersects(groups)
+    }
+}
+
+/// Progress of a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SummaryState {
+    /// The summary. A count of 0: there is no such folder.
+    Known(FolderSummary),
+    /// A walk is under way or waits for its turn.
+    Pending,
+    /// The folder changes all the time.
+    Changing,
+}
+
+/// A walk over a folder.
+pub(super) struct FolderWalk {
+    pub(super) of: ViewedFolder,
+    pub(super) digest: FolderDigest,
+    /// The last file that was added.
+    pub(super) last: Option<RelativeName>,
+    restarts: u32,
+}
+
+/// A change of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileChange {
+    /// The same bytes have a content hash now.
+    Hashed,
+    /// Another version, a new file, or one that is gone.
+    Other,
+}
+
+struct KnownSummary {
+    of: ViewedFolder,
+    summary: FolderSummary,
+    /// A content hash has come since: the root can be known by now.
+    is_stale: bool,
+}
+
+/// The summaries of a share.
+#[derive(Default)]
+pub(super) struct FolderSummaries {
+    /// Newest first.
+    known: VecDeque<KnownSummary>,
+    walks: VecDeque<FolderWalk>,
+    /// Folders whose walk was given up.
+    given_up: Vec<ViewedFolder>,
+}
+
+impl FolderSummaries {
+    /// The summary of a folder; begins a walk if needed. `fresh`: not one from before a file was
+    /// hashed.
+    pub(super) fn state(&mut self, of: &ViewedFolder, fresh: bool) -> SummaryState {
+        if let Some(place) = self.given_up.iter().position(|other| other == of) {
+            self.given_up.swap_remove(place);
+            return SummaryState::Changing;
+        }
+        let known = self.known.iter().find(|known| known.of == *of);
+        if let Some(known) = known.filter(|known| !(fresh && known.is_stale)) {
+            return SummaryState::Known(known.summary);
+        }
+        if !self.walks.iter().any(|walk| walk.of == *of) {
+            self.walks.push_back(FolderWalk {
+                of: of.clone(),
+                digest: FolderDigest::default(),
+                last: None,
+                restarts: 0,
+            });
+        }
+        SummaryState::Pending
+    }
+
+    /// True while a walk is under way.
+    pub(super) fn is_walking(&self) -> bool {
+        !self.walks.is_empty()
+    }
+
+    /// The walk to go on with.
+    pub(super) fn take_walk(&mut self) -> Option<FolderWalk> {
+        self.walks.pop_front()
+    }
+
+    /// Goes on with this walk in the next slice.
+    pub(super) fn put_back(&mut self, walk: FolderWalk) {
+        self.walks.push_front(walk);
+    }
+
+    /// The walk has seen every file.
+    pub(super) fn end_walk(&mut self, walk: FolderWalk) {
+        self.known.retain(|known| known.of != walk.of);
+        self.known.truncate(KEPT_SUMMARIES - 1);
+        let summary = walk.digest.summary();
+        self.known.push_front(KnownSummary { of: walk.of, summary, is_stale: false });
+    }
+
+    /// A file has changed.
+    pub(super) fn note(&mut self, name: &RelativeName, change: FileChange) {
+        if self.known.is_empty() && self.walks.is_empty() {
+            return;
+        }
+        match change {
+            FileChange::Hashed => {
+                let known = self.known.iter_mut().filter(|known| known.of.below(name).is_some());
+                known.for_each(|known| known.is_stale = true);
+                let walks = self.walks.iter_mut();
+                let passed = |walk: &&mut FolderWalk| {
+                    walk.of.below(name).is_some() && walk.last.as_ref() >= Some(name)
+                };
+                walks.filter(passed).for_each(|walk| walk.digest.spoil_root());
+            }
+            FileChange::Other => {
+                self.known.retain(|known| known.of.below(name).is_none());
+                for walk in self.walks.iter_mut().filter(|walk| walk.of.below(name).is_some()) {
+                    (walk.digest, walk.last) = (FolderDigest::default(), None);
+                    walk.restarts += 1;
+                }
+                let is_given_up = |walk: &FolderWalk| walk.restarts > MOST_RESTARTS;
+                let ended = self.walks.iter().filter(|walk| is_given_up(walk));
+                self.given_up.extend(ended.map(|walk| walk.of.clone()));
+                self.given_up.truncate(KEPT_SUMMARIES);
+                self.walks.retain(|walk| !is_given_up(walk));
+            }
+        }
+    }
+}
