@@ -571,7 +571,7 @@ pub fn own_identity() -> OpenIdentity {
 pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
     let mut targets = get_list::targets(&args.names, args.input.as_deref())?;
     let is_single = targets.len() == 1;
-    if args.output.is_some() && !is_single {
+    if args.output.is_some() && (!is_single || targets[0].is_folder) {
         return Err(Exit::new(exit::USAGE, "--output is the place of exactly one file"));
     }
     let mut target = targets.remove(0);

@@ -12,7 +12,8 @@ use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::protocol::types::link_ticket::LinkSubject;
 use cardume::protocol::types::member::Groups;
 use cardume::ui::event::{
-    Failure, LinkEvent, MemberEvent, UiEvent, Verdict, Version, WaitReason, exit,
+    Failure, FolderEvent, FolderProgress, LinkEvent, MemberEvent, UiEvent, Verdict, Version,
+    WaitReason, exit,
 };
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
@@ -179,6 +180,28 @@ fn about_links(event: &LinkEvent) -> Vec<Value> {
     }
 }
 
+/// The object of an event about a folder. The name of a folder ends in `/`.
+fn about_folder(event: &FolderEvent) -> Value {
+    match event {
+        FolderEvent::Begun { name, from, summary } => json!({
+            "event": "begun", "name": format!("{name}/"), "from": from, "held": 0, "size": summary.size, "count": summary.count,
+            "root": root(summary.root),
+        }),
+        FolderEvent::Progress(progress) => {
+            let FolderProgress { name, files, count, held, size } = progress;
+            json!({"event": "progress", "name": format!("{name}/"), "held": held, "size": size, "files": files, "count": count})
+        }
+        FolderEvent::File { name, folder, size, from, root } => {
+            json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from, "root": root.to_string()})
+        }
+        FolderEvent::Same { name } => json!({"event": "same", "name": name.as_str()}),
+        FolderEvent::Saved { name, folder, summary } => json!({
+            "event": "folder_saved", "name": format!("{name}/"), "folder": folder, "size": summary.size, "count": summary.count,
+            "root": root(summary.root),
+        }),
+    }
+}
+
 /// The objects of an event. A page of a list has an object per entry.
 pub fn objects(report: &UiEvent) -> Vec<Value> {
     match report {
@@ -210,6 +233,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         }
         UiEvent::Member(event) => about_members(event),
         UiEvent::Link(event) => about_links(event),
+        UiEvent::Folder(event) => vec![about_folder(event)],
         UiEvent::Done(method) => vec![json!({"event": "done", "method": method.as_str()})],
         UiEvent::Files { peer, files } => {
             let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": text::state(f), "description": f.description.as_deref()});
@@ -276,6 +300,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Failure::AuditRow(_) => "audit",
                 Failure::NoSite => "unsupported",
                 Failure::Ambiguous(_) => "ambiguous",
+                Failure::FolderFiles { .. } => "incomplete",
                 Failure::OtherContent { .. } => "other_content",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::NoReader | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => {
                     "local"

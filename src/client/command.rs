@@ -26,31 +26,40 @@ pub struct DownloadTarget {
     pub root: Option<ContentHash>,
     /// The name was given as an absolute path, and lacks the first separator here.
     pub is_absolute: bool,
+    /// The name is that of a folder, and was given with `/` at its end.
+    pub is_folder: bool,
 }
 
 impl DownloadTarget {
     /// The file of this name, with any content.
     #[must_use]
     pub fn named(name: RelativeName) -> DownloadTarget {
-        DownloadTarget { name: Some(name), root: None, is_absolute: false }
+        DownloadTarget { name: Some(name), ..DownloadTarget::default() }
     }
 
-    /// Reads `NAME`, `b3:ROOT` or `NAME b3:ROOT`.
+    /// Reads `NAME`, `b3:ROOT` or `NAME b3:ROOT`. The name of a folder ends in `/`.
     ///
     /// # Errors
     /// When the name or the root is malformed.
     pub fn read(text: &str) -> Result<DownloadTarget, Failure> {
         let (front, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
         let Some(digits) = last.strip_prefix(ROOT_PREFIX) else {
+            if let Some(folder) = folder_name(text)? {
+                return Ok(DownloadTarget { is_folder: true, ..DownloadTarget::named(folder) });
+            }
             let is_absolute = AbsolutePath::new(unquoted(text)).is_some();
             return Ok(DownloadTarget { is_absolute, ..DownloadTarget::named(name(text)?) });
         };
         let root =
             ContentHash::parse(digits).ok_or_else(|| Failure::Root(file_name::printable(last)))?;
         let front = front.trim();
+        if let Some(folder) = folder_name(front)? {
+            let (root, target) = (Some(root), DownloadTarget::named(folder));
+            return Ok(DownloadTarget { is_folder: true, root, ..target });
+        }
         let is_absolute = AbsolutePath::new(unquoted(front)).is_some();
         let name = if front.is_empty() { None } else { Some(name(front)?) };
-        Ok(DownloadTarget { name, root: Some(root), is_absolute })
+        Ok(DownloadTarget { name, root: Some(root), is_absolute, is_folder: false })
     }
 
     /// The selector of the SEARCH.
@@ -63,6 +72,12 @@ impl DownloadTarget {
         }
     }
 
+    /// True for the name of a file below this folder.
+    pub(super) fn holds(&self, file: &str) -> bool {
+        let below = self.name.as_ref().and_then(|name| file.strip_prefix(name.as_str()));
+        below.is_some_and(|below| below.starts_with('/'))
+    }
+
     /// The name shown to the user, and of the saved file: an absolute path is saved under its last
     /// part.
     #[must_use]
@@ -73,6 +88,14 @@ impl DownloadTarget {
             .or_else(|| self.root.as_ref().map(RelativeName::of_root))
             .unwrap_or_else(|| RelativeName::of_root(&ContentHash([0; 32])))
     }
+}
+
+/// Reads the name of a folder, which ends in `/`; `None` for the name of a file.
+fn folder_name(word: &str) -> Result<Option<RelativeName>, Failure> {
+    let word = unquoted(word);
+    let Some(folder) = word.strip_suffix('/') else { return Ok(None) };
+    let name = RelativeName::new(folder).map_err(|why| Failure::Name(word.to_owned(), why))?;
+    Ok(Some(name))
 }
 
 /// The name of a file at a peer, in the spelling of the user.

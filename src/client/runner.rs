@@ -13,15 +13,16 @@ use crate::client::next_step::{Exchange, NextStep};
 use crate::client::parser::{CommandParser, ParsedLine};
 use crate::client::server_requests::PendingRequest;
 use crate::client::verify::{AfterSlice, Verification};
-use crate::limits;
+use crate::limits::{self, QUERY_ENTRIES, QUERY_WORDS};
 use crate::node::io::Io;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::{Away, Provider, Response};
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::account::Operation;
+use crate::protocol::types::file_name::BadName;
 use crate::protocol::types::ids::ContentHash;
-use crate::protocol::types::query::Query;
+use crate::protocol::types::query::{Filters, Query, QueryTerm};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{Failure, Prompt, UiEvent, WaitReason, exit};
 
@@ -166,6 +167,9 @@ impl Running {
                 debug_assert!(target.selector().is_some(), "a target has a name or a root");
                 let wanted = target.selector()?;
                 *sent = true;
+                if let Some(query) = folder_query(target, cursor.clone()) {
+                    return Some(Request::Find(Box::new(query)));
+                }
                 Some(Request::Search { wanted, cursor: cursor.clone(), speaks: None })
             }
             Running::Leave => Some(Request::Leave),
@@ -184,6 +188,22 @@ impl Running {
             _ => {}
         }
     }
+}
+
+/// The search for peers that share a folder: names with the words of its name.
+fn folder_query(target: &DownloadTarget, cursor: Option<String>) -> Option<Query> {
+    let name = target.name.as_ref().filter(|_| target.is_folder)?;
+    let words = name.split(|letter: char| !letter.is_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).take(QUERY_WORDS).collect();
+    let query = match words.is_empty() {
+        false => Query::new(QueryTerm::Contains(words.join(" "))),
+        // No word to look for: every file of a size.
+        true => {
+            let filters = Filters { min_size: Some(0), ..Filters::default() };
+            Query { filters, ..Query::new(QueryTerm::Anything) }
+        }
+    };
+    Some(Query { limit: QUERY_ENTRIES, cursor, ..query })
 }
 
 impl Client {
@@ -262,6 +282,11 @@ impl Client {
             Command::Get(target) => {
                 self.search.begin(target.name.clone());
                 self.begin(Running::Seek { target, cursor: None, sent: false, retry_at: None }, io);
+            }
+            Command::Play(DownloadTarget { is_folder: true, name, .. })
+            | Command::PlayFrom(DownloadTarget { is_folder: true, name, .. }, _) => {
+                let name = name.map(|name| format!("{name}/")).unwrap_or_default();
+                self.fail(&Failure::Name(name, BadName::Separator), io);
             }
             Command::Play(target) => self.effects.push_back(Effect::Play(target)),
             Command::Find(query, most) => {
@@ -454,7 +479,13 @@ impl Client {
                     false => NextStep::Wait(Running::Verify(verifying)),
                 }
             }
-            (Running::Seek { target, retry_at, .. }, Response::Found { holders, cursor, .. }) => {
+            (
+                Running::Seek { target, retry_at, .. },
+                Response::Found { mut holders, cursor, .. },
+            ) => {
+                if target.is_folder {
+                    holders.retain(|provider| target.holds(&provider.file.name));
+                }
                 let found = self.search.add(holders, Vec::new());
                 if let Some(cursor) = cursor.filter(|_| found < MAX_SOUGHT) {
                     let cursor = Some(cursor);

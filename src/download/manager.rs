@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::download::download::Download;
+use crate::download::folder::{FolderDownload, FolderRequest, SavedFile};
 use crate::download::legacy_stream::{LegacyStream, StreamGoal};
 use crate::download::player_view::PlayerView;
+use crate::download::source::Source;
 use crate::download::types::TransferSecurity;
 use crate::download::types::{
-    Candidate, Credential, Ctx, DownloadRequest, LegacySource, Outcome, RetryPolicy,
+    Candidate, Credential, Ctx, DownloadRequest, FolderOutcome, LegacySource, Outcome, RetryPolicy,
 };
 use crate::io::deadlines::Deadlines;
 use crate::node::conn_map::ConnOwner;
@@ -22,8 +24,9 @@ use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Storage;
 use crate::storage::partial_file::PartialFile;
+use crate::storage::piece_tree::HashList;
 use crate::storage::priorities::Priorities;
-use crate::ui::event::UiEvent;
+use crate::ui::event::{Failure, UiEvent};
 
 /// The place of a download outside of the folder of all downloads. Its pieces and its file are for
 /// no other peer.
@@ -34,11 +37,19 @@ pub struct OtherPlace {
     pub folder: String,
 }
 
+impl OtherPlace {
+    /// The same place for another file.
+    fn same(&self) -> OtherPlace {
+        OtherPlace { storage: Rc::clone(&self.storage), folder: self.folder.clone() }
+    }
+}
+
 /// The downloads of a process.
 pub struct DownloadManager {
     downloads: BTreeMap<u64, Download>,
     /// Downloads from legacy peers.
     streams: BTreeMap<u64, LegacyStream>,
+    folders: FolderSet,
     places: BTreeMap<u64, OtherPlace>,
     next_id: u64,
     deadlines: Deadlines<u64>,
@@ -55,6 +66,16 @@ pub struct DownloadManager {
     security: TransferSecurity,
 }
 
+/// The downloads of folders.
+#[derive(Default)]
+struct FolderSet {
+    all: BTreeMap<u64, FolderDownload>,
+    /// Files of folders: the folder, and for an ordinary download the number of the file.
+    files: BTreeMap<u64, (u64, Option<u32>)>,
+    /// Files and folders that ended since the last [`DownloadManager::run_folders`].
+    ended: VecDeque<Ended>,
+}
+
 /// A finished download: the number, the name and the outcome.
 pub type Ended = (u64, RelativeName, Outcome);
 
@@ -65,6 +86,7 @@ impl DownloadManager {
         DownloadManager {
             downloads: BTreeMap::new(),
             streams: BTreeMap::new(),
+            folders: FolderSet::default(),
             places: BTreeMap::new(),
             next_id: 1,
             deadlines: Deadlines::default(),
@@ -137,6 +159,112 @@ impl DownloadManager {
             return id;
         }
         self.begin_stream(name, StreamGoal::File, sources.into(), retry_policy, storage, io)
+    }
+
+    /// Begins the download of a folder, or joins the running one of this name. Returns its number.
+    pub fn begin_folder(
+        &mut self,
+        mut request: FolderRequest,
+        place: Option<OtherPlace>,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> u64 {
+        request.sources.retain(|source| self.security.admits(source));
+        let mut running = self.folders.all.iter();
+        if let Some((id, _)) = running.find(|(_, folder)| folder.name == request.name) {
+            return *id;
+        }
+        let id = self.take_id();
+        self.places.extend(place.map(|place| (id, place)));
+        self.folders.all.insert(id, FolderDownload::new(request, io.now));
+        self.with_folder(id, storage, io, |folder, ctx| folder.advance(ctx));
+        id
+    }
+
+    /// Runs a step of a folder, and notes its end and the files that are saved.
+    fn with_folder(
+        &mut self,
+        id: u64,
+        storage: &Storage,
+        io: &mut Io<'_>,
+        step: impl FnOnce(&mut FolderDownload, &mut Ctx<'_, '_>) -> Option<FolderOutcome>,
+    ) {
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
+        let Some(folder) = self.folders.all.get_mut(&id) else { return };
+        let outcome = step(folder, &mut ctx);
+        for SavedFile { name, size, from, root } in folder.take_saved() {
+            let number = self.folder_file(id, None);
+            let list = HashList::new(size, vec![root.0]).map(Rc::new);
+            let outcome = Outcome::Saved { size, from, root, list };
+            self.folders.ended.push_back((number, name, outcome));
+        }
+        match outcome {
+            None => self.note_changes(id),
+            Some(outcome) => {
+                self.deadlines.set(id, None);
+                if let Some(folder) = self.folders.all.remove(&id) {
+                    folder.drop_conns(io);
+                    let outcome = Outcome::Folder(outcome);
+                    self.folders.ended.push_back((id, folder.name, outcome));
+                }
+            }
+        }
+    }
+
+    /// A number for a file of a folder.
+    fn folder_file(&mut self, folder: u64, number: Option<u32>) -> u64 {
+        let id = self.take_id();
+        self.note_folder_file(id, folder, number);
+        id
+    }
+
+    fn note_folder_file(&mut self, id: u64, folder: u64, number: Option<u32>) {
+        let place = self.places.get(&folder).map(OtherPlace::same);
+        self.set_place(id, place);
+        self.folders.files.insert(id, (folder, number));
+    }
+
+    /// Begins ordinary downloads of folders, and returns the next file or folder that has ended.
+    pub fn run_folders(&mut self, storage: &Storage, io: &mut Io<'_>) -> Option<Ended> {
+        if self.folders.all.is_empty() && self.folders.ended.is_empty() {
+            return None;
+        }
+        for id in self.folders.all.keys().copied().collect::<Vec<u64>>() {
+            while let Some(folder) = self.folders.all.get_mut(&id)
+                && let Some((number, request)) = folder.next_request()
+            {
+                let own = self.own_storage(id);
+                let (file, ended) = self.begin(request, own.as_deref().unwrap_or(storage), io);
+                self.note_folder_file(file, id, Some(number));
+                self.folders.ended.extend(ended);
+            }
+        }
+        self.folders.ended.pop_front()
+    }
+
+    /// True for a file that belongs to a folder.
+    #[must_use]
+    pub fn is_folder_file(&self, id: u64) -> bool {
+        self.folders.files.contains_key(&id)
+    }
+
+    /// A file of a folder has ended, with this failure, if any.
+    pub fn end_folder_file(
+        &mut self,
+        id: u64,
+        failure: Option<&Failure>,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) {
+        let Some((folder, number)) = self.folders.files.remove(&id) else { return };
+        if let Some(number) = number {
+            let now = io.now;
+            self.with_folder(folder, storage, io, |folder, ctx| {
+                folder.large_ended(number, failure, now);
+                folder.advance(ctx)
+            });
+        }
     }
 
     /// Asks a legacy peer for the list of files.
@@ -231,11 +359,21 @@ impl DownloadManager {
     pub fn has_source(&self, (id, source): (u64, u32), conn: ConnId) -> bool {
         match self.streams.get(&id) {
             Some(stream) => stream.conn() == Some(conn),
-            None => self
-                .downloads
-                .get(&id)
-                .and_then(|download| download.source(source))
-                .is_some_and(|source| source.conn == conn),
+            None => self.source(id, source).is_some_and(|source| source.conn == conn),
+        }
+    }
+
+    fn source(&self, id: u64, source: u32) -> Option<&Source> {
+        match self.downloads.get(&id) {
+            Some(download) => download.source(source),
+            None => self.folders.all.get(&id)?.source(source),
+        }
+    }
+
+    fn source_mut(&mut self, id: u64, source: u32) -> Option<&mut Source> {
+        match self.downloads.get_mut(&id) {
+            Some(download) => download.source_mut(source),
+            None => self.folders.all.get_mut(&id)?.source_mut(source),
         }
     }
 
@@ -249,18 +387,21 @@ impl DownloadManager {
     pub fn is_lost(&self, id: u64) -> bool {
         self.downloads.get(&id).is_some_and(Download::is_lost)
             || self.streams.get(&id).is_some_and(LegacyStream::is_lost)
+            || self.folders.all.get(&id).is_some_and(FolderDownload::is_lost)
     }
 
     /// The numbers of all downloads.
     #[must_use]
     pub fn ids(&self) -> Vec<u64> {
-        self.downloads.keys().chain(self.streams.keys()).copied().collect()
+        let others = self.streams.keys().chain(self.folders.all.keys());
+        self.downloads.keys().chain(others).copied().collect()
     }
 
     /// The number of downloads, without lists of legacy peers.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.downloads.len() + self.streams.values().filter(|stream| !stream.is_list()).count()
+        let streams = self.streams.values().filter(|stream| !stream.is_list());
+        self.downloads.len() + streams.count() + self.folders.all.len()
     }
 
     /// All downloads: name, bytes held, size if known, and whether the download waits for sources.
@@ -274,13 +415,19 @@ impl DownloadManager {
             let (held, size) = stream.progress();
             (&stream.name, held, size, stream.is_lost())
         });
-        downloads.chain(streams)
+        let folders = self.folders.all.values().map(|folder| {
+            let (held, size, is_lost) = folder.progress();
+            (&folder.name, held, size, is_lost)
+        });
+        downloads.chain(streams).chain(folders)
     }
 
     /// True while this download runs.
     #[must_use]
     pub fn is_running(&self, id: u64) -> bool {
-        self.downloads.contains_key(&id) || self.streams.contains_key(&id)
+        self.downloads.contains_key(&id)
+            || self.streams.contains_key(&id)
+            || self.folders.all.contains_key(&id)
     }
 
     /// The number of the running download of this name, legacy streams excluded.
@@ -296,10 +443,10 @@ impl DownloadManager {
             return self.after_event(id, outcome, io);
         }
         let hello = Hello { peer: self.listen_port, ..Hello::default() };
-        let download = self.downloads.get_mut(&id);
-        if let Some(source) = download.and_then(|download| download.source_mut(source)) {
+        let pass = self.security.pass.clone();
+        if let Some(source) = self.source_mut(id, source) {
             source.open(&hello, io);
-            source.present(self.security.pass.as_ref(), io);
+            source.present(pass.as_ref(), io);
             if source.by_quic {
                 io.tell(UiEvent::ByQuic(source.peer()));
             }
@@ -335,6 +482,10 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
+        if self.folders.all.contains_key(&id) {
+            self.with_folder(id, storage, io, |folder, ctx| folder.received(source, ctx));
+            return None;
+        }
         let own = self.own_storage(id);
         let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let outcome = match self.streams.get_mut(&id) {
@@ -352,6 +503,10 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
+        if self.folders.all.contains_key(&id) {
+            self.with_folder(id, storage, io, |folder, ctx| folder.closed(source, reason, ctx));
+            return None;
+        }
         let own = self.own_storage(id);
         let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let outcome = match self.streams.get_mut(&id) {
@@ -380,6 +535,10 @@ impl DownloadManager {
     pub fn due(&mut self, storage: &Storage, io: &mut Io<'_>) -> Vec<Ended> {
         let mut ended = Vec::new();
         for id in self.deadlines.due(io.now) {
+            if self.folders.all.contains_key(&id) {
+                self.with_folder(id, storage, io, FolderDownload::due);
+                continue;
+            }
             let own = self.own_storage(id);
             let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
             let outcome = match self.streams.get_mut(&id) {
@@ -437,6 +596,10 @@ impl DownloadManager {
         if let Some(stream) = self.streams.get(&id) {
             self.opened.extend(stream.connecting().map(|conn| (conn, ConnOwner::LegacySource(id))));
             self.deadlines.set(id, stream.deadline());
+        } else if let Some(folder) = self.folders.all.get_mut(&id) {
+            let opened = folder.take_opened();
+            self.opened.extend(opened.map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
+            self.deadlines.set(id, folder.deadline());
         } else if let Some(download) = self.downloads.get_mut(&id) {
             let opened = download.take_opened();
             self.opened.extend(opened.map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
@@ -455,6 +618,7 @@ impl DownloadManager {
     pub fn stood_still(&mut self, gap: Duration) {
         self.downloads.values_mut().for_each(|download| download.stood_still(gap));
         self.streams.values_mut().for_each(|stream| stream.stood_still(gap));
+        self.folders.all.values_mut().for_each(|folder| folder.stood_still(gap));
     }
 
     /// The next time to call [`DownloadManager::due`].
@@ -462,9 +626,10 @@ impl DownloadManager {
     pub fn deadline(&self) -> Option<Instant> {
         let downloads = || self.downloads.values().filter_map(Download::deadline);
         let streams = || self.streams.values().filter_map(LegacyStream::deadline);
+        let folders = || self.folders.all.values().filter_map(FolderDownload::deadline);
         debug_assert_eq!(
             self.deadlines.first(),
-            downloads().chain(streams()).min(),
+            downloads().chain(streams()).chain(folders()).min(),
             "the deadline of each download is noted"
         );
         self.deadlines.first()
@@ -519,7 +684,13 @@ impl DownloadManager {
     }
 
     /// Closes all connections before the process ends. The resume files are up to date.
-    pub fn pause(&mut self, io: &mut Io<'_>) {
+    pub fn pause(&mut self, storage: &Storage, io: &mut Io<'_>) {
+        for id in self.folders.all.keys().copied().collect::<Vec<u64>>() {
+            self.with_folder(id, storage, io, |folder, ctx| {
+                folder.pause(ctx);
+                None
+            });
+        }
         self.downloads.values().for_each(|download| download.drop_conns(io));
         self.streams.values().for_each(|stream| stream.drop_conn(io));
     }

@@ -23,10 +23,11 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::member::{MemberRequest, present_challenge};
 use crate::protocol::native::{Hello, Message};
 use crate::protocol::request::{Fetch, Request, Selector};
-use crate::protocol::response::{HashListPart, Have, Piece, Response, WaitingReason};
+use crate::protocol::response::{FolderPage, HashListPart, Have, Piece, Response, WaitingReason};
 use crate::protocol::types::account::Proof;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::pass::PassText;
+use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::piece_buffer::{HashListBuffer, PieceBuffer};
 use crate::storage::piece_picker::SourceId;
 
@@ -75,6 +76,10 @@ pub(super) enum PendingFetch {
     /// A piece; the buffer exists once the first header arrived.
     Piece(u64, Option<Rc<PieceBuffer>>),
     HashList(Rc<HashListBuffer>, Option<HashListPart>),
+    /// A whole file of one piece, by number; the buffer exists once the first header arrived.
+    File(u32, Option<Rc<PieceBuffer>>),
+    /// A page of a folder.
+    Folder,
     Have,
     /// A cancelled piece request. The piece may be under way already.
     Yielded(u64),
@@ -89,6 +94,10 @@ pub(super) enum SourceEvent {
     PieceHeader(u64, Piece),
     Piece(Rc<PieceBuffer>),
     HashList(HashListPart, Rc<HashListBuffer>),
+    /// The header of a file by request and number: [`Source::receive_body`] receives its body.
+    FileHeader(u64, u32, Piece),
+    File(u32, Rc<PieceBuffer>),
+    Folder(Box<FolderPage>),
     Have(Have),
     /// A response takes longer.
     Waiting(WaitingReason),
@@ -138,12 +147,18 @@ impl Source {
 
     /// True while a piece is requested.
     pub fn has_piece_request(&self) -> bool {
-        self.pending.values().any(|request| matches!(request, PendingFetch::Piece(..)))
+        let is_piece = |request: &PendingFetch| {
+            matches!(request, PendingFetch::Piece(..) | PendingFetch::File(..))
+        };
+        self.pending.values().any(is_piece)
     }
 
     /// True while the hash list is requested.
     pub fn has_list_request(&self) -> bool {
-        self.pending.values().any(|request| matches!(request, PendingFetch::HashList(..)))
+        let is_list = |request: &PendingFetch| {
+            matches!(request, PendingFetch::HashList(..) | PendingFetch::Folder)
+        };
+        self.pending.values().any(is_list)
     }
 
     pub fn is_requested(&self, piece: u64) -> bool {
@@ -156,6 +171,14 @@ impl Source {
             if let PendingFetch::Piece(piece, _) = request { Some(*piece) } else { None }
         };
         self.pending.values().filter_map(piece).collect()
+    }
+
+    /// The requested files, by number.
+    pub fn requested_files(&self) -> Vec<u32> {
+        let file = |request: &PendingFetch| {
+            if let PendingFetch::File(number, _) = request { Some(*number) } else { None }
+        };
+        self.pending.values().filter_map(file).collect()
     }
 
     /// True when the source is open and owes no response.
@@ -204,8 +227,11 @@ impl Source {
 
     /// Bytes of pieces that are not complete.
     pub fn arriving_bytes(&self) -> u64 {
-        let held = |request: &PendingFetch| {
-            if let PendingFetch::Piece(_, Some(buffer)) = request { buffer.held() } else { 0 }
+        let held = |request: &PendingFetch| match request {
+            PendingFetch::Piece(_, Some(buffer)) | PendingFetch::File(_, Some(buffer)) => {
+                buffer.held()
+            }
+            _ => 0,
         };
         self.pending.values().map(held).sum()
     }
@@ -251,10 +277,14 @@ impl Source {
 
     fn send(&mut self, request: &Request, pending: PendingFetch, io: &mut Io<'_>) {
         let now = io.now;
-        if matches!(pending, PendingFetch::Piece(..) | PendingFetch::HashList(..))
-            && !self.has_piece_request()
-            && !self.has_list_request()
-        {
+        let is_waited_for = matches!(
+            pending,
+            PendingFetch::Piece(..)
+                | PendingFetch::HashList(..)
+                | PendingFetch::File(..)
+                | PendingFetch::Folder
+        );
+        if is_waited_for && !self.has_piece_request() && !self.has_list_request() {
             (self.activity.busy_since, self.activity.last_received) = (now, now);
         }
         let (Some(outbound), Some(conn)) = (&mut self.outbound, io.connection(self.conn)) else {
@@ -278,6 +308,24 @@ impl Source {
     pub fn request_list(&mut self, io: &mut Io<'_>) {
         let fetch = Fetch { wanted: self.selector.clone(), from: 0, length: None, tag: None };
         self.send(&Request::Pieces(fetch), PendingFetch::HashList(Rc::default(), None), io);
+    }
+
+    /// Requests a whole file of one piece.
+    pub fn request_file(&mut self, number: u32, root: ContentHash, size: u64, io: &mut Io<'_>) {
+        let wanted = Selector::Root(root);
+        let fetch = Fetch { wanted, from: 0, length: Some(size), tag: None };
+        self.send(&Request::Fetch(fetch), PendingFetch::File(number, None), io);
+    }
+
+    /// Requests a page of a folder.
+    pub fn request_folder(
+        &mut self,
+        name: RelativeName,
+        cursor: Option<String>,
+        limit: usize,
+        io: &mut Io<'_>,
+    ) {
+        self.send(&Request::Folder { name, cursor, limit }, PendingFetch::Folder, io);
     }
 
     pub fn request_have(&mut self, root: ContentHash, io: &mut Io<'_>) {
@@ -372,6 +420,9 @@ impl Source {
                 },
                 Message::Reply(id, Response::Piece(piece)) => match self.pending.get_mut(&id) {
                     Some(PendingFetch::Piece(..)) => SourceEvent::PieceHeader(id, piece),
+                    Some(PendingFetch::File(number, _)) => {
+                        SourceEvent::FileHeader(id, *number, piece)
+                    }
                     Some(request @ PendingFetch::Yielded(_)) => {
                         // The response crossed the cancellation.
                         if let PendingFetch::Yielded(number) = *request {
@@ -381,12 +432,21 @@ impl Source {
                     }
                     _ => return Err("a piece that nobody asked for".into()),
                 },
+                Message::Reply(id, Response::Folder(page)) => match self.pending.remove(&id) {
+                    Some(PendingFetch::Folder) => SourceEvent::Folder(page),
+                    _ => return Err("a folder that nobody asked for".into()),
+                },
                 Message::Reply(id, Response::Pieces(part)) => {
                     self.list_header(id, part, io)?;
                     continue;
                 }
                 Message::Reply(id, _) => match self.pending.remove(&id) {
-                    Some(PendingFetch::Piece(..) | PendingFetch::HashList(..)) => {
+                    Some(
+                        PendingFetch::Piece(..)
+                        | PendingFetch::HashList(..)
+                        | PendingFetch::File(..)
+                        | PendingFetch::Folder,
+                    ) => {
                         return Err("an answer of another kind".into());
                     }
                     _ => continue,
@@ -399,12 +459,15 @@ impl Source {
     /// A body ended. The event is `None` while more bodies of the response follow.
     fn body_received(&mut self, id: u64) -> Option<SourceEvent> {
         let is_complete = match self.pending.get(&id)? {
-            PendingFetch::Piece(_, Some(buffer)) => buffer.is_whole(),
+            PendingFetch::Piece(_, Some(buffer)) | PendingFetch::File(_, Some(buffer)) => {
+                buffer.is_whole()
+            }
             PendingFetch::HashList(_, Some(part)) => !part.more,
             _ => false,
         };
         match is_complete.then(|| self.pending.remove(&id)).flatten()? {
             PendingFetch::Piece(_, Some(buffer)) => Some(SourceEvent::Piece(buffer)),
+            PendingFetch::File(number, Some(buffer)) => Some(SourceEvent::File(number, buffer)),
             PendingFetch::HashList(list, Some(part)) => Some(SourceEvent::HashList(part, list)),
             _ => None,
         }
@@ -441,11 +504,14 @@ impl Source {
         make: impl FnOnce(u64, Vec<u8>) -> PieceBuffer,
         io: &mut Io<'_>,
     ) -> Result<(), String> {
-        let Some(PendingFetch::Piece(piece, buffer)) = self.pending.get_mut(&id) else {
-            return Err("a piece that nobody asked for".into());
+        let (piece, buffer) = match self.pending.get_mut(&id) {
+            Some(PendingFetch::Piece(piece, buffer)) => (*piece, buffer),
+            // The only piece of its file.
+            Some(PendingFetch::File(_, buffer)) => (0, buffer),
+            _ => return Err("a piece that nobody asked for".into()),
         };
         let spare = std::mem::take(&mut self.spare);
-        let buffer = Rc::clone(buffer.get_or_insert_with(|| Rc::new(make(*piece, spare))));
+        let buffer = Rc::clone(buffer.get_or_insert_with(|| Rc::new(make(piece, spare))));
         let here = buffer.start() + buffer.held();
         let end = header.from + header.length;
         let whole = end == buffer.start() + buffer.length();

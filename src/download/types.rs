@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::types::account::Key;
+use crate::protocol::types::folder::FolderSummary;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -18,7 +19,7 @@ use crate::storage::Storage;
 use crate::storage::fs_trait::FsError;
 use crate::storage::piece_tree::HashList;
 use crate::storage::priorities::Priorities;
-use crate::ui::event::Failure;
+use crate::ui::event::{Failure, Version};
 
 /// The end of a download.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,20 @@ pub enum Outcome {
         /// The names, or why they are unknown.
         names: Result<Vec<RelativeName>, Failure>,
     },
+    /// A folder is over.
+    Folder(FolderOutcome),
     /// The download failed.
+    Failed(Failure),
+}
+
+/// The end of the download of a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FolderOutcome {
+    /// Every file is here.
+    Saved(FolderSummary),
+    /// Providers share different folders under the name.
+    Choice(Vec<Version>),
+    /// The folder, or some of its files, could not be downloaded.
     Failed(Failure),
 }
 

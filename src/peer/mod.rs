@@ -604,6 +604,8 @@ impl Node for Peer {
             event => self.downloader.dispatch(event, io),
         }
         self.drain_effects(io);
+        self.downloader.run_folders(io);
+        self.drain_effects(io);
         self.downloader.feed_players(io);
         self.drain_effects(io);
         self.downloader.client.run_postponed(self.service.asks_consent(), io);

@@ -233,6 +233,22 @@ pub trait Filesystem {
     /// If the disk fails.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Write a small file that has no name yet, and vanishes with the process.
+    ///
+    /// # Errors
+    /// `Unsupported` where the disk has no such files; another error if the disk fails.
+    fn stage(&self, _name: &str, _content: &[u8]) -> io::Result<Box<dyn StagedFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Barrier: make the content of all staged files durable, and the names given before.
+    ///
+    /// # Errors
+    /// If the disk fails: then no staged file can be trusted.
+    fn sync_staged(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Bytes of a download between two syncs.
     fn durable_every(&self) -> u64 {
         SYNC_BYTES
@@ -240,6 +256,15 @@ pub trait Filesystem {
 
     /// Identifies this run of the machine: unsynced bytes of another run may be lost.
     fn boot(&self) -> String;
+}
+
+/// A small file without a name.
+pub trait StagedFile {
+    /// Give the file its name, which must be free.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the name is taken, `Unsupported` where such a file can get no name.
+    fn publish(&self) -> io::Result<()>;
 }
 
 /// The folder of a process without a folder.

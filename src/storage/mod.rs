@@ -42,7 +42,7 @@ use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::exclude::Excludes;
 use crate::storage::folder_summaries::{SummaryState, ViewedFolder};
-use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile};
+use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile, StagedFile};
 use crate::storage::hash_cache::HashStore;
 use crate::storage::partial_file::{PartialFile, PartialOpening};
 use crate::storage::piece_tree::HashList;
@@ -394,6 +394,35 @@ impl Storage {
                 cursor,
             ),
         }
+    }
+
+    /// Write a small file without a name; see [`Filesystem::stage`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stage(&self, name: &RelativeName, content: &[u8]) -> io::Result<Box<dyn StagedFile>> {
+        self.fs.stage(&self.place(name).ok_or(io::ErrorKind::Unsupported)?, content)
+    }
+
+    /// Barrier for staged files; see [`Filesystem::sync_staged`].
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn sync_staged(&self) -> io::Result<()> {
+        self.fs.sync_staged()
+    }
+
+    /// True when nothing has the name of this folder, so that no file below exists.
+    #[must_use]
+    pub fn lacks_folder(&self, name: &RelativeName) -> bool {
+        self.place(name)
+            .is_some_and(|place| matches!(self.fs.look(&place), Ok(DirEntryKind::Nothing)))
+    }
+
+    /// True if downloads keep the folders of their names.
+    #[must_use]
+    pub fn keeps_folders(&self) -> bool {
+        self.keeps_folders
     }
 
     /// Begin a download as a stream; see [`SequentialFile::begin`].

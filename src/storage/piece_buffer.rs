@@ -2,7 +2,7 @@
 //!
 //! Unverified bytes never reach the disk, where they could overwrite the piece of an honest source.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::io;
 use std::time::Instant;
 
@@ -127,6 +127,12 @@ impl PieceBuffer {
         let is_held = part.picker().held().has(self.piece);
         let hash = if is_held { None } else { self.hash() };
         part.store(source, self.piece, hash, &self.bytes.borrow(), now)
+    }
+
+    /// The bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> Ref<'_, Vec<u8>> {
+        self.bytes.borrow()
     }
 
     /// Take the memory, to reuse.

@@ -15,6 +15,7 @@ use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, PeerEntry, Provider};
 use crate::protocol::types::account::{Key, Line, Method, Online, Publication, UserName};
 use crate::protocol::types::file_name::BadName;
+use crate::protocol::types::folder::FolderSummary;
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -121,6 +122,8 @@ pub enum Failure {
     NotFound(RelativeName),
     /// No running peer holds the key of this user.
     NoOwnPeer,
+    /// So many files of a folder could not be downloaded; the worst exit code.
+    FolderFiles { name: RelativeName, failed: u64, of: u64, code: i32 },
     /// Files of that name have different contents.
     Ambiguous(RelativeName),
     /// The partial file of that name holds `held` bytes of another content.
@@ -202,6 +205,7 @@ impl Failure {
             | Failure::Player(..)
             | Failure::Engine(_)
             | Failure::AccountsEngine(_) => exit::LOCAL,
+            Failure::FolderFiles { code, .. } => *code,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => {
                 exit::USAGE
@@ -351,6 +355,52 @@ pub enum LinkEvent {
     Revoked,
 }
 
+/// The state of the download of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderProgress {
+    /// The folder.
+    pub name: RelativeName,
+    /// Files that are settled.
+    pub files: u64,
+    /// Files in all.
+    pub count: u64,
+    /// Bytes of settled files.
+    pub held: u64,
+    /// Bytes of all files.
+    pub size: u64,
+}
+
+/// An event of the download of a folder.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FolderEvent {
+    /// The list is known.
+    Begun {
+        name: RelativeName,
+        from: SocketAddr,
+        summary: FolderSummary,
+    },
+    Progress(FolderProgress),
+    /// A file is saved; `name` has the folder in front.
+    File {
+        name: RelativeName,
+        folder: String,
+        size: u64,
+        from: SocketAddr,
+        root: ContentHash,
+    },
+    /// The same file was here already.
+    Same {
+        name: RelativeName,
+    },
+    /// Every file is here, below `folder`.
+    Saved {
+        name: RelativeName,
+        folder: String,
+        summary: FolderSummary,
+    },
+}
+
 /// An event for the user.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
@@ -454,6 +504,8 @@ pub enum UiEvent {
     TcpTakesOver { peer: SocketAddr, udp: SocketAddr, why: String },
     /// The same file was here already.
     Same { name: RelativeName },
+    /// The download of a folder.
+    Folder(Box<FolderEvent>),
     /// Progress of a check in bytes.
     Verifying { name: RelativeName, held: u64, size: u64 },
     /// A file was checked. Any root of `expected` would be right.

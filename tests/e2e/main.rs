@@ -27,6 +27,7 @@ mod exit_codes;
 mod file_names;
 mod file_versions;
 mod folder_changes;
+mod folders;
 mod gateway;
 mod get_list;
 mod groups;

@@ -14,7 +14,7 @@ use cardume::os::stdio::StdStreams;
 use cardume::os::terminal::{self, RawMode, TerminalInput};
 use cardume::protocol::types::relative_path::RelativeName;
 use cardume::reactor::traits::{self, Reloaded, Typed};
-use cardume::ui::event::{Prompt, UiEvent, WaitReason};
+use cardume::ui::event::{FolderEvent, Prompt, UiEvent, WaitReason};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
 
@@ -503,6 +503,29 @@ impl Screen {
         }
     }
 
+    /// Records the progress of a folder.
+    fn record_folder(&mut self, event: &FolderEvent, now: Instant) {
+        match event {
+            FolderEvent::Begun { name, summary, .. } => {
+                let size = summary.size;
+                let bar = Bar { held: 0, size, meter: Meter::new(), stalled: None };
+                self.bars.insert(name.clone(), bar);
+            }
+            FolderEvent::Progress(progress) => {
+                if let Some(bar) = self.bars.get_mut(&progress.name) {
+                    bar.stalled = None;
+                    bar.held = progress.held;
+                    bar.meter.note(progress.held, now);
+                }
+            }
+            FolderEvent::File { name, .. }
+            | FolderEvent::Same { name }
+            | FolderEvent::Saved { name, .. } => {
+                self.bars.remove(name);
+            }
+        }
+    }
+
     /// Records the parts of an event that a bar or Tab may need.
     fn record(&mut self, report: &UiEvent, now: Instant) {
         match report {
@@ -519,6 +542,7 @@ impl Screen {
                     bar.meter.note(*held, now);
                 }
             }
+            UiEvent::Folder(event) => self.record_folder(event, now),
             UiEvent::Verifying { name, held, size } => {
                 let new = || Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
                 let bar = self.bars.entry(name.clone()).or_insert_with(new);

@@ -29,6 +29,13 @@ impl Downloader {
         io: &mut Io<'_>,
     ) {
         providers.retain(|provider| !self.client.is_own_address(provider.peer));
+        if target.is_folder {
+            providers.retain(|provider| provider.speaks.is_none());
+            if providers.is_empty() {
+                return self.found_none(target, retried, io);
+            }
+            return self.folder_found(target, providers, io);
+        }
         let has_any = !providers.is_empty();
         let (providers, legacy): (Vec<Provider>, Vec<Provider>) =
             providers.into_iter().partition(|provider| provider.speaks.is_none());
@@ -267,6 +274,9 @@ impl Downloader {
         io: &mut Io<'_>,
     ) {
         let (local, from) = (target.called(), place.at);
+        if target.is_folder {
+            return self.folder_from(target, place, io);
+        }
         let name = target.name.clone().unwrap_or_else(|| local.clone());
         // The last SEARCH may have named the protocol and the content.
         let known = self.client.search.known(from, &name).cloned();
@@ -315,11 +325,15 @@ impl Downloader {
     }
 }
 
-fn named_candidate(name: RelativeName, root: Option<ContentHash>, peer: SocketAddr) -> Candidate {
+pub(super) fn named_candidate(
+    name: RelativeName,
+    root: Option<ContentHash>,
+    peer: SocketAddr,
+) -> Candidate {
     Candidate { peer, name, size: None, root, whole: true, quic: None, key: None }
 }
 
-fn candidate(provider: Provider) -> Candidate {
+pub(super) fn candidate(provider: Provider) -> Candidate {
     let Provider { peer, file, quic, key, .. } = provider;
     Candidate {
         peer,

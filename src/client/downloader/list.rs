@@ -40,6 +40,11 @@ impl DownloadList {
         !self.waiting.is_empty()
     }
 
+    /// The most downloads at a time.
+    pub(super) fn at_a_time(&self) -> usize {
+        self.at_a_time
+    }
+
     fn has_room(&self) -> bool {
         // The download of the command counts as well.
         self.has_others() && self.aside.len() + 1 < self.at_a_time

@@ -1,9 +1,11 @@
 //! A client that downloads: the node behind `get` and `play`, and the part of a peer that receives files.
 
 mod discovery;
+mod folder;
 pub mod list;
 pub mod player_server;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::client::command::{Command, DownloadTarget};
 use crate::client::config::{ClientConfig, Task};
+use crate::client::downloader::folder::SoughtFolder;
 use crate::client::downloader::list::DownloadList;
 use crate::client::downloader::player_server::{PLAYER_PORT, Player, PlayerServer};
 use crate::client::effect::{Effect, EndedDownload};
@@ -78,6 +81,8 @@ pub struct Downloader {
     pub(crate) conns: ConnMap<ConnOwner>,
     player: PlayerServer,
     list: DownloadList,
+    /// Folders that are downloaded, by number.
+    sought: BTreeMap<u64, SoughtFolder>,
     config: DownloadConfig,
     wake: Option<Instant>,
 }
@@ -116,6 +121,7 @@ impl Downloader {
             conns: ConnMap::default(),
             player: PlayerServer::new(config.player.take()),
             list: std::mem::take(&mut config.list),
+            sought: BTreeMap::new(),
             config,
             wake: None,
         })
@@ -297,18 +303,31 @@ impl Downloader {
     /// Reports the end of a download, and saves a finished file in the storage.
     fn download_ended(&mut self, (id, name, outcome): Ended, io: &mut Io<'_>) {
         let answers = self.client.take_answer(id);
+        let is_in_folder = self.downloads.is_folder_file(id);
+        if let Outcome::Folder(outcome) = outcome {
+            self.downloads.take_place(id);
+            if let Some(failure) = self.folder_ended(id, &name, outcome, io) {
+                let ended = EndedDownload { id, failure, saved: None, withdrawn: None };
+                self.client.effects.push_back(Effect::DownloadEnded(ended));
+            }
+            return;
+        }
         let place = self.downloads.take_place(id);
         let keeps = place.is_none() && self.storage.keeps_downloads();
         let (folder, name) = match &place {
-            Some(place) => (place.folder.clone(), RelativeName::from(&name.file())),
-            None => (self.config.folder.clone(), name),
+            Some(place) if !is_in_folder => {
+                (place.folder.clone(), RelativeName::from(&name.file()))
+            }
+            _ => (self.config.folder.clone(), name),
         };
+        let in_folder =
+            Downloader::file_event(name.clone(), folder.clone(), &outcome).filter(|_| is_in_folder);
         let (mut saved, mut withdrawn) = (None, None);
         let failure = match outcome {
             Outcome::Saved { size, from, root, list } => {
                 let root = Some(root);
                 let event = UiEvent::Saved { name: name.clone(), folder, size, from, root };
-                self.client.tell_answer(event, io);
+                self.client.tell_answer(in_folder.unwrap_or(event), io);
                 if keeps {
                     saved = self.storage.add(&name, root, list).map(|file| file.name);
                 }
@@ -328,7 +347,8 @@ impl Downloader {
             Outcome::Same => {
                 let storage = place.as_ref().map_or(&self.storage, |place| &place.storage);
                 storage.remove_stale_record(&name);
-                self.client.tell_answer(UiEvent::Same { name: name.clone() }, io);
+                let event = UiEvent::Same { name: name.clone() };
+                self.client.tell_answer(in_folder.unwrap_or(event), io);
                 None
             }
             Outcome::Listed { from, names: Ok(names) } => {
@@ -350,7 +370,11 @@ impl Downloader {
                 self.client.tell_answer(UiEvent::Failed(told), io);
                 Some(failure)
             }
+            Outcome::Folder(_) => None,
         };
+        if is_in_folder {
+            self.downloads.end_folder_file(id, failure.as_ref(), &self.storage, io);
+        }
         self.player.download_ended(id, &name, failure.is_none(), &self.storage);
         let ended = EndedDownload { id, failure, saved, withdrawn };
         self.client.effects.push_back(Effect::DownloadEnded(ended));
@@ -394,6 +418,10 @@ impl Downloader {
             Effect::Found { target, providers, retried } => {
                 self.found(target, providers, retried, io)
             }
+            Effect::Chosen { target, root, providers } if target.is_folder => {
+                let target = DownloadTarget { root: Some(root), ..target };
+                self.folder_found(target, providers, io)
+            }
             Effect::Chosen { target, root, providers } => {
                 self.download_found(&target, Some(root), providers, io)
             }
@@ -409,7 +437,7 @@ impl Downloader {
             }
             Effect::MoreSources(id, providers) => self.add_sources(id, providers, io),
             Effect::Finished(code) => self.command_finished(code, io),
-            Effect::ShutDown => self.downloads.pause(io),
+            Effect::ShutDown => self.downloads.pause(&self.storage, io),
             effect => {
                 self.heed(&effect);
                 return Some(effect);
@@ -558,6 +586,8 @@ impl Node for Downloader {
             }
             event => self.dispatch(event, io),
         }
+        self.drain_effects(io);
+        self.run_folders(io);
         self.drain_effects(io);
         self.feed_players(io);
         self.drain_effects(io);

@@ -85,6 +85,9 @@ impl Download {
             }
             SourceEvent::Piece(piece) => return self.piece_received(id, &piece, ctx),
             SourceEvent::HashList(part, list) => return self.list_received(id, part, &list, ctx),
+            SourceEvent::FileHeader(..) | SourceEvent::File(..) | SourceEvent::Folder(_) => {
+                debug_assert!(false, "a download of one file requests pieces");
+            }
             SourceEvent::Have(have) => self.add_have(id, &have),
             SourceEvent::Waiting(reason) => self.note_waiting(&reason, ctx.io),
             SourceEvent::Refused(request, error) => self.refused(id, &request, error, ctx),

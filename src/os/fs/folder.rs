@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat, openat,
-    renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat,
+    openat, renameat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -28,10 +28,12 @@ use crate::os::fs::mounts::Mounts;
 use crate::os::fs::part_file::{Allocate, PartFile, stamp};
 use crate::os::fs::top::{FolderIdentity, Top};
 use crate::os::system;
+use crate::protocol::types::byte_range::ByteRange;
 use crate::storage::Opened;
 use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{
     Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
+    StagedFile,
 };
 
 /// A shared folder, or the folder of downloads.
@@ -397,10 +399,60 @@ impl Filesystem for Folder {
         }
     }
 
+    fn stage(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn StagedFile>> {
+        let (place, _) = self.place(name, true)?;
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = match openat(&place, ".", flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => File::from(file),
+            // A kernel without such files takes the flag for that of a folder.
+            Err(error) if is_missing(error) || error == Errno::ISDIR => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        (&file).write_all(content)?;
+        let file = PartFile::new(file, Allocate::None);
+        if let Some(range) = ByteRange::new(0, content.len() as u64) {
+            file.start_writeback(range);
+        }
+        Ok(Box::new(UnnamedFile { file, top: Rc::clone(&self.top), name: name.to_owned() }))
+    }
+
+    fn sync_staged(&self) -> io::Result<()> {
+        match syncfs(self.top.read()?) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn boot(&self) -> String {
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .map(|id| id.trim().to_owned())
             .unwrap_or_default()
+    }
+}
+
+/// A file without a name.
+struct UnnamedFile {
+    file: PartFile,
+    top: Rc<Top>,
+    /// The name that the file gets.
+    name: String,
+}
+
+impl StagedFile for UnnamedFile {
+    fn publish(&self) -> io::Result<()> {
+        let (place, last) = dir_walk::descend_to_write(self.top.step()?, &self.name, false)?;
+        // A name by the descriptor alone would need a capability.
+        let path = self.file.proc_path();
+        match linkat(CWD, &path, &place, last, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(()),
+            // No /proc here, or no links on this file system.
+            Err(error) if is_missing(error) || matches!(error, Errno::NOENT | Errno::XDEV) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

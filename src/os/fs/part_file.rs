@@ -69,6 +69,12 @@ impl PartFile {
         PartFile { reserve, ..self }
     }
 
+    /// The path of the open file, for a file without a name.
+    #[must_use]
+    pub fn proc_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
+    }
+
     fn ask(&self, from: u64, to: u64) {
         if let Some(length) = to.checked_sub(from).and_then(NonZeroU64::new) {
             let _ = fadvise(&self.file, from, Some(length), Advice::WillNeed);

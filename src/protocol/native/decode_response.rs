@@ -106,6 +106,7 @@ fn is_novel(head: &Head<'_>) -> bool {
         |key: &str, known: &[&str]| head.text(key).is_some_and(|word| !known.contains(&&*word));
     head.get("error").is_none()
         && head.get("cardume").is_none()
+        && head.text("status").is_none_or(|status| status != folder::STATUS)
         && (is_new("event", &EVENTS) || is_new("status", &STATUSES))
 }
 

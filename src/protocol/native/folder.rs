@@ -10,7 +10,8 @@ use crate::protocol::types::folder::{FolderFile, FolderSummary};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
-const STATUS: &str = "FOLDER_OK";
+/// The status of the response.
+pub(super) const STATUS: &str = "FOLDER_OK";
 
 #[derive(Serialize)]
 struct FolderFileOut<'a> {

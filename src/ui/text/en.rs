@@ -147,6 +147,9 @@ impl Catalog for English {
                 "none of your peers was found; name a running one with --peer IP:PORT".into()
             }
             Failure::NotFound(name) => format!("{name}: nobody has this file"),
+            Failure::FolderFiles { name, failed, of, .. } => {
+                format!("{name}/: {failed} of {of} files are missing; repeat the command to go on")
+            }
             Failure::Ambiguous(name) => {
                 format!("{name}: different files have this name; pick one with --hash")
             }

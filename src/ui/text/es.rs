@@ -155,6 +155,9 @@ impl Catalog for Spanish {
                 "no se encontró ningún peer suyo; indique uno en marcha con --peer IP:PORT".into()
             }
             Failure::NotFound(name) => format!("{name}: nadie tiene este archivo"),
+            Failure::FolderFiles { name, failed, of, .. } => {
+                format!("{name}/: faltan {failed} de {of} archivos; repita el comando para continuar")
+            }
             Failure::Ambiguous(name) => {
                 format!("{name}: hay archivos distintos con este nombre; elija uno con --hash")
             }

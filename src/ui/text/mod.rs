@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod causes;
 mod en;
 mod es;
+mod folders;
 mod links;
 mod members;
 mod pt;
@@ -228,6 +229,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         }
         UiEvent::Member(event) => members::say(event, lang),
         UiEvent::Link(event) => links::say(event, lang),
+        UiEvent::Folder(event) => folders::say(event, lang),
         UiEvent::Done(method) => Output::Line(format!("{}_OK", method.as_str())),
         UiEvent::OldPort { at, speaks } if speaks.has_users() => {
             Output::Line(format!("s> init server {at}"))

@@ -151,6 +151,9 @@ impl Catalog for Portuguese {
                 "nenhum peer seu foi encontrado; indique um em execução com --peer IP:PORT".into()
             }
             Failure::NotFound(name) => format!("{name}: ninguém tem este arquivo"),
+            Failure::FolderFiles { name, failed, of, .. } => {
+                format!("{name}/: faltam {failed} de {of} arquivos; repita o comando para continuar")
+            }
             Failure::Ambiguous(name) => {
                 format!("{name}: há arquivos diferentes com este nome; escolha um com --hash")
             }

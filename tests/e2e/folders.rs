@@ -1,0 +1,395 @@
+//! `get 'Dark/'`: a folder as one transfer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Dir, Done, Process, cardume, finish, get_from, get_via, lone_peer, noise, peer_with, run,
+    server, wait_until,
+};
+use crate::native::Native;
+use crate::provider::{Content, Handling, Provider, root};
+
+/// A folder with a large file, small ones and an empty one, in subfolders.
+fn dark(small: u64) -> Dir {
+    let here = Dir::new();
+    std::fs::create_dir_all(here.at("Dark/S01/extra")).expect("folders");
+    for seed in 0..small {
+        here.write(format!("Dark/S01/{seed}.bin"), &noise(seed, 1_000 + 97 * seed as usize));
+    }
+    here.write("Dark/S01/extra/large.mkv", &noise(99, 3 << 20));
+    here.write("Dark/empty.txt", b"");
+    here.write("Darkness.txt", b"another name");
+    here
+}
+
+fn count(folder: &Path) -> usize {
+    contents(folder).len()
+}
+
+/// The names and the bytes of a folder.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            let below = contents(&path).into_iter();
+            found.extend(below.map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
+        } else {
+            found.insert(name, std::fs::read(&path).expect("a file"));
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn assert_same_folders(a: &Path, b: &Path) {
+    let (a, b) = (contents(a), contents(b));
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    assert!(a == b, "other bytes");
+}
+
+/// The summary of a folder at a peer, once every file is hashed.
+fn hashed_root(peer: std::net::SocketAddr, name: &str) -> Value {
+    wait_until("the root of the folder", || {
+        let ask = json!({"method": "FOLDER", "name": name, "limit": 0});
+        Some(Native::open(peer).request(ask)).filter(|page| page["root"].is_string())
+    })
+}
+
+fn saved_folder(done: &Done) -> Value {
+    let saved = done.succeeded().events("folder_saved");
+    assert_eq!(saved.len(), 1, "{done:#?}");
+    saved[0].clone()
+}
+
+#[test]
+fn a_folder_comes_as_a_whole_and_once() {
+    let (server, here, there) = (server(), dark(40), Dir::new());
+    let owner = peer_with(server.at, &here, &["-r"]);
+    let summary = hashed_root(owner.at, "Dark");
+    let done = get_via(&["Dark/", "--json"], server.at, &there);
+    let saved = saved_folder(&done);
+    assert_eq!(
+        (&saved["name"], &saved["count"], &saved["root"], &saved["size"]),
+        (&json!("Dark/"), &json!(42), &summary["root"], &summary["size"])
+    );
+    assert_eq!(done.events("begun")[0]["count"], 42);
+    assert_eq!(done.events("saved").len(), 42);
+    assert_same_folders(&here.at("Dark"), &there.at("Dark"));
+    assert_eq!((there.names(), count(there.path())), (vec!["Dark".into()], 42));
+    // The same command again fetches nothing, and later only what is missing.
+    let again = get_via(&["Dark/", "--json"], server.at, &there);
+    assert_eq!((again.events("same").len(), again.events("saved").len()), (42, 0));
+    assert_eq!(saved_folder(&again)["root"], summary["root"]);
+    std::fs::remove_file(there.at("Dark/S01/7.bin")).expect("a file");
+    std::fs::remove_file(there.at("Dark/S01/extra/large.mkv")).expect("a file");
+    let again = get_via(&["Dark/", "--json"], server.at, &there);
+    assert_eq!((again.events("same").len(), again.events("saved").len()), (40, 2));
+    assert_same_folders(&here.at("Dark"), &there.at("Dark"));
+    // Without a server; a subfolder; a line for a person.
+    let other = Dir::new();
+    let done = get_from(&["Dark/S01/extra/", "--lang", "en"], owner.at, &other);
+    let line = format!("Folder Dark/S01/extra saved in folder {}: 1 files", other.text());
+    assert_eq!(done.succeeded().out, [line]);
+    assert!(other.read("Dark/S01/extra/large.mkv") == here.read("Dark/S01/extra/large.mkv"));
+}
+
+#[test]
+fn another_file_in_the_way_fails_alone() {
+    let (here, there) = (dark(3), Dir::new());
+    let owner = lone_peer(&here, &["-r"]);
+    hashed_root(owner.at, "Dark");
+    std::fs::create_dir_all(there.at("Dark/S01")).expect("folders");
+    there.write("Dark/S01/1.bin", &noise(5, 1_097));
+    let done = get_from(&["Dark/", "--json"], owner.at, &there);
+    assert_eq!((done.code, done.events("saved").len()), (7, 4), "{done:#?}");
+    assert_eq!(done.events("failed")[1]["code"], "incomplete");
+    assert!(there.read("Dark/S01/1.bin") == noise(5, 1_097));
+    assert!(there.read("Dark/S01/2.bin") == here.read("Dark/S01/2.bin"));
+}
+
+#[test]
+fn names_that_are_no_folder_are_refused() {
+    let (server, here, there) = (server(), dark(1), Dir::new());
+    let owner = peer_with(server.at, &here, &["-r"]);
+    for name in ["../", "/", "//", "Dark//", "Dark/../", "/Dark/", "./", "Dark/./S01/"] {
+        get_from(&[name], owner.at, &there).failed_with(2);
+        get_via(&[name], server.at, &there).failed_with(2);
+    }
+    for name in ["Dar/", "Dark/S02/", ".Dark/", "Darkness.txt/"] {
+        get_from(&[name], owner.at, &there).failed_with(3);
+        get_via(&[name], server.at, &there).failed_with(3);
+    }
+    let out = there.at("one");
+    run(["get", "Dark/", "--from", &owner.at.to_string(), "-o", out.to_str().expect("a path")])
+        .failed_with(2);
+    run(["play", "Dark/", "--player", "none", "--folder", there.text()]).failed_with(2);
+    assert_eq!(there.names(), [""; 0]);
+}
+
+#[test]
+fn names_that_differ_by_case_are_two_files() {
+    let (here, there) = (Dir::new(), Dir::new());
+    std::fs::create_dir(here.at("Dark")).expect("a folder");
+    here.write("Dark/A.txt", b"one");
+    here.write("Dark/a.txt", b"two");
+    let owner = lone_peer(&here, &["-r"]);
+    hashed_root(owner.at, "Dark");
+    get_from(&["Dark/"], owner.at, &there).succeeded();
+    assert_same_folders(&here.at("Dark"), &there.at("Dark"));
+}
+
+#[test]
+fn two_folders_of_one_name_are_a_choice() {
+    let (server, here, other, there) = (server(), dark(3), dark(3), Dir::new());
+    other.write("Dark/S01/2.bin", b"another second file");
+    let first = peer_with(server.at, &here, &["-r"]);
+    let second = peer_with(server.at, &other, &["-r"]);
+    let roots = [hashed_root(first.at, "Dark"), hashed_root(second.at, "Dark")];
+    let roots = roots.map(|page| page["root"].as_str().expect("a root").to_owned());
+    assert_ne!(roots[0], roots[1]);
+    let done = get_via(&["Dark/", "--json"], server.at, &there);
+    assert_eq!((done.code, done.events("choice").len()), (2, 2), "{done:#?}");
+    assert_eq!(there.names(), [""; 0]);
+    let done = get_via(&["Dark/", "--json", "--hash", &roots[1]], server.at, &there);
+    assert_eq!(saved_folder(&done)["root"], roots[1]);
+    assert_same_folders(&other.at("Dark"), &there.at("Dark"));
+    get_via(&["Dark/", "--hash", &"5d".repeat(32)], server.at, &Dir::new()).failed_with(3);
+}
+
+#[test]
+fn an_ended_download_goes_on_where_it_was() {
+    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    std::fs::create_dir(here.at("Dark")).expect("a folder");
+    for seed in 0..300 {
+        here.write(format!("Dark/{seed}.bin"), &noise(seed, 20_000));
+    }
+    let owner = peer_with(server.at, &here, &["-r", "--upload-limit", "1MB"]);
+    hashed_root(owner.at, "Dark");
+    let at = server.at.to_string();
+    let args = ["get", "Dark/", "--server", &at, "--folder", there.text(), "--json"];
+    let mut before = 0;
+    for signal in [Signal::KILL, Signal::INT] {
+        let mut get = Process::start(cardume(args));
+        get.wait_for_stdout("\"saved\"");
+        get.signal(signal);
+        let code = get.code();
+        assert_eq!(signal == Signal::INT, code == 130, "{code}");
+        let left = count(there.path());
+        assert!(left > before && left < 300, "{left}");
+        // Each file that is there is right, and nothing else is there.
+        for entry in std::fs::read_dir(there.at("Dark")).expect("a folder") {
+            let name = entry.expect("an entry").file_name();
+            let name = Path::new("Dark").join(name);
+            assert!(there.read(&name) == here.read(&name), "{name:?}");
+        }
+        before = left;
+    }
+    let done = finish(Process::start(cardume(args)));
+    saved_folder(&done);
+    assert_eq!(done.events("same").len(), before);
+    assert_same_folders(&here.at("Dark"), &there.at("Dark"));
+    assert_eq!(count(there.path()), 300);
+}
+
+#[test]
+fn a_console_downloads_a_folder_and_shares_the_files() {
+    let (server, here, there) = (server(), dark(5), Dir::new());
+    let owner = peer_with(server.at, &here, &["-r"]);
+    let summary = hashed_root(owner.at, "Dark");
+    let mut sharer = peer_with(server.at, &there, &["-r", "--lang", "en"]);
+    sharer.type_line("GET Dark/");
+    sharer.wait_for_stdout("Folder Dark saved");
+    assert_same_folders(&here.at("Dark"), &there.at("Dark"));
+    assert_eq!(hashed_root(sharer.at, "Dark")["root"], summary["root"]);
+    wait_until("the files are announced", || {
+        let found =
+            Native::open(server.at).request(json!({"method": "SEARCH", "name": "Dark/S01/3.bin"}));
+        found["holders"].as_array().is_some_and(|holders| holders.len() == 2).then_some(())
+    });
+    // A peer that shares no subfolders keeps the folders of a folder as well.
+    let flat = Dir::new();
+    let mut sharer = peer_with(server.at, &flat, &["--lang", "en"]);
+    sharer.type_line("GET Dark/");
+    sharer.wait_for_stdout("Folder Dark saved");
+    assert_same_folders(&here.at("Dark"), &flat.at("Dark"));
+}
+
+/// The files of a scripted folder.
+type Files = BTreeMap<&'static str, Vec<u8>>;
+
+fn files() -> Files {
+    BTreeMap::from([("a.bin", noise(1, 900)), ("b.bin", noise(2, 800)), ("c/d.bin", noise(3, 70))])
+}
+
+fn entries(files: &Files) -> Vec<Value> {
+    let entry = |(name, bytes): (&&str, &Vec<u8>)| json!({"name": name, "size": bytes.len(), "root": root(bytes)});
+    files.iter().map(entry).collect()
+}
+
+/// A whole list as one page.
+fn page_of(entries: &[Value]) -> Value {
+    let line = |entry: &Value| {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {} {}\n", text("root"), entry["size"], text("name"))
+    };
+    let lines: String = entries.iter().map(line).collect();
+    let size: u64 = entries.iter().filter_map(|entry| entry["size"].as_u64()).sum();
+    json!({"status": "FOLDER_OK", "name": "Dark", "count": entries.len(), "size": size,
+        "root": root(lines.as_bytes()), "files": entries, "cursor": null})
+}
+
+/// A peer with these files that answers each FOLDER by `list`.
+fn scripted(files: Files, list: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Provider {
+    Provider::new(&Content::new("unused", b"x"), move |conn, request| {
+        let id = &request["id"];
+        match request["method"].as_str() {
+            Some("FOLDER") => {
+                let mut page = list(request);
+                page["id"] = id.clone();
+                conn.send_line(&page);
+                Handling::Done
+            }
+            Some("FETCH") => {
+                let found = files.values().find(|bytes| request["root"] == root(bytes));
+                match found {
+                    Some(bytes) => conn.answer_as(&Content::new("any", bytes), request),
+                    None => conn.refuse(request, "not_found"),
+                }
+                Handling::Done
+            }
+            _ => Handling::Regular,
+        }
+    })
+}
+
+#[test]
+fn an_honest_scripted_peer_is_understood() {
+    let (there, page) = (Dir::new(), page_of(&entries(&files())));
+    let honest = scripted(files(), move |_| page.clone());
+    saved_folder(&get_from(&["Dark/", "--json"], honest.at, &there));
+    for (name, bytes) in files() {
+        assert!(there.read(Path::new("Dark").join(name)) == bytes);
+    }
+}
+
+#[test]
+fn a_list_that_lies_is_refused_before_a_byte_is_written() {
+    let lie = |change: fn(&mut Value)| {
+        let mut page = page_of(&entries(&files()));
+        change(&mut page);
+        let said = page.clone();
+        let (there, liar) = (Dir::new(), scripted(files(), move |_| said.clone()));
+        let done = get_from(&["Dark/", "--json"], liar.at, &there);
+        assert_eq!((done.code, there.names()), (8, Vec::new()), "{page}: {done:#?}");
+    };
+    lie(|page| page["files"][1]["size"] = json!(801));
+    lie(|page| page["files"][1]["root"] = json!("5d".repeat(32)));
+    lie(|page| page["files"][1]["root"] = json!("no root"));
+    lie(|page| page["files"][1]["root"] = json!(null));
+    lie(|page| page["files"][1]["name"] = json!("../b.bin"));
+    lie(|page| page["files"][1]["name"] = json!("/etc/b.bin"));
+    lie(|page| page["files"][1]["name"] = json!("a.bin"));
+    lie(|page| page["files"][1]["name"] = json!("a.bin/b"));
+    lie(|page| page["files"][0]["name"] = json!("b.bin.part"));
+    lie(|page| page["files"][0]["name"] = json!(".hidden"));
+    lie(|page| page["files"][0]["name"] = json!("z.bin"));
+    lie(|page| page["files"][0]["name"] = json!("a\n.bin"));
+    lie(|page| page["name"] = json!("Other"));
+    lie(|page| page["count"] = json!(2));
+    lie(|page| page["count"] = json!(4));
+    lie(|page| page["count"] = json!(3_000_000));
+    lie(|page| page["count"] = json!(null));
+    lie(|page| page["size"] = json!(1));
+    lie(|page| page["root"] = json!("5d".repeat(32)));
+    lie(|page| page["cursor"] = json!("more"));
+    lie(|page| page["files"] = json!([]));
+    lie(|page| page["files"] = json!("none"));
+    lie(|page| page["status"] = json!("PONG"));
+}
+
+#[test]
+fn a_list_without_an_end_ends() {
+    // Each page is right, and the last one never comes.
+    let number = AtomicUsize::new(0);
+    let liar = scripted(files(), move |_| {
+        let at = number.fetch_add(1, Ordering::Relaxed);
+        let entry = json!({"name": format!("{at:08}"), "size": 1, "root": "5d".repeat(32)});
+        json!({"status": "FOLDER_OK", "name": "Dark", "count": 300, "size": 300, "root": null,
+            "files": [entry], "cursor": "on"})
+    });
+    let there = Dir::new();
+    let done = get_from(&["Dark/", "--json"], liar.at, &there);
+    assert_eq!((done.code, there.names()), (8, Vec::new()), "{done:#?}");
+    assert_eq!(liar.requests("FOLDER").len(), 300);
+}
+
+#[test]
+fn a_list_that_changes_between_its_pages_begins_anew() {
+    let whole = entries(&files());
+    let pages = move |changed: bool, request: &Value| {
+        let mut page = page_of(&whole);
+        let (first, rest) = whole.split_at(1);
+        page["files"] = if request["cursor"].is_string() { json!(rest) } else { json!(first) };
+        match request["cursor"].is_string() {
+            true if changed => page["count"] = json!(4),
+            true => {}
+            false => page["cursor"] = json!("a.bin"),
+        }
+        page
+    };
+    let (there, count) = (Dir::new(), AtomicUsize::new(0));
+    let once = pages.clone();
+    let restless =
+        scripted(files(), move |request| once(count.fetch_add(1, Ordering::Relaxed) == 1, request));
+    saved_folder(&get_from(&["Dark/", "--json"], restless.at, &there));
+    assert_eq!(restless.requests("FOLDER").len(), 4);
+    let (there, never) = (Dir::new(), scripted(files(), move |request| pages(true, request)));
+    let done = get_from(&["Dark/", "--json"], never.at, &there);
+    assert_eq!((done.code, there.names()), (6, Vec::new()), "{done:#?}");
+}
+
+#[test]
+fn a_source_of_wrong_bytes_is_left_for_another() {
+    let (server, there) = (server(), Dir::new());
+    let list = page_of(&entries(&files()));
+    let (pages, again) = (list.clone(), list.clone());
+    // The list is right, and every byte is wrong.
+    let liar = Provider::new(&Content::new("unused", b"x"), move |conn, request| {
+        let size = request["length"].as_u64().unwrap_or(0);
+        match request["method"].as_str() {
+            Some("FOLDER") => {
+                let mut page = pages.clone();
+                page["id"] = request["id"].clone();
+                conn.send_line(&page);
+            }
+            Some("FETCH") => {
+                let wrong = Content {
+                    root: request["root"].as_str().unwrap_or_default().into(),
+                    ..Content::new("any", &vec![7; usize::try_from(size).expect("small")])
+                };
+                conn.answer_as(&wrong, request);
+            }
+            _ => return Handling::Regular,
+        }
+        Handling::Done
+    });
+    let done = get_from(&["Dark/", "--json"], liar.at, &there);
+    assert_eq!((done.code, done.events("blamed").len()), (6, 1), "{done:#?}");
+    assert!(!there.at("Dark").exists() || count(there.path()) == 0);
+    let honest = scripted(files(), move |_| again.clone());
+    let entry = |name: &str| json!({"name": format!("Dark/{name}"), "size": 900});
+    let _first = liar.join_server(server.at, &entry("a.bin"));
+    let _second = honest.join_server(server.at, &entry("a.bin"));
+    let done = get_via(&["Dark/", "--json"], server.at, &there);
+    assert_eq!(saved_folder(&done)["root"], list["root"]);
+    for (name, bytes) in files() {
+        assert!(there.read(Path::new("Dark").join(name)) == bytes, "{done:#?}");
+    }
+}
