@@ -224,6 +224,7 @@ Examples:
   cardume get aula1.mp4 --from rede@127.0.0.2:5455    a legacy peer, without verification
   cardume get aula1.mp4 --hash 5dd8…f00d          only with this content
   cardume get b3:5dd8…f00d                        this content, under any name
+  cardume get 'Cursos/' --folder ~/Videos         a folder with its subfolders; only missing files
   cardume get Cursos/aula1.mp4 --folder ~/Videos  saved as ~/Videos/Cursos/aula1.mp4
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
@@ -982,7 +983,7 @@ pub struct VerifyArgs {
 
 #[derive(Args)]
 pub struct GetArgs {
-    /// Exact names with the extension; or b3:ROOT for this content under any name
+    /// Exact names with the extension; NAME/ for a folder; or b3:ROOT for this content under any name
     #[arg(value_name = "NAME", required_unless_present = "input")]
     pub names: Vec<String>,
 

@@ -436,8 +436,8 @@ const HELP: &[(&str, &str)] = &[
         "Comprueba también los archivos de las subcarpetas, con nombres como Sub/aula1.mp4",
     ),
     (
-        "Exact names with the extension; or b3:ROOT for this content under any name",
-        "Los nombres exactos, con la extensión; o b3:ROOT, sea cual sea el nombre",
+        "Exact names with the extension; NAME/ for a folder; or b3:ROOT for this content under any name",
+        "Los nombres exactos, con la extensión; NAME/ para una carpeta; o b3:ROOT, sea cual sea el nombre",
     ),
     (
         "A file with one name a line, downloaded after the names given here; `-` is stdin",
@@ -763,6 +763,10 @@ const HELP: &[(&str, &str)] = &[
     ("without a server", "no consulta ningún servidor"),
     ("a legacy peer, without verification", "un programa antiguo, cuyos bytes nada comprueba"),
     ("only with this content", "solo si este es el contenido"),
+    (
+        "a folder with its subfolders; only missing files",
+        "una carpeta con sus subcarpetas; solo los archivos que faltan",
+    ),
     ("this content, under any name", "este contenido, sea cual sea el nombre"),
     ("saved as ~/Videos/Cursos/aula1.mp4", "queda en ~/Videos/Cursos/aula1.mp4"),
     ("over UDP, from peers with --udp", "por UDP, de peers con --udp"),

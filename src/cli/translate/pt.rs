@@ -433,8 +433,8 @@ const HELP: &[(&str, &str)] = &[
         "Confere também os arquivos das subpastas, com nomes como Sub/aula1.mp4",
     ),
     (
-        "Exact names with the extension; or b3:ROOT for this content under any name",
-        "Os nomes exatos, com a extensão; ou b3:ROOT, seja qual for o nome",
+        "Exact names with the extension; NAME/ for a folder; or b3:ROOT for this content under any name",
+        "Os nomes exatos, com a extensão; NAME/ para uma pasta; ou b3:ROOT, seja qual for o nome",
     ),
     (
         "A file with one name a line, downloaded after the names given here; `-` is stdin",
@@ -754,6 +754,10 @@ const HELP: &[(&str, &str)] = &[
     ("without a server", "não consulta servidor"),
     ("a legacy peer, without verification", "um programa antigo, cujos bytes nada comprova"),
     ("only with this content", "só se este for o conteúdo"),
+    (
+        "a folder with its subfolders; only missing files",
+        "uma pasta com suas subpastas; só os arquivos que faltam",
+    ),
     ("this content, under any name", "este conteúdo, seja qual for o nome"),
     ("saved as ~/Videos/Cursos/aula1.mp4", "vira ~/Videos/Cursos/aula1.mp4"),
     ("over UDP, from peers with --udp", "por UDP, de peers com --udp"),
