@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cardume::client::Client;
-use cardume::client::command::{self, Command, PeerTarget, VerifyTarget};
+use cardume::client::command::{self, Command, DownloadTarget, PeerTarget, VerifyTarget};
 use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
 use cardume::client::downloader::list::DownloadList;
 use cardume::client::downloader::{DownloadConfig, Downloader};
@@ -638,6 +638,31 @@ pub fn verify(args: &VerifyArgs) -> Result<Client, Exit> {
         None => client(Command::Verify { targets, root: None }, &args.ask)?,
     };
     Ok(Client::new(ClientConfig { recursive: args.recursive, ..config }))
+}
+
+/// VERIFY of a folder against the list of its peers, once.
+pub fn verify_folder(args: &VerifyArgs, name: &str) -> Result<Downloader, Exit> {
+    let [folder] = &args.files[..] else {
+        return Err(Exit::new(exit::USAGE, "--as compares exactly one folder"));
+    };
+    let mut target = DownloadTarget::read(&format!("{}/", name.strip_suffix('/').unwrap_or(name)))
+        .map_err(Exit::Failure)?;
+    if let Some(text) = &args.hash {
+        target.root = Some(root(text)?);
+    }
+    let client = match args.from {
+        Some(from) => {
+            let command = Command::GetFrom(target, PeerTarget::from(from));
+            ClientConfig::new(Task::Once(command), opener(AllocateArg::Full))
+        }
+        None => client(Command::Get(target), &args.ask)?,
+    };
+    let downloads = DownloadConfig {
+        checks: Some(folder.clone()),
+        retry_policy: retry_policy(false),
+        ..DownloadConfig::new(folder.clone())
+    };
+    downloader(ClientConfig { open_folder: opener(AllocateArg::Full), ..client }, downloads)
 }
 
 /// A folder, or a file by folder and name.

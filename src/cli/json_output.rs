@@ -276,9 +276,10 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
                 Verdict::Right => "ok",
                 Verdict::Failed => "failed",
                 Verdict::Unknown => "unknown",
+                Verdict::Missing => "missing",
             };
             let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
-            vec![json!({"name": name.as_str(), "size": size, "root": root.to_string(), "state": state, "expected": expected})]
+            vec![json!({"name": name.as_str(), "size": size, "root": self::root(*root), "state": state, "expected": expected})]
         }
         #[cfg(feature = "loadgen")]
         UiEvent::Bench(news) => vec![bench(news)],

@@ -406,6 +406,10 @@ fn carry_out(
             one_shot(build_node::content(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Verify(args) => {
+            if let Some(name) = &args.shared_as {
+                let node = build_node::verify_folder(&args, name)?;
+                return one_shot(node, args.ask.json, lang, outputs, shows);
+            }
             one_shot(build_node::verify(&args)?, args.ask.json, lang, outputs, shows)
         }
         Verb::Play(args) => {

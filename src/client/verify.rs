@@ -368,7 +368,7 @@ impl Verification {
             _ => (Verdict::Failed, &mut tally.failed),
         };
         *count += 1;
-        io.tell(UiEvent::Verified { name, size, root, verdict, expected });
+        io.tell(UiEvent::Verified { name, size, root: Some(root), verdict, expected });
     }
 
     fn end(&self, io: &mut Io<'_>) -> AfterSlice {

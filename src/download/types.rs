@@ -64,6 +64,8 @@ pub enum Outcome {
 pub enum FolderOutcome {
     /// Every file is here.
     Saved(FolderSummary),
+    /// The local folder was compared with the list; the exit code.
+    Checked(i32),
     /// Providers share different folders under the name.
     Choice(Vec<Version>),
     /// The folder, or some of its files, could not be downloaded.

@@ -290,6 +290,8 @@ pub enum Verdict {
     Failed,
     /// No root is known for the file.
     Unknown,
+    /// The file of a list is not here.
+    Missing,
 }
 
 /// The outcome of a command about members. Times are index seconds; `now` is the time of the list.
@@ -512,7 +514,8 @@ pub enum UiEvent {
     Verified {
         name: RelativeName,
         size: u64,
-        root: ContentHash,
+        /// `None` for a file that was not read.
+        root: Option<ContentHash>,
         verdict: Verdict,
         expected: Vec<ContentHash>,
     },

@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Process, cardume, finish, get_from, get_via, lone_peer, noise, peer_with, run,
-    server, wait_until,
+    Dir, Done, Process, cardume, get_from, get_via, lone_peer, noise, peer_with, run, server,
+    wait_until,
 };
 use crate::native::Native;
 use crate::provider::{Content, Handling, Provider, root};
@@ -165,15 +165,15 @@ fn two_folders_of_one_name_are_a_choice() {
 
 #[test]
 fn an_ended_download_goes_on_where_it_was() {
-    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    let (here, there) = (Dir::new(), Dir::new());
     std::fs::create_dir(here.at("Dark")).expect("a folder");
     for seed in 0..300 {
         here.write(format!("Dark/{seed}.bin"), &noise(seed, 20_000));
     }
-    let owner = peer_with(server.at, &here, &["-r", "--upload-limit", "1MB"]);
-    hashed_root(owner.at, "Dark");
-    let at = server.at.to_string();
-    let args = ["get", "Dark/", "--server", &at, "--folder", there.text(), "--json"];
+    let slow = lone_peer(&here, &["-r", "--upload-limit", "300kB"]);
+    hashed_root(slow.at, "Dark");
+    let from = slow.at.to_string();
+    let args = ["get", "Dark/", "--from", &from, "--folder", there.text(), "--json"];
     let mut before = 0;
     for signal in [Signal::KILL, Signal::INT] {
         let mut get = Process::start(cardume(args));
@@ -191,7 +191,9 @@ fn an_ended_download_goes_on_where_it_was() {
         }
         before = left;
     }
-    let done = finish(Process::start(cardume(args)));
+    let owner = lone_peer(&here, &["-r"]);
+    hashed_root(owner.at, "Dark");
+    let done = get_from(&["Dark/", "--json"], owner.at, &there);
     saved_folder(&done);
     assert_eq!(done.events("same").len(), before);
     assert_same_folders(&here.at("Dark"), &there.at("Dark"));
@@ -219,6 +221,51 @@ fn a_console_downloads_a_folder_and_shares_the_files() {
     sharer.type_line("GET Dark/");
     sharer.wait_for_stdout("Folder Dark saved");
     assert_same_folders(&here.at("Dark"), &flat.at("Dark"));
+}
+
+#[test]
+fn a_folder_is_compared_with_the_list_of_its_peers() {
+    let (server, here, there) = (server(), dark(3), Dir::new());
+    let owner = peer_with(server.at, &here, &["-r"]);
+    let summary = hashed_root(owner.at, "Dark");
+    get_via(&["Dark/"], server.at, &there).succeeded();
+    let (at, from) = (server.at.to_string(), owner.at.to_string());
+    let verify = |words: &[&str]| {
+        let dark = there.at("Dark");
+        let dark = dark.to_str().expect("a path");
+        let mut done = run([&["verify", dark, "--as", "Dark/"], words].concat());
+        done.out.sort();
+        done
+    };
+    let right = verify(&["--server", &at]);
+    let rows = ["S01/0.bin", "S01/1.bin", "S01/2.bin", "S01/extra/large.mkv", "empty.txt"];
+    let rows = rows.map(|name| format!("Dark/{name}: OK"));
+    assert_eq!((right.code, &right.out[..]), (0, &rows[..]), "{right:#?}");
+    // A file too many, one that is missing, one with other bytes.
+    there.write("Dark/S01/more.bin", b"more");
+    let done = verify(&["--from", &from]);
+    assert_eq!((done.code, done.out.len()), (3, 6), "{done:#?}");
+    assert!(done.out.contains(&"Dark/S01/more.bin: unknown".to_owned()), "{done:#?}");
+    std::fs::remove_file(there.at("Dark/S01/0.bin")).expect("a file");
+    there.write("Dark/S01/1.bin", &noise(77, 1_097));
+    let done = verify(&["--from", &from, "--json"]);
+    let states = |state: &str| done.out.iter().filter(|row| row.contains(state)).count();
+    assert_eq!(done.code, 6, "{done:#?}");
+    assert_eq!(
+        ["\"ok\"", "\"failed\"", "\"missing\"", "\"unknown\""].map(states),
+        [3, 1, 1, 1],
+        "{done:#?}"
+    );
+    let root = summary["root"].as_str().expect("a root");
+    assert_eq!(verify(&["--from", &from, "--hash", root]).code, 6);
+    assert_eq!(verify(&["--from", &from, "--hash", &"5d".repeat(32)]).code, 6);
+    assert_eq!(verify(&["--from", &from, "--as", "Dark/"]).code, 2);
+    assert_eq!(run(["verify", there.text(), there.text(), "--as", "Dark/"]).code, 2);
+    assert_eq!(run(["verify", there.text(), "--as", "../", "--from", &from]).code, 2);
+    assert_eq!(run(["verify", there.text(), "--as", "Nope/", "--from", &from]).code, 3);
+    let nowhere = there.at("nowhere");
+    let nowhere = nowhere.to_str().expect("a path");
+    assert_eq!(run(["verify", nowhere, "--as", "Dark/", "--from", &from]).code, 7);
 }
 
 /// The files of a scripted folder.

@@ -431,11 +431,16 @@ Examples:
   cardume verify aula1.mp4 aula2.mp4
   cardume verify aula1.mp4 --hash 5dd8…f00d   without a server
   cardume verify --json ~/Videos | jq -r 'select(.state == \"failed\").name'
+  cardume verify ~/Videos/Dark --as Dark/     the folder as its peers share it
 
 Each file is read completely. OK: a peer shares this content under this name.
 FAILED: under this name, peers share only other contents. unknown: no peer
 shares the name, or no provider has hashed the file yet. Exit code 6 if any
-failed, 7 if any could not be read, 3 if any is unknown.")]
+failed, 7 if any could not be read, 3 if any is unknown.
+
+With --as, the files are compared with the list of the folder. missing: the list
+has a file that is not here, which counts as failed. unknown: a file here that the
+list lacks.")]
     Verify(VerifyArgs),
 
     /// Print the operations of the users of an index, a line each, as reported by a server with
@@ -972,6 +977,14 @@ pub struct VerifyArgs {
     /// by `cardume hash` and `b3sum`
     #[arg(long, value_name = "ROOT")]
     pub hash: Option<String>,
+
+    /// Compare a single folder with the list of this folder at its peers: NAME/
+    #[arg(long = "as", value_name = "NAME")]
+    pub shared_as: Option<String>,
+
+    /// With --as, take the list from this peer, without the index server
+    #[arg(long, value_name = "IP:PORT", value_parser = address, requires = "shared_as")]
+    pub from: Option<SocketAddr>,
 
     /// Check the files of subfolders as well, under names such as Sub/aula1.mp4
     #[arg(short, long)]

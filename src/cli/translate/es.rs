@@ -767,6 +767,19 @@ const HELP: &[(&str, &str)] = &[
         "a folder with its subfolders; only missing files",
         "una carpeta con sus subcarpetas; solo los archivos que faltan",
     ),
+    (
+        "Compare a single folder with the list of this folder at its peers: NAME/",
+        "Compara una sola carpeta con la lista de esta carpeta en sus peers: NAME/",
+    ),
+    (
+        "With --as, take the list from this peer, without the index server",
+        "Con --as, pide la lista a este peer, sin el servidor de índice",
+    ),
+    (
+        "With --as, the files are compared with the list of the folder. missing: the list has a file that is not here, which counts as failed. unknown: a file here that the list lacks.",
+        "Con --as, los archivos se comparan con la lista de la carpeta. missing: la lista tiene un archivo que no está aquí, y cuenta como fallo. unknown: un archivo de aquí que falta en la lista.",
+    ),
+    ("the folder as its peers share it", "la carpeta como la comparten sus peers"),
     ("this content, under any name", "este contenido, sea cual sea el nombre"),
     ("saved as ~/Videos/Cursos/aula1.mp4", "queda en ~/Videos/Cursos/aula1.mp4"),
     ("over UDP, from peers with --udp", "por UDP, de peers con --udp"),
@@ -1199,6 +1212,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "una descripción es una línea de 255 bytes como máximo",
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta un peer, como 127.0.0.1:4000"),
+    ("--as compares exactly one folder", "--as compara exactamente una carpeta"),
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
     ("--output is the place of exactly one file", "--output es el lugar de exactamente un archivo"),
     ("a node of the engine: {}", "un nodo del motor: {}"),

@@ -758,6 +758,19 @@ const HELP: &[(&str, &str)] = &[
         "a folder with its subfolders; only missing files",
         "uma pasta com suas subpastas; só os arquivos que faltam",
     ),
+    (
+        "Compare a single folder with the list of this folder at its peers: NAME/",
+        "Compara uma única pasta com a lista desta pasta nos seus peers: NAME/",
+    ),
+    (
+        "With --as, take the list from this peer, without the index server",
+        "Com --as, pede a lista a este peer, sem o servidor de índice",
+    ),
+    (
+        "With --as, the files are compared with the list of the folder. missing: the list has a file that is not here, which counts as failed. unknown: a file here that the list lacks.",
+        "Com --as, os arquivos são comparados com a lista da pasta. missing: a lista tem um arquivo que não está aqui, e isso conta como falha. unknown: um arquivo daqui que falta na lista.",
+    ),
+    ("the folder as its peers share it", "a pasta como os seus peers a compartilham"),
     ("this content, under any name", "este conteúdo, seja qual for o nome"),
     ("saved as ~/Videos/Cursos/aula1.mp4", "vira ~/Videos/Cursos/aula1.mp4"),
     ("over UDP, from peers with --udp", "por UDP, de peers com --udp"),
@@ -1178,6 +1191,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "uma descrição é uma linha de no máximo 255 bytes",
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta um peer, como 127.0.0.1:4000"),
+    ("--as compares exactly one folder", "--as compara exatamente uma pasta"),
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
     ("--output is the place of exactly one file", "--output é o lugar de exatamente um arquivo"),
     ("a node of the engine: {}", "um nó do motor: {}"),

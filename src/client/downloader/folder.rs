@@ -1,6 +1,7 @@
 //! GET of a folder: from its providers to a download, and its end.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::client::command::{DownloadTarget, PeerTarget};
 use crate::client::downloader::Downloader;
@@ -12,6 +13,7 @@ use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::response::Provider;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::fs_trait::{Filesystem, FsError};
 use crate::ui::event::{Failure, FolderEvent, UiEvent};
 
 /// A folder whose providers the index has named: the user may have to choose.
@@ -66,6 +68,14 @@ impl Downloader {
             self.client.fail(&Failure::NotFound(name), io);
             return None;
         }
+        let check = match self.config.checks.as_ref().map(|folder| self.open_checked(folder)) {
+            None => None,
+            Some(Ok(fs)) => Some(fs),
+            Some(Err(failure)) => {
+                self.client.fail(&failure, io);
+                return None;
+            }
+        };
         let place = match self.folder_place() {
             Ok(place) => place,
             Err(failure) => {
@@ -80,6 +90,7 @@ impl Downloader {
             retry_policy: self.config.retry_policy,
             jobs: self.list.at_a_time().max(1),
             looks,
+            check,
         };
         let id = self.downloads.begin_folder(request, place, &self.storage, io);
         self.client.await_download(id);
@@ -89,15 +100,23 @@ impl Downloader {
         Some(id)
     }
 
+    /// The local folder that is compared with a list.
+    fn open_checked(&self, folder: &str) -> Result<Rc<dyn Filesystem>, Failure> {
+        (self.client.config().open_folder)(folder).map_err(|error| match error {
+            FsError::NoFolder => Failure::NoFolder(folder.to_owned()),
+            error => Failure::Disk(format!("{folder}: {error}")),
+        })
+    }
+
     /// The place of a folder: that of all downloads where these keep their folders.
     fn folder_place(&self) -> Result<Option<OtherPlace>, Failure> {
-        if self.storage.keeps_folders() {
+        if self.storage.keeps_folders() || self.config.checks.is_some() {
             return Ok(None);
         }
         let folder = self.config.folder.clone();
         let storage =
             self.open_folder(&folder).map_err(|error| Failure::Disk(error.to_string()))?;
-        let storage = std::rc::Rc::new(storage.keeping_folders(true));
+        let storage = Rc::new(storage.keeping_folders(true));
         Ok(Some(OtherPlace { storage, folder }))
     }
 
@@ -124,6 +143,10 @@ impl Downloader {
                 let event = FolderEvent::Saved { name: name.clone(), folder, summary };
                 io.tell(UiEvent::Folder(Box::new(event)));
                 Some(None)
+            }
+            FolderOutcome::Checked(code) => {
+                self.client.finish(code, io);
+                None
             }
             FolderOutcome::Choice(versions) => {
                 let Some(SoughtFolder { target, providers }) = sought else {

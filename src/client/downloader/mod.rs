@@ -52,6 +52,8 @@ pub struct DownloadConfig {
     pub player: Option<Box<dyn Player>>,
     /// Further files of the command.
     pub list: DownloadList,
+    /// Compare folders with this local one, and download nothing.
+    pub checks: Option<String>,
 }
 
 impl DownloadConfig {
@@ -68,6 +70,7 @@ impl DownloadConfig {
             sequential: false,
             player: None,
             list: DownloadList::default(),
+            checks: None,
         }
     }
 }

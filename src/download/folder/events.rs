@@ -174,7 +174,7 @@ impl FolderDownload {
             FolderState::List { from, .. } => {
                 from.take_if(|from| *from == id);
             }
-            FolderState::Summaries { .. } => {}
+            FolderState::Summaries { .. } | FolderState::Check(_) => {}
         }
         Some(source)
     }
@@ -254,9 +254,7 @@ impl FolderDownload {
         if let Some(outcome) = self.advance(ctx) {
             return Some(outcome);
         }
-        if !self.sources.is_empty()
-            || matches!(&self.state, FolderState::Files(files) if files.wants_no_source())
-        {
+        if !self.sources.is_empty() || self.wants_no_source() {
             return None;
         }
         if let RetryPolicy::For(time) = self.retry_policy
@@ -271,6 +269,9 @@ impl FolderDownload {
 
     pub(in crate::download) fn due(&mut self, ctx: &mut Ctx<'_, '_>) -> Option<FolderOutcome> {
         let now = ctx.io.now;
+        if let FolderState::Check(check) = &mut self.state {
+            return check.slice(ctx.io);
+        }
         self.due_at = now + LOOK_INTERVAL;
         for source in self.sources.values_mut() {
             source.present(ctx.security.pass.as_ref(), ctx.io);
@@ -301,6 +302,7 @@ impl FolderDownload {
             FolderState::Files(files) => files.deadline(),
             FolderState::Summaries { until, .. } => *until,
             FolderState::List { .. } => None,
+            FolderState::Check(check) => return Some(check.deadline()),
         };
         let look = (!self.sources.is_empty()).then_some(self.due_at);
         [files, look, self.sources.backoff_ends()].into_iter().flatten().min()

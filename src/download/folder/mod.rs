@@ -12,14 +12,17 @@
 //! its content hash, so a source of wrong bytes is found with the first of them.
 
 mod batch;
+mod check;
 mod events;
 mod files;
 mod list;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::download::folder::check::FolderCheck;
 use crate::download::folder::files::FolderFiles;
 use crate::download::folder::list::{AfterPage, FolderList};
 use crate::download::source::Source;
@@ -36,6 +39,7 @@ use crate::protocol::response::FolderPage;
 use crate::protocol::types::folder::FolderSummary;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::fs_trait::Filesystem;
 use crate::ui::event::{Failure, FolderEvent, UiEvent, Version};
 
 /// Providers of a folder that are used: each may be far ahead with many small files.
@@ -50,7 +54,6 @@ const SILENCE: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A folder to download.
-#[derive(Clone, Debug)]
 pub struct FolderRequest {
     /// The folder at its providers, and here.
     pub name: RelativeName,
@@ -64,6 +67,8 @@ pub struct FolderRequest {
     pub jobs: usize,
     /// Ask the index for more sources of large files.
     pub looks: bool,
+    /// Compare the list with this local folder, and download nothing.
+    pub check: Option<Rc<dyn Filesystem>>,
 }
 
 pub(super) struct FolderDownload {
@@ -74,6 +79,7 @@ pub(super) struct FolderDownload {
     retry_policy: RetryPolicy,
     jobs: usize,
     looks: bool,
+    check: Option<Rc<dyn Filesystem>>,
     /// Changes of the folder while it was listed.
     restarts: u32,
     /// The last sign of progress.
@@ -89,6 +95,8 @@ enum FolderState {
     List { from: Option<u32>, list: Box<FolderList> },
     /// The list is proven.
     Files(Box<FolderFiles>),
+    /// The list is proven, and compared with a local folder.
+    Check(Box<FolderCheck>),
 }
 
 impl FolderState {
@@ -100,7 +108,7 @@ impl FolderState {
 
 impl FolderDownload {
     pub(super) fn new(request: FolderRequest, now: Instant) -> FolderDownload {
-        let FolderRequest { name, root, sources, retry_policy, jobs, looks } = request;
+        let FolderRequest { name, root, sources, retry_policy, jobs, looks, check } = request;
         let sources = SourceSet::new(sources);
         let state = match sources.waiting().len() {
             1 => FolderState::list(&name, root),
@@ -114,6 +122,7 @@ impl FolderDownload {
             retry_policy,
             jobs,
             looks,
+            check,
             restarts: 0,
             moved_at: now,
             last_failure: None,
@@ -208,10 +217,10 @@ impl FolderDownload {
             if let Some(outcome) = files.outcome(&self.name) {
                 return Some(outcome);
             }
-            if files.wants_no_source() {
-                self.sources.take_all().for_each(|source| source.finish(ctx.io));
-                return None;
-            }
+        }
+        if self.wants_no_source() {
+            self.sources.take_all().for_each(|source| source.finish(ctx.io));
+            return None;
         }
         if !self.sources.is_exhausted() {
             return None;
@@ -228,7 +237,7 @@ impl FolderDownload {
     }
 
     fn connect(&mut self, ctx: &mut Ctx<'_, '_>) {
-        if matches!(&self.state, FolderState::Files(files) if files.wants_no_source()) {
+        if self.wants_no_source() {
             return;
         }
         while self.sources.has_room(FOLDER_SOURCES, ctx.io.now)
@@ -236,6 +245,15 @@ impl FolderDownload {
         {
             let Some(candidate) = self.sources.take_waiting(|_| true) else { break };
             self.connect_to(candidate, ctx);
+        }
+    }
+
+    /// True when nothing is left to request.
+    fn wants_no_source(&self) -> bool {
+        match &self.state {
+            FolderState::Files(files) => files.wants_no_source(),
+            FolderState::Check(_) => true,
+            FolderState::Summaries { .. } | FolderState::List { .. } => false,
         }
     }
 
@@ -311,7 +329,7 @@ impl FolderDownload {
             FolderState::List { from, list } if *from == Some(id) => {
                 (list.add(page), self.name.clone())
             }
-            FolderState::List { .. } | FolderState::Files(_) => return,
+            FolderState::List { .. } | FolderState::Files(_) | FolderState::Check(_) => return,
         };
         match after {
             AfterPage::Next(cursor) => {
@@ -321,6 +339,11 @@ impl FolderDownload {
             }
             AfterPage::Complete(list, summary) => {
                 self.root = self.root.or(summary.root);
+                if let Some(fs) = self.check.take() {
+                    let check = FolderCheck::new(name, fs, list, ctx.io.now);
+                    self.state = FolderState::Check(Box::new(check));
+                    return;
+                }
                 let providers = self.providers(peer);
                 let event = FolderEvent::Begun { name: name.clone(), from: peer, summary };
                 ctx.io.tell(UiEvent::Folder(Box::new(event)));

@@ -105,6 +105,7 @@ pub fn verified(name: &RelativeName, verdict: Verdict) -> String {
         Verdict::Right => "OK",
         Verdict::Failed => "FAILED",
         Verdict::Unknown => "unknown",
+        Verdict::Missing => "missing",
     };
     format!("{name}: {word}")
 }
