@@ -569,6 +569,13 @@ pub fn own_identity() -> OpenIdentity {
 
 /// GET, once.
 pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
+    let chooses = std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal()
+        && !args.ask.json
+        && terminal::is_ours();
+    if args.found.is_used() {
+        return get_found(args, chooses);
+    }
     let mut targets = get_list::targets(&args.names, args.input.as_deref())?;
     let is_single = targets.len() == 1;
     if args.output.is_some() && (!is_single || targets[0].is_folder) {
@@ -590,10 +597,6 @@ pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
         Some("-") => (".".into(), DownloadPlace::Pipe(Rc::new(StdoutSink::default()))),
         Some(file) => output(file)?,
     };
-    let chooses = std::io::stdin().is_terminal()
-        && std::io::stdout().is_terminal()
-        && !args.ask.json
-        && terminal::is_ours();
     let client = match args.from {
         // A download from a named peer needs no server.
         Some(_) => ClientConfig::new(Task::Once(command(target)), opener(AllocateArg::Full)),
@@ -612,6 +615,32 @@ pub fn get(args: &GetArgs) -> Result<Downloader, Exit> {
         retry_policy: retry_policy(args.wait),
         list: DownloadList::new(targets.into_iter().map(command).collect(), usize::from(args.jobs)),
         ..DownloadConfig::new(folder)
+    };
+    downloader(client, downloads)
+}
+
+/// GET by a search, once.
+fn get_found(args: &GetArgs, chooses: bool) -> Result<Downloader, Exit> {
+    if !args.found.yes && !chooses {
+        return Err(Exit::new(
+            exit::USAGE,
+            "no person can answer here: --yes downloads without a question",
+        ));
+    }
+    let query = args.found.query()?;
+    let client = ClientConfig {
+        open_folder: opener(args.allocate),
+        chooses,
+        by_quic: args.transport.is_quic(false)?,
+        ..client(Command::GetFound(Box::new(query)), &args.ask)?
+    };
+    let downloads = DownloadConfig {
+        verify: !args.no_verify,
+        sequential: args.sequential,
+        retry_policy: retry_policy(args.wait),
+        list: DownloadList::new(Vec::new(), usize::from(args.jobs)),
+        confirmed: args.found.yes,
+        ..DownloadConfig::new(args.folder.clone())
     };
     downloader(client, downloads)
 }

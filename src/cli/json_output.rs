@@ -234,6 +234,13 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         UiEvent::Member(event) => about_members(event),
         UiEvent::Link(event) => about_links(event),
         UiEvent::Folder(event) => vec![about_folder(event)],
+        UiEvent::Preview(preview) => {
+            let files = preview.files.iter().map(|(name, size)| json!({"name": name.as_str(), "size": size}));
+            vec![json!({
+                "event": "preview", "count": preview.files.len(), "size": preview.size(), "free": preview.free,
+                "more": preview.has_more, "files": files.collect::<Vec<_>>(),
+            })]
+        }
         UiEvent::Done(method) => vec![json!({"event": "done", "method": method.as_str()})],
         UiEvent::Files { peer, files } => {
             let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": text::state(f), "description": f.description.as_deref()});

@@ -1,5 +1,6 @@
 //! Commands with their arguments, and targets of downloads.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::client::members::MemberCommand;
@@ -16,6 +17,9 @@ use crate::ui::event::{Failure, NamedCommand};
 
 /// Providers shown of a search: no reader reads more.
 pub(crate) const MAX_PROVIDERS: usize = 4_096;
+
+/// Files found by a search: name and size, if known.
+pub(crate) type PreviewFiles = BTreeMap<RelativeName, Option<u64>>;
 
 /// What to download: a name, a content, or a name that must have this content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -274,6 +278,8 @@ pub enum Command {
     Download(PeerTarget),
     /// Search and download.
     Get(DownloadTarget),
+    /// Search by words and filters, and download each file found.
+    GetFound(Box<Query>),
     /// Search, download, and play meanwhile.
     Play(DownloadTarget),
     /// Download from this peer, and play meanwhile.

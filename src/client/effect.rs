@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::client::command::{DownloadTarget, PeerTarget, SaveTarget};
+use crate::client::command::{DownloadTarget, PeerTarget, PreviewFiles, SaveTarget};
 use crate::download::types::Credential;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::member::Revocation;
@@ -43,6 +43,10 @@ pub(crate) enum Effect {
     Found { target: DownloadTarget, providers: Vec<Provider>, retried: bool },
     /// GET: the user has chosen this content.
     Chosen { target: DownloadTarget, root: ContentHash, providers: Vec<Provider> },
+    /// GET by a search: these files were found; true: there are more.
+    Gathered(PreviewFiles, bool),
+    /// GET by a search: the user wants these files.
+    Confirmed(PreviewFiles),
     /// Download from this peer alone.
     DownloadFrom(DownloadTarget, PeerTarget),
     /// GET_FILE: download from this peer under another name; its end answers the command.

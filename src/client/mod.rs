@@ -15,6 +15,7 @@ pub mod console;
 pub mod downloader;
 pub(crate) mod effect;
 pub mod gateway;
+pub(crate) mod gather;
 pub mod link;
 mod login;
 pub mod members;
@@ -242,7 +243,7 @@ impl Client {
     pub(crate) fn accepts_commands(&self, asks_consent: bool) -> bool {
         let running = self.commands.running.as_ref();
         let background = self.config.typed && running.is_some_and(Running::is_background);
-        let choosing = matches!(running, Some(Running::Choose { .. }));
+        let choosing = running.is_some_and(Running::asks);
         self.shutdown.is_none()
             && self.commands.postponed.is_none()
             && (running.is_none() || background || choosing || asks_consent)

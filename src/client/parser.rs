@@ -304,7 +304,9 @@ fn check(word: &str, argument: Prompt) -> Result<(), Failure> {
         Prompt::Goal => DownloadTarget::read(word).map(drop),
         Prompt::User => user(word).map(drop),
         Prompt::Text => text(word).map(drop),
-        Prompt::Folder | Prompt::Menu | Prompt::Command | Prompt::Choice => Ok(()),
+        Prompt::Folder | Prompt::Menu | Prompt::Command | Prompt::Choice | Prompt::Download => {
+            Ok(())
+        }
     }
 }
 

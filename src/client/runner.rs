@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::client::command::{Command, DownloadTarget, MAX_PROVIDERS, MultiStep, PeerTarget};
+use crate::client::command::{
+    Command, DownloadTarget, MAX_PROVIDERS, MultiStep, PeerTarget, PreviewFiles,
+};
 use crate::client::config::Task;
 use crate::client::console::ConsoleProfile;
 use crate::client::effect::Effect;
+use crate::client::gather::Gathering;
 use crate::client::members::MemberRun;
 use crate::client::multi_step::MultiStepRun;
 use crate::client::next_step::{Exchange, NextStep};
@@ -45,6 +48,10 @@ pub(super) enum Running {
     },
     /// GET: wait until the user chooses a content.
     Choose { target: DownloadTarget, roots: Vec<ContentHash>, providers: Vec<Provider> },
+    /// GET by a search: until the last page.
+    Gather(Box<Gathering>),
+    /// GET by a search: wait until the user agrees.
+    Confirm(PreviewFiles),
     /// GET, DOWNLOAD: until this download has ended.
     Download(u64),
     /// A console command that takes several requests.
@@ -90,20 +97,28 @@ impl Running {
             | Running::Ask(_)
             | Running::Status { .. }
             | Running::Seek { .. }
+            | Running::Gather(_)
             | Running::Leave
             | Running::Member(_)
             | Running::Announce => true,
             Running::Steps(run) => run.is_under_way(),
             Running::Verify(verifying) => verifying.is_asking(),
-            Running::Choose { .. } | Running::Download(_) | Running::Verdict(_) | Running::Quit => {
-                false
-            }
+            Running::Choose { .. }
+            | Running::Confirm(_)
+            | Running::Download(_)
+            | Running::Verdict(_)
+            | Running::Quit => false,
         }
     }
 
     /// True while the command waits for a first provider.
     pub(super) fn is_patient(&self) -> bool {
         matches!(self, Running::Seek { retry_at: Some(_), .. })
+    }
+
+    /// True while a question of this command is open.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self, Running::Choose { .. } | Running::Confirm(_))
     }
 
     /// True when a person may type the next command meanwhile.
@@ -157,6 +172,7 @@ impl Running {
             Running::Steps(run) => run.send(has_settled_login),
             Running::Verify(verifying) => verifying.next_request(),
             Running::Member(run) => run.send(now),
+            Running::Gather(gathering) => gathering.next_request(),
             Running::Status { sent, .. } if !*sent => {
                 *sent = true;
                 Some(Request::Status { local: true })
@@ -184,6 +200,7 @@ impl Running {
             Running::Steps(run) => run.forget_sent(),
             Running::Verify(verifying) => verifying.forget_sent(),
             Running::Member(run) => run.forget_sent(),
+            Running::Gather(gathering) => gathering.forget_sent(),
             Running::Status { sent, .. } | Running::Seek { sent, .. } => *sent = false,
             _ => {}
         }
@@ -209,12 +226,14 @@ fn folder_query(target: &DownloadTarget, cursor: Option<String>) -> Option<Query
 impl Client {
     /// Reads one line of a person or a script. `asks_consent`: a requester waits for a verdict.
     pub(crate) fn read_line(&mut self, line: &str, asks_consent: bool, io: &mut Io<'_>) {
-        let choosing = matches!(self.commands.running, Some(Running::Choose { .. }));
+        let choosing = self.commands.running.as_ref().is_some_and(Running::asks);
         let waits = self.commands.running.is_some() && !self.config.typed;
         if waits || choosing {
             // A verdict overtakes commands: a requester waits for it.
             if let Some(yes) = CommandParser::verdict(line).filter(|_| asks_consent) {
                 self.effects.push_back(Effect::Verdict(yes));
+            } else if matches!(self.commands.running, Some(Running::Confirm(_))) {
+                self.confirm(line, io);
             } else if choosing {
                 self.choose(line, io);
             } else {
@@ -246,9 +265,16 @@ impl Client {
 
     /// Ctrl-C, or the end of the input: cancels the open prompt. False when there is none.
     pub(super) fn cancel_prompt(&mut self, io: &mut Io<'_>) -> bool {
-        if matches!(self.commands.running, Some(Running::Choose { .. })) {
-            self.choose("", io);
-            return true;
+        match self.commands.running {
+            Some(Running::Choose { .. }) => {
+                self.choose("", io);
+                return true;
+            }
+            Some(Running::Confirm(_)) => {
+                self.confirm("", io);
+                return true;
+            }
+            _ => {}
         }
         if !self.config.typed || !self.commands.parser.is_asking() {
             return false;
@@ -289,6 +315,9 @@ impl Client {
                 self.fail(&Failure::Name(name, BadName::Separator), io);
             }
             Command::Play(target) => self.effects.push_back(Effect::Play(target)),
+            Command::GetFound(query) => {
+                self.begin(Running::Gather(Box::new(Gathering::new(*query))), io)
+            }
             Command::Find(query, most) => {
                 self.search.begin_to_show(most);
                 self.begin(ask(Request::Find(query)), io);
@@ -477,6 +506,15 @@ impl Client {
                 match verifying.add_page(&holders, cursor, io) {
                     true => NextStep::Send(Running::Verify(verifying)),
                     false => NextStep::Wait(Running::Verify(verifying)),
+                }
+            }
+            (Running::Gather(mut gathering), Response::Found { holders, cursor, .. }) => {
+                match gathering.add(holders, cursor) {
+                    None => NextStep::Send(Running::Gather(gathering)),
+                    Some((files, has_more)) => {
+                        self.effects.push_back(Effect::Gathered(files, has_more));
+                        NextStep::Wait(Running::Gather(gathering))
+                    }
                 }
             }
             (
@@ -676,6 +714,24 @@ impl Client {
                 io.tell(UiEvent::Failed(Failure::Wrong("1, 2 ...")));
                 io.tell(UiEvent::Prompt(Prompt::Choice));
             }
+        }
+    }
+
+    /// Waits for the answer of the user: download these files, or none.
+    pub(super) fn ask_before(&mut self, files: PreviewFiles) {
+        self.commands.running = Some(Running::Confirm(files));
+    }
+
+    /// Reads the answer.
+    pub(super) fn confirm(&mut self, line: &str, io: &mut Io<'_>) {
+        let Some(Running::Confirm(files)) = &mut self.commands.running else {
+            debug_assert!(false, "a question is open");
+            return;
+        };
+        if CommandParser::verdict(line) == Some(true) {
+            self.effects.push_back(Effect::Confirmed(std::mem::take(files)));
+        } else {
+            self.finish(exit::INTERRUPTED, io);
         }
     }
 

@@ -233,6 +233,11 @@ pub trait Filesystem {
     /// If the disk fails.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Bytes that the disk has room for; `None` if unknown.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Write a small file that has no name yet, and vanishes with the process.
     ///
     /// # Errors

@@ -412,6 +412,12 @@ impl Storage {
         self.fs.sync_staged()
     }
 
+    /// Bytes that the disk has room for; `None` if unknown.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.fs.free_bytes()
+    }
+
     /// True when nothing has the name of this folder, so that no file below exists.
     #[must_use]
     pub fn lacks_folder(&self, name: &RelativeName) -> bool {

@@ -247,6 +247,8 @@ pub enum Prompt {
     Goal,
     /// The number of a content.
     Choice,
+    /// Whether to download the files shown.
+    Download,
     /// The name of a user.
     User,
     /// A word or more of a name or a description.
@@ -355,6 +357,25 @@ pub enum LinkEvent {
     Links(Vec<LinkEntry>),
     /// The link has ended.
     Revoked,
+}
+
+/// The files that a search has found, before they are downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Name and size of each, by name.
+    pub files: Vec<(RelativeName, Option<u64>)>,
+    /// Bytes that the disk has room for; `None` if unknown.
+    pub free: Option<u64>,
+    /// The search has found more.
+    pub has_more: bool,
+}
+
+impl Preview {
+    /// Bytes of all files, as far as known.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.files.iter().filter_map(|(_, size)| *size).fold(0, u64::saturating_add)
+    }
 }
 
 /// The state of the download of a folder.
@@ -508,6 +529,8 @@ pub enum UiEvent {
     Same { name: RelativeName },
     /// The download of a folder.
     Folder(Box<FolderEvent>),
+    /// The files that a search has found, before they are downloaded.
+    Preview(Box<Preview>),
     /// Progress of a check in bytes.
     Verifying { name: RelativeName, held: u64, size: u64 },
     /// A file was checked. Any root of `expected` would be right.

@@ -170,7 +170,7 @@ fn an_ended_download_goes_on_where_it_was() {
     for seed in 0..300 {
         here.write(format!("Dark/{seed}.bin"), &noise(seed, 20_000));
     }
-    let slow = lone_peer(&here, &["-r", "--upload-limit", "300kB"]);
+    let slow = lone_peer(&here, &["-r", "--upload-limit", "100kB"]);
     hashed_root(slow.at, "Dark");
     let from = slow.at.to_string();
     let args = ["get", "Dark/", "--from", &from, "--folder", there.text(), "--json"];

@@ -107,3 +107,36 @@ fn a_wrong_list_is_one_clear_line() {
     done.failed(5, "127.0.0.1:9");
     assert_eq!(done.err.len(), 1, "{done:#?}");
 }
+
+#[test]
+fn a_search_is_downloaded_after_a_preview() {
+    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    let names = ["Dark 1.mkv", "Dark 2.mkv", "Dark notes.txt", "Light.mkv"];
+    for (seed, name) in (1..).zip(names) {
+        here.write(name, &noise(seed, 1_000 * usize::try_from(seed).expect("small")));
+    }
+    let (_one, _two) = (peer(server.at, &here), peer(server.at, &here));
+    let at = server.at.to_string();
+    let get = |words: &[&str]| {
+        let rest = ["--server", &at, "--folder", there.text(), "--lang", "en"];
+        run(["get"].iter().chain(words).chain(&rest))
+    };
+    // Without a person to answer: one line.
+    let done = get(&["--contains", "dark"]);
+    done.failed(2, "--yes");
+    assert_eq!((done.err.len(), there.names()), (1, Vec::new()), "{done:#?}");
+    for words in [&["Dark 1.mkv", "--contains", "dark"][..], &["--ext", "a.b", "--yes"]] {
+        get(words).failed_with(2);
+    }
+    let done = get(&["--contains", "nothing like that", "--yes"]);
+    assert_eq!((done.code, there.names()), (3, Vec::new()), "{done:#?}");
+    let done = get(&["--contains", "dark", "--ext", "mkv", "--yes"]);
+    assert_eq!(done.succeeded().out.len(), 2, "{done:#?}");
+    assert_eq!(there.names(), ["Dark 1.mkv", "Dark 2.mkv"]);
+    assert_eq!(done.err[..2], ["cardume: 1000\tDark 1.mkv", "2000\tDark 2.mkv"]);
+    assert!(done.err[2].starts_with("2 files, 3000 bytes; free space: "), "{done:#?}");
+    let done = get(&["--ext", "mkv,txt", "--yes", "--json"]);
+    let preview = &done.succeeded().events("preview")[0];
+    assert_eq!((&preview["count"], &preview["size"]), (&4.into(), &10_000.into()));
+    assert_eq!((done.events("same").len(), done.events("saved").len()), (2, 2), "{done:#?}");
+}

@@ -49,7 +49,7 @@ use crate::cli::args::members::{
     AdmitArgs, AuditArgs, InviteArgs, JoinArgs, MembersArgs, RevokeArgs, RoleArgs, UninviteArgs,
 };
 use crate::cli::args::play::PlayArgs;
-use crate::cli::args::search::SearchArgs;
+use crate::cli::args::search::{GetFoundArgs, SearchArgs};
 use crate::cli::args::server::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::args::status::StatusArgs;
 use crate::cli::args::transport::TransportArgs;
@@ -225,6 +225,7 @@ Examples:
   cardume get aula1.mp4 --hash 5dd8…f00d          only with this content
   cardume get b3:5dd8…f00d                        this content, under any name
   cardume get 'Cursos/' --folder ~/Videos         a folder with its subfolders; only missing files
+  cardume get --contains 'aula 2026' --ext mkv    shows what it finds, and asks
   cardume get Cursos/aula1.mp4 --folder ~/Videos  saved as ~/Videos/Cursos/aula1.mp4
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
@@ -997,12 +998,15 @@ pub struct VerifyArgs {
 #[derive(Args)]
 pub struct GetArgs {
     /// Exact names with the extension; NAME/ for a folder; or b3:ROOT for this content under any name
-    #[arg(value_name = "NAME", required_unless_present = "input")]
+    #[arg(value_name = "NAME", required_unless_present_any = ["input", "contains", "ext"])]
     pub names: Vec<String>,
 
     /// A file with one name a line, downloaded after the names given here; `-` is stdin
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["output", "hash"])]
     pub input: Option<String>,
+
+    #[command(flatten)]
+    pub found: GetFoundArgs,
 
     /// Files downloaded at the same time
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]

@@ -61,6 +61,42 @@ pub struct SearchArgs {
     pub ask: AskArgs,
 }
 
+/// GET of each file that a search finds.
+#[derive(Args)]
+pub struct GetFoundArgs {
+    /// Download each file with these words in the name or the description, after a preview
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["names", "input", "hash", "from", "output"])]
+    pub contains: Option<String>,
+
+    /// Download each file with one of these extensions, without the dot, after a preview
+    #[arg(long, value_name = "EXT,EXT", value_delimiter = ',', conflicts_with_all = ["names", "input", "hash", "from", "output"])]
+    pub ext: Vec<String>,
+
+    /// With --contains or --ext, download without a question
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+impl GetFoundArgs {
+    /// True when a search selects the files.
+    pub fn is_used(&self) -> bool {
+        self.contains.is_some() || !self.ext.is_empty()
+    }
+
+    /// The search.
+    pub fn query(&self) -> Result<Query, Exit> {
+        let wanted = match &self.contains {
+            Some(text) => QueryTerm::Contains(text.clone()),
+            None => QueryTerm::Anything,
+        };
+        let ext = self.ext.iter().map(|ext| ext.trim_start_matches('.').to_owned()).collect();
+        let filters = Filters { ext, ..Filters::default() };
+        let query = Query { filters, sort: Sort::parse("name"), ..Query::new(wanted) };
+        query.check().map_err(|refusal| Exit::new(exit::USAGE, refusal.text))?;
+        Ok(query)
+    }
+}
+
 /// Default of `--limit`.
 const SHOWN: u32 = 1_000;
 

@@ -780,6 +780,19 @@ const HELP: &[(&str, &str)] = &[
         "Con --as, los archivos se comparan con la lista de la carpeta. missing: la lista tiene un archivo que no está aquí, y cuenta como fallo. unknown: un archivo de aquí que falta en la lista.",
     ),
     ("the folder as its peers share it", "la carpeta como la comparten sus peers"),
+    (
+        "Download each file with these words in the name or the description, after a preview",
+        "Descarga cada archivo con estas palabras en el nombre o en la descripción, tras mostrar la lista",
+    ),
+    (
+        "Download each file with one of these extensions, without the dot, after a preview",
+        "Descarga cada archivo con una de estas extensiones, sin el punto, tras mostrar la lista",
+    ),
+    (
+        "With --contains or --ext, download without a question",
+        "Con --contains o --ext, descarga sin preguntar",
+    ),
+    ("shows what it finds, and asks", "muestra lo que encuentra y pregunta"),
     ("this content, under any name", "este contenido, sea cual sea el nombre"),
     ("saved as ~/Videos/Cursos/aula1.mp4", "queda en ~/Videos/Cursos/aula1.mp4"),
     ("over UDP, from peers with --udp", "por UDP, de peers con --udp"),
@@ -1213,6 +1226,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta un peer, como 127.0.0.1:4000"),
     ("--as compares exactly one folder", "--as compara exactamente una carpeta"),
+    (
+        "no person can answer here: --yes downloads without a question",
+        "nadie puede responder aquí: --yes descarga sin preguntar",
+    ),
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
     ("--output is the place of exactly one file", "--output es el lugar de exactamente un archivo"),
     ("a node of the engine: {}", "un nodo del motor: {}"),

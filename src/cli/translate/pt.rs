@@ -771,6 +771,19 @@ const HELP: &[(&str, &str)] = &[
         "Com --as, os arquivos são comparados com a lista da pasta. missing: a lista tem um arquivo que não está aqui, e isso conta como falha. unknown: um arquivo daqui que falta na lista.",
     ),
     ("the folder as its peers share it", "a pasta como os seus peers a compartilham"),
+    (
+        "Download each file with these words in the name or the description, after a preview",
+        "Baixa cada arquivo com estas palavras no nome ou na descrição, depois de mostrar a lista",
+    ),
+    (
+        "Download each file with one of these extensions, without the dot, after a preview",
+        "Baixa cada arquivo com uma destas extensões, sem o ponto, depois de mostrar a lista",
+    ),
+    (
+        "With --contains or --ext, download without a question",
+        "Com --contains ou --ext, baixa sem perguntar",
+    ),
+    ("shows what it finds, and asks", "mostra o que encontra e pergunta"),
     ("this content, under any name", "este conteúdo, seja qual for o nome"),
     ("saved as ~/Videos/Cursos/aula1.mp4", "vira ~/Videos/Cursos/aula1.mp4"),
     ("over UDP, from peers with --udp", "por UDP, de peers com --udp"),
@@ -1192,6 +1205,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("ls: a peer is missing, such as 127.0.0.1:4000", "ls: falta um peer, como 127.0.0.1:4000"),
     ("--as compares exactly one folder", "--as compara exatamente uma pasta"),
+    (
+        "no person can answer here: --yes downloads without a question",
+        "ninguém pode responder aqui: --yes baixa sem perguntar",
+    ),
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
     ("--output is the place of exactly one file", "--output é o lugar de exatamente um arquivo"),
     ("a node of the engine: {}", "um nó do motor: {}"),

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::client::command::{Command, DownloadTarget};
+use crate::client::command::{Command, DownloadTarget, PreviewFiles};
 use crate::client::downloader::Downloader;
 use crate::node::io::Io;
-use crate::ui::event::{UiEvent, WaitReason, exit};
+use crate::ui::event::{Preview, Prompt, UiEvent, WaitReason, exit};
 
 /// A file of the list.
 struct WantedFile {
@@ -52,6 +52,34 @@ impl DownloadList {
 }
 
 impl Downloader {
+    /// GET by a search: shows what was found, and asks.
+    pub(super) fn gathered(&mut self, files: PreviewFiles, has_more: bool, io: &mut Io<'_>) {
+        let preview = Preview {
+            files: files.iter().map(|(name, size)| (name.clone(), *size)).collect(),
+            free: self.storage.free_bytes(),
+            has_more,
+        };
+        io.tell(UiEvent::Preview(Box::new(preview)));
+        if files.is_empty() {
+            self.client.finish(exit::NOT_FOUND, io);
+        } else if self.config.confirmed {
+            self.download_all(files, io);
+        } else {
+            self.client.ask_before(files);
+            io.tell(UiEvent::Prompt(Prompt::Download));
+        }
+    }
+
+    /// Downloads these files.
+    pub(super) fn download_all(&mut self, files: PreviewFiles, io: &mut Io<'_>) {
+        let wanted = |name| WantedFile {
+            command: Command::Get(DownloadTarget::named(name)),
+            is_late: false,
+        };
+        self.list.waiting.extend(files.into_keys().map(wanted));
+        self.begin_next(io);
+    }
+
     /// The command waits for a download, and another one may begin beside it.
     pub(super) fn begin_more(&mut self, io: &mut Io<'_>) {
         if self.client.is_ending() || !self.list.has_room() {

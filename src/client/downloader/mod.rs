@@ -52,6 +52,8 @@ pub struct DownloadConfig {
     pub player: Option<Box<dyn Player>>,
     /// Further files of the command.
     pub list: DownloadList,
+    /// Download what a search has found without a question.
+    pub confirmed: bool,
     /// Compare folders with this local one, and download nothing.
     pub checks: Option<String>,
 }
@@ -70,6 +72,7 @@ impl DownloadConfig {
             sequential: false,
             player: None,
             list: DownloadList::default(),
+            confirmed: false,
             checks: None,
         }
     }
@@ -428,6 +431,8 @@ impl Downloader {
             Effect::Chosen { target, root, providers } => {
                 self.download_found(&target, Some(root), providers, io)
             }
+            Effect::Gathered(files, has_more) => self.gathered(files, has_more, io),
+            Effect::Confirmed(files) => self.download_all(files, io),
             Effect::DownloadFrom(target, from) => self.download_from(&target, from, io),
             Effect::DownloadAs { remote, local, from } => self.download_as(remote, local, from, io),
             Effect::DownloadLegacy(file) => self.download_legacy(file, io),

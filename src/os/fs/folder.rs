@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat,
-    openat, renameat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fstatvfs, fsync,
+    linkat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -397,6 +397,11 @@ impl Filesystem for Folder {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let disk = fstatvfs(self.top.step().ok()?).ok().filter(|disk| disk.f_blocks > 0)?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn stage(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn StagedFile>> {

@@ -410,6 +410,7 @@ impl Catalog for English {
             Prompt::Ip => "IP: ",
             Prompt::Port => "Port: ",
             Prompt::Folder => "Folder: ",
+            Prompt::Download => "Download? [y/N] ",
             Prompt::Choice => "Which one? ",
             Prompt::User => "User: ",
             Prompt::Text => "Text: ",

@@ -426,6 +426,7 @@ impl Catalog for Spanish {
             Prompt::Ip => "IP: ",
             Prompt::Port => "Puerto: ",
             Prompt::Folder => "Carpeta: ",
+            Prompt::Download => "¿Descargar? [s/N] ",
             Prompt::Choice => "¿Cuál? ",
             Prompt::User => "Usuario: ",
             Prompt::Text => "Texto: ",

@@ -1,9 +1,9 @@
 //! Downloads of folders, in words.
 
 use crate::protocol::types::folder::FolderSummary;
-use crate::ui::event::FolderEvent;
+use crate::ui::event::{FolderEvent, Preview};
 use crate::ui::lang::Lang;
-use crate::ui::text::Output;
+use crate::ui::text::{Output, size};
 
 /// An event in words: a line at the beginning and at the end, none for each file.
 pub(super) fn say(event: &FolderEvent, lang: Lang) -> Output {
@@ -32,4 +32,22 @@ pub(super) fn say(event: &FolderEvent, lang: Lang) -> Output {
             Output::Silent
         }
     }
+}
+
+/// The files that a search has found: a row for each, then the sum and the room on the disk.
+pub(super) fn preview(preview: &Preview, lang: Lang) -> Output {
+    let (count, bytes, free) = (preview.files.len(), preview.size(), size(preview.free));
+    let sum = match lang {
+        Lang::Pt => format!("{count} arquivos, {bytes} bytes; espaço livre: {free} bytes"),
+        Lang::Es => format!("{count} archivos, {bytes} bytes; espacio libre: {free} bytes"),
+        Lang::En => format!("{count} files, {bytes} bytes; free space: {free} bytes"),
+    };
+    let more = match lang {
+        Lang::Pt => "há mais arquivos; use mais palavras",
+        Lang::Es => "hay más archivos; use más palabras",
+        Lang::En => "there are more files; use more words",
+    };
+    let rows = preview.files.iter().map(|(name, bytes)| format!("{}\t{name}", size(*bytes)));
+    let rows = rows.chain([sum]).chain(preview.has_more.then(|| more.to_owned()));
+    Output::Note(rows.collect::<Vec<_>>().join("\n"))
 }

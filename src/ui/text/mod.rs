@@ -231,6 +231,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::Member(event) => members::say(event, lang),
         UiEvent::Link(event) => links::say(event, lang),
         UiEvent::Folder(event) => folders::say(event, lang),
+        UiEvent::Preview(preview) => folders::preview(preview, lang),
         UiEvent::Done(method) => Output::Line(format!("{}_OK", method.as_str())),
         UiEvent::OldPort { at, speaks } if speaks.has_users() => {
             Output::Line(format!("s> init server {at}"))

@@ -410,6 +410,7 @@ impl Catalog for Portuguese {
             Prompt::Ip => "IP: ",
             Prompt::Port => "Porta: ",
             Prompt::Folder => "Pasta: ",
+            Prompt::Download => "Baixar? [s/N] ",
             Prompt::Choice => "Qual? ",
             Prompt::User => "Usuário: ",
             Prompt::Text => "Texto: ",
