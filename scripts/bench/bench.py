@@ -17,6 +17,7 @@ from accounts import Accounts
 from base import CROWD, ROWS, Base, Memory, crowd, emptied, judged, row, show, timed
 from engine import Engine
 from far import Far
+from folder import Folder
 from index import Index
 from page import Page
 from play import Play
@@ -32,7 +33,7 @@ from wires import Wires
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
          "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires",
-         "C": "engine"}
+         "C": "engine", "D": "folder"}
 
 SLOW_RATE = 80 * MIB
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
@@ -139,7 +140,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Wires):
+class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Folder, Wires):
     pass
 
 

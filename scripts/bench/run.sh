@@ -17,6 +17,7 @@
 #   A rekey     300 GiB of holes on one TLS connection, or --size SIZE: above 256 GiB its keys change
 #   B wires     1.2 GB by each legacy protocol beside HTTP; 1 MB by UDP
 #   C engine    one index of several servers on Redis and Valkey, beside the embedded index and the engine itself
+#   D folder    10,000 small files as one folder, beside an rsync daemon
 # --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
 # --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
@@ -26,7 +27,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,22s/^# //p' "$0"
+    sed -n '2,23s/^# //p' "$0"
     exit
 fi
 
@@ -42,6 +43,7 @@ needs openssl openssl
 needs strace strace
 needs ip iproute2
 needs nft nftables
+needs rsync rsync
 if ((${#missing[@]})); then
     if ((EUID != 0)); then
         echo "please install ${missing[*]} (Debian's names; b3sum also by: cargo install b3sum), or run this as root" >&2

@@ -544,6 +544,26 @@ try {
     await own.until(`${text('filesTotal')}.startsWith("${count + 1} files")`);
   });
   await check('the peer page was silent', () => must(!own.complaints.length, own.complaints.join('; ')));
+  await check('a folder of a peer is written into a folder of the user, once, with its subfolders', async () => {
+    const five = join(place, 'five');
+    for (const below of ['', 'S01']) mkdirSync(join(five, 'Dark', below), { recursive: true });
+    const parts = { 'a.txt': 'first', 'S01/b.bin': 'x'.repeat(70000), 'S01/c.txt': 'third' };
+    for (const [name, bytes] of Object.entries(parts)) writeFileSync(join(five, 'Dark', name), bytes);
+    const shelf = await peer(five, ['-r']), folders = await chrome.page(`http://${shelf.at}/`);
+    await folders.until('document.querySelectorAll("#folderList > li").length === 1');
+    must((await folders.run('document.querySelector("#folderList li").innerText')).includes('3 files'), 'no count');
+    // Without a picker the page names the command.
+    await folders.run('window.showDirectoryPicker = undefined; document.querySelector("#folderList button").click()');
+    await folders.until(`${text('getting')}.includes("cardume get 'Dark/' --from ${shelf.at}")`);
+    // The private folder of the page stands for the one that a person picks.
+    await folders.run('window.showDirectoryPicker = () => navigator.storage.getDirectory(); document.querySelector("#folderList button").click()');
+    await folders.until(`${text('getting')}.includes("3 files are in your folder")`);
+    const read = name => folders.run(`(async () => { let at = await navigator.storage.getDirectory(); const parts = ${JSON.stringify('Dark/')}.concat(${JSON.stringify(name)}).split('/'), last = parts.pop(); for (const part of parts) at = await at.getDirectoryHandle(part); return await (await (await at.getFileHandle(last)).getFile()).text(); })()`);
+    for (const [name, bytes] of Object.entries(parts)) must(await read(name) === bytes, `${name} has other bytes`);
+    must(!folders.complaints.length, folders.complaints.join('; '));
+    shelf.program.removeAllListeners('exit');
+    shelf.program.kill('SIGTERM');
+  });
   await check('a server that goes away is told of, and found again', async () => {
     server.program.removeAllListeners('exit');
     server.program.kill('SIGKILL');

@@ -181,7 +181,7 @@ function fileList(path, list, more, sum, line, failed) {
     if (cursor && files.length < shown) { pages += PAGES; await load(); } else show();
     list.children[first]?.querySelector(CONTROLS)?.focus();
   });
-  return { load, show };
+  return { load, show, all: () => files };
 }
 
 // --- Downloads ---

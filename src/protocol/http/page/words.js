@@ -17,6 +17,7 @@ const WORDS = {
     notPlayable: 'This peer speaks an older protocol: only cardume can fetch from it.', notHere: 'cannot be opened here', speaks: 'speaks {what}', noPlay: 'cannot be played in a browser',
     from: 'From {peer} ({i} of {n}).', waiting: 'Waiting for {peer}. Its person may have to say yes first.', next: '{peer} does not answer: going on with {other}.', noMore: 'None of the peers gives it now.',
     stalled: '{peer} has stalled: going on with {other}.', cannot: 'No peer gives it now, or this browser cannot play it. Try the download.', showFiles: 'Files', files1: '1 file', filesN: '{n} files', itsPage: 'Its page', nobody: 'Nobody is online yet.', noFiles: 'No files here.',
+    folders: 'Folders', folderGet: 'Download folder', folderGetName: 'Download the folder {name}', folderBusy: '{name}/: file {i} of {n}…', folderDone: '{name}/: {n} files are in your folder.', folderFailed: '{name}/: {failed} of {n} files did not come. Try again: only these are fetched.', folderTaken: 'another file has that name', folderCommand: 'This browser cannot write a folder. In a terminal: {command}',
     connected: 'Live.', lost: 'The live counters are away; trying again…', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits', others: 'Only who sits at that computer sees which.',
   },
   pt: {
@@ -35,6 +36,7 @@ const WORDS = {
     notPlayable: 'Este peer fala um protocolo mais antigo: só o cardume baixa dele.', notHere: 'não abre aqui', speaks: 'fala {what}', noPlay: 'não toca no navegador',
     from: 'De {peer} ({i} de {n}).', waiting: 'Esperando {peer}. Talvez a pessoa de lá tenha de dizer sim primeiro.', next: '{peer} não responde: seguindo com {other}.', noMore: 'Nenhum dos peers o dá agora.',
     stalled: '{peer} parou: seguindo com {other}.', cannot: 'Nenhum peer o dá agora, ou este navegador não consegue tocá-lo. Tente baixar.', showFiles: 'Arquivos', files1: '1 arquivo', filesN: '{n} arquivos', itsPage: 'Página dele', nobody: 'Ninguém conectado ainda.', noFiles: 'Nenhum arquivo aqui.',
+    folders: 'Pastas', folderGet: 'Baixar pasta', folderGetName: 'Baixar a pasta {name}', folderBusy: '{name}/: arquivo {i} de {n}…', folderDone: '{name}/: {n} arquivos estão na sua pasta.', folderFailed: '{name}/: {failed} de {n} arquivos não vieram. Tente de novo: só esses são pedidos.', folderTaken: 'outro arquivo tem este nome', folderCommand: 'Este navegador não grava uma pasta. Num terminal: {command}',
     connected: 'Ao vivo.', lost: 'Os contadores sumiram; tentando de novo…', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera', others: 'Só quem está naquele computador vê quais.',
   },
   es: {
@@ -53,6 +55,7 @@ const WORDS = {
     notPlayable: 'Este peer habla un protocolo más antiguo: solo cardume descarga de él.', notHere: 'no se abre aquí', speaks: 'habla {what}', noPlay: 'no se reproduce en el navegador',
     from: 'De {peer} ({i} de {n}).', waiting: 'Esperando a {peer}. Quizá su persona tenga que decir sí primero.', next: '{peer} no responde: seguimos con {other}.', noMore: 'Ninguno de los peers lo da ahora.',
     stalled: '{peer} se ha parado: seguimos con {other}.', cannot: 'Ningún peer lo da ahora, o este navegador no puede reproducirlo. Prueba a descargarlo.', showFiles: 'Archivos', files1: '1 archivo', filesN: '{n} archivos', itsPage: 'Su página', nobody: 'Aún no hay nadie conectado.', noFiles: 'Ningún archivo aquí.',
+    folders: 'Carpetas', folderGet: 'Descargar carpeta', folderGetName: 'Descargar la carpeta {name}', folderBusy: '{name}/: archivo {i} de {n}…', folderDone: '{name}/: {n} archivos están en tu carpeta.', folderFailed: '{name}/: {failed} de {n} archivos no llegaron. Inténtalo de nuevo: solo se piden esos.', folderTaken: 'otro archivo tiene ese nombre', folderCommand: 'Este navegador no escribe una carpeta. En un terminal: {command}',
     connected: 'En vivo.', lost: 'Los contadores se han ido; intentándolo de nuevo…', up: 'para {peer}', down: 'descarga', consent: 'espera tu sí', waitingSlot: 'espera', others: 'Solo quien está en ese ordenador ve cuáles.',
   },
 };
