@@ -319,7 +319,9 @@ impl Downloader {
             return;
         }
         let place = self.downloads.take_place(id);
-        let keeps = place.is_none() && self.storage.keeps_downloads();
+        // A process that shares nothing keeps no list of the files of a folder.
+        let is_kept = !(is_in_folder && self.client.config().is_one_shot());
+        let keeps = is_kept && place.is_none() && self.storage.keeps_downloads();
         let (folder, name) = match &place {
             Some(place) if !is_in_folder => {
                 (place.folder.clone(), RelativeName::from(&name.file()))

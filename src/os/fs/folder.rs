@@ -49,6 +49,14 @@ pub struct Folder {
     guard: Rc<Guard>,
     windows: Rc<WindowPool>,
     watched: RefCell<Option<Watched>>,
+    staging: RefCell<Option<StagingPlace>>,
+}
+
+/// The folder of the last staged file, open for the next one.
+struct StagingPlace {
+    /// The path below the top; empty for the top itself.
+    path: String,
+    dir: Rc<OwnedFd>,
 }
 
 /// State of a folder whose changes are reported.
@@ -98,6 +106,7 @@ impl Folder {
             guard: Rc::default(),
             windows: Rc::default(),
             watched: RefCell::default(),
+            staging: RefCell::default(),
         }
     }
 
@@ -145,6 +154,18 @@ impl Folder {
         let top = self.top_of(name);
         let top = if create { top.read()? } else { top.step()? };
         Ok(dir_walk::descend_to_write(top, name, create)?)
+    }
+
+    /// The folder for a staged file, open as long as consecutive files are in the same one.
+    fn staging_place(&self, name: &str) -> io::Result<Rc<OwnedFd>> {
+        let path = name.rsplit_once('/').map_or("", |(path, _)| path);
+        let mut staging = self.staging.borrow_mut();
+        if let Some(place) = staging.as_ref().filter(|place| place.path == path) {
+            return Ok(Rc::clone(&place.dir));
+        }
+        let dir = Rc::new(self.place(name, true)?.0);
+        *staging = Some(StagingPlace { path: path.to_owned(), dir: Rc::clone(&dir) });
+        Ok(dir)
     }
 
     /// Opens a shared file for reading.
@@ -405,7 +426,7 @@ impl Filesystem for Folder {
     }
 
     fn stage(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn StagedFile>> {
-        let (place, _) = self.place(name, true)?;
+        let place = self.staging_place(name)?;
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = match openat(&place, ".", flags, Mode::from_raw_mode(0o666)) {
             Ok(file) => File::from(file),
@@ -420,10 +441,13 @@ impl Filesystem for Folder {
         if let Some(range) = ByteRange::new(0, content.len() as u64) {
             file.start_writeback(range);
         }
-        Ok(Box::new(UnnamedFile { file, top: Rc::clone(&self.top), name: name.to_owned() }))
+        let last = name.rsplit('/').next().unwrap_or(name).to_owned();
+        Ok(Box::new(UnnamedFile { file, place, last }))
     }
 
     fn sync_staged(&self) -> io::Result<()> {
+        // An open folder keeps its disk from being unmounted.
+        *self.staging.borrow_mut() = None;
         match syncfs(self.top.read()?) {
             Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
@@ -440,17 +464,16 @@ impl Filesystem for Folder {
 /// A file without a name.
 struct UnnamedFile {
     file: PartFile,
-    top: Rc<Top>,
-    /// The name that the file gets.
-    name: String,
+    place: Rc<OwnedFd>,
+    /// The name that the file gets in that folder.
+    last: String,
 }
 
 impl StagedFile for UnnamedFile {
     fn publish(&self) -> io::Result<()> {
-        let (place, last) = dir_walk::descend_to_write(self.top.step()?, &self.name, false)?;
         // A name by the descriptor alone would need a capability.
         let path = self.file.proc_path();
-        match linkat(CWD, &path, &place, last, AtFlags::SYMLINK_FOLLOW) {
+        match linkat(CWD, &path, &self.place, &self.last, AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => Ok(()),
             // No /proc here, or no links on this file system.
             Err(error) if is_missing(error) || matches!(error, Errno::NOENT | Errno::XDEV) => {
