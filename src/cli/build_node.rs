@@ -629,7 +629,7 @@ fn get_found(args: &GetArgs, chooses: bool) -> Result<Downloader, Exit> {
     }
     let query = args.found.query()?;
     let client = ClientConfig {
-        open_folder: opener(args.allocate),
+        open_folder: disk_opener(&args.disk, &args.folder, None)?,
         chooses,
         by_quic: args.transport.is_quic(false)?,
         ..client(Command::GetFound(Box::new(query)), &args.ask)?

@@ -426,6 +426,10 @@ impl Filesystem for Folder {
     }
 
     fn stage(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn StagedFile>> {
+        let needs = (content.len() as u64).saturating_add(self.reserve);
+        if self.reserve > 0 && self.free_bytes().is_some_and(|free| free < needs) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let place = self.staging_place(name)?;
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = match openat(&place, ".", flags, Mode::from_raw_mode(0o666)) {
