@@ -23,11 +23,11 @@ demo: ## a server, three peers and a video of more than 1 GB
 test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
 test: ## all tests, then the protocol, TLS, legacy systems, players and a browser with the real program, then a small load
 	cargo test --locked --lib --bins --tests
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS:%=check-%)
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target $(CHECKS:%=check-%)
 	scripts/load-test.sh 12 4M
 	scripts/test-cluster.sh --short
 
-# The checks wait most of their time: two run at once, each with ports and folders of its own.
+# The checks wait most of their time: three run at once, each with ports and folders of its own.
 check-%:
 	scripts/$@.sh
 
