@@ -211,6 +211,8 @@ impl From<FileName> for SaveTarget {
 pub enum MultiStep {
     /// One account operation, as this user or as the user logged in.
     Plain(Option<UserName>, AccountOp),
+    /// Register this user, unless the name is registered.
+    Register(UserName),
     /// Log in as this user and share.
     Connect(UserName),
     /// Leave and log out.
@@ -248,6 +250,7 @@ impl MultiStep {
     pub(super) fn named(&self) -> Option<NamedCommand> {
         let method = match self {
             MultiStep::Plain(_, op) => op.method(),
+            MultiStep::Register(_) => Method::Register,
             MultiStep::Connect(_) => Method::Connect,
             MultiStep::Disconnect(_) => Method::Disconnect,
             MultiStep::Unregister(_) => Method::Unregister,

@@ -1,6 +1,7 @@
 //! Commands that take several requests, as the consoles of older programs have them.
 //!
 //! ```text
+//!   REGISTER     FIND_USER -> REGISTER: the server lets the owner register again, these consoles don't
 //!   CONNECT      CONNECT -> the port opens -> JOIN
 //!   DISCONNECT   LEAVE -> DISCONNECT; of another user: FIND_USER, which tells the two errors apart
 //!   UNREGISTER   CONNECT with the key, unless logged in -> UNREGISTER -> LEAVE
@@ -210,6 +211,10 @@ fn refusal(method: Method, code: ErrorCode, text: &str) -> Failure {
     Failure::Operation(method, ErrorReply::new(code, text))
 }
 
+fn registered_already() -> Failure {
+    refusal(Method::Register, ErrorCode::Taken, "that name is registered already")
+}
+
 fn logged_in_as_another() -> Failure {
     refusal(Method::Unregister, ErrorCode::Connected, "this link is connected as somebody else")
 }
@@ -239,6 +244,7 @@ impl Client {
                 return self.refuse_steps(&run, failure, io);
             }
             MultiStep::Plain(user, op) => (Purpose::Main, operation(user.clone(), op.clone())),
+            MultiStep::Register(user) => (Purpose::Existence, find(user)),
             MultiStep::Connect(user) => {
                 self.history.user = Some(user.clone());
                 self.login.never_register_other_than(user);
@@ -338,6 +344,9 @@ impl Client {
             (MultiStep::Unregister(_), Purpose::Existence, Response::User(_)) => {
                 self.refuse_steps(&run, logged_in_as_another(), io)
             }
+            (MultiStep::Register(_), Purpose::Existence, Response::User(_)) => {
+                self.refuse_steps(&run, registered_already(), io)
+            }
             (MultiStep::Disconnect(_), Purpose::Existence, Response::User(_)) => {
                 self.refuse_disconnect(&run, io)
             }
@@ -421,6 +430,17 @@ impl Client {
             }
             (MultiStep::Unregister(_), Some(Purpose::Existence), Some(ErrorCode::NotConnected)) => {
                 self.refuse_steps(&run, logged_in_as_another(), io)
+            }
+            (
+                MultiStep::Register(user),
+                Some(Purpose::Existence),
+                Some(ErrorCode::NoRemoteUser),
+            ) => {
+                let request = operation(Some(user.clone()), AccountOp::Register);
+                run.ask(Purpose::Main, request)
+            }
+            (MultiStep::Register(_), Some(Purpose::Existence), Some(ErrorCode::NotConnected)) => {
+                self.refuse_steps(&run, registered_already(), io)
             }
             (_, Some(Purpose::Existence), Some(ErrorCode::NoRemoteUser)) => {
                 let failure = refusal(Method::FindUser, ErrorCode::NoUser, "no such user");

@@ -19,6 +19,8 @@ pub(super) struct DownloadProgress {
     /// The last report; `None` before the download began.
     reported_at: Option<Instant>,
     has_reported_piece: bool,
+    /// Bytes held by the first pieces, if those are stored before the beginning is reported.
+    early: u64,
     wait_reason: Option<WaitReason>,
 }
 
@@ -31,6 +33,7 @@ impl DownloadProgress {
             seen: 0,
             reported_at: None,
             has_reported_piece: false,
+            early: 0,
             wait_reason: None,
         }
     }
@@ -43,10 +46,16 @@ impl DownloadProgress {
         debug_assert!(!self.has_begun(), "a download begins once");
         self.reported_at = Some(io.now);
         io.tell(UiEvent::Begun { name: name.clone(), from, held: self.resumed, size });
+        // A piece that came before is reported now: `begun` is the first report.
+        if self.early > self.resumed {
+            self.has_reported_piece = true;
+            io.tell(UiEvent::Progress { name: name.clone(), held: self.early, size });
+        }
     }
 
     /// Reports the beginning once more when the next piece is requested.
     pub fn restart(&mut self) {
+        self.early = 0;
         self.reported_at = None;
     }
 
@@ -62,7 +71,9 @@ impl DownloadProgress {
     /// goes on.
     pub fn piece_stored(&mut self, name: &RelativeName, held: u64, size: u64, io: &mut Io<'_>) {
         self.last_received = io.now;
-        if held != self.resumed && !std::mem::replace(&mut self.has_reported_piece, true) {
+        if !self.has_begun() {
+            self.early = held;
+        } else if held != self.resumed && !std::mem::replace(&mut self.has_reported_piece, true) {
             io.tell(UiEvent::Progress { name: name.clone(), held, size });
         }
     }

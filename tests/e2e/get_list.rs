@@ -53,9 +53,9 @@ fn a_list_comes_from_a_file_or_from_stdin() {
 fn jobs_are_the_files_downloaded_at_the_same_time() {
     let (server, here) = (server(), Dir::new());
     for (seed, name) in [(1, "a.mp4"), (2, "b.mp4")] {
-        here.write(name, &noise(seed, 2 << 20));
+        here.write(name, &noise(seed, 8 << 20));
     }
-    let _owner = peer_with(server.at, &here, &["--upload-limit", "4MB"]);
+    let _owner = peer_with(server.at, &here, &["--upload-limit", "16MB"]);
     let second_begins_after = |jobs| {
         let there = Dir::new();
         let done = get_via(&["a.mp4", "b.mp4", "--json", "-j", jobs], server.at, &there);

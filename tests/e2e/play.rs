@@ -411,7 +411,7 @@ fn a_failed_download_closes_waiting_players() {
     let _joined = adversary.join_server(server.at, &what.unhashed());
     let mut requester = peer(server.at, &there);
     requester.type_line("PLAY a.mp4");
-    let mut conn = PlayUrl::of(&requester.line()).request(&[]);
+    let mut conn = PlayUrl::of(&requester.line()).request(&["Connection: close"]);
     requester.wait_for_stderr("gave wrong bytes");
     assert!(conn.ends());
 }

@@ -31,7 +31,7 @@ fn servers_and_peers_report_their_status() {
     let received = run(["status", "--server", &at]).succeeded().out.join("\n");
     let memory = run(["status", "--memory", "--server", &at]).succeeded().out.clone();
     assert!(
-        memory.len() == 8 && memory.iter().all(|line| line.starts_with("index ")),
+        memory.len() == 9 && memory.iter().all(|line| line.starts_with("index ")),
         "{memory:?}"
     );
     for line in ["peers\t1", "names\t1", "entries\t1", "requests join\t1", "requests search\t1"] {

@@ -57,8 +57,7 @@ fn each_refusal_is_one_clear_line_with_its_code() {
     with_key(&keys, "ana", at, &["publish", "--user", "ana", "a"]).succeeded();
     fs::write(keys.path().join("diary"), "dear diary").unwrap();
     for (key, words, code, text) in [
-        ("ana", &["register", "ana"][..], 4, "somebody has that name"),
-        ("bia", &["register", "ana"], 4, "somebody has that name"),
+        ("bia", &["register", "ana"][..], 4, "somebody has that name"),
         ("bia", &["unregister", "ana"], 4, "key"),
         ("bia", &["unregister", "carla"], 3, "nobody is registered"),
         ("bia", &["publish", "--user", "ana", "b"], 4, "key"),

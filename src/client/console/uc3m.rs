@@ -55,9 +55,7 @@ pub(super) fn line(line: &str) -> ParsedLine {
     let given = plain(verb);
     let command = match (given.as_str(), &words(rest)[..]) {
         ("", _) => return ParsedLine::Nothing,
-        ("REGISTER", [user]) => of_user(Method::Register, user, |user| {
-            MultiStep::Plain(Some(user), AccountOp::Register)
-        }),
+        ("REGISTER", [user]) => of_user(Method::Register, user, MultiStep::Register),
         ("UNREGISTER", [user]) => of_user(Method::Unregister, user, MultiStep::Unregister),
         ("CONNECT", [user]) => of_user(Method::Connect, user, MultiStep::Connect),
         ("DISCONNECT", [user]) => of_user(Method::Disconnect, user, MultiStep::Disconnect),
@@ -264,8 +262,8 @@ mod tests {
             local: SaveTarget::read("b.mp4").unwrap(),
         };
         for (typed, act) in [
-            ("REGISTER ana", MultiStep::Plain(Some(ana()), AccountOp::Register)),
-            ("  register   ana  ", MultiStep::Plain(Some(ana()), AccountOp::Register)),
+            ("REGISTER ana", MultiStep::Register(ana())),
+            ("  register   ana  ", MultiStep::Register(ana())),
             ("Unregister ana", MultiStep::Unregister(ana())),
             ("connect ana", MultiStep::Connect(ana())),
             ("DISCONNECT ana", MultiStep::Disconnect(ana())),
