@@ -139,7 +139,7 @@ impl Tls {
 }
 
 /// The slowest but one of a hundred PINGs of a member while `attack` goes on, once or more.
-fn slow_pings(at: SocketAddr, attack: impl Fn() + Send) -> Duration {
+fn slow_pings(at: SocketAddr, attack: impl Fn() + Send + Sync) -> Duration {
     let mut member = Tls::open(at, 9);
     let (is_enough, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut times = Vec::new();
