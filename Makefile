@@ -20,6 +20,8 @@ demo: ## a server, three peers and a video of more than 1 GB
 
 # The scripts check the program built for the tests; another build would take minutes without checking more.
 # Examples are checked by `make lint`, and there are no doc tests: building both would take a minute.
+# Tests wait more than they compute: four at once pass in three quarters of the time of two.
+test: export RUST_TEST_THREADS ?= 4
 test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
 test: ## all tests, then the protocol, TLS, legacy systems, players and a browser with the real program, then a small load
 	cargo test --locked --lib --bins --tests

@@ -60,7 +60,12 @@ export class Chrome {
   async close() {
     this.process.kill('SIGKILL');
     await this.gone;
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    try {
+      // Children of the browser write for some time after its end.
+      rmSync(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    } catch (error) {
+      console.log(`a folder of the browser is left: ${error.message}`);
+    }
   }
 }
 
