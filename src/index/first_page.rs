@@ -1,11 +1,12 @@
 //! Fast path of the most frequent request: the first page of providers of a name, without a copy.
 
+use crate::index::key_table::KeyId;
 use crate::index::page_cache::PageCache;
 use crate::index::pagination::{KEY, PageBudget, QUIC};
 use crate::index::postings::Posting;
 use crate::index::{FileRecord, Index, PeerRecord, Sees, Viewer};
 use crate::limits;
-use crate::protocol::response::{FileRef, ProviderRef};
+use crate::protocol::response::{FileRef, ProviderFields, ProviderRef};
 use crate::protocol::types::relative_path::RelativeName;
 
 /// The order of providers, which rotates from first page to first page, and encoded first pages.
@@ -29,7 +30,31 @@ pub struct FirstPage<'a> {
     first: usize,
 }
 
+/// All providers of a name.
+pub enum FoundPage<'a> {
+    /// Encoded, each with a comma behind it.
+    Encoded([&'a [u8]; 2]),
+    /// To be encoded.
+    Listed(FirstPage<'a>),
+}
+
 impl Index {
+    /// As [`Index::first_page`], encoded if the name is popular, with these fields.
+    pub fn found_page<'a>(
+        &'a mut self,
+        name: &'a RelativeName,
+        viewer: &Viewer,
+        fields: ProviderFields,
+    ) -> Option<FoundPage<'a>> {
+        let id = self.names.find(name);
+        if let Some(id) = id
+            && self.has_encoded_page(id, name, viewer, fields)
+        {
+            return self.next_encoded_page(id).map(FoundPage::Encoded);
+        }
+        self.listed_page(id, name, viewer).map(FoundPage::Listed)
+    }
+
     /// The providers of exactly this name, as [`Index::search`] lists them. `None` if too many for
     /// a page or if some users are away; then the rotation has not advanced.
     pub fn first_page<'a>(
@@ -37,8 +62,17 @@ impl Index {
         name: &'a RelativeName,
         viewer: &Viewer,
     ) -> Option<FirstPage<'a>> {
+        self.listed_page(self.names.find(name), name, viewer)
+    }
+
+    fn listed_page<'a>(
+        &'a mut self,
+        id: Option<KeyId>,
+        name: &'a RelativeName,
+        viewer: &Viewer,
+    ) -> Option<FirstPage<'a>> {
         let mut postings = std::mem::take(&mut self.first_pages.few);
-        let fits = self.reachable(name, viewer, &mut postings);
+        let fits = self.reachable(id, name, viewer, &mut postings);
         self.first_pages.few = postings;
         if !fits {
             return None;
@@ -51,9 +85,15 @@ impl Index {
     }
 
     /// Collect the files of reachable peers. False if [`Index::search`] has to answer.
-    fn reachable(&self, name: &RelativeName, viewer: &Viewer, postings: &mut Vec<Posting>) -> bool {
+    fn reachable(
+        &self,
+        id: Option<KeyId>,
+        name: &RelativeName,
+        viewer: &Viewer,
+        postings: &mut Vec<Posting>,
+    ) -> bool {
         postings.clear();
-        let Some(id) = self.names.find(name) else { return true };
+        let Some(id) = id else { return true };
         if !self.names.few(id, limits::HOLDERS, postings) {
             return false;
         }

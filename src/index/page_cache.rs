@@ -2,7 +2,8 @@
 //!
 //! A page holds the providers of a name while all of them are shown. A change of a file under the
 //! name drops the page. A change of a peer counts in the version of the peer, and each page knows
-//! the versions of its peers.
+//! the versions of its peers. A name that has no such page keeps an empty one, so that nothing is
+//! tried again before a change.
 
 use crate::index::key_table::KeyId;
 use crate::index::postings::Posting;
@@ -40,7 +41,7 @@ struct EncodedPage {
     peers: Vec<(u32, u16)>,
     /// The sum of the versions of these peers. Versions only grow: an equal sum means no change.
     version: u64,
-    /// The providers, each with a comma behind it.
+    /// The providers, each with a comma behind it; empty if some are not shown or too many.
     bytes: Vec<u8>,
 }
 
@@ -89,13 +90,14 @@ impl PageCache {
         peers.iter().map(|peer| u64::from(version(peer).unwrap_or(0))).sum()
     }
 
-    fn valid(&self, name: KeyId, viewer: &Viewer, fields: ProviderFields) -> Option<&EncodedPage> {
-        self.pages[place(name)].as_deref().filter(|page| {
-            page.name == name
-                && page.fields == fields
-                && (!page.is_local || viewer.ip.is_loopback())
-                && page.version == self.version(&page.peers)
+    fn valid(&self, name: KeyId, fields: ProviderFields) -> Option<&EncodedPage> {
+        self.page(name).filter(|page| {
+            page.name == name && page.fields == fields && page.version == self.version(&page.peers)
         })
+    }
+
+    fn page(&self, name: KeyId) -> Option<&EncodedPage> {
+        self.pages[place(name)].as_deref()
     }
 
     /// True if this name was also the last one searched at its place.
@@ -105,6 +107,10 @@ impl PageCache {
 }
 
 impl EncodedPage {
+    fn is_for(&self, viewer: &Viewer) -> bool {
+        !self.bytes.is_empty() && (!self.is_local || viewer.ip.is_loopback())
+    }
+
     /// The providers from the one at this place of the rotation on, then those before it.
     fn rotated(&self, turn: u64) -> [&[u8]; 2] {
         let count = self.peers.len() as u64;
@@ -120,59 +126,82 @@ impl EncodedPage {
 }
 
 impl Index {
-    /// The encoded providers of exactly this name, in the order of [`Index::first_page`], with a
-    /// comma behind each. `None` if they are not kept; then the rotation has not advanced.
-    pub fn encoded_page(
+    /// True if a page of this name holds what the viewer may see. A page is made at the second
+    /// search.
+    pub(super) fn has_encoded_page(
         &mut self,
-        name: &RelativeName,
-        viewer: &Viewer,
-        fields: ProviderFields,
-    ) -> Option<[&[u8]; 2]> {
-        let id = self.names.find(name)?;
-        // Pages hold what a viewer without limits sees.
-        if !matches!(viewer.sees, Sees::Everything) || !viewer.reach.protocol.is_native() {
-            return None;
-        }
-        if self.first_pages.encoded.valid(id, viewer, fields).is_none() {
-            if !self.first_pages.encoded.is_repeated(id) {
-                return None;
-            }
-            let page = self.encode_page(id, name, viewer, fields)?;
-            self.first_pages.encoded.keep(page);
-        }
-        self.first_pages.turn += 1;
-        Some(self.first_pages.encoded.pages[place(id)].as_ref()?.rotated(self.first_pages.turn))
-    }
-
-    /// Encode the providers of a name; `None` if some are not shown or too many for a page.
-    fn encode_page(
-        &self,
         id: KeyId,
         name: &RelativeName,
         viewer: &Viewer,
         fields: ProviderFields,
-    ) -> Option<Box<EncodedPage>> {
-        let mut postings: Vec<Posting> = Vec::new();
-        if !self.names.few(id, limits::HOLDERS, &mut postings) || postings.is_empty() {
-            return None;
+    ) -> bool {
+        // Pages hold what a viewer without limits sees.
+        if !matches!(viewer.sees, Sees::Everything) || !viewer.reach.protocol.is_native() {
+            return false;
         }
-        let count = postings.len();
-        let (mut bytes, mut peers) = (Vec::with_capacity(count * USUAL), Vec::with_capacity(count));
-        let (mut writer, mut is_local) = (ProviderWriter::default(), false);
-        for posting in postings {
-            let (record, _) = self.visible(posting, viewer)?;
-            is_local |= viewer.reaches(record)?.ip().is_loopback();
-            let provider = self.provider_ref(posting, name)?.with_fields(fields);
-            peers.push((posting.peer, u16::try_from(bytes.len()).ok()?));
-            writer.put(&provider, &mut bytes);
-            bytes.push(b',');
-            if bytes.len() > LONGEST {
+        if self.first_pages.encoded.valid(id, fields).is_none() {
+            if !self.first_pages.encoded.is_repeated(id) {
+                return false;
+            }
+            let page = self.encode_page(id, name, viewer, fields);
+            self.first_pages.encoded.keep(page);
+        }
+        self.first_pages.encoded.page(id).is_some_and(|page| page.is_for(viewer))
+    }
+
+    /// The encoded providers of a name that has a page, in the next order of the rotation.
+    pub(super) fn next_encoded_page(&mut self, id: KeyId) -> Option<[&[u8]; 2]> {
+        self.first_pages.turn += 1;
+        Some(self.first_pages.encoded.page(id)?.rotated(self.first_pages.turn))
+    }
+
+    fn encode_page(
+        &self,
+        name_key: KeyId,
+        name: &RelativeName,
+        viewer: &Viewer,
+        fields: ProviderFields,
+    ) -> Box<EncodedPage> {
+        let mut postings: Vec<Posting> = Vec::new();
+        self.names.few(name_key, limits::HOLDERS, &mut postings);
+        let mut page = EncodedPage {
+            name: name_key,
+            fields,
+            is_local: false,
+            peers: postings.iter().map(|posting| (posting.peer, 0)).collect(),
+            version: 0,
+            bytes: Vec::new(),
+        };
+        page.version = self.first_pages.encoded.version(&page.peers);
+        if self.write_page(&postings, name, viewer, &mut page).is_none() {
+            page.bytes = Vec::new();
+        }
+        page.bytes.shrink_to_fit();
+        Box::new(page)
+    }
+
+    /// Write the providers of a name; `None` if some are not shown or too many for a page.
+    fn write_page(
+        &self,
+        postings: &[Posting],
+        name: &RelativeName,
+        viewer: &Viewer,
+        page: &mut EncodedPage,
+    ) -> Option<()> {
+        page.bytes.reserve(postings.len().min(LONGEST / USUAL) * USUAL);
+        let mut writer = ProviderWriter::default();
+        for (posting, (_, start)) in postings.iter().zip(&mut page.peers) {
+            let (record, _) = self.visible(*posting, viewer)?;
+            page.is_local |= viewer.reaches(record)?.ip().is_loopback();
+            let provider = self.provider_ref(*posting, name)?.with_fields(page.fields);
+            *start = u16::try_from(page.bytes.len()).ok()?;
+            writer.put(&provider, &mut page.bytes);
+            page.bytes.push(b',');
+            if page.bytes.len() > LONGEST {
                 return None;
             }
         }
-        bytes.shrink_to_fit();
-        let version = self.first_pages.encoded.version(&peers);
-        Some(Box::new(EncodedPage { name: id, fields, is_local, peers, version, bytes }))
+        Some(())
     }
 }
 
@@ -185,6 +214,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     use super::*;
+    use crate::index::first_page::FoundPage;
     use crate::index::{About, Reach};
     use crate::protocol::native::fast_path;
     use crate::protocol::request::FileEntry;
@@ -284,37 +314,30 @@ mod tests {
             for _ in 0..3 {
                 let file = name(file);
                 let mut bytes = Vec::new();
-                match self.cached.encoded_page(&file, &viewer, fields) {
-                    Some(providers) => {
+                match self.cached.found_page(&file, &viewer, fields) {
+                    Some(FoundPage::Encoded(providers)) => {
                         fast_path::put_found_encoded(Some(7), providers, &mut bytes);
                         self.hits += 1;
-                        let page = self.plain.search(&file, None, &viewer).unwrap();
-                        assert!(page.away.is_empty() && page.cursor.is_none());
-                        let holders = page.entries.iter().map(Provider::by_ref);
-                        let holders = holders.map(|holder| holder.with_fields(fields));
-                        let mut wanted = Vec::new();
-                        fast_path::put_found(Some(7), holders, &[], None, false, &mut wanted);
-                        assert_eq!(
-                            String::from_utf8(bytes).unwrap(),
-                            String::from_utf8(wanted).unwrap()
-                        );
+                    }
+                    Some(FoundPage::Listed(page)) => {
+                        let holders = page.providers().map(|holder| holder.with_fields(fields));
+                        fast_path::put_found(Some(7), holders, &[], None, false, &mut bytes);
                     }
                     None => {
-                        let found =
-                            self.both_search(&file, &viewer).map(|page| (page.entries, page.away));
-                        assert_eq!(found[0], found[1]);
+                        let [found, wanted] = [&mut self.cached, &mut self.plain]
+                            .map(|index| index.search(&file, None, &viewer).unwrap());
+                        assert_eq!(found, wanted);
+                        continue;
                     }
                 }
+                let page = self.plain.search(&file, None, &viewer).unwrap();
+                assert!(page.away.is_empty() && page.cursor.is_none());
+                let holders = page.entries.iter().map(Provider::by_ref);
+                let holders = holders.map(|holder| holder.with_fields(fields));
+                let mut wanted = Vec::new();
+                fast_path::put_found(Some(7), holders, &[], None, false, &mut wanted);
+                assert_eq!(String::from_utf8(bytes).unwrap(), String::from_utf8(wanted).unwrap());
             }
-        }
-
-        fn both_search(
-            &mut self,
-            file: &RelativeName,
-            viewer: &Viewer,
-        ) -> [crate::index::Page<Provider>; 2] {
-            [&mut self.cached, &mut self.plain]
-                .map(|index| index.search(file, None, viewer).unwrap())
         }
     }
 

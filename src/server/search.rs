@@ -3,10 +3,9 @@
 //! their order and it has one search at most.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::index::first_page::FirstPage;
+use crate::index::first_page::FoundPage;
 use crate::index::text_search::{OwnPart, SearchProgress};
 use crate::index::{Index, Reach, Sees, Viewer};
 use crate::limits;
@@ -213,22 +212,13 @@ fn put_found(
 ) -> bool {
     let viewer = Viewer { ip: conn.from.ip(), reach: Reach::NATIVE, sees };
     let fields = client.inbound.provider_fields();
-    if let Some(providers) = index.encoded_page(name, &viewer, fields) {
-        client.inbound.found_encoded(request_id, providers, &mut conn.send_queue);
-        return true;
+    let queue = &mut conn.send_queue;
+    match index.found_page(name, &viewer, fields) {
+        Some(FoundPage::Encoded(providers)) => {
+            client.inbound.found_encoded(request_id, providers, queue)
+        }
+        Some(FoundPage::Listed(page)) => client.inbound.found(request_id, page.providers(), queue),
+        None => return false,
     }
-    let Some(page) = index.first_page(name, &viewer) else { return false };
-    client.inbound.found(request_id, page.providers(), &mut conn.send_queue);
     true
-}
-
-/// The fast path for a viewer of the native protocol. The viewer ends here, so that the hot path
-/// keeps nothing to drop.
-pub(super) fn first_page<'a>(
-    index: &'a mut Index,
-    name: &'a RelativeName,
-    ip: IpAddr,
-    sees: Sees,
-) -> Option<FirstPage<'a>> {
-    index.first_page(name, &Viewer { ip, reach: Reach::NATIVE, sees })
 }

@@ -12,7 +12,6 @@ use crate::protocol::request::Selector;
 use crate::protocol::response::{FileRef, ProviderRef};
 use crate::server::Server;
 use crate::server::cluster::search::ClusterQuestion;
-use crate::server::search::first_page;
 
 /// Providers of such an answer: two with one address are found by comparison.
 const FEW: usize = 16;
@@ -49,10 +48,7 @@ impl Server {
         {
             return false;
         }
-        let sees = viewer.sees.clone();
-        let Some(here) = first_page(&mut self.index, name, conn.from.ip(), sees) else {
-            return false;
-        };
+        let Some(here) = self.index.first_page(name, viewer) else { return false };
         // On the stack: so much memory of the heap for each answer costs more than all the rest here.
         let mut all: [Option<ProviderRef<'_>>; FEW] = [None; FEW];
         let mut count = 0;
