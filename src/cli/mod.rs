@@ -27,6 +27,7 @@ mod usage_error;
 mod watch;
 mod web;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -58,22 +59,24 @@ pub fn run() -> i32 {
     system::outlive_size_limits();
     let words: Vec<OsString> = std::env::args_os().collect();
     let lang = args::lang_of(words.get(1..).unwrap_or_default());
-    let settings = match settings::of_process(&words, lang) {
+    let program = translate::command(lang);
+    let settings = match settings::of_process(&program, &words, lang) {
         Ok(settings) => settings,
         Err(stop) => {
             let outputs = Outputs::lossless();
-            stop.report(is_json(&words), lang, &outputs);
+            stop.report(is_json(&words) || settings::wants_json(), lang, &outputs);
             return exit_code(stop.code(), &outputs, lang, false);
         }
     };
-    let cli = match translate::command(lang)
+    let is_json = is_json(&settings.words);
+    let cli = match program
         .try_get_matches_from(&settings.words)
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
         Ok(cli) => cli,
         Err(error) => {
             let outputs = Outputs::lossless();
-            if error.use_stderr() && is_json(&words) {
+            if error.use_stderr() && is_json {
                 let text = usage_error::message(&error, Lang::En);
                 outputs.out.put(json_output::failed_line(exit::USAGE, &text).as_bytes());
             }
@@ -92,7 +95,7 @@ pub fn run() -> i32 {
     let code = match carry_out(cli, &words, &journal, &outputs) {
         Ok(code) => code,
         Err(stop) => {
-            stop.report(is_json(&words), lang, &outputs);
+            stop.report(is_json, lang, &outputs);
             stop.code()
         }
     };
@@ -131,10 +134,21 @@ fn exit_code(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
 
 /// True if the output of these words is JSON, even where the words are wrong.
 fn is_json(words: &[OsString]) -> bool {
+    let typed: Vec<_> = words.iter().take_while(|word| *word != "--").collect();
     // With `-o -` stdout is for the bytes of a file.
-    let typed = || words.iter().take_while(|word| *word != "--");
-    let is_stdout = |word: &OsString| word == "-" || word == "-o-" || word == "--output=-";
-    typed().any(|word| word == "--json") && !typed().any(is_stdout)
+    let is_output = |word: &str| word == "--output" || is_short(word) && word.ends_with('o');
+    let is_stdout = |pair: &[Cow<'_, str>]| match pair {
+        [flag, value] if value == "-" => is_output(flag),
+        [_, word] => word == "--output=-" || is_short(word) && word.ends_with("o-"),
+        _ => false,
+    };
+    let typed: Vec<Cow<'_, str>> = typed.iter().map(|word| word.to_string_lossy()).collect();
+    typed.iter().any(|word| word == "--json") && !typed.windows(2).any(is_stdout)
+}
+
+/// True for short flags, such as `-qo`.
+fn is_short(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--")
 }
 
 /// Prints help and version as rendered by clap, and usage errors on a single line.
@@ -225,13 +239,13 @@ impl Exit {
 }
 
 /// The settings of a process that runs for long: a process without a terminal reads them again at
-/// SIGHUP, and any other ends with its terminal.
+/// SIGHUP, and any other ends with its terminal. Under `nohup` SIGHUP stays ignored.
 fn reloader(
     words: &[OsString],
     command: &'static str,
     lang: Lang,
 ) -> Result<Option<Reloader>, Exit> {
-    match std::io::stdin().is_terminal() {
+    match std::io::stdin().is_terminal() || system::is_hangup_ignored() {
         true => Ok(None),
         false => Reloader::new(words, command, lang).map(Some),
     }
@@ -507,8 +521,9 @@ fn plug_into(
     if reads_stdin {
         console.read_stdin(net.watch_stdin());
     }
-    if console.reloads() {
+    if let Some(reloader) = console.reloader() {
         net.reload_on_hangup();
+        reloader.begin();
     }
     if console.ends_with_reader() {
         net.watch_stdout();

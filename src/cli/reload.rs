@@ -1,6 +1,6 @@
 //! Settings that a running process reads again, at SIGHUP or by `cardume reload`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use cardume::node::settings::LiveSetting;
 use cardume::os::running::{ReloadRequester, RunEntry};
 use cardume::os::stdio::StdStreams;
+use cardume::os::system::HeldHangup;
 use cardume::protocol::types::file_name::printable;
 use cardume::reactor::traits::Reloaded;
 use cardume::ui::event::{Failure, exit};
@@ -41,6 +42,8 @@ pub struct Reloader {
     /// The values in use, by flag.
     values: BTreeMap<String, Vec<OsString>>,
     lang: Lang,
+    /// Until the loop handles SIGHUP.
+    held: Option<HeldHangup>,
     running: Option<RunEntry>,
 }
 
@@ -65,28 +68,34 @@ impl ReloadOutcome {
 }
 
 impl Reloader {
-    /// A reloader for the process with this command line.
+    /// A reloader for the process with this command line. SIGHUP waits until it begins.
     pub fn new(words: &[OsString], command: &'static str, lang: Lang) -> Result<Reloader, Exit> {
         let mut reloader = Reloader {
             words: words.to_vec(),
             command,
             values: BTreeMap::new(),
             lang,
+            held: Some(HeldHangup::hold()),
             running: None,
         };
         reloader.values = reloader.read()?.1;
+        Ok(reloader)
+    }
+
+    /// Begin: the loop handles SIGHUP from now on.
+    pub fn begin(&mut self) {
+        self.held = None;
         // Without a state folder only the signal is left.
-        match RunEntry::enter(command) {
-            Ok(running) => reloader.running = Some(running),
+        match RunEntry::enter(self.command) {
+            Ok(running) => self.running = Some(running),
             Err(error) => log::info!("cardume reload does not find this process: {error}"),
         }
-        Ok(reloader)
     }
 
     /// The command line of all settings, and the value of each flag.
     fn read(&self) -> Result<(Cli, BTreeMap<String, Vec<OsString>>), Exit> {
-        let settings = settings::of_process(&self.words, self.lang)?;
         let program = translate::command(self.lang);
+        let settings = settings::of_process(&program, &self.words, self.lang)?;
         let wrong =
             |error: clap::Error| Exit::new(exit::USAGE, usage_error::message(&error, self.lang));
         let matches = program.clone().try_get_matches_from(&settings.words).map_err(wrong)?;
@@ -132,14 +141,9 @@ impl Reloader {
         journal: &Journal,
     ) -> ReloadOutcome {
         let mut outcome = ReloadOutcome::default();
-        let changed: Vec<String> = values
-            .keys()
-            .chain(self.values.keys())
-            .filter(|flag| values.get(*flag) != self.values.get(*flag))
-            .cloned()
-            .collect::<std::collections::BTreeSet<String>>()
-            .into_iter()
-            .collect();
+        let flags = values.keys().chain(self.values.keys());
+        let changed: BTreeSet<String> =
+            flags.filter(|flag| values.get(*flag) != self.values.get(*flag)).cloned().collect();
         for flag in changed {
             let applied = match &cli.verb {
                 Verb::Server(args) => server(args, &flag, journal, &mut outcome),

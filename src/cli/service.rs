@@ -1,11 +1,14 @@
 //! A process as a service: its service manager, the settings that it reads again, and its hooks.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cardume::os::hooks::{HookCall, HookRunner};
 use cardume::os::service_manager::ServiceManager;
-use cardume::ui::event::UiEvent;
+use cardume::protocol::types::ids::ContentHash;
+use cardume::protocol::types::relative_path::RelativeName;
+use cardume::ui::event::{FolderEvent, UiEvent};
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::hooks::HookArgs;
@@ -44,35 +47,53 @@ impl Hooks {
     }
 
     fn record(&mut self, event: &UiEvent) {
-        let (program, facts) = match event {
-            UiEvent::Saved { name, folder, size, from, root } => (
-                &self.args.on_download,
-                json!({"event": "download", "name": name.to_string(),
-                    "path": absolute(folder, &name.to_string()), "size": size,
-                    "peer": from.to_string(), "root": root.map(|root| root.to_string())}),
-            ),
-            UiEvent::Unverified { name, folder, size, from, .. } => (
-                &self.args.on_download,
-                json!({"event": "download", "name": name.to_string(),
-                    "path": absolute(folder, &name.to_string()), "size": size,
-                    "peer": from.to_string(), "root": Value::Null}),
-            ),
-            UiEvent::Uploaded { name, to, size } => (
-                &self.args.on_upload,
-                json!({"event": "upload", "name": name.to_string(), "size": size,
-                    "peer": to.to_string()}),
-            ),
-            _ => return,
+        let Some((program, facts)) = self.call_of(event) else { return };
+        let Value::Object(facts) = facts else { return };
+        let variables = variables(&facts);
+        let json = format!("{}\n", Value::Object(facts));
+        self.runner.call(HookCall { program, json, variables });
+    }
+
+    /// The program for an event, and the facts.
+    fn call_of(&self, event: &UiEvent) -> Option<(PathBuf, Value)> {
+        let HookArgs { on_download, on_upload, .. } = &self.args;
+        let download = |name: &RelativeName, folder, size, from, root| {
+            let program = on_download.clone()?;
+            Some((program, downloaded(name.as_str(), folder, size, from, root)))
         };
-        if let (Some(program), Value::Object(facts)) = (program, facts) {
-            let call = HookCall {
-                program: program.clone(),
-                json: format!("{}\n", Value::Object(facts.clone())),
-                variables: variables(&facts),
-            };
-            self.runner.call(call);
+        match event {
+            UiEvent::Saved { name, folder, size, from, root } => {
+                download(name, folder, *size, *from, *root)
+            }
+            UiEvent::Unverified { name, folder, size, from, .. } => {
+                download(name, folder, *size, *from, None)
+            }
+            UiEvent::Folder(event) => match &**event {
+                FolderEvent::File { name, folder, size, from, root } => {
+                    download(name, folder, *size, *from, Some(*root))
+                }
+                _ => None,
+            },
+            UiEvent::Uploaded { name, to, size } => {
+                let facts = json!({"event": "upload", "name": name.as_str(), "size": size,
+                    "peer": to.to_string()});
+                Some((on_upload.clone()?, facts))
+            }
+            _ => None,
         }
     }
+}
+
+/// The facts of a download.
+fn downloaded(
+    name: &str,
+    folder: &str,
+    size: u64,
+    from: SocketAddr,
+    root: Option<ContentHash>,
+) -> Value {
+    json!({"event": "download", "name": name, "path": absolute(folder, name), "size": size,
+        "peer": from.to_string(), "root": root.map(|root| root.to_string())})
 }
 
 /// The path of a downloaded file.
@@ -100,9 +121,9 @@ impl Service {
         Service { journal, manager, reloader, hooks, is_ready: false, alive_at: None }
     }
 
-    /// True if the process reads its settings again at SIGHUP.
-    pub fn reloads(&self) -> bool {
-        self.reloader.is_some()
+    /// Reads the settings of the process again.
+    pub fn reloader(&mut self) -> Option<&mut Reloader> {
+        self.reloader.as_mut()
     }
 
     /// Write a note to the log; false where notes go to stderr as they are.

@@ -17,8 +17,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Programs at once: each is a process with memory of its own.
 const AT_ONCE: usize = 4;
-/// Calls that wait for their turn; beyond, the last is left out with a warning.
-const MOST_WAITING: usize = 1_000;
+/// Calls that wait for their turn, such as those for the files of a folder; beyond, the last is left
+/// out with a warning. A call has about a kilobyte.
+const MOST_WAITING: usize = 20_000;
 /// Bytes of the output that are logged: a few lines tell why a program failed.
 const LOGGED_BYTES: usize = 2 << 10;
 /// Bytes read of an output in one iteration, the size of a pipe: a flood costs a millisecond.
@@ -42,6 +43,8 @@ pub struct HookRunner {
     waiting: VecDeque<HookCall>,
     /// How long a program may run.
     patience: Duration,
+    /// When to look at the running programs. Never while none runs.
+    look_at: Option<Instant>,
 }
 
 struct RunningHook {
@@ -58,7 +61,7 @@ impl HookRunner {
     /// A runner without calls.
     #[must_use]
     pub fn new(patience: Duration) -> HookRunner {
-        HookRunner { running: Vec::new(), waiting: VecDeque::new(), patience }
+        HookRunner { running: Vec::new(), waiting: VecDeque::new(), patience, look_at: None }
     }
 
     /// How long a program may run, from the next call on.
@@ -78,7 +81,10 @@ impl HookRunner {
 
     /// Start, read and end programs. Returns when to call again, at the latest.
     pub fn work(&mut self, now: Instant) -> Option<Instant> {
-        self.running.retain_mut(|hook| hook.goes_on(now));
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.running.retain_mut(|hook| hook.goes_on(now));
+            self.look_at = None;
+        }
         while self.running.len() < AT_ONCE {
             let Some(call) = self.waiting.pop_front() else { break };
             let program = call.program.display().to_string();
@@ -87,7 +93,10 @@ impl HookRunner {
                 Err(error) => log::warn!("the hook {program} cannot be started: {error}"),
             }
         }
-        (!self.running.is_empty()).then_some(now + LOOK_EVERY)
+        if self.look_at.is_none() && !self.running.is_empty() {
+            self.look_at = Some(now + LOOK_EVERY);
+        }
+        self.look_at
     }
 }
 

@@ -216,6 +216,42 @@ pub fn is_ignored(signal: i32) -> bool {
     asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
+/// True in a process that no SIGHUP reaches, such as one under `nohup`.
+#[must_use]
+pub fn is_hangup_ignored() -> bool {
+    is_ignored(libc::SIGHUP)
+}
+
+/// SIGHUP waits as long as the value lives.
+pub struct HeldHangup {
+    before: libc::sigset_t,
+}
+
+impl HeldHangup {
+    /// Let SIGHUP wait from now on.
+    #[must_use]
+    pub fn hold() -> HeldHangup {
+        // SAFETY: sets of signals are plain integers; the calls read and write local sets only.
+        unsafe {
+            let mut wanted: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut wanted);
+            libc::sigaddset(&raw mut wanted, libc::SIGHUP);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const wanted, &raw mut before);
+            HeldHangup { before }
+        }
+    }
+}
+
+impl Drop for HeldHangup {
+    fn drop(&mut self) {
+        // SAFETY: reads a set that an earlier call has written.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut());
+        }
+    }
+}
+
 /// Restores the default action of SIGINT, SIGTERM and SIGHUP, because the loop that handled them
 /// has ended.
 pub fn let_signals_end_us() {

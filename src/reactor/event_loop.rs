@@ -264,10 +264,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 }
                 Ready::Console => self.console.record_input(),
                 Ready::Stop(interrupted) => self.dispatch(Event::Stop(interrupted)),
-                Ready::Child => {
-                    self.console.work_at = Some(self.now);
-                    self.dispatch(Event::Child);
-                }
+                Ready::Child => self.dispatch(Event::Child),
                 Ready::Reload => self.reload(),
             }
         }
@@ -277,8 +274,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     fn reload(&mut self) {
         let Some(Reloaded { rates, settings }) = self.console.io.reload(self.now) else { return };
         if let Some(rates) = rates {
-            self.rates.replace(rates, self.now);
-            self.rates.follow(self.net.time_of_day(), self.now);
+            self.rates.replace(rates, self.net.time_of_day(), self.now);
         }
         if !settings.is_empty() {
             self.dispatch(Event::Settings(settings));

@@ -39,9 +39,9 @@ impl Rates {
     }
 
     /// Hold other limits from now on.
-    pub(super) fn replace(&mut self, limits: RateLimits, now: Instant) {
+    pub(super) fn replace(&mut self, limits: RateLimits, time_of_day: Duration, now: Instant) {
         self.limits = limits;
-        self.look_at = Some(now);
+        self.follow(time_of_day, now);
     }
 
     /// Follow the schedule.
@@ -92,8 +92,7 @@ mod tests {
         assert_eq!(changes, [(7 * 3_600, false), (8 * 3_600, true), (18 * 3_600, false)]);
         assert!(looks <= 12 * 60 + 2, "{looks}");
         // Without a schedule the clock is never looked at again.
-        rates.replace(RateLimits::default(), now);
-        rates.follow(time, now);
+        rates.replace(RateLimits::default(), time, now);
         assert_eq!(rates.look_at, None);
         assert_eq!(rates.download.allowance(now), usize::MAX);
     }

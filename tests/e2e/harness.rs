@@ -50,6 +50,14 @@ impl Dir {
         std::fs::write(self.at(name), content).expect("a file is written");
     }
 
+    /// Writes an executable shell script, and returns the path.
+    pub fn script(&self, name: &str, text: &str) -> String {
+        self.write(name, format!("#!/bin/sh\n{text}\n").as_bytes());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(self.at(name), mode).expect("a mode");
+        self.at(name).display().to_string()
+    }
+
     pub fn read(&self, name: impl AsRef<OsStr>) -> Vec<u8> {
         std::fs::read(self.at(&name))
             .unwrap_or_else(|error| panic!("{:?} can't be read: {error}", name.as_ref()))
@@ -341,6 +349,10 @@ impl Process {
         let stdin = self.stdin.as_mut().expect("an open stdin");
         stdin.write_all(format!("{line}\n").as_bytes()).expect("stdin takes a line");
         stdin.flush().expect("stdin takes a line");
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn close_stdin(&mut self) {

@@ -488,9 +488,8 @@ fn sequential_requests_both_ends_and_then_from_the_front() {
 
 /// A folder with a shell script of this name.
 fn program(name: &str, script: &str) -> Dir {
-    let dir = Dir::with(name, format!("#!/bin/sh\n{script}\n").as_bytes());
-    std::fs::set_permissions(dir.at(name), std::fs::Permissions::from_mode(0o755))
-        .expect("a program");
+    let dir = Dir::new();
+    let _ = dir.script(name, script);
     dir
 }
 

@@ -79,6 +79,40 @@ fn each_failure_is_an_event_and_begun_comes_before_progress() {
 }
 
 #[test]
+fn a_failure_is_an_event_when_the_environment_or_a_file_asks_for_json() {
+    let dir = Dir::with("cardume.toml", b"[all]\njson = true\n");
+    let file = dir.at("cardume.toml").display().to_string();
+    let by_file = ["--config", &file];
+    for (variable, words) in [
+        (true, &["search", "a", "--server", "127.0.0.1:1"][..]),
+        (true, &["get", "a", "--dance"]),
+        (true, &["get", "-i", "-", "--from", "127.0.0.1:1", "--folder", "/nowhere"]),
+        (true, &["search", "a", "--config", "/nowhere/x.toml"]),
+        (false, &["search", "a", "--server", "127.0.0.1:1"]),
+        (false, &["get", "a", "--from", "127.0.0.1:1", "--folder", "/nowhere"]),
+        (false, &["get", "--json", "-i", "-", "--dance"]),
+    ] {
+        let words = if variable { words.to_vec() } else { [&by_file, words].concat() };
+        let mut command = cardume(words.iter().copied());
+        if variable {
+            command.env("CARDUME_JSON", "true");
+        }
+        let mut process = Process::start(command);
+        process.close_stdin();
+        let done = finish(process);
+        let failed = done.events("failed");
+        assert_eq!(failed.len(), 1, "{words:?}: {done:#?}");
+        assert_eq!(failed[0]["exit"].as_i64(), Some(done.code.into()), "{done:#?}");
+    }
+    // Bytes of a file go to stdout: no event among them.
+    for words in [["-o", "-"], ["-qo", "-"], ["-qo-", "-q"], ["--output=-", "-q"]] {
+        let words = [&["get", "a", "--json", "--from", "127.0.0.1:1"][..], &words].concat();
+        let done = run(words);
+        assert!(done.code != 0 && done.out.is_empty(), "{done:#?}");
+    }
+}
+
+#[test]
 fn a_user_that_is_registered_already_is_registered_again_by_the_owner() {
     let home = server();
     let at = home.at.to_string();

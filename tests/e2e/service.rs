@@ -17,14 +17,6 @@ fn configured(dir: &Dir, text: &str) -> Node {
     server_with(&["--listen", "127.0.0.1:0", "--data", "none", "--config", &path])
 }
 
-/// Writes an executable script.
-fn script(dir: &Dir, name: &str, text: &str) -> String {
-    dir.write(name, format!("#!/bin/sh\n{text}\n").as_bytes());
-    let path = dir.at(name);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    path.display().to_string()
-}
-
 fn sorted(lines: &[String]) -> Vec<String> {
     let mut lines: Vec<String> =
         lines.iter().map(|line| line.split_once(": ").expect("a colon").1.to_owned()).collect();
@@ -66,6 +58,36 @@ fn reload_says_what_holds_from_now_on_and_what_needs_a_restart() {
     server.signal(Signal::TERM);
     assert_eq!(server.code(), 0);
     run(["reload"]).failed(3, "no server or peer of this user runs");
+}
+
+#[test]
+fn sighup_ends_no_process_that_is_still_starting() {
+    let words = ["server", "--listen", "127.0.0.1:0", "--data", "none"];
+    let bit = |process: &Process, set: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
+        let line = status.unwrap_or_default().lines().find_map(|line| {
+            line.strip_prefix(set).map(|value| u64::from_str_radix(value.trim(), 16).expect("hex"))
+        });
+        line.is_some_and(|signals| signals & 1 == 1)
+    };
+    for _ in 0..5 {
+        let mut process = Process::start(cardume(words));
+        wait_until("SIGHUP waits", || bit(&process, "SigBlk:").then_some(()));
+        process.signal(Signal::HUP);
+        process.wait_for_stderr("the settings are read again");
+        assert!(!bit(&process, "SigBlk:"), "SIGHUP waits for ever");
+        process.signal(Signal::TERM);
+        assert_eq!(process.code(), 0);
+    }
+    // `cardume reload` finds a process once SIGHUP does not end it, and never one under nohup.
+    let process = Process::start(cardume(words));
+    wait_until("the process is found", || (run(["reload"]).code == 0).then_some(()));
+    assert!(bit(&process, "SigCgt:"), "SIGHUP is not handled");
+    drop(process);
+    let mut process = Process::start(through_shell("trap '' HUP; exec \"$@\"", &words));
+    process.wait_for_stderr("listening on");
+    run(["reload"]).failed(3, "no server or peer of this user runs");
+    assert!(process.is_running());
 }
 
 #[test]
@@ -164,7 +186,7 @@ fn hooks_get_the_facts_of_downloads_and_uploads() {
     let write = format!(
         "{{ cat; env | grep ^CARDUME_HOOK_ | sort; }} > '{out}.'$CARDUME_HOOK_EVENT.new && mv '{out}.'$CARDUME_HOOK_EVENT.new '{out}.'$CARDUME_HOOK_EVENT"
     );
-    let hook = script(&dir, "hook", &write);
+    let hook = dir.script("hook", &write);
     let home = server();
     let source = peer_with(home.at, &here, &["--on-upload", &hook]);
     let mut sink = peer_with(home.at, &there, &["--on-download", &hook]);
@@ -196,14 +218,39 @@ fn hooks_get_the_facts_of_downloads_and_uploads() {
 }
 
 #[test]
+fn a_hook_runs_for_each_file_of_a_folder() {
+    let (here, there, dir) = (Dir::new(), Dir::new(), Dir::new());
+    std::fs::create_dir_all(here.at("Dark/Sub")).expect("folders");
+    for at in 0..30 {
+        here.write(&format!("Dark/Sub/{at}.txt"), format!("text {at}").as_bytes());
+    }
+    here.write("Dark/film.mkv", &noise(1, 3 << 20));
+    let out = dir.at("paths").display().to_string();
+    let hook = dir.script("hook", &format!("echo \"$CARDUME_HOOK_PATH\" >> '{out}'"));
+    let home = server();
+    let _source = peer_with(home.at, &here, &["-r"]);
+    let mut sink = peer_with(home.at, &there, &["--on-download", &hook]);
+    sink.type_line("GET Dark/");
+    let paths = wait_until("a hook has run for each file", || {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        (text.lines().count() >= 31).then_some(text)
+    });
+    let mut paths: Vec<&str> = paths.lines().collect();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), 31, "{paths:?}");
+    assert!(paths.iter().all(|path| std::path::Path::new(path).is_file()), "{paths:?}");
+}
+
+#[test]
 fn a_hook_that_hangs_floods_or_is_missing_harms_nothing() {
     let (here, dir) = (Dir::with("a.mp4", b"a"), Dir::new());
     let home = server();
     let _source = peer_with(home.at, &here, &[]);
     let pid = dir.at("pid").display().to_string();
-    let hangs = script(&dir, "hangs", &format!("sleep 600 & echo $! > '{pid}'; wait"));
-    let floods = script(&dir, "floods", "yes flood");
-    let fails = script(&dir, "fails", "echo first; echo second >&2; exit 3");
+    let hangs = dir.script("hangs", &format!("sleep 600 & echo $! > '{pid}'; wait"));
+    let floods = dir.script("floods", "yes flood");
+    let fails = dir.script("fails", "echo first; echo second >&2; exit 3");
     for (hook, wanted) in [
         (&*hangs, "ran too long and was killed"),
         (&floods, "ran too long and was killed: flood | flood"),

@@ -33,7 +33,7 @@ pub fn config(args: &ConfigArgs, lang: Lang, out: &StdStreams) -> Result<i32, Ex
             Exit::new(exit::USAGE, format!("{}: no such command", printable(&path)))
         })?;
         let words = words_of(&path);
-        let settings = settings::of_process(&words, lang)?;
+        let settings = settings::of_process(&program, &words, lang)?;
         let shown = Shown { program: &program, path: &path, command, settings: &settings };
         // All values are checked together, as at the start of the command.
         let matches = match program.clone().try_get_matches_from(&settings.words) {

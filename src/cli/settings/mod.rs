@@ -22,7 +22,6 @@ use crate::cli::Exit;
 use crate::cli::settings::file::{
     SettingValue, SettingsFile, check, flags, is_switch, takes_several,
 };
-use crate::cli::translate;
 
 /// The value of `--config` that reads no file.
 const NO_FILE: &str = "none";
@@ -83,27 +82,32 @@ pub struct Settings {
 }
 
 /// The settings of these words, with the variables of the process.
-pub fn of_process(words: &[OsString], lang: Lang) -> Result<Settings, Exit> {
-    resolve(words, lang, &|name| std::env::var_os(name))
+pub fn of_process(program: &Command, words: &[OsString], lang: Lang) -> Result<Settings, Exit> {
+    resolve(program, words, lang, &|name| std::env::var_os(name))
+}
+
+/// True if the environment asks each command for JSON.
+pub fn wants_json() -> bool {
+    std::env::var("CARDUME_JSON").ok().and_then(|text| switch(&text)) == Some(true)
 }
 
 /// The settings of these words.
 pub fn resolve(
+    program: &Command,
     words: &[OsString],
     lang: Lang,
     variables: Environment<'_>,
 ) -> Result<Settings, Exit> {
-    let program = translate::command(lang);
     let plain = || Settings { words: words.to_vec(), layered: Vec::new(), file: None };
     // Faults are reported by the last parse, of all words.
     let Ok(typed) = program.clone().ignore_errors(true).try_get_matches_from(words) else {
         return Ok(plain());
     };
-    let Some(place) = Place::find(&program, &typed, words) else { return Ok(plain()) };
-    let file = open(&typed, &program, &place, lang)?;
+    let Some(place) = Place::find(program, &typed, words) else { return Ok(plain()) };
+    let file = open(&typed, program, &place, lang)?;
     let mut layered = Vec::new();
-    let named = Variables::of(&program);
-    for (flag, arg) in flags(&program, place.command) {
+    let named = Variables::of(program);
+    for (flag, arg) in flags(program, place.command) {
         if place.is_typed(arg) || place.clashes(arg) {
             continue;
         }
@@ -116,7 +120,9 @@ pub fn resolve(
             layered.push(Layered { flag: flag.to_owned(), origin, value });
         }
     }
-    let layered = suitable(&program, &place, words, layered);
+    if layered.iter().any(Layered::is_general) {
+        layered = suitable(program, &place, words, layered);
+    }
     let words = place.join(words, &layered.iter().collect::<Vec<_>>());
     Ok(Settings { words, layered, file })
 }
@@ -361,6 +367,7 @@ pub fn usual_places() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::translate;
 
     /// Calls `look` for each command below `command` that runs, with its path.
     fn each(command: &Command, path: &str, look: &mut impl FnMut(&Command, &str)) {
@@ -438,7 +445,7 @@ mod tests {
                     Some(SettingOrigin::Variable(name.clone()))
                 );
                 // As a whole it is used, or left out where it does not suit.
-                let whole = resolve(&words(path), Lang::En, &variables);
+                let whole = resolve(&program, &words(path), Lang::En, &variables);
                 whole.unwrap_or_else(|stop| panic!("{name}: {}", stop.text(Lang::En)));
                 count += 1;
             }
@@ -486,7 +493,7 @@ mod tests {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
         let shown = path.display().to_string();
-        match resolve(&words, Lang::En, &variables) {
+        match resolve(&translate::command(Lang::En), &words, Lang::En, &variables) {
             Ok(settings) => Ok(settings.words[3..]
                 .iter()
                 .map(|word| word.to_string_lossy().into_owned())

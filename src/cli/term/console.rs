@@ -21,6 +21,7 @@ use cardume::ui::text::{self, Output};
 use crate::cli::Outputs;
 use crate::cli::complete::Completions;
 use crate::cli::json_output;
+use crate::cli::reload::Reloader;
 use crate::cli::service::Service;
 use crate::cli::term::line_editor::{Edited, Editor};
 use crate::cli::term::progress::{self, Meter, Progress};
@@ -197,9 +198,9 @@ impl Console {
         self
     }
 
-    /// True if the process reads its settings again at SIGHUP.
-    pub fn reloads(&self) -> bool {
-        self.service.as_ref().is_some_and(|service| service.reloads())
+    /// Reads the settings of the process again at SIGHUP.
+    pub fn reloader(&mut self) -> Option<&mut Reloader> {
+        self.service.as_mut()?.reloader()
     }
 
     /// Reads stdin from now on; `watched`: the poll reports stdin.
