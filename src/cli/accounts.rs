@@ -35,8 +35,6 @@ use cardume::protocol::member::InviteTerms;
 #[cfg(feature = "store")]
 use cardume::protocol::types::account::{Key, Line};
 #[cfg(feature = "store")]
-use cardume::protocol::types::file_name::printable;
-#[cfg(feature = "store")]
 use cardume::protocol::types::member::{Groups, InviteToken, InviteUrl, MemberRole};
 #[cfg(feature = "store")]
 use cardume::server::key_files::KeyFiles as _;
@@ -51,6 +49,8 @@ use crate::cli::Exit;
 #[cfg(feature = "store")]
 use crate::cli::args::server::{FolderArgs, RotateKeyArgs, ServerVerb, UrlArgs};
 use crate::cli::journal;
+#[cfg(feature = "store")]
+use crate::cli::shown_path;
 #[cfg(feature = "store")]
 use crate::cli::translate;
 
@@ -110,24 +110,24 @@ pub fn store(
                 let usual = Usual::of_user().map_err(|why| no_place(&why, lang))?;
                 match usual.prepare(listen).map_err(|why| no_place(&why, lang))? {
                     Some(old) => say(SetupNote::AccountsMoved {
-                        old: &shown(&old),
-                        new: &shown(&usual.folder),
+                        old: &shown_path(&old),
+                        new: &shown_path(&usual.folder),
                     }),
                     None => usual
                         .earlier
                         .iter()
-                        .for_each(|old| say(SetupNote::AccountsUnused(&shown(old)))),
+                        .for_each(|old| say(SetupNote::AccountsUnused(&shown_path(old)))),
                 }
                 usual.folder
             }
         };
         let store = SqliteStore::open(&folder).map_err(|error| {
-            Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
+            Exit::Failure(Failure::Disk(format!("{}: {error}", shown_path(&folder))))
         })?;
         let members = Members::open(Box::new(store.members())).map_err(|error| {
-            Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
+            Exit::Failure(Failure::Disk(format!("{}: {error}", shown_path(&folder))))
         })?;
-        let place = shown(&folder);
+        let place = shown_path(&folder);
         say(if has_engine { SetupNote::AccountsOnEngine } else { SetupNote::AccountsIn(&place) });
         Ok(ServerStore { accounts: Box::new(store), members, folder: Some(folder) })
     }
@@ -138,11 +138,11 @@ fn no_place(why: &NoPlace, lang: Lang) -> Exit {
     let text = match why {
         NoPlace::NoHome => catalog(lang).setup(&SetupNote::NoFolder),
         NoPlace::Several(all) => {
-            let all: Vec<String> = all.iter().map(|path| shown(path)).collect();
+            let all: Vec<String> = all.iter().map(shown_path).collect();
             catalog(lang).setup(&SetupNote::SeveralFolders(&all.join(", ")))
         }
-        NoPlace::InUse(path) => format!("{}: another server holds this folder", shown(path)),
-        NoPlace::Failed(path, error) => format!("{}: {error}", shown(path)),
+        NoPlace::InUse(path) => format!("{}: another server holds this folder", shown_path(path)),
+        NoPlace::Failed(path, error) => format!("{}: {error}", shown_path(path)),
     };
     Exit::new(exit::LOCAL, text)
 }
@@ -163,9 +163,9 @@ pub fn accounts(
             backup::back_up(&data, &args.folder).map_err(|error| {
                 // The store fails to open at its place, and all else at the copy's.
                 let at = if matches!(error, BackupError::Store(_)) { &data } else { &args.folder };
-                Exit::new(exit::LOCAL, format!("{}: {error}", shown(at)))
+                Exit::new(exit::LOCAL, format!("{}: {error}", shown_path(at)))
             })?;
-            out.put(format!("{}\n", shown(&args.folder)).as_bytes());
+            out.put(format!("{}\n", shown_path(&args.folder)).as_bytes());
             out.close();
             return Ok(exit::DONE);
         }
@@ -178,9 +178,9 @@ pub fn accounts(
                         | BackupError::Store(OpenError::Missing | OpenError::Stranger)
                 );
                 let at = if of_copy { &args.folder } else { &data };
-                Exit::new(exit::LOCAL, format!("{}: {error}", shown(at)))
+                Exit::new(exit::LOCAL, format!("{}: {error}", shown_path(at)))
             })?;
-            out.put(format!("{}\n", shown(&data)).as_bytes());
+            out.put(format!("{}\n", shown_path(&data)).as_bytes());
             out.close();
             return Ok(exit::DONE);
         }
@@ -206,7 +206,7 @@ pub fn accounts(
     if counts.strays > 0 {
         let text = format!(
             "{}: files of users missing from users.csv, skipped: {}",
-            shown(&args.folder),
+            shown_path(&args.folder),
             counts.strays
         );
         err.put(format!("cardume: {}\n", translate::message(&text, lang)).as_bytes());
@@ -236,7 +236,7 @@ fn import(args: &FolderArgs) -> Result<ImportCounts, Exit> {
 fn url(args: &UrlArgs) -> Result<InviteUrl, Exit> {
     let data = data(args.data.as_ref(), None)?;
     if !data.is_dir() {
-        return Err(Exit::Failure(Failure::NoFolder(shown(&data))));
+        return Err(Exit::Failure(Failure::NoFolder(shown_path(&data))));
     }
     url_at(&data, &args.addresses, None)
 }
@@ -274,7 +274,7 @@ fn invite(args: &UrlArgs) -> Result<InviteUrl, Exit> {
     // A wrong address must not leave an invite behind.
     url_at(&data, &args.addresses, None)?;
     let store = SqliteStore::open(&data).map_err(|error| not_open(&data, &error))?;
-    let failed = |why: &dyn std::fmt::Display| disk(format!("{}: {why}", shown(&data)));
+    let failed = |why: &dyn std::fmt::Display| disk(format!("{}: {why}", shown_path(&data)));
     let mut members = Members::open(Box::new(store.members())).map_err(|why| failed(&why))?;
     let terms = InviteTerms {
         role: MemberRole::Admin,
@@ -300,9 +300,9 @@ fn invite(args: &UrlArgs) -> Result<InviteUrl, Exit> {
 fn rotate_key(args: &RotateKeyArgs) -> Result<(Key, &'static str), Exit> {
     let data = data(args.data.as_ref(), None)?;
     if !data.is_dir() {
-        return Err(Exit::Failure(Failure::NoFolder(shown(&data))));
+        return Err(Exit::Failure(Failure::NoFolder(shown_path(&data))));
     }
-    own_folder::open_own(&data).map_err(|error| disk(format!("{}: {error}", shown(&data))))?;
+    own_folder::open_own(&data).map_err(|error| disk(format!("{}: {error}", shown_path(&data))))?;
     let mut keys = ServerKeys::new(&data);
     if args.finish && next_key(&keys)?.is_none() {
         let text = "no next key is announced: rotate-key without --finish announces one";
@@ -344,16 +344,11 @@ fn data(named: Option<&PathBuf>, listen: Option<SocketAddr>) -> Result<PathBuf, 
 
 #[cfg(feature = "store")]
 fn not_open(data: &Path, error: &OpenError) -> Exit {
-    Exit::new(exit::LOCAL, format!("{}: {error}", shown(data)))
+    Exit::new(exit::LOCAL, format!("{}: {error}", shown_path(data)))
 }
 
 #[cfg(feature = "store")]
 fn failed(args: &FolderArgs, error: &CsvError) -> Exit {
     let code = if matches!(error, CsvError::Line(..)) { exit::USAGE } else { exit::LOCAL };
-    Exit::new(code, format!("{}: {error}", shown(&args.folder)))
-}
-
-#[cfg(feature = "store")]
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy())
+    Exit::new(code, format!("{}: {error}", shown_path(&args.folder)))
 }

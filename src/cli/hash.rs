@@ -9,7 +9,6 @@ use cardume::limits;
 use cardume::os::fs::local_file::LocalFile;
 use cardume::os::stdio::StdStreams;
 use cardume::os::terminal;
-use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::ids::ContentHash;
 use cardume::storage::hasher::HASH_READ_BYTES;
 use cardume::storage::piece_tree::{self, PieceHasher, TreeBuilder};
@@ -18,8 +17,8 @@ use cardume::ui::lang::Lang;
 use cardume::ui::text;
 use serde_json::json;
 
-use crate::cli::Outputs;
 use crate::cli::args::HashArgs;
+use crate::cli::{Outputs, shown_path};
 
 /// Bytes between two progress updates: some tenths of a second of a fast disk.
 const STRIDE: u64 = 256 << 20;
@@ -45,12 +44,8 @@ pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
             }
             Err(error) => {
                 err.put(
-                    format!(
-                        "cardume: {}: {}\n",
-                        printable(&name.to_string_lossy()),
-                        text::cause(&error, lang)
-                    )
-                    .as_bytes(),
+                    format!("cardume: {}: {}\n", shown_path(name), text::cause(&error, lang))
+                        .as_bytes(),
                 );
                 err.flush();
                 code = exit::LOCAL;

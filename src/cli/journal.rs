@@ -7,16 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use cardume::os::log_file::LogFile;
 use cardume::os::stdio::StdStreams;
 use cardume::os::system;
-use cardume::protocol::types::file_name::printable;
 use cardume::ui::event::exit;
 use cardume::ui::lang::Lang;
 use cardume::ui::text;
 use log::{Level, Log, Metadata, Record};
 use serde_json::json;
 
-use crate::cli::Exit;
 use crate::cli::args::log::{LogArgs, LogFormat};
 use crate::cli::translate;
+use crate::cli::{Exit, shown_path};
 
 /// The lines for people without any other setting.
 const USUAL_LEVEL: &str = "warn";
@@ -89,9 +88,9 @@ impl Journal {
     /// Open the file again, after another program has moved it away. Returns the fault.
     pub fn reopen(&self) -> Result<(), String> {
         match &mut self.hold().file {
-            Some(file) => file
-                .reopen()
-                .map_err(|error| format!("{}: {error}", printable(&file.path().to_string_lossy()))),
+            Some(file) => {
+                file.reopen().map_err(|error| format!("{}: {error}", shown_path(file.path())))
+            }
             None => Ok(()),
         }
     }
@@ -154,7 +153,7 @@ fn one_line(text: &str) -> String {
 
 fn open(path: &Path) -> Result<LogFile, Exit> {
     LogFile::open(path).map_err(|error| {
-        let shown = printable(&path.to_string_lossy());
+        let shown = shown_path(path);
         Exit::new(exit::LOCAL, format!("--log-file {shown}: {error}"))
     })
 }

@@ -28,7 +28,7 @@ mod watch;
 mod web;
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::stdio::{StdStreams, Stdio};
 use cardume::os::system;
 use cardume::os::terminal;
+use cardume::protocol::types::file_name::printable;
 use cardume::reactor::event_loop::EventLoop;
 use cardume::reactor::rate_limits::RateLimits;
 use cardume::reactor::traits::ConsoleIo as _;
@@ -236,6 +237,11 @@ impl Exit {
             Exit::Other(_, text) => text::reworded(&translate::message(text, lang), lang),
         }
     }
+}
+
+/// A path for people.
+fn shown_path(path: impl AsRef<OsStr>) -> String {
+    printable(&path.as_ref().to_string_lossy())
 }
 
 /// The settings of a process that runs for long: a process without a terminal reads them again at

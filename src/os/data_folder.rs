@@ -8,10 +8,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, openat, statat};
 use rustix::io::Errno;
 
 use crate::os::fs::own_folder::open_own;
@@ -93,23 +93,28 @@ impl Usual {
         };
         let failed = |error: io::Error| NoPlace::Failed(old.clone(), error);
         let folder = open_own(old).map_err(failed)?;
-        let lock = rustix::fs::openat(
-            &folder,
-            LOCK,
-            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::RUSR | Mode::WUSR,
-        );
-        let lock = lock.map_err(|error| failed(error.into()))?;
         // The lock is held during the move.
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            Errno::WOULDBLOCK => NoPlace::InUse(old.clone()),
-            error => failed(error.into()),
-        })?;
+        let lock = lock(&folder).map_err(failed)?;
+        let _lock = lock.ok_or_else(|| NoPlace::InUse(old.clone()))?;
         fs::rename(old, &self.folder).map_err(failed)?;
         if let Some(parent) = self.folder.parent() {
             let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
         }
         Ok(Some(old.clone()))
+    }
+}
+
+/// Lock an open folder for a server. `None` while another one holds it.
+///
+/// # Errors
+/// When the lock cannot be opened.
+pub fn lock(folder: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    let how = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = openat(folder, LOCK, how, Mode::RUSR | Mode::WUSR)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

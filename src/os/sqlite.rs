@@ -27,12 +27,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rusqlite::{Connection as Database, ErrorCode, OpenFlags, Row, params};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, openat};
 
 use crate::accounts::memory::PURGE_ROWS;
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
-use crate::os::data_folder::{self, FILE, LOCK};
+use crate::os::data_folder::{self, FILE};
 use crate::os::fs::own_folder;
 use crate::os::sqlite::database::{SharedDatabase, TableUser, words};
 use crate::os::sqlite::members::SqliteMembers;
@@ -146,12 +145,8 @@ impl SqliteStore {
         let how =
             OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |name| openat(&folder, name, how, Mode::RUSR | Mode::WUSR);
-        let lock = create(LOCK).map_err(io::Error::from)?;
         data_folder::check_files(&folder)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            Errno::WOULDBLOCK => OpenError::InUse,
-            error => io::Error::from(error).into(),
-        })?;
+        let lock = data_folder::lock(&folder)?.ok_or(OpenError::InUse)?;
         // Created here and not by SQLite, so that SQLite gives the same mode to its log.
         drop(create(FILE).map_err(io::Error::from)?);
         File::from(folder).sync_all()?;

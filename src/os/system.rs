@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::node::stats::process::ProcessStats;
 use crate::os::net::address;
+use crate::protocol::http::date;
 use crate::ui::event::exit;
 
 /// File descriptors reserved for files; connections use the others.
@@ -87,21 +88,15 @@ pub fn date() -> String {
 /// The time in UTC with milliseconds, as `2026-11-30T22:11:00.123Z`.
 #[must_use]
 pub fn utc_stamp() -> String {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let seconds = now.tv_sec;
-    // SAFETY: a plain structure of integers and an unused pointer.
-    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: reads a local integer and writes a local structure.
-    unsafe {
-        libc::gmtime_r(&raw const seconds, &raw mut parts);
-    }
-    let libc::tm { tm_mday, tm_mon, tm_year, tm_hour, tm_min, tm_sec, .. } = parts;
-    format!(
-        "{:04}-{:02}-{tm_mday:02}T{tm_hour:02}:{tm_min:02}:{tm_sec:02}.{:03}Z",
-        tm_year + 1900,
-        tm_mon + 1,
-        now.tv_nsec / 1_000_000
-    )
+    utc_text(unix_milliseconds())
+}
+
+fn utc_text(milliseconds: u64) -> String {
+    let (seconds, milliseconds) = (milliseconds / 1_000, milliseconds % 1_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date::civil(days.cast_signed());
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
 }
 
 /// Milliseconds since 1970.
@@ -351,6 +346,14 @@ pub fn give_memory_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_in_utc_knows_leap_days() {
+        assert_eq!(utc_text(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc_text(1_709_251_199_999), "2024-02-29T23:59:59.999Z");
+        assert_eq!(utc_text(1_709_251_200_000), "2024-03-01T00:00:00.000Z");
+        assert_eq!(utc_text(4_107_542_400_001), "2100-03-01T00:00:00.001Z");
+    }
 
     #[test]
     fn the_limits_of_all_parent_cgroups_count() {

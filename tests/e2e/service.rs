@@ -222,7 +222,7 @@ fn a_hook_runs_for_each_file_of_a_folder() {
     let (here, there, dir) = (Dir::new(), Dir::new(), Dir::new());
     std::fs::create_dir_all(here.at("Dark/Sub")).expect("folders");
     for at in 0..30 {
-        here.write(&format!("Dark/Sub/{at}.txt"), format!("text {at}").as_bytes());
+        here.write(format!("Dark/Sub/{at}.txt"), format!("text {at}").as_bytes());
     }
     here.write("Dark/film.mkv", &noise(1, 3 << 20));
     let out = dir.at("paths").display().to_string();

@@ -8,12 +8,12 @@ use cardume::ui::event::exit;
 use cardume::ui::lang::Lang;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::cli::Exit;
 use crate::cli::args::ConfigArgs;
 use crate::cli::settings::file::{flags, is_switch, takes_several};
 use crate::cli::settings::{self, Layered, SettingOrigin, Settings, Variables};
 use crate::cli::translate;
 use crate::cli::usage_error;
+use crate::cli::{Exit, shown_path};
 
 /// The commands whose settings are checked as a whole, and printed by default.
 const SERVING: [&str; 2] = ["server", "peer"];
@@ -47,7 +47,7 @@ pub fn config(args: &ConfigArgs, lang: Lang, out: &StdStreams) -> Result<i32, Ex
             Err(_) => None,
         };
         shown.print(matches.as_ref(), &mut text);
-        file = settings.file.as_ref().map(|file| printable(&file.path().to_string_lossy()));
+        file = settings.file.as_ref().map(|file| shown_path(file.path()));
     }
     if args.check {
         let Some(file) = file else {
@@ -96,7 +96,7 @@ impl Shown<'_> {
     /// The file and the section of the command.
     fn place(&self) -> Option<String> {
         let file = self.settings.file.as_ref()?;
-        Some(format!("{}: [{}]", printable(&file.path().to_string_lossy()), self.path))
+        Some(format!("{}: [{}]", shown_path(file.path()), self.path))
     }
 
     fn print(&self, matches: Option<&ArgMatches>, text: &mut String) {
@@ -129,7 +129,7 @@ impl Shown<'_> {
             Some(SettingOrigin::File(section, line)) => {
                 let path = self.settings.file.as_ref().map(|file| file.path().to_owned());
                 let path = path.unwrap_or_default();
-                format!("{}:{line} [{section}]", printable(&path.to_string_lossy()))
+                format!("{}:{line} [{section}]", shown_path(path))
             }
             None if arg.get_env().is_some() && std::env::var_os(variable).is_some() => {
                 variable.to_owned()

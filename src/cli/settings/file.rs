@@ -14,8 +14,8 @@ use clap::{Arg, ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::Exit;
 use crate::cli::usage_error;
+use crate::cli::{Exit, shown_path};
 
 /// The section for all commands.
 pub const ALL: &str = "all";
@@ -47,7 +47,7 @@ pub struct SettingsFile {
 impl SettingsFile {
     /// Read and check the file. `program`: the definitions of the command line.
     pub fn open(path: &Path, program: &Command, lang: Lang) -> Result<SettingsFile, Exit> {
-        let shown = printable(&path.to_string_lossy());
+        let shown = shown_path(path);
         let text = settings_file::read(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidData => {
                 Exit::new(exit::USAGE, format!("{shown}: the settings are no UTF-8 text"))

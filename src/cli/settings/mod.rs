@@ -18,10 +18,10 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::cli::Exit;
 use crate::cli::settings::file::{
     SettingValue, SettingsFile, check, flags, is_switch, takes_several,
 };
+use crate::cli::{Exit, shown_path};
 
 /// The value of `--config` that reads no file.
 const NO_FILE: &str = "none";
@@ -360,7 +360,7 @@ fn behind(words: &[OsString], from: usize, command: &Command) -> Option<usize> {
 /// The places of the file, as a text.
 pub fn usual_places() -> String {
     let places: Vec<PathBuf> = settings_file::usual_places();
-    let shown = places.iter().map(|path| printable(&path.to_string_lossy()));
+    let shown = places.iter().map(shown_path);
     shown.collect::<Vec<_>>().join(", ")
 }
 

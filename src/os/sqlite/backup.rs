@@ -10,10 +10,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rusqlite::OpenFlags;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
-use rustix::io::Errno;
 
-use crate::os::data_folder::{FILE, LOCK};
+use crate::os::data_folder::{self, FILE};
 use crate::os::fs::own_folder;
 use crate::os::fs::server_keys::{NEXT_KEY, SERVER_KEY};
 use crate::os::sqlite::{OpenError, connect, version, words};
@@ -133,10 +131,7 @@ pub fn back_up(data: &Path, to: &Path) -> Result<(), BackupError> {
         Ok(())
     });
     if copied.is_err() {
-        for name in [FILE.to_owned(), format!("{FILE}-journal"), NEXT_KEY.into(), SERVER_KEY.into()]
-        {
-            let _ = fs::remove_file(to.join(name));
-        }
+        remove_copy(to);
         if is_new {
             let _ = fs::remove_dir(to);
         }
@@ -156,12 +151,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<(), BackupError> {
     check(&from.join(FILE))?;
     DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     let folder = own_folder::open_own(data)?;
-    let how = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = openat(&folder, LOCK, how, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        Errno::WOULDBLOCK => BackupError::Store(OpenError::InUse),
-        error => io::Error::from(error).into(),
-    })?;
+    let _lock = data_folder::lock(&folder)?.ok_or(BackupError::Store(OpenError::InUse))?;
     let has = |name: &str| data.join(name).symlink_metadata().is_ok();
     if has(FILE) || has(SERVER_KEY) || has(NEXT_KEY) {
         return Err(BackupError::Taken);
@@ -169,12 +159,15 @@ pub fn restore(from: &Path, data: &Path) -> Result<(), BackupError> {
     let keys = KeyCopies::read(from)?;
     let copied = copy_store(from, &data.join(FILE)).and_then(|()| Ok(keys.write(data)?));
     if copied.is_err() {
-        for name in [FILE.to_owned(), format!("{FILE}-journal"), NEXT_KEY.into(), SERVER_KEY.into()]
-        {
-            let _ = fs::remove_file(data.join(name));
-        }
+        remove_copy(data);
     }
     copied
+}
+
+fn remove_copy(folder: &Path) {
+    for name in [FILE, &format!("{FILE}-journal"), NEXT_KEY, SERVER_KEY] {
+        let _ = fs::remove_file(folder.join(name));
+    }
 }
 
 /// Creates the folder, or checks that it is empty. True if it is new.
