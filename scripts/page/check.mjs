@@ -7,7 +7,7 @@ import { createServer, get, request } from 'node:http';
 import { createServer as listen } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { check, failed, finish, must, running, shots, text } from './checks.mjs';
+import { axe, check, failed, finish, must, running, shots, starter, text } from './checks.mjs';
 import { Chrome, pause } from './chrome.mjs';
 
 const [cardume, folder] = process.argv.slice(2);
@@ -15,19 +15,7 @@ const shot = shots(folder);
 const place = mkdtempSync(join(tmpdir(), 'cardume-page-'));
 const env = { ...process.env, CARDUME_LANG: 'en', CARDUME_CACHE: join(place, 'cache'), XDG_STATE_HOME: join(place, 'state') };
 
-function start(...words) {
-  const program = spawn(cardume, words, { env, stdio: ['pipe', 'ignore', 'pipe'] });
-  running.push(program);
-  return new Promise((done, failed) => {
-    let said = '';
-    program.stderr.on('data', bytes => {
-      said += bytes;
-      const found = /listening on (\S+)/.exec(said);
-      if (found) done({ program, at: found[1] });
-    });
-    program.once('exit', () => failed(new Error(`cardume ${words.join(' ')} ended: ${said}`)));
-  });
-}
+const start = starter(cardume, env);
 
 /** Sound without anything but this file: a tone, as WAV. */
 function tone(seconds) {
@@ -101,17 +89,6 @@ const plain = (url, target, headers = {}) => new Promise((done, failed) => {
     answer.on('data', bytes => parts.push(bytes)).on('end', () => done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts) })).on('error', failed);
   }).on('error', failed);
 });
-
-/** The script of axe-core, brought for this check alone; nothing where no registry can be reached. */
-function axe() {
-  const folder = process.env.AXE_CORE || join(place, 'axe');
-  const script = join(folder, 'node_modules', 'axe-core', 'axe.min.js');
-  if (!existsSync(script)) {
-    mkdirSync(folder, { recursive: true });
-    spawnSync('npm', ['install', '--prefix', folder, '--no-audit', '--no-fund', '--silent', 'axe-core@4'], { timeout: 60000, stdio: 'ignore' });
-  }
-  return existsSync(script) ? readFileSync(script, 'utf8') : null;
-}
 
 const HOSTILE = ['<img src=x onerror=alert(1)>.mp4', '"onmouseover="alert(2)" \'x\' hostile.mp4', '<svg onload=alert(3)> &lt;b&gt; hostile.wav'];
 let chrome;
@@ -486,12 +463,7 @@ try {
     for (const { program } of [provider, outer]) { program.removeAllListeners('exit'); program.kill('SIGKILL'); }
     return notes.join(', ');
   });
-  const script = axe();
-  const faults = async (of, what) => {
-    await of.run(script);
-    const { violations } = await of.run('axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => ({ violations: violations.map(v => `${v.id}: ${v.nodes.map(n => n.target).join(" ")}`) }))');
-    must(!violations.length, `${what}: ${violations.join('; ')}`);
-  };
+  const { script, faults } = axe(place);
   if (!script) console.log('note  axe-core can not be had here: its checks are left out');
   if (script) await check('axe-core finds nothing on the page of a server', async () => {
     publish('dora', 'lesson 0.pdf', 'of a user who is away');
@@ -553,10 +525,10 @@ try {
     await folders.until('document.querySelectorAll("#folderList > li").length === 1');
     must((await folders.run('document.querySelector("#folderList li").innerText')).includes('3 files'), 'no count');
     // Without a picker the page names the command.
-    await folders.run('window.showDirectoryPicker = undefined; document.querySelector("#folderList button").click()');
+    await folders.run('window.showDirectoryPicker = undefined; document.querySelector("#folderList .get").click()');
     await folders.until(`${text('getting')}.includes("cardume get 'Dark/' --from ${shelf.at}")`);
     // The private folder of the page stands for the one that a person picks.
-    await folders.run('window.showDirectoryPicker = () => navigator.storage.getDirectory(); document.querySelector("#folderList button").click()');
+    await folders.run('window.showDirectoryPicker = () => navigator.storage.getDirectory(); document.querySelector("#folderList .get").click()');
     await folders.until(`${text('getting')}.includes("3 files are in your folder")`);
     const read = name => folders.run(`(async () => { let at = await navigator.storage.getDirectory(); const parts = ${JSON.stringify('Dark/')}.concat(${JSON.stringify(name)}).split('/'), last = parts.pop(); for (const part of parts) at = await at.getDirectoryHandle(part); return await (await (await at.getFileHandle(last)).getFile()).text(); })()`);
     for (const [name, bytes] of Object.entries(parts)) must(await read(name) === bytes, `${name} has other bytes`);

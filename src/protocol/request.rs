@@ -232,6 +232,8 @@ pub enum Request {
         /// The request comes from this machine, from no other site's page and through no proxy.
         local: bool,
     },
+    /// Describe a shared file with this content, for the page of a peer.
+    About(ContentHash),
     /// Send bytes of a file.
     Fetch(Fetch),
     /// Send the file that a legacy client names by an absolute path.

@@ -295,6 +295,8 @@ pub enum Response {
     Live(Box<LiveStats>),
     /// The transfers of this process.
     Transfers(Transfers),
+    /// A shared file.
+    About(Box<FileEntry>),
     /// Response to a heartbeat.
     Pong,
     /// A body with bytes of the file follows.

@@ -479,6 +479,7 @@ impl Server {
             | Request::Folder { .. }
             | Request::Cancel { .. }
             | Request::Wrong { .. }
+            | Request::About(_)
             | Request::Transfers { .. } => Err(ErrorReply::unsupported()),
         }
     }

@@ -184,6 +184,11 @@ impl Storage {
         self.shared_folder.groups_of_root(root)
     }
 
+    /// The names of the shared files with this content.
+    pub fn names_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &RelativeName> {
+        self.shared_folder.names_of_root(root)
+    }
+
     /// The groups of a file of this name, shared or not yet, such as a download.
     #[must_use]
     pub fn groups_for(&self, name: &RelativeName) -> &Groups {

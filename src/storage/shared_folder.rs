@@ -244,6 +244,11 @@ impl SharedFolder {
         self.by_root.get(&root.0).into_iter().flatten().map(|name| self.groups_for(name))
     }
 
+    /// The names of the shared files with this content.
+    pub fn names_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &RelativeName> {
+        self.by_root.get(&root.0).into_iter().flatten()
+    }
+
     /// The groups of a file of this name, shared or not.
     #[must_use]
     pub fn groups_for(&self, name: &RelativeName) -> &Groups {

@@ -112,6 +112,8 @@ fn a_browser_gets_one_small_page_with_a_strict_policy() {
             ("/words.js", "text/javascript; charset=utf-8"),
             ("/style.css", "text/css; charset=utf-8"),
             ("/favicon.svg", "image/svg+xml"),
+            ("/icon.png", "image/png"),
+            ("/app.webmanifest", "application/manifest+json"),
         ] {
             let answer = page(at, path);
             assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(kind)), "{path}");
@@ -145,6 +147,36 @@ fn a_browser_gets_one_small_page_with_a_strict_policy() {
         // A client that does not accept HTML receives plain text.
         assert_eq!(web::get(at, "/").header("Content-Type"), Some("text/plain; charset=utf-8"));
     }
+}
+
+#[test]
+fn a_file_has_a_page_of_its_own_on_a_server_and_on_a_peer() {
+    let (server, here) = (server(), Dir::new());
+    std::fs::create_dir(here.at("Dark")).expect("a folder");
+    here.write("Dark/film 1.mp4", b"film");
+    let peer = peer_with(server.at, &here, &["-r"]);
+    let root = blake3::hash(b"film").to_string();
+    let path = format!("/f/{root}/film%201.mp4");
+    for at in [server.at, peer.at] {
+        let answer = page(at, &path);
+        assert_eq!(
+            (answer.status, answer.header("Content-Type").map(|kind| &kind[..9])),
+            (200, Some("text/html"))
+        );
+        assert!(String::from_utf8_lossy(&answer.body).contains("<base href=\"../../\">"));
+        assert_eq!(page(at, &format!("/f/{}/film%201.mp4", &root[1..])).status, 404);
+        // A client that does not accept HTML gets no page.
+        assert_eq!(web::get(at, &path).status, 404);
+    }
+    wait_until("the root", || {
+        (web::get(peer.at, &format!("/api/file?root={root}")).status == 200).then_some(())
+    });
+    let file = json(peer.at, &format!("/api/file?root=b3:{root}"));
+    assert_eq!((&file["name"], &file["size"]), (&"Dark/film 1.mp4".into(), &4.into()));
+    assert_eq!((&file["play"], &file["root"]), (&"/files/Dark/film%201.mp4".into(), &root.into()));
+    refused(peer.at, &format!("/api/file?root={}", "0".repeat(64)), 404, "not_found");
+    refused(peer.at, "/api/file?root=12", 400, "bad_request");
+    refused(server.at, "/api/file?root=12", 404, "not_found");
 }
 
 #[test]

@@ -195,7 +195,9 @@ impl Gateway {
                 browser_conn.last_use = self.uses;
                 let GatedRequest { head_only, closes, .. } = request;
                 match request.target {
-                    GatedTarget::Unslashed => (forward::moved(&gate.path(), closes), closes),
+                    GatedTarget::Unslashed => {
+                        (forward::moved(&gate.path(), closes).into_bytes(), closes)
+                    }
                     GatedTarget::Asset(asset) => (forward::asset(asset, head_only, closes), closes),
                     GatedTarget::Server(_) | GatedTarget::File(_) => {
                         browser_conn.begin(request);
@@ -206,10 +208,11 @@ impl Gateway {
             Ok(_) => return BrowserStep::Wait,
             Err(refusal) => {
                 conn.recv_buffer.consume(usize::MAX);
-                (forward::line(refusal.status, refusal.text, refusal.head_only, true), true)
+                let line = forward::line(refusal.status, refusal.text, refusal.head_only, true);
+                (line.into_bytes(), true)
             }
         };
-        conn.send_queue.memory().with(|out| out.extend_from_slice(text.as_bytes()));
+        conn.send_queue.memory().with(|out| out.extend_from_slice(&text));
         browser_conn.answered(closes);
         BrowserStep::Again
     }

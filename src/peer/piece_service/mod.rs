@@ -327,7 +327,9 @@ impl PieceService {
                     (Selector::Root(root), _) => by_root(root),
                 }
             }
-            Request::Have { root } | Request::Wrong { root, .. } => by_root(root),
+            Request::Have { root } | Request::Wrong { root, .. } | Request::About(root) => {
+                by_root(root)
+            }
             _ => true,
         };
         // A file of other groups is as one that does not exist.
@@ -473,6 +475,7 @@ impl PieceService {
             Request::Ping | Request::Moved(_) => Ok(Response::Pong),
             Request::Live => self.listen_live(id, ctx),
             Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
+            Request::About(root) => self.about(id, &root, ctx),
             Request::Ls { cursor, .. } => self.own_files(id, cursor.as_deref(), ctx),
             Request::Folder { name, cursor, limit } => {
                 let wanted = PendingFolder { conn: id, id: request_id, name, cursor, limit };
@@ -526,6 +529,23 @@ impl PieceService {
         metrics.extend(self.requests.figures());
         metrics.extend((self.config.process)().metrics());
         Ok(Response::Status(metrics))
+    }
+
+    /// The first shared file with this content that the requester may see.
+    fn about(
+        &self,
+        id: ConnId,
+        root: &ContentHash,
+        ctx: &ServiceCtx<'_, '_>,
+    ) -> Result<Response, ErrorReply> {
+        let requester = self.requester(id);
+        let entry = ctx
+            .storage
+            .names_of_root(root)
+            .find(|name| self.passes.shows(&requester, ctx.storage.groups_for(name)))
+            .and_then(|name| ctx.storage.entry(name))
+            .ok_or_else(ErrorReply::no_such_file)?;
+        Ok(Response::About(Box::new(entry)))
     }
 
     fn own_files(

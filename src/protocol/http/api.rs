@@ -46,7 +46,7 @@ pub fn request(
 ) -> Result<Option<Request>, ErrorReply> {
     let known = match role {
         Role::Server => ["search", "name", "root", "peers", "files", "live", "session"].as_slice(),
-        Role::Peer => &["files", "transfers", "live"],
+        Role::Peer => &["files", "file", "transfers", "live"],
     };
     if let Some(name) = path.strip_prefix(admin::PATH).filter(|_| role == Role::Server)
         && let Some(request) = admin::list(name, &QueryString::of(query)?)
@@ -67,13 +67,8 @@ pub fn request(
             cursor,
             speaks: None,
         },
-        "root" => {
-            let text = query.needed("root")?;
-            let digits = text.strip_prefix(ROOT_PREFIX).unwrap_or(text).to_ascii_lowercase();
-            let root = ContentHash::parse(&digits)
-                .ok_or_else(|| ErrorReply::bad_request("root is not 64 hex digits"))?;
-            Request::Search { wanted: Selector::Root(root), cursor, speaks: None }
-        }
+        "root" => Request::Search { wanted: Selector::Root(root(&query)?), cursor, speaks: None },
+        "file" => Request::About(root(&query)?),
         "peers" => Request::Peers { cursor, speaks: None },
         "files" if role == Role::Peer => Request::Ls { peer: None, cursor },
         "files" => {
@@ -87,6 +82,13 @@ pub fn request(
         "session" => Request::Session(SessionRequest::Show),
         _ => Request::Live,
     }))
+}
+
+/// The content hash in a query.
+fn root(query: &QueryString) -> Result<ContentHash, ErrorReply> {
+    let text = query.needed("root")?;
+    let digits = text.strip_prefix(ROOT_PREFIX).unwrap_or(text).to_ascii_lowercase();
+    ContentHash::parse(&digits).ok_or_else(|| ErrorReply::bad_request("root is not 64 hex digits"))
 }
 
 /// True when the request may come from a person at this machine: no proxy header, no foreign
@@ -304,6 +306,7 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
             let files = files.iter().map(|file| ApiFile::of(file, base.as_deref())).collect();
             text(&ApiFiles { peer: *peer, files, cursor: cursor.as_deref() })
         }
+        Response::About(file) => text(&ApiFile::of(file, Some(""))),
         Response::Transfers(all) => {
             let transfers =
                 all.shown.as_ref().map(|shown| shown.iter().map(TransferOut::of).collect());

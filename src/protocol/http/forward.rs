@@ -16,7 +16,7 @@ use crate::protocol::types::pass::PassText;
 
 /// The policy of the page: requests to the own origin alone.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; frame-src 'self'; img-src 'self' data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    manifest-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'";
 /// The policy of everything else: no script, no origin, and a frame of the page at most.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'self'; sandbox";
 /// On all responses.
@@ -198,15 +198,18 @@ pub fn moved(path: &str, closes: bool) -> String {
 
 /// A part of the page. The page learns that files of peers are below `peer/`.
 #[must_use]
-pub fn asset(asset: Asset, head_only: bool, closes: bool) -> String {
-    let text =
-        asset.text.replacen("<title>", "<meta name=\"gateway\" content=\"peer/\">\n<title>", 1);
+pub fn asset(asset: Asset, head_only: bool, closes: bool) -> Vec<u8> {
+    let content = asset.content("<meta name=\"gateway\" content=\"peer/\">\n");
     let fields = format!(
         "Content-Type: {}\r\nContent-Length: {}\r\nContent-Security-Policy: {PAGE_POLICY}\r\nX-Frame-Options: DENY\r\n",
         asset.kind,
-        text.len()
+        content.len()
     );
-    head("200 OK", &fields, closes) + if head_only { "" } else { &text }
+    let mut text = head("200 OK", &fields, closes).into_bytes();
+    if !head_only {
+        text.extend_from_slice(&content);
+    }
+    text
 }
 
 fn head(status: &str, fields: &str, closes: bool) -> String {
@@ -390,12 +393,14 @@ mod tests {
     #[test]
     fn the_page_learns_of_the_gateway_and_reaches_nothing_else() {
         let page = asset(assets::asset(Role::Server, "/", true).unwrap(), false, false);
+        let page = String::from_utf8(page).unwrap();
         let (head, body) = page.split_once("\r\n\r\n").unwrap();
         assert!(body.contains("<meta name=\"gateway\" content=\"peer/\">"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
         assert!(head.contains("connect-src 'self'; media-src 'self'") && !head.contains("http:"));
         assert!(!assets::POLICY.is_empty() && !page.contains("Access-Control"));
         // The page of a server has no such line.
-        assert!(!assets::asset(Role::Server, "/", true).unwrap().text.contains("gateway"));
+        let page = assets::asset(Role::Server, "/", true).unwrap().content("");
+        assert!(!String::from_utf8_lossy(&page).contains("gateway"));
     }
 }

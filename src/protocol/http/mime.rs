@@ -3,7 +3,7 @@
 /// The content type of unknown extensions.
 const UNKNOWN: &str = "application/octet-stream";
 
-const TYPES: [(&str, &str); 34] = [
+const TYPES: [(&str, &str); 38] = [
     ("3gp", "video/3gpp"),
     ("aac", "audio/aac"),
     ("avi", "video/x-msvideo"),
@@ -18,8 +18,10 @@ const TYPES: [(&str, &str); 34] = [
     ("jpeg", "image/jpeg"),
     ("jpg", "image/jpeg"),
     ("json", "application/json"),
+    ("log", "text/plain; charset=utf-8"),
     ("m4a", "audio/mp4"),
     ("m4v", "video/mp4"),
+    ("md", "text/markdown; charset=utf-8"),
     ("mkv", "video/x-matroska"),
     ("mov", "video/quicktime"),
     ("mp3", "audio/mpeg"),
@@ -31,9 +33,11 @@ const TYPES: [(&str, &str); 34] = [
     ("opus", "audio/ogg"),
     ("pdf", "application/pdf"),
     ("png", "image/png"),
+    ("srt", "text/plain; charset=utf-8"),
     ("svg", "image/svg+xml"),
     ("ts", "video/mp2t"),
     ("txt", "text/plain; charset=utf-8"),
+    ("vtt", "text/vtt; charset=utf-8"),
     ("wav", "audio/wav"),
     ("webm", "video/webm"),
     ("webp", "image/webp"),

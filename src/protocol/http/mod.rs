@@ -390,8 +390,7 @@ impl Http {
     /// Write an asset.
     fn asset(&mut self, asset: Asset, out: &mut Vec<u8>) {
         let asked = self.take();
-        let Asset { kind, text } = asset;
-        let etag = asset.etag();
+        let (kind, content, etag) = (asset.kind, asset.content(""), asset.etag());
         let caching = format!("Cache-Control: no-cache\r\nVary: Accept\r\nETag: {etag}\r\n");
         match asked.preconditions.verdict(Some(&etag), None) {
             PreconditionVerdict::Proceed => {}
@@ -403,12 +402,12 @@ impl Http {
         let fields = format!(
             "Content-Type: {kind}\r\nContent-Length: {}\r\n{caching}Content-Security-Policy: {}\r\n\
             X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nX-Frame-Options: DENY\r\n",
-            text.len(),
+            content.len(),
             assets::POLICY
         );
         self.head("200 OK", &fields, out);
         if !asked.head_only {
-            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(&content);
         }
     }
 

@@ -340,6 +340,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         | Request::FetchPath(_)
         | Request::Date
         | Request::Live
+        | Request::About(_)
         | Request::Transfers { .. } => return,
     };
     put(out, &ask);
@@ -598,6 +599,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         | Response::Registry(_)
         | Response::Date(_)
         | Response::Live(_)
+        | Response::About(_)
         | Response::Transfers(_) => {}
     }
 }

@@ -60,18 +60,22 @@ let typed = 0;
 const keyOf = h => (h.root || h.size) + '/' + h.name;
 const countPeers = holders => new Set(holders.map(h => h.peer)).size;
 
+const view = tools(['', 'name', '-size', 'size'], () => begin('again'));
 $('q').addEventListener('input', () => { clearTimeout(typed); typed = setTimeout(begin, 60); });
 $('form').addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed); begin('again'); });
 
 /** The requests for a text, best first: a content by hash, a user by @NAME, or a name, words, and
  * a user of that name. */
 function questions(q) {
-  const of = (path, key, value, rank) => ({ path: 'api/' + path + '?' + key + '=' + encodeURIComponent(value), rank, cursor: null });
+  // The server filters and sorts: a page holds a part of the results only.
+  const more = (view.ext() && '&ext=' + view.ext()) + (view.sort() && '&sort=' + view.sort());
+  const of = (path, key, value, rank) => ({ path: 'api/' + path + '?' + key + '=' + encodeURIComponent(value) + (path === 'search' ? more : ''), rank, cursor: null });
   const hash = /^(b3:)?([0-9a-f]{64})$/i.exec(q), user = /^@(\S+)$/.exec(q);
   if (hash) return [of('root', 'root', hash[2], 0)];
   if (/^b3:/i.test(q)) return null;
   if (user) return [of('search', 'owner', user[1], 0)];
-  const all = [of('name', 'name', q, 0), of('search', 'q', q, 1)];
+  const all = [of('search', 'q', q, 1)];
+  if (!more) all.unshift(of('name', 'name', q, 0));
   // Part of the name of an online user is enough.
   const users = new Set(peers.map(peer => peer.user).filter(user => user && user.toLowerCase().includes(q.toLowerCase())));
   if (!/\s/.test(q)) users.add(q);
@@ -85,7 +89,11 @@ function begin(how) {
   const q = $('q').value.trim(), quiet = how === 'quiet';
   if (q === search.q && how !== 'again' && !quiet) return;
   if (search.control) search.control.abort();
-  if (!quiet) history.replaceState(null, '', q ? '#q=' + encodeURIComponent(q) : location.pathname + location.search);
+  if (!quiet) {
+    // A search leaves the page of one file.
+    if (wanted) { $('file').hidden = true; document.title = 'cardume'; }
+    history.replaceState(null, '', document.baseURI.split('#')[0] + (q ? '#q=' + encodeURIComponent(q) : ''));
+  }
   const before = search, ask = q ? questions(q) : [];
   search = { q, groups: new Map(), more: ask || [], done: !q || !ask, error: null, short: !ask, shown: quiet ? before.shown : FIRST, similar: false, quiet, control: new AbortController() };
   if (!q || !ask || !before.groups.size) show();
@@ -174,7 +182,7 @@ function resultLine({ name, holders, rank }, others) {
   const more = others.filter(h => !known.has(h.peer)), named = countPeers(more);
   const sources = [...list, ...more];
   const what = el('div', { class: 'what' },
-    el('h3', { class: 'name' }, el('bdi', { text: safe(name) })),
+    el('h3', { class: 'name' }, nameOf(file)),
     said ? el('p', { class: 'said' }, el('bdi', { text: safe(said.description) })) : null,
     el('p', { class: 'facts' }, ...facts({ ...file, partial: list.every(h => h.partial) }), el('span', { text: peers === 1 ? t('holders1') : t('holdersN', { n: number(peers) }) }),
       named ? el('span', { text: t('otherNames', { n: number(named) }) }) : null,
@@ -188,6 +196,9 @@ function resultLine({ name, holders, rank }, others) {
 /** The results in order: the exact name, then another case. Of equal names, files with providers first. */
 function inOrder(s) {
   const q = s.q.toLowerCase();
+  if (view.sort()) {
+    return [...s.groups.values()].filter(({ away }) => !away || !view.ext()).map(group => ({ size: group.holders[0]?.size, name: group.name, group })).sort(view.compare).map(({ group }) => group);
+  }
   const place = group => (group.rank < 2 && group.name === s.q ? 0 : group.rank < 2 && group.name.toLowerCase() === q ? 1 : group.rank + 2);
   // Similar names keep the order of the server: most similar first.
   return [...s.groups.values()].map(group => [place(group), group])
@@ -319,10 +330,39 @@ const begun = () => live('api/live', (now, fresh) => {
   if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : search.groups.size > 200 ? 30000 : 5000);
 }, () => { if (me?.left !== null) meet(); });
 
+// The base of a page of one file would make the link lead away.
+document.querySelector('.skip').addEventListener('click', event => { event.preventDefault(); $('q').focus(); });
 speak(lang);
+/** The page of one file: its providers, and a preview. */
+let about = null;
+async function showFile() {
+  const groups = new Map(), all = [];
+  try {
+    for (let cursor = '', pages = 0; cursor !== null && pages < 4; pages++) {
+      const answer = await ask('api/root?root=' + wanted.root + (cursor && '&cursor=' + encodeURIComponent(cursor)));
+      all.push(...answer.holders);
+      cursor = answer.cursor;
+    }
+  } catch (error) { $('fileState').textContent = t('failed', { why: error.message }); return; }
+  for (const h of all) groups.set(h.name, [...(groups.get(h.name) || []), h]);
+  // The provider's own name is shown: the address is text of its sender.
+  const name = [...groups.keys()].find(name => name.split('/').pop() === wanted.name) || all[0]?.name;
+  about = name ? { name, holders: groups.get(name), others: all.filter(h => h.name !== name) } : {};
+  drawFile();
+  if (name) preview({ ...about.holders.find(h => h.play) || about.holders[0], name }, [...about.holders, ...about.others]);
+}
+function drawFile() {
+  if (!about) return;
+  $('fileList').replaceChildren(about.name ? resultLine({ ...about, rank: 0 }, about.others) : el('li', { class: 'none', text: t('fileGone') }));
+  const details = $('fileList').querySelector('details');
+  if (details) details.open = true;
+}
+renderers.push(drawFile);
+
 const asked = /^#q=(.*)$/.exec(location.hash);
 enter().then(() => {
   if (isOutside()) return $('youTitle').focus();
   begun();
+  if (wanted && !asked) { $('file').hidden = false; showFile(); }
   if (asked) try { $('q').value = decodeURIComponent(asked[1]); begin(); } catch { /* a broken address asks for nothing */ }
 });

@@ -1,22 +1,79 @@
 'use strict';
+// Texts of this page alone.
+const OWN = {
+  en: {
+    chartPeerLabel: 'Bytes sent and received in the last five minutes', keySent: 'Sent', keyReceived: 'Received', thisPeer: 'The peer at', uploadsNow: 'uploads under way', downloadsNow: 'downloads under way', transfers: 'Transfers',
+    files: 'Files', folders: 'Folders', folderGet: 'Download folder', folderGetName: 'Download the folder {name}', folderBusy: '{name}/: file {i} of {n}…', folderDone: '{name}/: {n} files are in your folder.',
+    folderFailed: '{name}/: {failed} of {n} files did not come. Try again: only these are fetched.', folderTaken: 'another file has that name', folderCommand: 'This browser cannot write a folder. In a terminal: {command}',
+    filterLabel: 'Filter by words', folderOpen: 'Open', folderOpenName: 'Open the folder {name}', folderTop: 'All files', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits',
+    others: 'Only who sits at that computer sees which.',
+  },
+  pt: {
+    chartPeerLabel: 'Bytes enviados e recebidos nos últimos cinco minutos', keySent: 'Enviado', keyReceived: 'Recebido', thisPeer: 'O peer em', uploadsNow: 'envios em curso', downloadsNow: 'downloads em curso', transfers: 'Transferências',
+    files: 'Arquivos', folders: 'Pastas', folderGet: 'Baixar pasta', folderGetName: 'Baixar a pasta {name}', folderBusy: '{name}/: arquivo {i} de {n}…', folderDone: '{name}/: {n} arquivos estão na sua pasta.',
+    folderFailed: '{name}/: {failed} de {n} arquivos não vieram. Tente de novo: só esses são pedidos.', folderTaken: 'outro arquivo tem este nome', folderCommand: 'Este navegador não grava uma pasta. Num terminal: {command}',
+    filterLabel: 'Filtrar por palavras', folderOpen: 'Abrir', folderOpenName: 'Abrir a pasta {name}', folderTop: 'Todos os arquivos', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera',
+    others: 'Só quem está naquele computador vê quais.',
+  },
+  es: {
+    chartPeerLabel: 'Bytes enviados y recibidos en los últimos cinco minutos', keySent: 'Enviado', keyReceived: 'Recibido', thisPeer: 'El peer en', uploadsNow: 'envíos en curso', downloadsNow: 'descargas en curso',
+    transfers: 'Transferencias', files: 'Archivos', folders: 'Carpetas', folderGet: 'Descargar carpeta', folderGetName: 'Descargar la carpeta {name}', folderBusy: '{name}/: archivo {i} de {n}…',
+    folderDone: '{name}/: {n} archivos están en tu carpeta.', folderFailed: '{name}/: {failed} de {n} archivos no llegaron. Inténtalo de nuevo: solo se piden esos.', folderTaken: 'otro archivo tiene ese nombre',
+    folderCommand: 'Este navegador no escribe una carpeta. En un terminal: {command}', filterLabel: 'Filtrar por palabras', folderOpen: 'Abrir', folderOpenName: 'Abrir la carpeta {name}', folderTop: 'Todos los archivos', up: 'para {peer}',
+    down: 'descarga', consent: 'espera tu sí', waitingSlot: 'espera', others: 'Solo quien está en ese ordenador ve cuáles.',
+  },
+};
+for (const code of Object.keys(OWN)) Object.assign(WORDS[code], OWN[code]);
 $('host').textContent = location.host;
+
+// --- Folder, filter and order of the files that are shown ---
+// The folder ends with a slash; empty: all files.
+let at = '';
+const words = () => $('filter').value.toLowerCase().split(/\s+/).filter(Boolean);
+const view = tools(['name', '-size', 'size'], () => files.again());
+function choose(all) {
+  const wordsNow = words();
+  return all.filter(file => {
+    if (!file.name.startsWith(at) || !view.fits(file)) return false;
+    if (!wordsNow.length) return !at || !file.name.includes('/', at.length);
+    const name = file.name.toLowerCase();
+    return wordsNow.every(word => name.includes(word));
+  }).sort(view.compare);
+}
+let filtering = 0;
+$('filter').addEventListener('input', () => { clearTimeout(filtering); filtering = setTimeout(() => files.again(), 100); });
+
+function readFolder() {
+  const [, text] = /^#d=(.*)$/.exec(location.hash) || [];
+  try { at = text ? decodeURIComponent(text).replace(/\/*$/, '/') : ''; } catch { at = ''; }
+}
+addEventListener('hashchange', () => { readFolder(); files.again(); showFolders(); (at ? $('crumbs').lastElementChild : $('folderList').querySelector(CONTROLS))?.focus(); });
+readFolder();
+
+function showCrumbs() {
+  const parts = at.split('/').slice(0, -1);
+  $('crumbs').hidden = !at;
+  $('crumbs').replaceChildren(el('a', { href: '#d=', text: t('folderTop') }), ...parts.map((part, i) => el('a', { href: '#d=' + encodeURIComponent(parts.slice(0, i + 1).join('/')), 'aria-current': i + 1 === parts.length ? 'true' : null, text: safe(part) })));
+  // The base of a page of one file would make these links lead away.
+  for (const link of $('crumbs').children) link.addEventListener('click', event => { event.preventDefault(); location.hash = link.getAttribute('href'); });
+}
 
 // --- Files ---
 function fileLine(file) {
-  const what = el('div', { class: 'what' }, el('h3', { class: 'name' }, el('bdi', { text: safe(file.name) })), el('p', { class: 'facts' }, ...facts(file)));
+  const what = el('div', { class: 'what' }, el('h3', { class: 'name' }, nameOf(file)), el('p', { class: 'facts' }, ...facts(file)));
   return el('li', null, el('div', { class: 'row' }, what, actions(file, [{ play: file.play }])));
 }
 const files = fileList('api/files', $('files'), $('more'), $('filesTotal'), fileLine, error => {
   $('status').textContent = error ? t('failed', { why: error.message }) : '';
   if (!error) showFolders();
-});
+}, choose);
 
 // --- Folders: into a folder that the user picks, one file after another ---
 function foldersOf(all) {
   const found = new Map();
   for (const file of all) {
-    const cut = file.name.indexOf('/');
-    if (cut < 0 || !good(file.play)) continue;
+    const cut = file.name.indexOf('/', at.length);
+    if (cut < 0 || !file.name.startsWith(at) || !good(file.play)) continue;
     const name = file.name.slice(0, cut), folder = found.get(name) || { name, count: 0, size: 0 };
     folder.count += 1;
     folder.size += file.size || 0;
@@ -27,16 +84,18 @@ function foldersOf(all) {
 
 function folderLine(folder) {
   const name = safe(folder.name);
+  const open = el('button', { type: 'button', class: 'quiet', text: t('folderOpen'), 'aria-label': t('folderOpenName', { name }), on: { click: () => { location.hash = '#d=' + encodeURIComponent(folder.name); } } });
   const count = folder.count === 1 ? t('files1') : t('filesN', { n: number(folder.count) });
   const what = el('div', { class: 'what' }, el('h3', { class: 'name' }, el('bdi', { text: name + '/' })), el('p', { class: 'facts' }, el('span', { text: count }), el('span', { text: bytes(folder.size) })));
   const button = el('button', { type: 'button', class: 'quiet get', text: t('folderGet'), 'aria-label': t('folderGetName', { name }), on: { click: () => keepFolder(folder.name) } });
-  return el('li', { 'data-id': folder.name }, el('div', { class: 'row' }, what, el('div', { class: 'acts' }, button)));
+  return el('li', { 'data-id': folder.name }, el('div', { class: 'row' }, what, el('div', { class: 'acts' }, open, button)));
 }
 
 function showFolders() {
   const all = foldersOf(files.all() || []);
-  $('folders').hidden = !all.length;
-  fill($('folderList'), all.slice(0, STEP).map(folderLine));
+  $('folders').hidden = !all.length && !at;
+  showCrumbs();
+  fill($('folderList'), all.sort((a, b) => natural(a.name, b.name)).slice(0, STEP).map(folderLine));
 }
 
 /** Every file of a folder: the list of this page may have no more than its first part. */
@@ -129,4 +188,17 @@ live('api/live', (now, fresh) => {
     ask('api/transfers').then(answer => { moving = answer; showTransfers(); }).catch(() => {}).finally(() => { asking = false; });
   }
 });
+// --- The page of one file ---
+let about = null;
+async function showFile() {
+  try { about = await ask('api/file?root=' + wanted.root); } catch (error) {
+    $('fileState').textContent = error.code === 'not_found' ? t('fileGone') : t('failed', { why: error.message });
+    return;
+  }
+  drawFile();
+  preview(about, [{ play: about.play }]);
+}
+function drawFile() { if (about) $('fileList').replaceChildren(fileLine(about)); }
+renderers.push(drawFile);
+if (wanted) { $('file').hidden = false; showFile(); }
 speak(lang);

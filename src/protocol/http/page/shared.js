@@ -112,6 +112,8 @@ function good(url) {
   }
   return /^\/files\//.test(url) ? url.slice(1) : /^https?:\/\//.test(url) ? url : null;
 }
+/** The name of a file, with a link to the page of that file alone. */
+const nameOf = file => el('bdi', null, file.root && !file.partial ? el('a', { href: 'f/' + file.root + '/' + encodeURIComponent(file.name.split('/').pop()), text: safe(file.name) }) : safe(file.name));
 const kind = file => (/^(video|audio)\//.exec(file.type || '') || [])[1] || null;
 
 function facts(file) {
@@ -130,17 +132,42 @@ function actions(file, sources) {
   return acts;
 }
 
+// --- Kinds and orders ---
+// At most 16 extensions: the limit of a search.
+const KINDS = {
+  video: 'mp4,mkv,webm,avi,mov,m4v,mpg,mpeg,ts,ogv,3gp,wmv,flv', audio: 'mp3,flac,ogg,opus,m4a,wav,aac,oga,wma,aiff,mka',
+  image: 'jpg,jpeg,png,gif,webp,avif,bmp,svg,heic,tif,tiff', text: 'txt,pdf,epub,md,srt,vtt,csv,json,doc,docx,odt,html,tex,log,rtf,mobi',
+};
+const extension = name => (/\.([^./]+)$/.exec(name) || [])[1]?.toLowerCase() || '';
+
+/** The two lists of a page with kinds and orders. */
+function tools(orders, changed) {
+  const lists = [[$('kind'), 'kind', ['', ...Object.keys(KINDS)]], [$('sort'), 'sort', orders]];
+  renderers.push(() => lists.forEach(([list, label, keys]) => {
+    const { value } = list;
+    list.replaceChildren(...keys.map(key => el('option', { value: key, text: t(label + key) })));
+    list.value = value || keys[0];
+  }));
+  for (const [list] of lists) list.addEventListener('change', changed);
+  return {
+    ext: () => KINDS[$('kind').value] || '', sort: () => $('sort').value,
+    fits: file => !$('kind').value || KINDS[$('kind').value].split(',').includes(extension(file.name)),
+    compare: (a, b) => ({ size: 1, '-size': -1 }[$('sort').value] || 0) * ((a.size || 0) - (b.size || 0)) || natural(a.name, b.name),
+  };
+}
+
 // --- Files in pages ---
-const PAGES = 40, STEP = 100;
+const PAGES = 64, STEP = 100;
 
 /** A list of files: request all pages, sort, and show a number at a time. Shown lines stay after a change. */
-function fileList(path, list, more, sum, line, failed) {
-  let files = null, cursor = null, shown = STEP, run = 0, pages = PAGES;
+function fileList(path, list, more, sum, line, failed, choose = all => all) {
+  let files = null, chosen = [], cursor = null, shown = STEP, run = 0, pages = PAGES;
   const lines = new Map();
   function show() {
     if (!files) return;
-    sum.textContent = files.length ? total(files, cursor) : '';
-    const now = files.slice(0, shown).map(file => {
+    chosen = choose(files);
+    sum.textContent = chosen.length ? total(chosen, cursor) : '';
+    const now = chosen.slice(0, shown).map(file => {
       const mark = lang + JSON.stringify(file), known = lines.get(file.name);
       if (known && known.mark === mark) return known.li;
       const li = line(file);
@@ -150,7 +177,7 @@ function fileList(path, list, more, sum, line, failed) {
     });
     if (!now.length) now.push(el('li', { class: 'none', text: t('noFiles') }));
     fill(list, now);
-    const left = files.length - shown;
+    const left = chosen.length - shown;
     more.hidden = left <= 0 && !cursor;
     more.textContent = left > 0 ? t('moreN', { n: number(left) + (cursor ? '+' : '') }) : t('more');
   }
@@ -178,10 +205,10 @@ function fileList(path, list, more, sum, line, failed) {
   more.addEventListener('click', async () => {
     const first = shown;
     shown += STEP;
-    if (cursor && files.length < shown) { pages += PAGES; await load(); } else show();
+    if (cursor && chosen.length < shown) { pages += PAGES; await load(); } else show();
     list.children[first]?.querySelector(CONTROLS)?.focus();
   });
-  return { load, show, all: () => files };
+  return { load, show, all: () => files, again: () => { shown = STEP; show(); } };
 }
 
 // --- Downloads ---
@@ -232,14 +259,14 @@ async function keepFile(file, sources) {
 const STALL = 8000;
 let playing = null;
 
-function play(file, sources, opener) {
+function play(file, sources, opener, waits = false) {
   stop();
   const list = sources.filter(s => good(s.play));
   const media = document.createElement(kind(file) === 'audio' ? 'audio' : 'video');
   media.controls = true;
-  media.preload = 'auto';
+  media.preload = waits ? 'metadata' : 'auto';
   media.setAttribute('playsinline', '');
-  const p = playing = { file, list, at: 0, tried: 0, media, moved: Date.now(), begun: false, failures: 0, opener, last: 0, timer: 0 };
+  const p = playing = { file, list, at: 0, tried: 0, media, moved: Date.now(), begun: false, failures: 0, opener, waits, last: 0, timer: 0 };
   $('playing').firstElementChild.textContent = safe(file.name);
   media.setAttribute('aria-label', safe(file.name));
   $('stage').replaceChildren(media);
@@ -254,6 +281,7 @@ function play(file, sources, opener) {
   media.addEventListener('error', () => { if (playing === p && media.getAttribute('src')) onward(p, 'next'); });
   p.timer = setInterval(() => watch(p), 500);
   start(p, 'from');
+  if (waits) return;
   $('player').scrollIntoView({ block: 'nearest' });
   media.focus();
 }
@@ -274,6 +302,7 @@ function start(p, key, other) {
   p.asked = Date.now();
   p.media.src = good(source(p).play);
   say(key, other);
+  if (p.waits && !p.last && p.media.paused) return;
   p.media.play().catch(() => { /* the person presses play, or the error event tells */ });
 }
 
@@ -303,7 +332,7 @@ function watch(p) {
 }
 
 function stop() {
-  if (!playing) return;
+  if (!playing) { $('player').hidden = true; return $('stage').replaceChildren(); }
   const p = playing;
   playing = null;
   clearInterval(p.timer);
@@ -319,6 +348,47 @@ function stop() {
 $('close').addEventListener('click', stop);
 document.addEventListener('keydown', event => { if (event.key === 'Escape' && playing && !document.fullscreenElement) stop(); });
 renderers.push(() => { if (playing) say(...playing.said); });
+
+// --- The page of one file ---
+const TEXT = 64 << 10;
+const wanted = (() => {
+  try {
+    const [, root, name] = /\/f\/([0-9a-f]{64})\/([^/]+)$/.exec(location.pathname) || [];
+    return root && { root, name: decodeURIComponent(name) };
+  } catch { return null; }
+})();
+if (wanted) document.title = safe(wanted.name) + ' – cardume';
+
+/** Show a picture or a text on the stage. A picture tries the next provider after an error. */
+function still(file, shown) {
+  $('playing').firstElementChild.textContent = safe(file.name);
+  $('stage').replaceChildren(shown);
+  $('from').textContent = '';
+  $('player').hidden = false;
+}
+
+/** Show a file by means of the browser alone, where it is whole at a provider. */
+async function preview(file, sources) {
+  const urls = sources.map(s => good(s.play)).filter(Boolean), type = file.type || '';
+  if (!urls.length) return;
+  if (kind(file)) return play(file, sources, null, true);
+  if (/^image\//.test(type)) {
+    let i = 0;
+    const image = el('img', { alt: safe(file.name), src: urls[0], on: { error: () => { if (++i < urls.length) image.src = urls[i]; else { image.remove(); $('from').textContent = t('noMore'); } } } });
+    return still(file, image);
+  }
+  if (!/^(text\/|application\/json)/.test(type)) return;
+  // Another origin lets this page show media only, never read bytes.
+  if (/^https?:/.test(urls[0])) {
+    $('fileState').replaceChildren(...t('textThere', { peer: '\n' }).split('\n').flatMap((text, i) => [i ? el('a', { href: new URL('/f/' + file.root + '/' + encodeURIComponent(wanted.name), urls[0]).href, rel: 'noopener noreferrer', text: who(sources.find(s => s.play)) }) : '', text]));
+    return;
+  }
+  const answer = await fetch(urls[0], { headers: { Range: 'bytes=0-' + (TEXT - 1) }, cache: 'no-store' }).catch(() => null);
+  if (!answer?.ok) return;
+  const text = new TextDecoder().decode((await answer.arrayBuffer()).slice(0, TEXT));
+  still(file, el('pre', { tabindex: '0', text: [...text].map(c => (/[\n\t]/.test(c) ? c : safe(c))).join('') }));
+  if (file.size > TEXT) $('from').textContent = t('textCut', { size: bytes(TEXT) });
+}
 
 // --- Live ---
 const KEPT = 300;
