@@ -193,6 +193,9 @@ impl DownloadManager {
         let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let Some(folder) = self.folders.all.get_mut(&id) else { return };
         let outcome = step(folder, &mut ctx);
+        if outcome.is_some() {
+            folder.flush(&mut ctx);
+        }
         for SavedFile { name, size, from, root } in folder.take_saved() {
             let number = self.folder_file(id, None);
             let list = HashList::new(size, vec![root.0]).map(Rc::new);
@@ -687,7 +690,8 @@ impl DownloadManager {
     pub fn pause(&mut self, storage: &Storage, io: &mut Io<'_>) {
         for id in self.folders.all.keys().copied().collect::<Vec<u64>>() {
             self.with_folder(id, storage, io, |folder, ctx| {
-                folder.pause(ctx);
+                folder.flush(ctx);
+                folder.drop_conns(ctx.io);
                 None
             });
         }

@@ -8,11 +8,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Process, cardume, get_from, get_via, lone_peer, noise, peer_with, run, server,
-    wait_until,
+    Dir, Done, Process, cardume, finish, get_from, get_via, lone_peer, noise, peer_with, run,
+    server, wait_until,
 };
+use crate::limits::with_descriptors;
 use crate::native::Native;
-use crate::provider::{Content, Handling, Provider, root};
+use crate::provider::{Conn, Content, Handling, Provider, root};
 
 /// A folder with a large file, small ones and an empty one, in subfolders.
 fn dark(small: u64) -> Dir {
@@ -269,14 +270,20 @@ fn a_folder_is_compared_with_the_list_of_its_peers() {
 }
 
 /// The files of a scripted folder.
-type Files = BTreeMap<&'static str, Vec<u8>>;
+type Files = BTreeMap<String, Vec<u8>>;
 
 fn files() -> Files {
-    BTreeMap::from([("a.bin", noise(1, 900)), ("b.bin", noise(2, 800)), ("c/d.bin", noise(3, 70))])
+    let files = [("a.bin", noise(1, 900)), ("b.bin", noise(2, 800)), ("c/d.bin", noise(3, 70))];
+    files.map(|(name, bytes)| (name.to_owned(), bytes)).into()
+}
+
+/// A folder of so many small files.
+fn numbered(count: usize) -> Files {
+    (0..count).map(|at| (format!("{at:04}.bin"), noise(at as u64, 50 + at))).collect()
 }
 
 fn entries(files: &Files) -> Vec<Value> {
-    let entry = |(name, bytes): (&&str, &Vec<u8>)| json!({"name": name, "size": bytes.len(), "root": root(bytes)});
+    let entry = |(name, bytes): (&String, &Vec<u8>)| json!({"name": name, "size": bytes.len(), "root": root(bytes)});
     files.iter().map(entry).collect()
 }
 
@@ -314,6 +321,74 @@ fn scripted(files: Files, list: impl Fn(&Value) -> Value + Send + Sync + 'static
             _ => Handling::Regular,
         }
     })
+}
+
+/// A peer with an honest list and the bytes of the first `right` requests; `fail` handles the others.
+fn failing_after(
+    right: usize,
+    files: Files,
+    fail: impl Fn(&mut Conn, &Value) -> Handling + Send + Sync + 'static,
+) -> Provider {
+    let (page, sent) = (page_of(&entries(&files)), AtomicUsize::new(0));
+    Provider::new(&Content::new("unused", b"x"), move |conn, request| {
+        match request["method"].as_str() {
+            Some("FOLDER") => {
+                let mut page = page.clone();
+                page["id"] = request["id"].clone();
+                conn.send_line(&page);
+            }
+            Some("FETCH") if sent.fetch_add(1, Ordering::Relaxed) < right => {
+                let bytes = files.values().find(|bytes| request["root"] == root(bytes));
+                conn.answer_as(&Content::new("any", bytes.expect("a file of the list")), request);
+            }
+            Some("FETCH") => return fail(conn, request),
+            _ => return Handling::Regular,
+        }
+        Handling::Done
+    })
+}
+
+/// Answers a FETCH with other bytes.
+fn send_wrong_bytes(conn: &mut Conn, request: &Value) -> Handling {
+    let size = request["length"].as_u64().unwrap_or(0);
+    let wrong = Content {
+        root: request["root"].as_str().unwrap_or_default().into(),
+        ..Content::new("any", &vec![7; usize::try_from(size).expect("small")])
+    };
+    conn.answer_as(&wrong, request);
+    Handling::Done
+}
+
+#[test]
+fn verified_files_count_after_the_last_source_has_lied() {
+    let there = Dir::new();
+    let dark = there.at("Dark");
+    // A whole batch, then wrong bytes: nothing else of the folder is due after that.
+    let liar = failing_after(256, numbered(257), move |conn, request| {
+        wait_until("a batch", || (dark.exists() && count(&dark) == 256).then_some(()));
+        send_wrong_bytes(conn, request)
+    });
+    let done = get_from(&["Dark/", "--json"], liar.at, &there);
+    assert_eq!((done.code, done.events("saved").len()), (6, 256), "{:?}", done.err);
+    assert_eq!(count(there.path()), 256);
+}
+
+#[test]
+fn verified_files_count_when_a_folder_download_fails() {
+    let (here, there) = (Dir::new(), Dir::new());
+    std::fs::create_dir(here.at("Dark")).expect("a folder");
+    for (name, bytes) in numbered(200) {
+        here.write(format!("Dark/{name}"), &bytes);
+    }
+    let owner = lone_peer(&here, &["-r"]);
+    hashed_root(owner.at, "Dark");
+    // Each file of a batch holds a descriptor: these run out before a batch is full.
+    let from = owner.at.to_string();
+    let args = ["get", "Dark/", "--from", &from, "--folder", there.text(), "--json"];
+    let done = finish(Process::start(with_descriptors(&cardume(args), 64)));
+    let saved = done.events("saved").len();
+    assert_eq!((done.code, saved), (7, count(there.path())), "{done:#?}");
+    assert!(saved > 40, "{saved}");
 }
 
 #[test]
@@ -406,27 +481,9 @@ fn a_list_that_changes_between_its_pages_begins_anew() {
 fn a_source_of_wrong_bytes_is_left_for_another() {
     let (server, there) = (server(), Dir::new());
     let list = page_of(&entries(&files()));
-    let (pages, again) = (list.clone(), list.clone());
+    let again = list.clone();
     // The list is right, and every byte is wrong.
-    let liar = Provider::new(&Content::new("unused", b"x"), move |conn, request| {
-        let size = request["length"].as_u64().unwrap_or(0);
-        match request["method"].as_str() {
-            Some("FOLDER") => {
-                let mut page = pages.clone();
-                page["id"] = request["id"].clone();
-                conn.send_line(&page);
-            }
-            Some("FETCH") => {
-                let wrong = Content {
-                    root: request["root"].as_str().unwrap_or_default().into(),
-                    ..Content::new("any", &vec![7; usize::try_from(size).expect("small")])
-                };
-                conn.answer_as(&wrong, request);
-            }
-            _ => return Handling::Regular,
-        }
-        Handling::Done
-    });
+    let liar = failing_after(0, files(), send_wrong_bytes);
     let done = get_from(&["Dark/", "--json"], liar.at, &there);
     assert_eq!((done.code, done.events("blamed").len()), (6, 1), "{done:#?}");
     assert!(!there.at("Dark").exists() || count(there.path()) == 0);

@@ -9,9 +9,8 @@ use crate::harness::{Node, Process, cardume, wait_until};
 use crate::native::Native;
 use crate::web;
 
-/// A server limited to `count` descriptors.
-fn server_with_descriptors(count: usize) -> Node {
-    let inner = cardume(["server", "--listen", "127.0.0.1:0"]);
+/// The same command, limited to `count` descriptors.
+pub fn with_descriptors(inner: &Command, count: usize) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh"])
@@ -23,7 +22,13 @@ fn server_with_descriptors(count: usize) -> Node {
             None => command.env_remove(name),
         };
     }
-    Node::listening(Process::start(command))
+    command
+}
+
+/// A server limited to `count` descriptors.
+fn server_with_descriptors(count: usize) -> Node {
+    let inner = cardume(["server", "--listen", "127.0.0.1:0"]);
+    Node::listening(Process::start(with_descriptors(&inner, count)))
 }
 
 /// A new connection and its response to PING.

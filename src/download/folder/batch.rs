@@ -105,13 +105,12 @@ impl Batch {
     /// the batch before are durable as well.
     ///
     /// # Errors
-    /// If the disk fails: no file of this batch gets a name.
+    /// If the disk fails: no file of this batch gets a name, and no later barrier vouches for the
+    /// names of the batch before.
     pub fn commit(&mut self, storage: &Storage) -> Result<Committed, FsError> {
-        let staged = std::mem::take(&mut self.staged);
-        (self.bytes, self.since) = (0, None);
+        let Batch { staged, named, .. } = std::mem::take(self);
         storage.sync_staged()?;
-        let mut committed =
-            Committed { saved: std::mem::take(&mut self.named), ..Committed::default() };
+        let mut committed = Committed { saved: named, ..Committed::default() };
         for (file, staged) in staged {
             match staged.publish() {
                 Ok(()) => self.named.push(file),

@@ -230,7 +230,11 @@ impl FolderDownload {
         match &mut self.state {
             FolderState::Files(files) => {
                 files.fail_small(&failure, ctx.io);
-                files.outcome(&self.name)
+                // Nothing else is due once the last source is gone: verified files end here.
+                match files.commit_if_due(ctx) {
+                    Ok(()) => files.outcome(&self.name),
+                    Err(failure) => Some(FolderOutcome::Failed(failure)),
+                }
             }
             _ => Some(FolderOutcome::Failed(failure)),
         }
@@ -371,12 +375,11 @@ impl FolderDownload {
         all
     }
 
-    /// Puts what has arrived on the disk before the process ends.
-    pub(super) fn pause(&mut self, ctx: &mut Ctx<'_, '_>) {
+    /// Puts all verified files on the disk before the download or the process ends.
+    pub(super) fn flush(&mut self, ctx: &mut Ctx<'_, '_>) {
         if let FolderState::Files(files) = &mut self.state {
             files.flush(ctx);
         }
-        self.drop_conns(ctx.io);
     }
 
     /// Closes all connections because the download is over.

@@ -450,12 +450,13 @@ impl Filesystem for Folder {
     }
 
     fn sync_staged(&self) -> io::Result<()> {
-        // An open folder keeps its disk from being unmounted.
-        *self.staging.borrow_mut() = None;
-        match syncfs(self.top.read()?) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        // An open folder keeps its disk from being unmounted. Here it needs no further descriptor:
+        // the files of a batch may hold all of them.
+        let result = match self.staging.take() {
+            Some(place) => syncfs(&place.dir),
+            None => syncfs(self.top.read()?),
+        };
+        Ok(result?)
     }
 
     fn boot(&self) -> String {
