@@ -515,3 +515,28 @@ fn hostile_requests_over_http_are_answered_or_closed() {
     }
     keeps_serving(&server, &peer);
 }
+
+#[test]
+fn cancelled_requests_leave_nothing_behind() {
+    let here = Dir::with("big", &noise(1, 4 << 20));
+    here.write("small", b"small");
+    let peer = lone_peer(&here, &[]);
+    let mut client = Native::open(peer.at);
+    // The small file waits behind the large one each time, and is cancelled there.
+    client.send_line(&json!({"id": 1, "method": "FETCH", "name": "big"}).to_string());
+    for id in (2..202).step_by(2) {
+        client.send_line(&json!({"id": id, "method": "FETCH", "name": "small"}).to_string());
+        let cancel = json!({"id": id + 1, "method": "CANCEL", "fetch": id});
+        client.send_line(&cancel.to_string());
+    }
+    client.send_line(&json!({"id": 300, "method": "PING"}).to_string());
+    let (mut bytes, mut cancelled, mut has_ponged) = (0, 0, false);
+    while bytes < 4 << 20 || !has_ponged {
+        let answer = client.receive();
+        cancelled += usize::from(answer["error"]["code"] == "cancelled");
+        has_ponged |= answer["status"] == "PONG";
+        bytes += client.body(answer["length"].as_u64().unwrap_or(0)).len();
+    }
+    assert!(cancelled > 50, "{cancelled}");
+    assert_eq!(Native::open(peer.at).fetch("small"), b"small");
+}

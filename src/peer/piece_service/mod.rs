@@ -777,11 +777,13 @@ impl PieceService {
         if let Some(link) = upload.link.filter(|_| !upload.is_free) {
             self.links.count_fetch(link);
         }
+        let most = self.uploads.on(upload.conn).len();
         if let (Some(peer), Some(conn)) =
             (self.peers.get_mut(&upload.conn), ctx.io.connection(upload.conn))
         {
             let said = said_name(&fetch.wanted, &name);
             peer.sent.under_way.insert(ticket, (name.clone(), range.length()));
+            debug_assert!(peer.sent.under_way.len() <= most, "an upload that is over stays");
             peer.inbound.send(ticket, upload.id, said, opened, range, &mut conn.send_queue);
             if let Some(hash) = hash {
                 peer.inbound.promise(hash);
@@ -817,6 +819,10 @@ impl PieceService {
             for ticket in over {
                 if let Some(upload) = self.uploads.get(ticket) {
                     self.on_demand.forget(upload.conn, ticket);
+                    if let Some(peer) = self.peers.get_mut(&upload.conn) {
+                        // A cancelled upload is never counted as sent.
+                        peer.sent.under_way.remove(&ticket);
+                    }
                 }
                 begin.extend(self.uploads.over(ticket));
             }
