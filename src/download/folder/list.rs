@@ -58,6 +58,7 @@ impl FolderList {
         if self.wanted.is_some() && summary.root.is_some() && summary.root != self.wanted {
             return AfterPage::Changed;
         }
+        let known = self.files.len();
         for file in files {
             if self.files.len() as u64 == summary.count {
                 return AfterPage::Lie("a list with more files than its count");
@@ -69,7 +70,7 @@ impl FolderList {
             self.files.push(file);
         }
         match cursor {
-            Some(_) if self.files.is_empty() => AfterPage::Lie("an empty page of a folder"),
+            Some(_) if self.files.len() == known => AfterPage::Lie("an empty page of a folder"),
             Some(_) if self.files.len() as u64 == summary.count => {
                 AfterPage::Lie("a list with more files than its count")
             }
@@ -199,6 +200,9 @@ mod tests {
         assert_eq!(list.add(page(&files[..1], summary, Some("a"))), AfterPage::Next("a".into()));
         assert!(matches!(list.add(page(&files[1..2], summary, Some("b"))), AfterPage::Lie(_)));
         assert!(matches!(self::list().add(page(&[], summary, Some("a"))), AfterPage::Lie(_)));
+        let mut list = self::list();
+        assert_eq!(list.add(page(&files[..1], summary, Some("a"))), AfterPage::Next("a".into()));
+        assert!(matches!(list.add(page(&[], summary, Some("a"))), AfterPage::Lie(_)));
     }
 
     #[test]
