@@ -70,8 +70,9 @@ pub struct DownloadManager {
 #[derive(Default)]
 struct FolderSet {
     all: BTreeMap<u64, FolderDownload>,
-    /// Files of folders: the folder, and for an ordinary download the number of the file.
-    files: BTreeMap<u64, (u64, Option<u32>)>,
+    /// Files of folders: each folder that waits for the file, and for an ordinary download the
+    /// number of the file there.
+    files: BTreeMap<u64, Vec<(u64, Option<u32>)>>,
     /// Files and folders that ended since the last [`DownloadManager::run_folders`].
     ended: VecDeque<Ended>,
 }
@@ -225,7 +226,8 @@ impl DownloadManager {
     fn note_folder_file(&mut self, id: u64, folder: u64, number: Option<u32>) {
         let place = self.places.get(&folder).map(OtherPlace::same);
         self.set_place(id, place);
-        self.folders.files.insert(id, (folder, number));
+        // A folder and a folder in it may share a download.
+        self.folders.files.entry(id).or_default().push((folder, number));
     }
 
     /// Begins ordinary downloads of folders, and returns the next file or folder that has ended.
@@ -260,9 +262,8 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) {
-        let Some((folder, number)) = self.folders.files.remove(&id) else { return };
-        if let Some(number) = number {
-            let now = io.now;
+        for (folder, number) in self.folders.files.remove(&id).unwrap_or_default() {
+            let (Some(number), now) = (number, io.now) else { continue };
             self.with_folder(folder, storage, io, |folder, ctx| {
                 folder.large_ended(number, failure, now);
                 folder.advance(ctx)
@@ -301,14 +302,15 @@ impl DownloadManager {
         id
     }
 
-    /// The running download of this name. One that has lost its sources is removed instead.
+    /// The running download of this name. One that has lost its sources is removed instead, unless
+    /// a folder waits for its end.
     fn running(&mut self, name: &RelativeName, io: &mut Io<'_>) -> Option<u64> {
         let id = self.named(name).or_else(|| {
             let mut streams = self.streams.iter();
             let found = streams.find(|(_, stream)| stream.name == *name && !stream.is_list());
             found.map(|(id, _)| *id)
         })?;
-        if !self.is_lost(id) {
+        if !self.is_lost(id) || self.is_folder_file(id) {
             return Some(id);
         }
         if let Some(download) = self.downloads.get(&id) {

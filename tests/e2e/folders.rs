@@ -13,7 +13,7 @@ use crate::harness::{
 };
 use crate::limits::with_descriptors;
 use crate::native::Native;
-use crate::provider::{Conn, Content, Handling, Provider, root};
+use crate::provider::{Conn, Content, Gate, Handling, Provider, root};
 
 /// A folder with a large file, small ones and an empty one, in subfolders.
 fn dark(small: u64) -> Dir {
@@ -222,6 +222,54 @@ fn a_console_downloads_a_folder_and_shares_the_files() {
     sharer.type_line("GET Dark/");
     sharer.wait_for_stdout("Folder Dark saved");
     assert_same_folders(&here.at("Dark"), &flat.at("Dark"));
+}
+
+#[test]
+fn two_folders_share_the_download_of_a_file() {
+    let (server, here, there) = (server(), dark(1), Dir::new());
+    let owner = peer_with(server.at, &here, &["-r", "--upload-limit", "2MB"]);
+    hashed_root(owner.at, "Dark");
+    // Both wait for the large file.
+    let done = get_via(&["Dark/", "Dark/S01/", "-j", "2", "--json"], server.at, &there);
+    let saved = done.succeeded().events("folder_saved");
+    let mut names: Vec<&Value> = saved.iter().map(|event| &event["name"]).collect();
+    names.sort_by_key(|name| name.to_string());
+    assert_eq!(names, ["Dark/", "Dark/S01/"], "{done:#?}");
+    assert_same_folders(&here.at("Dark"), &there.at("Dark"));
+}
+
+#[test]
+fn a_folder_ends_though_a_lost_file_of_it_is_requested_again() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let (name, small) = ("large.bin".to_owned(), ("small.bin".to_owned(), noise(2, 9)));
+    let files = Files::from([(name, noise(1, 2 << 20)), small]);
+    let large = Content::new("Dark/large.bin", &files["large.bin"]);
+    let (page, open) = (page_of(&entries(&files)), gate.clone());
+    let owner = Provider::new(&large, move |conn, request| {
+        if request["method"] == "FOLDER" {
+            let mut page = page.clone();
+            page["id"] = request["id"].clone();
+            conn.send_line(&page);
+            return Handling::Done;
+        }
+        match (open.is_open(), request["root"] == root(&files["small.bin"])) {
+            // Each connection is lost until the gate opens.
+            (false, _) if request.get("cardume").is_none() => return Handling::Close,
+            (_, true) => conn.answer_as(&Content::new("any", &files["small.bin"]), request),
+            _ => return Handling::Regular,
+        }
+        Handling::Done
+    });
+    let _joined = owner.join_server(server.at, &large.file());
+    let mut sharer = peer_with(server.at, &there, &["-r", "--lang", "en"]);
+    sharer.type_line("GET Dark/");
+    sharer.wait_for_stderr("Dark/large.bin: source lost");
+    let before = owner.connections();
+    sharer.type_line("GET Dark/large.bin");
+    wait_until("one more attempt", || (owner.connections() > before).then_some(()));
+    gate.open();
+    sharer.wait_for_stdout("Folder Dark saved");
+    assert!(there.read("Dark/large.bin") == large.bytes);
 }
 
 #[test]
