@@ -43,6 +43,8 @@ pub(super) struct FolderFiles {
 struct DiskCompare {
     /// The next file to look at.
     next: u32,
+    /// Files whose name was taken meanwhile, to look at once more.
+    again: Vec<u32>,
     /// Nothing of the folder is here.
     is_fresh: bool,
     /// The file that is hashed, and when to go on.
@@ -81,7 +83,7 @@ impl FolderFiles {
             files,
             summary,
             providers,
-            compare: DiskCompare { next: 0, is_fresh, hashing: None, at: now },
+            compare: DiskCompare { next: 0, again: Vec::new(), is_fresh, hashing: None, at: now },
             small: VecDeque::new(),
             large: VecDeque::new(),
             batch: Batch::default(),
@@ -129,6 +131,7 @@ impl FolderFiles {
 
     fn is_compared(&self) -> bool {
         usize::try_from(self.compare.next).unwrap_or(usize::MAX) >= self.files.len()
+            && self.compare.again.is_empty()
             && self.compare.hashing.is_none()
     }
 
@@ -154,6 +157,10 @@ impl FolderFiles {
                 }
                 Err(error) => self.failed(number, &error.into(), ctx.io),
             }
+            return true;
+        }
+        if let Some(number) = self.compare.again.pop() {
+            self.compare(number, ctx);
             return true;
         }
         let most = if self.compare.is_fresh { COMPARED_FILES * 16 } else { COMPARED_FILES };
@@ -306,6 +313,12 @@ impl FolderFiles {
         for file in unnamed {
             match file.why {
                 NotStaged::Unsupported => self.large.push_back(file.number),
+                // Another download may have brought the same file.
+                NotStaged::Failed(FsError::Taken) => {
+                    self.compare.is_fresh = false;
+                    self.compare.at = ctx.io.now;
+                    self.compare.again.push(file.number);
+                }
                 NotStaged::Failed(error) => self.failed(file.number, &error, ctx.io),
             }
         }
