@@ -88,18 +88,17 @@ pub(super) struct FolderSummaries {
     /// Newest first.
     known: VecDeque<KnownSummary>,
     walks: VecDeque<FolderWalk>,
-    /// Folders whose walk was given up.
-    given_up: Vec<ViewedFolder>,
+    /// Walks that are over, which nothing has answered with yet.
+    ended: Vec<EndedWalk>,
 }
+
+/// A walk that is over: known, or given up because the folder changes all the time.
+pub type EndedWalk = (ViewedFolder, SummaryState);
 
 impl FolderSummaries {
     /// The summary of a folder; begins a walk if needed. `fresh`: not one from before a file was
     /// hashed.
     pub(super) fn state(&mut self, of: &ViewedFolder, fresh: bool) -> SummaryState {
-        if let Some(place) = self.given_up.iter().position(|other| other == of) {
-            self.given_up.swap_remove(place);
-            return SummaryState::Changing;
-        }
         let known = self.known.iter().find(|known| known.of == *of);
         if let Some(known) = known.filter(|known| !(fresh && known.is_stale)) {
             return SummaryState::Known(known.summary);
@@ -120,6 +119,18 @@ impl FolderSummaries {
         !self.walks.is_empty()
     }
 
+    /// The walks that are over since the last call.
+    pub(super) fn take_ended(&mut self) -> Vec<EndedWalk> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Forgets everything: the folder is scanned anew.
+    pub(super) fn reset(&mut self) {
+        self.known.clear();
+        let given_up = self.walks.drain(..).map(|walk| (walk.of, SummaryState::Changing));
+        self.ended.extend(given_up);
+    }
+
     /// The walk to go on with.
     pub(super) fn take_walk(&mut self) -> Option<FolderWalk> {
         self.walks.pop_front()
@@ -135,6 +146,7 @@ impl FolderSummaries {
         self.known.retain(|known| known.of != walk.of);
         self.known.truncate(KEPT_SUMMARIES - 1);
         let summary = walk.digest.summary();
+        self.ended.push((walk.of.clone(), SummaryState::Known(summary)));
         self.known.push_front(KnownSummary { of: walk.of, summary, is_stale: false });
     }
 
@@ -160,11 +172,58 @@ impl FolderSummaries {
                     walk.restarts += 1;
                 }
                 let is_given_up = |walk: &FolderWalk| walk.restarts > MOST_RESTARTS;
-                let ended = self.walks.iter().filter(|walk| is_given_up(walk));
-                self.given_up.extend(ended.map(|walk| walk.of.clone()));
-                self.given_up.truncate(KEPT_SUMMARIES);
+                let given_up = self.walks.iter().filter(|walk| is_given_up(walk));
+                let given_up = given_up.map(|walk| (walk.of.clone(), SummaryState::Changing));
+                self.ended.extend(given_up);
                 self.walks.retain(|walk| !is_given_up(walk));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::ids::ContentHash;
+
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).expect("a name")
+    }
+
+    fn all_of(folder: &str) -> ViewedFolder {
+        ViewedFolder { name: name(folder), viewer: None }
+    }
+
+    /// A walk that has seen one file without a root.
+    fn walked(summaries: &mut FolderSummaries, file: &str) -> FolderWalk {
+        let mut walk = summaries.take_walk().expect("a walk");
+        walk.digest.add(file, 3, None);
+        walk.last = Some(name(&format!("{}/{file}", walk.of.name)));
+        walk
+    }
+
+    #[test]
+    fn each_walk_that_is_over_is_told_once() {
+        let mut summaries = FolderSummaries::default();
+        for folder in ["A", "B", "A"] {
+            assert_eq!(summaries.state(&all_of(folder), true), SummaryState::Pending);
+        }
+        let walk = walked(&mut summaries, "a");
+        summaries.put_back(walk);
+        assert_eq!((summaries.take_ended(), summaries.is_walking()), (Vec::new(), true));
+        let walk = summaries.take_walk().expect("a walk");
+        summaries.end_walk(walk);
+        let known = FolderSummary { count: 1, size: 3, root: None };
+        assert_eq!(summaries.take_ended(), [(all_of("A"), SummaryState::Known(known))]);
+        // B changes all the time, and then the whole folder does.
+        for _ in 0..=MOST_RESTARTS {
+            summaries.note(&name("B/b"), FileChange::Other);
+        }
+        assert_eq!(summaries.take_ended(), [(all_of("B"), SummaryState::Changing)]);
+        assert!(!summaries.is_walking());
+        summaries.state(&all_of("C"), true);
+        summaries.reset();
+        assert_eq!(summaries.take_ended(), [(all_of("C"), SummaryState::Changing)]);
+        assert_eq!(summaries.state(&all_of("A"), false), SummaryState::Pending);
     }
 }

@@ -41,7 +41,7 @@ use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::exclude::Excludes;
-use crate::storage::folder_summaries::{SummaryState, ViewedFolder};
+use crate::storage::folder_summaries::{EndedWalk, SummaryState, ViewedFolder};
 use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile, StagedFile};
 use crate::storage::hash_cache::HashStore;
 use crate::storage::partial_file::{PartialFile, PartialOpening};
@@ -225,8 +225,14 @@ impl Storage {
         self.shared_folder.folder_state(of, fresh)
     }
 
-    /// Walks over a slice of the folders whose summaries are wanted. True while more is to do.
-    pub fn walk_folders(&mut self) -> bool {
+    /// True while a walk over a folder is under way.
+    #[must_use]
+    pub fn walks_folders(&self) -> bool {
+        self.shared_folder.walks_folders()
+    }
+
+    /// Walks over a slice of the folders whose summaries are wanted. Returns the walks that are over.
+    pub fn walk_folders(&mut self) -> Vec<EndedWalk> {
         self.shared_folder.walk_folders()
     }
 

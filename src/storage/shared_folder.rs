@@ -26,7 +26,9 @@ use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::bitfield::Bitfield;
-use crate::storage::folder_summaries::{FileChange, FolderSummaries, SummaryState, ViewedFolder};
+use crate::storage::folder_summaries::{
+    EndedWalk, FileChange, FolderSummaries, SummaryState, ViewedFolder,
+};
 use crate::storage::fs_trait::{
     Barred, Condition, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
 };
@@ -277,7 +279,7 @@ impl SharedFolder {
             self.changes.next_poll = None;
             self.hashing = HashQueue::default();
             self.lists.lost.get_mut().clear();
-            self.summaries = FolderSummaries::default();
+            self.summaries.reset();
             // Watch before listing: a change in between is seen twice rather than missed.
             if let Err(error) = self.fs.watch(self.recursive) {
                 log::debug!("the folder is not watched: {error}");
@@ -487,9 +489,18 @@ impl SharedFolder {
         self.summaries.state(of, fresh)
     }
 
-    /// Walks over a slice of the first folder whose summary is wanted. True while more is to do.
-    pub fn walk_folders(&mut self) -> bool {
-        let Some(mut walk) = self.summaries.take_walk() else { return false };
+    /// True while a walk is under way.
+    #[must_use]
+    pub fn walks_folders(&self) -> bool {
+        self.summaries.is_walking()
+    }
+
+    /// Walks over a slice of the first folder whose summary is wanted. Returns the walks that are
+    /// over.
+    pub fn walk_folders(&mut self) -> Vec<EndedWalk> {
+        let Some(mut walk) = self.summaries.take_walk() else {
+            return self.summaries.take_ended();
+        };
         let after = walk.last.as_ref().and_then(|name| walk.of.below(name));
         let (mut last, mut seen) = (None, 0);
         for (name, shared) in self.folder_range(&walk.of, after).take(WALKED_FILES) {
@@ -506,7 +517,7 @@ impl SharedFolder {
         } else {
             self.summaries.put_back(walk);
         }
-        self.summaries.is_walking()
+        self.summaries.take_ended()
     }
 
     /// The shared file of this name.

@@ -24,19 +24,19 @@ pub(super) struct PendingFolder {
     pub(super) limit: usize,
 }
 
-/// Requests that wait for a summary, in the order of arrival.
+/// Requests that wait for the walk over this folder, in the order of arrival.
 #[derive(Default)]
-pub(super) struct PendingFolders(Vec<PendingFolder>);
+pub(super) struct PendingFolders(Vec<(ViewedFolder, PendingFolder)>);
 
 impl PendingFolders {
     /// True while a request of this connection waits.
     pub(super) fn has(&self, conn: ConnId) -> bool {
-        self.0.iter().any(|pending| pending.conn == conn)
+        self.0.iter().any(|(_, pending)| pending.conn == conn)
     }
 
     /// Drops the requests of a closed connection.
     pub(super) fn forget(&mut self, conn: ConnId) {
-        self.0.retain(|pending| pending.conn != conn);
+        self.0.retain(|(_, pending)| pending.conn != conn);
     }
 
     /// The time of the next slice.
@@ -48,69 +48,89 @@ impl PendingFolders {
 impl PieceService {
     /// FOLDER: responds at once if the summary is known or the folder is small.
     pub(super) fn folder(&mut self, wanted: PendingFolder, ctx: &mut ServiceCtx<'_, '_>) {
-        let waiting = self.pending_folders.0.iter().filter(|other| other.conn == wanted.conn);
-        if waiting.count() >= limits::FETCHES {
+        let pending = self.pending_folders.0.iter();
+        if pending.filter(|(_, other)| other.conn == wanted.conn).count() >= limits::FETCHES {
             let text = format!("at most {} FOLDER at once on a link", limits::FETCHES);
             let error = ErrorReply::new(ErrorCode::Busy, text);
             return self.refuse(wanted.conn, wanted.id, &error, ctx.io);
         }
-        if let Some(wanted) = self.try_folder(wanted, ctx) {
-            ctx.storage.walk_folders();
-            if let Some(wanted) = self.try_folder(wanted, ctx) {
-                self.pending_folders.0.push(wanted);
-            }
+        if self.try_folder(wanted, ctx) {
+            self.walk_folders(ctx);
         }
     }
 
-    /// Walks over a slice of the folders that requesters wait for, and responds.
+    /// Walks over a slice of the folders that requesters wait for, and responds to the requests
+    /// whose walk is over.
     pub(super) fn walk_folders(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
         if self.pending_folders.0.is_empty() {
             return;
         }
-        ctx.storage.walk_folders();
-        for wanted in std::mem::take(&mut self.pending_folders.0) {
+        let ended = ctx.storage.walk_folders();
+        if ended.is_empty() && ctx.storage.walks_folders() {
+            return;
+        }
+        for (of, wanted) in std::mem::take(&mut self.pending_folders.0) {
             let conn = wanted.conn;
-            match self.try_folder(wanted, ctx) {
-                Some(wanted) => self.pending_folders.0.push(wanted),
-                None => {
+            match ended.iter().find(|(other, _)| *other == of) {
+                None if !ended.is_empty() => self.pending_folders.0.push((of, wanted)),
+                Some((_, state)) if self.viewed(&wanted) == of => {
+                    self.respond_folder(&of, *state, &wanted, ctx);
                     if let Some(conn) = ctx.io.connection(conn) {
                         conn.reschedule = true;
                     }
+                }
+                // Another folder is shared by now, or the requester sees other files of this one.
+                _ => {
+                    self.try_folder(wanted, ctx);
                 }
             }
         }
     }
 
-    /// Responds with a page, or an error. Gives the request back while the summary is unknown.
-    fn try_folder(
-        &mut self,
-        wanted: PendingFolder,
-        ctx: &mut ServiceCtx<'_, '_>,
-    ) -> Option<PendingFolder> {
+    /// The folder as this requester sees it now.
+    fn viewed(&self, wanted: &PendingFolder) -> ViewedFolder {
         let viewer = self.passes.viewer(&self.requester(wanted.conn));
-        let of = ViewedFolder { name: wanted.name.clone(), viewer };
-        let summary = match ctx.storage.folder_state(&of, wanted.cursor.is_none()) {
-            SummaryState::Pending => return Some(wanted),
-            SummaryState::Known(summary) => summary,
-            SummaryState::Changing => {
+        ViewedFolder { name: wanted.name.clone(), viewer }
+    }
+
+    /// Responds if the summary is known. True if the request waits for a walk.
+    fn try_folder(&mut self, wanted: PendingFolder, ctx: &mut ServiceCtx<'_, '_>) -> bool {
+        let of = self.viewed(&wanted);
+        let state = ctx.storage.folder_state(&of, wanted.cursor.is_none());
+        if state == SummaryState::Pending {
+            self.pending_folders.0.push((of, wanted));
+            return true;
+        }
+        self.respond_folder(&of, state, &wanted, ctx);
+        false
+    }
+
+    /// Responds with a page, or an error.
+    fn respond_folder(
+        &mut self,
+        of: &ViewedFolder,
+        state: SummaryState,
+        wanted: &PendingFolder,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let summary = match state {
+            SummaryState::Known(summary) if summary.count > 0 => summary,
+            SummaryState::Known(_) => {
+                let error = ErrorReply::new(ErrorCode::NotFound, "no such folder here");
+                return self.refuse(wanted.conn, wanted.id, &error, ctx.io);
+            }
+            SummaryState::Changing | SummaryState::Pending => {
                 let error = ErrorReply::new(ErrorCode::Busy, "the folder is being changed");
-                self.refuse(wanted.conn, wanted.id, &error, ctx.io);
-                return None;
+                return self.refuse(wanted.conn, wanted.id, &error, ctx.io);
             }
         };
-        if summary.count == 0 {
-            let error = ErrorReply::new(ErrorCode::NotFound, "no such folder here");
-            self.refuse(wanted.conn, wanted.id, &error, ctx.io);
-            return None;
-        }
-        let page = page(&of, summary, &wanted, ctx);
+        let page = page(of, summary, wanted, ctx);
         if let (Some(peer), Some(conn)) =
             (self.peers.get_mut(&wanted.conn), ctx.io.connection(wanted.conn))
         {
             let response = Response::Folder(Box::new(page));
             peer.inbound.respond(wanted.id, &response, &mut conn.send_queue);
         }
-        None
     }
 }
 
