@@ -64,6 +64,8 @@ pub(super) struct FolderWalk {
     /// The last file that was added.
     pub(super) last: Option<RelativeName>,
     restarts: u32,
+    /// A file that was added without a content hash has one now.
+    is_stale: bool,
 }
 
 /// A change of a file.
@@ -109,6 +111,7 @@ impl FolderSummaries {
                 digest: FolderDigest::default(),
                 last: None,
                 restarts: 0,
+                is_stale: false,
             });
         }
         SummaryState::Pending
@@ -147,7 +150,7 @@ impl FolderSummaries {
         self.known.truncate(KEPT_SUMMARIES - 1);
         let summary = walk.digest.summary();
         self.ended.push((walk.of.clone(), SummaryState::Known(summary)));
-        self.known.push_front(KnownSummary { of: walk.of, summary, is_stale: false });
+        self.known.push_front(KnownSummary { of: walk.of, summary, is_stale: walk.is_stale });
     }
 
     /// A file has changed.
@@ -163,12 +166,13 @@ impl FolderSummaries {
                 let passed = |walk: &&mut FolderWalk| {
                     walk.of.below(name).is_some() && walk.last.as_ref() >= Some(name)
                 };
-                walks.filter(passed).for_each(|walk| walk.digest.spoil_root());
+                walks.filter(passed).for_each(|walk| walk.is_stale = true);
             }
             FileChange::Other => {
                 self.known.retain(|known| known.of.below(name).is_none());
                 for walk in self.walks.iter_mut().filter(|walk| walk.of.below(name).is_some()) {
                     (walk.digest, walk.last) = (FolderDigest::default(), None);
+                    walk.is_stale = false;
                     walk.restarts += 1;
                 }
                 let is_given_up = |walk: &FolderWalk| walk.restarts > MOST_RESTARTS;
@@ -184,7 +188,6 @@ impl FolderSummaries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::ids::ContentHash;
 
     fn name(text: &str) -> RelativeName {
         RelativeName::new(text).expect("a name")
@@ -225,5 +228,28 @@ mod tests {
         summaries.reset();
         assert_eq!(summaries.take_ended(), [(all_of("C"), SummaryState::Changing)]);
         assert_eq!(summaries.state(&all_of("A"), false), SummaryState::Pending);
+    }
+
+    #[test]
+    fn a_file_that_is_hashed_behind_the_walk_makes_the_summary_stale() {
+        let mut summaries = FolderSummaries::default();
+        let (dark, known) = (all_of("Dark"), FolderSummary { count: 1, size: 3, root: None });
+        for (hashed, is_stale) in [("Dark/a", true), ("Dark/b", false)] {
+            summaries.reset();
+            assert_eq!(summaries.state(&dark, true), SummaryState::Pending);
+            let walk = walked(&mut summaries, "a");
+            summaries.put_back(walk);
+            summaries.note(&name(hashed), FileChange::Hashed);
+            let walk = summaries.take_walk().expect("a walk");
+            summaries.end_walk(walk);
+            // The requests that waited are answered, and the next one begins another walk.
+            assert_eq!(
+                summaries.take_ended().pop(),
+                Some((dark.clone(), SummaryState::Known(known)))
+            );
+            assert_eq!(summaries.state(&dark, false), SummaryState::Known(known));
+            let next = summaries.state(&dark, true);
+            assert_eq!(next == SummaryState::Pending, is_stale, "{next:?}");
+        }
     }
 }

@@ -62,11 +62,6 @@ impl FolderDigest {
         }
     }
 
-    /// Note that a content hash has come too late to be part of the root.
-    pub fn spoil_root(&mut self) {
-        self.lacks_root = true;
-    }
-
     /// The files so far.
     #[must_use]
     pub fn summary(&self) -> FolderSummary {
