@@ -255,7 +255,7 @@ impl Node for Client {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
             Event::Start => self.start(io),
-            Event::Connected(id) if self.server.is(id) => self.server.connected(id, io),
+            Event::Connected(id) if self.server.is(id) => self.server_connected(id, io),
             Event::Received(id) if self.server.is(id) => while self.read_message(io) {},
             Event::Ended(id) if self.server.is(id) => {
                 if let Some(conn) = io.connection(id) {

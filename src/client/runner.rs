@@ -193,7 +193,16 @@ impl Running {
         }
     }
 
-    /// The connection is closed: the request is sent again over the next.
+    /// True for a request that reads the index, as anyone may.
+    fn is_plain(&self) -> bool {
+        match self {
+            Running::Seek { .. } | Running::Gather(_) => true,
+            Running::Ask(exchange) => !matches!(exchange.request, Request::Operation(_)),
+            _ => false,
+        }
+    }
+
+    /// The response is lost or does not count: the request is sent again.
     pub(super) fn forget_sent(&mut self) {
         match self {
             Running::Ask(exchange) => exchange.forget_sent(),
@@ -406,9 +415,18 @@ impl Client {
         self.send_request(io);
     }
 
-    /// Sends the request of the command, once the server has opened.
+    /// True for a request that goes out behind our opening: it needs neither a login nor anything
+    /// that the opening of the server says.
+    fn is_early(&self) -> bool {
+        let running = self.commands.running.as_ref();
+        self.server.is_greeting()
+            && self.is_login_settled()
+            && running.is_some_and(Running::is_plain)
+    }
+
+    /// Sends the request of the command, once the server has opened, or earlier.
     pub(crate) fn send_request(&mut self, io: &mut Io<'_>) {
-        if !self.server.is_open() {
+        if !self.server.is_open() && !self.is_early() {
             return;
         }
         let has_settled_login = self.login.is_settled();

@@ -180,6 +180,12 @@ impl ServerConnection {
         self.conn.session().is_some_and(|outbound| outbound.welcome().is_some())
     }
 
+    /// True between our opening and that of the server.
+    #[must_use]
+    pub fn is_greeting(&self) -> bool {
+        self.conn.session().is_some_and(|outbound| outbound.welcome().is_none())
+    }
+
     /// True while the connection is made, or being made.
     #[must_use]
     pub fn is_connected(&self) -> bool {

@@ -6,8 +6,8 @@ use crate::client::effect::Effect;
 use crate::client::runner::Running;
 use crate::client::server_connection::Joining;
 use crate::client::server_requests::PendingRequest;
-use crate::node::CloseReason;
 use crate::node::io::Io;
+use crate::node::{CloseReason, ConnId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::native::Message;
 use crate::protocol::request::Request;
@@ -17,6 +17,12 @@ use crate::storage::fs_trait::FsError;
 use crate::ui::event::{Failure, UiEvent};
 
 impl Client {
+    /// The connection to the server is made: a request that may go out early saves a round trip.
+    pub(crate) fn server_connected(&mut self, id: ConnId, io: &mut Io<'_>) {
+        self.server.connected(id, io);
+        self.send_request(io);
+    }
+
     /// Sends a request. False without a connection.
     pub(crate) fn ask(
         &mut self,
@@ -61,6 +67,9 @@ impl Client {
                 {
                     io.tell(UiEvent::ServerFound(server));
                 }
+                if self.server.closed_key().is_some() {
+                    self.forget_early_request();
+                }
                 self.begin_pass(io);
                 self.log_in(io);
                 self.effects.push_back(Effect::ServerReady);
@@ -87,6 +96,14 @@ impl Client {
             }
         }
         true
+    }
+
+    /// A closed server knows the key behind the pass: a request before does not count.
+    fn forget_early_request(&mut self) {
+        self.requests.forget(&PendingRequest::Command);
+        if let Some(running) = &mut self.commands.running {
+            running.forget_sent();
+        }
     }
 
     fn answered(&mut self, purpose: PendingRequest, response: Response, io: &mut Io<'_>) {

@@ -433,6 +433,36 @@ impl Download {
         (source.tag, source.proves) = (tag, proves);
     }
 
+    /// A source is connected: requests right behind our opening save round trips. Only the first
+    /// source is asked so early, for the hash list, the piece that proves it, and one more.
+    pub(super) fn ask_early(&mut self, id: u32, io: &mut Io<'_>) {
+        let is_whole = self.sources.get(id).is_some_and(|source| source.candidate.whole);
+        if !is_whole || !self.root.is_trusted() || !self.config.verify || self.part.is_some() {
+            return;
+        }
+        let wants_list = self.may_request_list(id);
+        if wants_list {
+            self.request_list(id, io);
+        }
+        let Some(size) = self.size.filter(|size| *size > 0) else { return };
+        if !wants_list && (!self.has_single_piece() || self.is_other_asked(id)) {
+            return;
+        }
+        let last = piece_tree::pieces(size) - 1;
+        let other = match self.config.order {
+            PieceOrder::FromFront | PieceOrder::Watched(_) => 0,
+            PieceOrder::Any => {
+                let [a, b, c, d, ..] = (io.random)();
+                u64::from(u32::from_le_bytes([a, b, c, d])) % (last + 1)
+            }
+        };
+        let Some(source) = self.sources.get_mut(id) else { return };
+        for piece in [last, other].into_iter().take(if other == last { 1 } else { 2 }) {
+            let (start, length) = piece_tree::bounds(size, piece);
+            source.request_piece(piece, start, length, io);
+        }
+    }
+
     /// Sends a source every request that can be answered now.
     fn feed(&mut self, id: u32, ctx: &mut Ctx<'_, '_>) -> Result<(), Failure> {
         let Some(source) = self.sources.get(id).filter(|source| source.is_open()) else {

@@ -442,18 +442,23 @@ impl DownloadManager {
     }
 
     /// The connection to a source is established.
-    pub fn connected(&mut self, (id, source): (u64, u32), io: &mut Io<'_>) -> Option<Ended> {
+    pub fn connected(&mut self, (id, source_id): (u64, u32), io: &mut Io<'_>) -> Option<Ended> {
         if let Some(stream) = self.streams.get_mut(&id) {
             let outcome = stream.connected(io);
             return self.after_event(id, outcome, io);
         }
         let hello = Hello { peer: self.listen_port, ..Hello::default() };
         let pass = self.security.pass.clone();
-        if let Some(source) = self.source_mut(id, source) {
+        if let Some(source) = self.source_mut(id, source_id) {
             source.open(&hello, io);
             source.present(pass.as_ref(), io);
             if source.by_quic {
                 io.tell(UiEvent::ByQuic(source.peer()));
+            }
+            // A pass over QUIC needs the opening of the source.
+            let is_known = pass.is_none() || !source.by_quic;
+            if let Some(download) = self.downloads.get_mut(&id).filter(|_| is_known) {
+                download.ask_early(source_id, io);
             }
         }
         self.note_changes(id);

@@ -241,7 +241,7 @@ impl Downloader {
 
     fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let ended = match self.owner(id) {
-            Some(ConnOwner::Server) => return self.client.server.connected(id, io),
+            Some(ConnOwner::Server) => return self.client.server_connected(id, io),
             Some(ConnOwner::Source(download, source)) => {
                 self.downloads.connected((download, source), io)
             }

@@ -495,7 +495,7 @@ impl Node for Gateway {
             Event::Listening(_, result) => self.port_opened(result, io),
             Event::Accepted(id, _) => self.accepted(id, io),
             Event::Connected(id) if self.client.server.is(id) => {
-                self.client.server.connected(id, io)
+                self.client.server_connected(id, io)
             }
             Event::Connected(id) => {
                 let browser = self.upstreams.get(&id).copied();

@@ -64,11 +64,17 @@ impl Download {
 
     /// True when this source is the next to ask for the hash list.
     pub(super) fn may_request_list(&self, id: u32) -> bool {
+        let Some(source) = self.sources.get(id) else { return false };
+        // A source that was asked early and has not opened may be silent.
+        let is_passed =
+            |from| source.is_open() && self.sources.get(from).is_some_and(|s| !s.is_open());
         let is_wanted = match self.state {
-            State::GetList { from } => from.is_none() || self.list_hedge.left > 0,
+            State::GetList { from } => from.is_none_or(is_passed) || self.list_hedge.left > 0,
             _ => false,
         };
-        let Some(source) = self.sources.get(id).filter(|_| is_wanted) else { return false };
+        if !is_wanted {
+            return false;
+        }
         self.config.verify
             && !self.has_single_piece()
             && !source.has_list_request()
@@ -79,7 +85,7 @@ impl Download {
 
     pub(super) fn request_list(&mut self, id: u32, io: &mut Io<'_>) {
         if let State::GetList { from: Some(_) } = self.state {
-            self.list_hedge.left -= 1;
+            self.list_hedge.left = self.list_hedge.left.saturating_sub(1);
         }
         self.list_hedge.since = io.now;
         self.state = State::GetList { from: Some(id) };

@@ -345,6 +345,10 @@ impl Download {
                 }
                 if let Some(source) = self.sources.get_mut(id) {
                     source.selector = Selector::Name(source.candidate.name.clone());
+                    // Early requests were by root.
+                    for piece in source.requested_pieces() {
+                        source.yield_piece(piece, ctx.io);
+                    }
                 }
             }
             (PendingFetch::HashList(..), code)
