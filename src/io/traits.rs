@@ -118,3 +118,7 @@ pub trait Sink {
 pub type SourceRef = Rc<dyn ByteSource>;
 /// A shared sink: the connection fills it, the download finishes it.
 pub type SinkRef = Rc<dyn Sink>;
+
+/// The number of an open descriptor of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor(pub i32);

@@ -523,7 +523,8 @@ impl Node for LoadGenerator {
             | Event::Command(_)
             | Event::CommandsEnded
             | Event::Settings(_)
-            | Event::Child => {}
+            | Event::Child
+            | Event::FolderChanged => {}
         }
         self.advance(io);
         if self.plan.reconnect && matches!(self.phase, Phase::Running(_)) {

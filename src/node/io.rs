@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::io::backoff;
 use crate::io::recv_buffer::RecvBuffer;
 use crate::io::send_queue::SendQueue;
+use crate::io::traits::Descriptor;
 use crate::node::stats::histogram::Histogram;
 use crate::node::{ConnId, PortId};
 use crate::protocol::types::account::Key;
@@ -141,6 +142,8 @@ pub enum Action {
     /// Accept at most so many connections, in all and from one address. `None`: the limit of the
     /// system, and the usual share of it.
     LimitConnections(Option<usize>, Option<usize>),
+    /// Report once when this descriptor has a change of a folder.
+    AwaitChanges(Descriptor),
     /// Write an event to the console.
     Tell(UiEvent),
     /// End the process with this code, once its output is written.
@@ -245,6 +248,11 @@ impl Io<'_> {
     /// Limit the accepted connections.
     pub fn limit_connections(&mut self, all: Option<usize>, of_address: Option<usize>) {
         self.actions.push(Action::LimitConnections(all, of_address));
+    }
+
+    /// Report once when this descriptor has a change of a folder.
+    pub fn await_changes(&mut self, descriptor: Descriptor) {
+        self.actions.push(Action::AwaitChanges(descriptor));
     }
 
     /// Write an event to the console. Inlined, as a call would copy the large event once more.

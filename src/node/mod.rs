@@ -96,6 +96,8 @@ pub enum Event {
     Stop(bool),
     /// A child process may have ended.
     Child,
+    /// The folder of [`Action::AwaitChanges`](crate::node::io::Action::AwaitChanges) has changed.
+    FolderChanged,
     /// Settings of this process have changed.
     Settings(Vec<LiveSetting>),
     /// The time of [`Node::deadline`] has come.

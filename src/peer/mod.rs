@@ -393,7 +393,11 @@ impl Peer {
             self.service.close_idle_files(io.now);
         }
         let (folder, storage) = self.downloader.share();
-        for change in self.share.run(folder, storage, io) {
+        let changes = self.share.run(folder, storage, io);
+        if let Some(descriptor) = storage.awaits_changes(io.now) {
+            io.await_changes(descriptor);
+        }
+        for change in changes {
             let announces = needs_update(&self.downloader.client);
             let updates = &mut self.registration.updates;
             match change {
@@ -599,6 +603,10 @@ impl Node for Peer {
                         }
                     }
                 }
+            }
+            Event::FolderChanged => {
+                self.downloader.storage.note_changes(io.now);
+                self.sync_share(io);
             }
             Event::Deadline => self.on_deadline(io),
             event => self.downloader.dispatch(event, io),

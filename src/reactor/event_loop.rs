@@ -266,6 +266,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 Ready::Stop(interrupted) => self.dispatch(Event::Stop(interrupted)),
                 Ready::Child => self.dispatch(Event::Child),
                 Ready::Reload => self.reload(),
+                Ready::Folder => self.dispatch(Event::FolderChanged),
             }
         }
     }
@@ -367,6 +368,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                             log::error!("the new key is not shown: {why}");
                         }
                     }
+                    Action::AwaitChanges(descriptor) => self.net.await_changes(descriptor),
                     Action::Listen(port, at) => self.listen(port, at, true),
                     Action::ListenPlain(port, at) => self.listen(port, at, false),
                     Action::LimitConnections(all, of_address) => {

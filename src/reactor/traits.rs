@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::io::traits::{RawRead, RawWrite};
+use crate::io::traits::{Descriptor, RawRead, RawWrite};
 use crate::node::io::{Security, Transport};
 use crate::node::settings::LiveSetting;
 use crate::protocol::types::quic_address::QuicAddress;
@@ -89,6 +89,8 @@ pub enum Ready {
     Child,
     /// A signal asks the process to read its settings again.
     Reload,
+    /// The awaited folder has changed.
+    Folder,
 }
 
 /// Settings that have changed while the process runs.
@@ -167,6 +169,11 @@ pub trait Net {
     fn show_key(&mut self, secret: &[u8; 32]) -> Result<(), String> {
         let _ = secret;
         Ok(())
+    }
+
+    /// Report once when this descriptor has a change of a folder. One is awaited at a time.
+    fn await_changes(&mut self, descriptor: Descriptor) {
+        let _ = descriptor;
     }
 
     /// Accept the next connection on the port of this number.

@@ -262,7 +262,11 @@ impl Node for LogReceiver {
                 }
             }
             Event::Connected(_) | Event::Received(_) | Event::Drained(_) => {}
-            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
+            Event::ListeningUdp(..)
+            | Event::Command(_)
+            | Event::CommandsEnded
+            | Event::Child
+            | Event::FolderChanged => {}
             Event::Settings(_) => {}
         }
     }

@@ -730,7 +730,11 @@ impl Node for Server {
                     io.exit(exit::DONE);
                 }
             }
-            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
+            Event::ListeningUdp(..)
+            | Event::Command(_)
+            | Event::CommandsEnded
+            | Event::Child
+            | Event::FolderChanged => {}
             Event::Settings(settings) => {
                 for setting in settings {
                     self.apply_setting(setting);

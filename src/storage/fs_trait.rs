@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use crate::io::traits::SourceRef;
+use crate::io::traits::{Descriptor, SourceRef};
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::storage::Opened;
@@ -160,6 +160,11 @@ pub trait Filesystem {
     /// Take the changes since the last call. Does not wait.
     fn changes(&self) -> Vec<FsChange> {
         Vec::new()
+    }
+
+    /// The descriptor that becomes readable with the next change, where the system has one.
+    fn changes_descriptor(&self) -> Option<Descriptor> {
+        None
     }
 
     /// State of the folder as of the last [`Filesystem::changes`].

@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::io::traits::{Sink, SourceRef};
+use crate::io::traits::{Descriptor, Sink, SourceRef};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::absolute_path::AbsolutePath;
@@ -293,6 +293,16 @@ impl Storage {
     #[must_use]
     pub fn next_poll(&self) -> Option<Instant> {
         self.shared_folder.next_poll()
+    }
+
+    /// The descriptor on which the loop should wait for changes now, unless it does.
+    pub fn awaits_changes(&mut self, now: Instant) -> Option<Descriptor> {
+        self.shared_folder.awaits(now)
+    }
+
+    /// The folder has changed, and the loop no longer waits for changes.
+    pub fn note_changes(&mut self, now: Instant) {
+        self.shared_folder.note_changes(now);
     }
 
     /// Changes of the folder since the last poll.

@@ -20,6 +20,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::io::traits::Descriptor;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::folder::FolderFile;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
@@ -53,10 +54,10 @@ const CONCURRENT_HASHES: usize = 4;
 const OPEN_HASH_LISTS: usize = 16;
 /// Files of a folder in an iteration: each costs a hash of a hundred bytes.
 const WALKED_FILES: usize = 1_000;
-/// Publish a changed file after this long without a further change: a copy that pauses is not
-/// complete.
+/// Publish a file after this long without a further change where the file is empty, or was published
+/// so recently: its writer opens the file for each part.
 pub const DEBOUNCE: Duration = Duration::from_secs(2);
-/// Poll the folder this often: a poll costs one system call, and the debounce takes seconds anyway.
+/// Poll the folder this often: a poll costs one system call. The loop tells of most changes before.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Poll interval after a poll with changes, so that a thousand events do not pile up.
 const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -144,6 +145,18 @@ struct PendingChanges {
     condition: Condition,
     notes: Vec<Note>,
     next_poll: Option<Instant>,
+    /// Files that were published within the last [`DEBOUNCE`].
+    recent: BTreeMap<RelativeName, Instant>,
+    /// The descriptor on which the loop waits for changes.
+    awaited: Option<Descriptor>,
+}
+
+impl PendingChanges {
+    /// True for a file that may be published without a pause.
+    fn may_publish(&self, found: &Found, name: &RelativeName) -> bool {
+        let is_recent = self.recent.contains_key(name) || self.recent.len() >= PENDING_NAMES;
+        found.settled && found.stamp.size > 0 && !is_recent
+    }
 }
 
 /// Files to hash.
@@ -797,6 +810,11 @@ impl SharedFolder {
     pub fn poll_changes(&mut self, now: Instant) -> FolderChange {
         let changes = self.fs.changes();
         let mut is_busy = !changes.is_empty();
+        if is_busy {
+            // Another descriptor may have the number by now.
+            self.changes.awaited = None;
+        }
+        self.changes.recent.retain(|_, at| now.saturating_duration_since(*at) < DEBOUNCE);
         for change in changes {
             match change {
                 FsChange::Everything => self.scan.is_requested = true,
@@ -869,7 +887,8 @@ impl SharedFolder {
     }
 
     fn touch(&mut self, name: RelativeName, now: Instant) {
-        if self.changes.touched.contains_key(&name) {
+        if let Some(touched) = self.changes.touched.get_mut(&name) {
+            touched.due = touched.due.min(now);
             return;
         }
         if self.changes.touched.len() >= PENDING_NAMES {
@@ -917,18 +936,45 @@ impl SharedFolder {
             self.remove(&name);
             change.gone.push(name.clone());
         }
-        let (Some(found), Some(touched)) = (found, self.changes.touched.get_mut(&name)) else {
-            return;
-        };
-        if touched.stamp != Some(found.stamp) {
-            *touched = Touched { stamp: Some(found.stamp), since: now, due: now + DEBOUNCE };
-        } else if !found.settled || now.saturating_duration_since(touched.since) < DEBOUNCE {
+        let Some(found) = found else { return };
+        let may_publish = self.changes.may_publish(&found, &name);
+        let Some(touched) = self.changes.touched.get_mut(&name) else { return };
+        let is_same = touched.stamp == Some(found.stamp);
+        let has_waited = is_same && now.saturating_duration_since(touched.since) >= DEBOUNCE;
+        if may_publish || (found.settled && has_waited) {
+            self.publish(name, &found, now, change);
+        } else if is_same {
             touched.due = now + POLL_INTERVAL;
         } else {
-            self.changes.touched.remove(&name);
-            self.put(name.clone(), found.stamp, None);
-            change.have.extend(self.entry(&name));
+            *touched = Touched { stamp: Some(found.stamp), since: now, due: now + DEBOUNCE };
         }
+    }
+
+    fn publish(
+        &mut self,
+        name: RelativeName,
+        found: &Found,
+        now: Instant,
+        change: &mut FolderChange,
+    ) {
+        self.changes.touched.remove(&name);
+        self.changes.recent.insert(name.clone(), now);
+        self.put(name.clone(), found.stamp, None);
+        change.have.extend(self.entry(&name));
+    }
+
+    /// The descriptor on which the loop should wait for changes now; `None` while it does already,
+    /// or while changes come one after the other.
+    pub fn awaits(&mut self, now: Instant) -> Option<Descriptor> {
+        let is_quiet = self.changes.next_poll.is_some_and(|at| at > now + BUSY_POLL_INTERVAL);
+        let descriptor = self.fs.changes_descriptor().filter(|_| is_quiet)?;
+        (self.changes.awaited.replace(descriptor) != Some(descriptor)).then_some(descriptor)
+    }
+
+    /// The folder has changed, and the loop no longer waits for changes.
+    pub fn note_changes(&mut self, now: Instant) {
+        self.changes.awaited = None;
+        self.changes.next_poll = self.changes.next_poll.map(|_| now);
     }
 }
 
@@ -1218,8 +1264,7 @@ mod tests {
         let mut world = world(&[("z", 1)]);
         let long = vec![7; 3 << 20];
         world.drive.place("long", 9, &long);
-        world.look();
-        assert_eq!(world.wait(DEBOUNCE), (words(&["long"]), [].into()));
+        assert_eq!(world.look(), (words(&["long"]), [].into()));
         assert_eq!(
             (world.share.hash_slice(world.now), world.share.hash_slice(world.now)),
             (HashOutcome::More, HashOutcome::More)
@@ -1273,16 +1318,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_no_writer_holds_is_published_at_once_and_then_at_most_each_two_seconds() {
+        let mut world = world(&[]);
+        world.drive.place("whole", 1, b"1");
+        world.drive.place("empty", 1, b"");
+        assert_eq!(world.look(), (words(&["whole"]), [].into()));
+        // A writer that opens the file for each part.
+        for (at, content) in [b"12", b"34", b"56"].iter().enumerate() {
+            world.drive.place("whole", 2 + i128::try_from(at).unwrap(), *content);
+            let gone = if at == 0 { words(&["whole"]) } else { [].into() };
+            assert_eq!(world.look(), ([].into(), gone));
+        }
+        assert_eq!(world.wait(DEBOUNCE), (words(&["empty", "whole"]), [].into()));
+        // A file that is closed within its first two seconds.
+        world.drive.place("open", 9, b"1");
+        world.drive.hold("open", true);
+        assert_eq!(world.look(), ([].into(), [].into()));
+        world.drive.hold("open", false);
+        world.drive.heard("open");
+        assert_eq!(world.look(), (words(&["open"]), [].into()));
+    }
+
+    #[test]
     fn a_changed_file_is_withdrawn_and_returns_without_its_root() {
         let mut world = world(&[("a", 1), ("b", 1)]);
         world.hashed();
         let tag = world.drive.find("a").unwrap().stamp.tag();
         assert!(world.share.is_version(&name("a"), tag));
         world.drive.place("a", 2, b"other");
+        world.drive.hold("a", true);
         assert_eq!(world.look(), ([].into(), words(&["a"])));
         assert!(
             !world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none()
         );
+        world.drive.hold("a", false);
         assert_eq!(world.wait(DEBOUNCE), (words(&["a"]), [].into()));
         assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
         assert_eq!(world.hashed(), ["a"]);
@@ -1305,8 +1374,8 @@ mod tests {
         // No event, but the reader notices.
         world.drive.changes.take();
         assert_eq!(world.hashed(), [""; 0]);
-        assert_eq!(world.look(), ([].into(), words(&["a"])));
-        assert_eq!(world.wait(DEBOUNCE), (words(&["a"]), [].into()));
+        assert_eq!(world.look(), (words(&["a"]), words(&["a"])));
+        assert_eq!(world.wait(DEBOUNCE), ([].into(), [].into()));
         world.hashed();
         assert_eq!(world.share.named(&hash(&after)), Some(name("a")));
     }
@@ -1391,8 +1460,7 @@ mod tests {
         *world.drive.files.borrow_mut() = files;
         world.drive.condition.set(Condition::default());
         world.drive.changes.borrow_mut().push(FsChange::Everything);
-        world.look();
-        assert_eq!(world.wait(DEBOUNCE).0, words(&["S/b", "a"]));
+        assert_eq!(world.look().0, words(&["S/b", "a"]));
         assert_eq!(world.notes, [Note::Missing, Note::Back]);
     }
 
@@ -1407,8 +1475,7 @@ mod tests {
         assert!(world.notes.contains(&Note::LeftOut(LeftOut::from([(Barred::Unreadable, 1)]))));
         world.drive.edit("a", |memo| memo.closed = false);
         world.drive.heard("a");
-        world.look();
-        assert_eq!(world.wait(DEBOUNCE), (words(&["a"]), [].into()));
+        assert_eq!(world.look(), (words(&["a"]), [].into()));
         assert_eq!(world.hashed(), ["a"]);
     }
 

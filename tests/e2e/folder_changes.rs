@@ -75,7 +75,34 @@ fn a_file_is_published_only_after_its_writer_closed_it() {
     drop(file);
     published(&mut client, &source, "aula.mp4", &content);
     println!("published {:?} after it was closed", closed.elapsed());
-    assert!(closed.elapsed() >= Duration::from_millis(1_500), "{:?}", closed.elapsed());
+    assert!(closed.elapsed() < Duration::from_millis(1_500), "{:?}", closed.elapsed());
+}
+
+#[test]
+fn a_file_that_arrives_whole_is_listed_at_once() {
+    let (server, here, other) = (server(), Dir::new(), Dir::new());
+    let peer = peer(server.at, &here);
+    let mut client = Native::open(server.at);
+    let mut arrives = |name: &str, act: &dyn Fn()| {
+        let since = Instant::now();
+        act();
+        wait_until(name, || names(&mut client, peer.at).contains(&name.to_owned()).then_some(()));
+        // A poll of the folder, or a pause for further changes, would take longer.
+        assert!(since.elapsed() < Duration::from_millis(450), "{name}: {:?}", since.elapsed());
+    };
+    other.write("renamed", b"1");
+    arrives("renamed", &|| fs::rename(other.at("renamed"), here.at("renamed")).expect("a move"));
+    other.write("linked", b"2");
+    arrives("linked", &|| fs::hard_link(other.at("linked"), here.at("linked")).expect("a link"));
+    arrives("closed", &|| here.write("closed", b"3"));
+    let mut slow = File::create(here.at("slow")).expect("a file");
+    slow.write_all(b"4").expect("a byte");
+    arrives("between", &|| here.write("between", b"5"));
+    assert!(!names(&mut client, peer.at).contains(&"slow".to_owned()));
+    let since = Instant::now();
+    drop(slow);
+    wait_until("slow", || names(&mut client, peer.at).contains(&"slow".to_owned()).then_some(()));
+    assert!(since.elapsed() < Duration::from_millis(450), "{:?}", since.elapsed());
 }
 
 #[test]
@@ -101,6 +128,10 @@ fn a_changed_file_gets_a_new_root_and_a_removed_file_leaves_the_index() {
     let mut client = Native::open(server.at);
     published(&mut client, &source, "a.mp4", b"the first version");
     here.write("a.mp4", b"the second version");
+    published(&mut client, &source, "a.mp4", b"the second version");
+    // A writer withdraws the file at once.
+    let mut writer = File::options().append(true).open(here.at("a.mp4")).expect("a file");
+    writer.write_all(b", longer").expect("bytes");
     wait_until("the changed file is withdrawn", || {
         (names(&mut client, source.at) == ["b.mp4"]).then_some(())
     });
@@ -108,10 +139,11 @@ fn a_changed_file_gets_a_new_root_and_a_removed_file_leaves_the_index() {
     wait_until("the removed file is out of the index", || {
         names(&mut client, source.at).is_empty().then_some(())
     });
-    published(&mut client, &source, "a.mp4", b"the second version");
+    drop(writer);
+    published(&mut client, &source, "a.mp4", b"the second version, longer");
     // A renamed file is a new entry with the same root.
     fs::rename(here.at("a.mp4"), here.at("c.mp4")).expect("a new name");
-    published(&mut client, &source, "c.mp4", b"the second version");
+    published(&mut client, &source, "c.mp4", b"the second version, longer");
     assert_eq!(names(&mut client, source.at), ["c.mp4"]);
 }
 

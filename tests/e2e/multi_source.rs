@@ -83,7 +83,8 @@ fn an_adversary_with_a_wrong_list_is_dropped_and_the_next_source_is_requested() 
         gate.open();
         let done = finish(download);
         what.is_saved(&done, &there);
-        assert_eq!(adversary.pieces().len(), 0);
+        // Two pieces are requested together with the list, and none after it.
+        assert!(adversary.pieces().len() <= 2, "{:?}", adversary.pieces());
         let blamed = done.events("blamed");
         assert!(
             blamed.len() <= 1 && blamed.iter().all(|who| who["peer"] == adversary.at.to_string()),

@@ -343,7 +343,9 @@ impl Download {
                 if matches!(self.root, Root::Assumed(_)) {
                     self.restart(ctx.io);
                 }
-                if let Some(source) = self.sources.get_mut(id) {
+                if let Some(source) = self.sources.get_mut(id)
+                    && matches!(source.selector, Selector::Root(_))
+                {
                     source.selector = Selector::Name(source.candidate.name.clone());
                     // Early requests were by root.
                     for piece in source.requested_pieces() {

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::io::traits::SourceRef;
+use crate::io::traits::{Descriptor, SourceRef};
 use crate::os::fs::dir_walk::{self, DirListing};
 use crate::os::fs::guard::Guard;
 use crate::os::fs::inotify::FolderWatch;
@@ -261,6 +261,10 @@ impl Filesystem for Folder {
             changes.insert(0, FsChange::Everything);
         }
         changes
+    }
+
+    fn changes_descriptor(&self) -> Option<Descriptor> {
+        self.watching().map(|watch| Descriptor(watch.watches().events().as_raw_fd()))
     }
 
     fn condition(&self) -> Condition {

@@ -19,7 +19,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::io::traits::SourceRef;
+use crate::io::traits::{Descriptor, SourceRef};
 use crate::os::fs::folder::Folder;
 use crate::os::fs::part_file::Allocate;
 use crate::protocol::types::file_name::printable;
@@ -322,6 +322,10 @@ impl Filesystem for ManifestFolder {
             .retain(|change| !matches!(change, FsChange::File(name) if self.place(name).is_some()));
         changes.extend(self.changed());
         changes
+    }
+
+    fn changes_descriptor(&self) -> Option<Descriptor> {
+        self.folder.changes_descriptor().filter(|_| self.shared)
     }
 
     fn condition(&self) -> Condition {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 
 use crate::io::budget::Block;
-use crate::io::traits::{RawRead, RawWrite, ReadAt};
+use crate::io::traits::{Descriptor, RawRead, RawWrite, ReadAt};
 use crate::node::io::{Security, Transport};
 use crate::os::net::datagram_client::DatagramClient;
 use crate::os::net::datagrams::{DatagramIo, DatagramStream, Datagrams};
@@ -226,6 +226,10 @@ impl Network {
 impl Net for Network {
     type Stream = Carrier;
     type Ends<'a> = Ends<'a>;
+
+    fn await_changes(&mut self, descriptor: Descriptor) {
+        self.sockets.await_changes(descriptor);
+    }
 
     fn show_key(&mut self, secret: &[u8; 32]) -> Result<(), String> {
         let identity = TlsIdentity::new(secret)?;

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::io::traits::{RawRead, RawWrite};
+use crate::io::traits::{Descriptor, RawRead, RawWrite};
 use crate::limits;
 use crate::os::net::activation;
 use crate::os::system;
@@ -26,6 +26,7 @@ const BACKLOG: i32 = 4_096;
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
 const STDOUT: Token = Token(usize::MAX - 3);
+const FOLDER: Token = Token(usize::MAX - 4);
 /// Tokens from here on are ports; tokens below are connections, which are always fewer.
 const PORTS: usize = usize::MAX / 2;
 /// Tokens from here on are UDP sockets, of which there are a few.
@@ -48,6 +49,8 @@ pub struct TcpStack {
     spare: Option<File>,
     /// The last accepted connection uses the reserve.
     is_short: bool,
+    /// The descriptor with the changes of a folder.
+    awaited: Option<Descriptor>,
     /// The interface of the last link-local address with one. Addresses without an interface use
     /// the same network.
     interface: u32,
@@ -81,6 +84,7 @@ impl TcpStack {
             ports: BTreeMap::new(),
             spare: spare(),
             is_short: false,
+            awaited: None,
             interface: 0,
         })
     }
@@ -95,6 +99,16 @@ impl TcpStack {
     /// Reports SIGHUP as a request to read the settings again, not to end.
     pub fn reload_on_hangup(&mut self) {
         self.reloads = true;
+    }
+
+    /// Reports once when this descriptor has a change of a folder: a file that is written has many.
+    pub fn await_changes(&mut self, descriptor: Descriptor) {
+        let registry = self.poll.registry();
+        let mut source = SourceFd(&descriptor.0);
+        if registry.register(&mut source, FOLDER, Interest::READABLE).is_err() {
+            let _ = registry.reregister(&mut source, FOLDER, Interest::READABLE);
+        }
+        self.awaited = Some(descriptor);
     }
 
     /// Reports when the other end of stdout is closed. A file has no other end.
@@ -132,6 +146,12 @@ impl TcpStack {
         for event in &self.events {
             match event.token() {
                 STDIN | STDOUT => ready.push(Ready::Console),
+                FOLDER => {
+                    if let Some(descriptor) = self.awaited.take() {
+                        let _ = self.poll.registry().deregister(&mut SourceFd(&descriptor.0));
+                        ready.push(Ready::Folder);
+                    }
+                }
                 SIGNALS => {
                     for signal in self.signals.pending() {
                         ready.push(match signal {
