@@ -2,18 +2,19 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{Dir, get_from, lone_peer, noise, run_tool};
 
-/// A small tmpfs, unmounted on drop.
-pub struct SmallDisk(pub Dir);
+/// A mounted tmpfs, unmounted on drop.
+pub struct Mounted(PathBuf);
 
-impl SmallDisk {
+impl Mounted {
     /// `None`, with a reason printed, without the right to mount.
-    pub fn mount(options: &str) -> Option<SmallDisk> {
-        let dir = Dir::new();
-        let output = run_tool("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
+    pub fn at(path: &Path, options: &str) -> Option<Mounted> {
+        let text = path.to_str().expect("a path of text");
+        let output = run_tool("mount", &["-t", "tmpfs", "-o", options, "none", text])?;
         if !output.status.success() {
             println!(
                 "skipped: no disk can be mounted here: {}",
@@ -21,19 +22,31 @@ impl SmallDisk {
             );
             return None;
         }
-        Some(SmallDisk(dir))
+        Some(Mounted(path.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A small tmpfs.
+pub struct SmallDisk(pub Dir, #[expect(dead_code, reason = "it unmounts")] Mounted);
+
+impl SmallDisk {
+    /// As [`Mounted::at`].
+    pub fn mount(options: &str) -> Option<SmallDisk> {
+        let dir = Dir::new();
+        let mounted = Mounted::at(dir.path(), options)?;
+        Some(SmallDisk(dir, mounted))
     }
 
     /// Fills the disk.
     pub fn fill(&self) {
         let mut ballast = File::create(self.0.at("ballast")).expect("a file");
         while ballast.write_all(&[1; 4 << 10]).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
     }
 }
 

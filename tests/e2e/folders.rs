@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::disk::Mounted;
 use crate::harness::{
     Dir, Done, Process, cardume, finish, get_from, get_via, lone_peer, noise, peer_with, run,
     server, wait_until,
@@ -437,6 +438,23 @@ fn verified_files_count_when_a_folder_download_fails() {
     let saved = done.events("saved").len();
     assert_eq!((done.code, saved), (7, count(there.path())), "{done:#?}");
     assert!(saved > 40, "{saved}");
+}
+
+#[test]
+fn files_without_a_batch_are_not_fetched_twice() {
+    // No barrier covers a folder that is another disk.
+    let there = Dir::new();
+    std::fs::create_dir(there.at("Dark")).expect("a folder");
+    let Some(_disk) = Mounted::at(&there.at("Dark"), "size=4m") else { return };
+    let files = numbered(60);
+    let owner = failing_after(usize::MAX, files.clone(), |_, _| Handling::Close);
+    saved_folder(&get_from(&["Dark/", "--json"], owner.at, &there));
+    for (name, bytes) in &files {
+        assert!(there.read(Path::new("Dark").join(name)) == *bytes);
+    }
+    // At most those that were requested ahead come once more.
+    let fetched = owner.requests("FETCH").len();
+    assert!((61..=60 + 16).contains(&fetched), "{fetched}");
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub(super) struct FolderFiles {
     small: VecDeque<u32>,
     /// Files for ordinary downloads.
     large: VecDeque<u32>,
+    /// The disk takes files without a name, as far as is known: without them each file is an
+    /// ordinary download.
+    stages: bool,
     batch: Batch,
     saved: Vec<SavedFile>,
     tally: FolderTally,
@@ -86,6 +89,7 @@ impl FolderFiles {
             compare: DiskCompare { next: 0, again: Vec::new(), is_fresh, hashing: None, at: now },
             small: VecDeque::new(),
             large: VecDeque::new(),
+            stages: true,
             batch: Batch::default(),
             saved: Vec::new(),
             tally: FolderTally::default(),
@@ -204,7 +208,18 @@ impl FolderFiles {
         let is_small = self
             .file(number)
             .is_some_and(|file| file.size <= limits::PIECE_BYTES && file.root.is_some());
-        if is_small { self.small.push_back(number) } else { self.large.push_back(number) }
+        if is_small && self.stages {
+            self.small.push_back(number)
+        } else {
+            self.large.push_back(number)
+        }
+    }
+
+    /// This file could not be staged, so none is requested for a batch any more.
+    fn stop_staging(&mut self, number: u32) {
+        self.stages = false;
+        self.large.push_back(number);
+        self.large.extend(self.small.drain(..));
     }
 
     fn settle(&mut self, number: u32) {
@@ -246,7 +261,7 @@ impl FolderFiles {
     /// A requested file has not come.
     pub fn put_back(&mut self, number: u32) {
         self.tally.requested = self.tally.requested.saturating_sub(1);
-        self.small.push_front(number);
+        if self.stages { self.small.push_front(number) } else { self.large.push_back(number) }
     }
 
     /// The source of a requested file lacks the file.
@@ -277,7 +292,7 @@ impl FolderFiles {
         let (name, file) = (self.name_of(number), BatchFile { number, from });
         match self.batch.stage(file, &name, bytes, ctx.storage, ctx.io.now) {
             Ok(()) => self.tally.staged += 1,
-            Err(NotStaged::Unsupported) => self.large.push_back(number),
+            Err(NotStaged::Unsupported) => self.stop_staging(number),
             // The disk has no room for any other file either.
             Err(NotStaged::Failed(error @ (FsError::Full | FsError::Descriptors))) => {
                 return Err(disk_failure(&name, &error));
@@ -312,7 +327,7 @@ impl FolderFiles {
         }
         for file in unnamed {
             match file.why {
-                NotStaged::Unsupported => self.large.push_back(file.number),
+                NotStaged::Unsupported => self.stop_staging(file.number),
                 // Another download may have brought the same file.
                 NotStaged::Failed(FsError::Taken) => {
                     self.compare.is_fresh = false;

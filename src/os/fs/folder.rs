@@ -164,6 +164,10 @@ impl Folder {
             return Ok(Rc::clone(&place.dir));
         }
         let dir = Rc::new(self.place(name, true)?.0);
+        // The barrier syncs the file system of the top, and a folder may be another one's mount point.
+        if fstat(&*dir)?.st_dev != fstat(self.top.step()?)?.st_dev {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         *staging = Some(StagingPlace { path: path.to_owned(), dir: Rc::clone(&dir) });
         Ok(dir)
     }

@@ -392,6 +392,10 @@ impl Filesystem for ManifestFolder {
         self.folder.remove(name)
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        self.folder.free_bytes()
+    }
+
     fn durable_every(&self) -> u64 {
         self.folder.durable_every()
     }
