@@ -199,13 +199,28 @@ impl Source {
     }
 
     /// Notes a message. A source gets more time once, however often it asks to wait.
-    pub fn note_message(&mut self, asks_to_wait: bool, now: Instant) {
+    fn note_message(&mut self, asks_to_wait: bool, now: Instant) {
         if asks_to_wait && self.activity.has_asked_to_wait {
             return;
         }
         self.activity.last_received = now;
         self.activity.received_bytes = self.body_bytes();
         self.activity.has_asked_to_wait = asks_to_wait;
+    }
+
+    /// Notes a message as a sign of life. A message without progress is none: a source could keep a
+    /// place by sending nothing else.
+    pub fn note_event(&mut self, event: &SourceEvent, now: Instant) {
+        let is_progress = match event {
+            SourceEvent::Have(_) => false,
+            SourceEvent::PieceHeader(_, piece) | SourceEvent::FileHeader(_, _, piece) => {
+                piece.length > 0
+            }
+            _ => true,
+        };
+        if is_progress {
+            self.note_message(matches!(event, SourceEvent::Waiting(_)), now);
+        }
     }
 
     /// Notes bytes of a body: a fair number of them is a sign of life.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
@@ -455,6 +456,59 @@ fn files_without_a_batch_are_not_fetched_twice() {
     // At most those that were requested ahead come once more.
     let fetched = owner.requests("FETCH").len();
     assert!((61..=60 + 16).contains(&fetched), "{fetched}");
+}
+
+#[test]
+fn the_reason_of_a_wait_is_told_once() {
+    let (there, files, waiting) = (Dir::new(), numbered(16), Mutex::new(Vec::new()));
+    let page = page_of(&entries(&files));
+    let owner = Provider::new(&Content::new("unused", b"x"), move |conn, request| {
+        match request["method"].as_str() {
+            Some("FOLDER") => {
+                let mut page = page.clone();
+                page["id"] = request["id"].clone();
+                conn.send_line(&page);
+            }
+            // The first connection is lost, then all files wait for a slot.
+            Some("FETCH") if conn.nth == 0 => return Handling::Close,
+            Some("FETCH") => {
+                let event =
+                    json!({"event": "WAITING", "id": request["id"], "reason": "slot", "place": 3});
+                conn.send_line(&event);
+                let mut waiting = waiting.lock().expect("no panic while it was held");
+                waiting.push(request.clone());
+                for request in waiting.iter().filter(|_| waiting.len() == files.len()) {
+                    let bytes = files.values().find(|bytes| request["root"] == root(bytes));
+                    let file = Content::new("any", bytes.expect("a file of the list"));
+                    conn.answer_as(&file, request);
+                }
+            }
+            _ => return Handling::Regular,
+        }
+        Handling::Done
+    });
+    let done = get_from(&["Dark/", "--json"], owner.at, &there);
+    saved_folder(&done);
+    let reasons: Vec<Value> =
+        done.events("stalled").into_iter().map(|event| event["reason"].clone()).collect();
+    assert_eq!(reasons, ["source", "slot"]);
+}
+
+#[test]
+fn messages_without_a_file_keep_no_place() {
+    let (server, there, files) = (server(), Dir::new(), numbered(40));
+    let chatty = failing_after(0, files.clone(), |conn, _| {
+        let root = "5d".repeat(32);
+        conn.chatter(&json!({"event": "HAVE", "root": root, "whole": false, "pieces": []}));
+        Handling::Close
+    });
+    let honest = failing_after(usize::MAX, files.clone(), |_, _| Handling::Close);
+    let entry = json!({"name": "Dark/0000.bin", "size": 50});
+    let _first = chatty.join_server(server.at, &entry);
+    let _second = honest.join_server(server.at, &entry);
+    saved_folder(&get_via(&["Dark/", "--json"], server.at, &there));
+    assert_eq!(count(there.path()), files.len());
+    assert!(!chatty.requests("FETCH").is_empty());
 }
 
 #[test]

@@ -43,16 +43,7 @@ impl Download {
             // The header of a verified piece allows no new request either.
             may_request |= !matches!(event, SourceEvent::PieceHeader(..))
                 || !matches!(self.state, State::Fetch);
-            // A message without progress is no sign of life: a source could keep a place by
-            // sending nothing else.
-            let is_progress = match &event {
-                SourceEvent::Have(_) => false,
-                SourceEvent::PieceHeader(_, piece) => piece.length > 0,
-                _ => true,
-            };
-            if is_progress {
-                source.note_message(matches!(event, SourceEvent::Waiting(_)), ctx.io.now);
-            }
+            source.note_event(&event, ctx.io.now);
             if let Err(failure) = self.handle_event(id, event, ctx) {
                 return Some(Outcome::Failed(failure));
             }

@@ -35,7 +35,7 @@ impl FolderDownload {
                     return self.advance_or_wait(ctx);
                 }
             };
-            source.note_message(matches!(event, SourceEvent::Waiting(_)), ctx.io.now);
+            source.note_event(&event, ctx.io.now);
             if let Err(failure) = self.handle_event(id, event, ctx) {
                 return Some(FolderOutcome::Failed(failure));
             }
@@ -94,8 +94,12 @@ impl FolderDownload {
         Ok(())
     }
 
-    fn tell_wait(&self, why: WaitReason, io: &mut Io<'_>) {
-        io.tell(UiEvent::Stalled { name: self.name.clone(), why });
+    /// Reports why nothing comes, once for each reason.
+    fn tell_wait(&mut self, why: WaitReason, io: &mut Io<'_>) {
+        if self.wait_reason.as_ref() != Some(&why) {
+            io.tell(UiEvent::Stalled { name: self.name.clone(), why: why.clone() });
+            self.wait_reason = Some(why);
+        }
     }
 
     /// The header of a file: receives the body if the size is that of the list.
@@ -129,7 +133,7 @@ impl FolderDownload {
             self.give_up_for_good(id, failure, ctx.io);
             return Ok(());
         }
-        self.moved_at = ctx.io.now;
+        (self.moved_at, self.wait_reason) = (ctx.io.now, None);
         source.note_stored(ctx.io.now);
         self.sources.reset_attempts(peer);
         let stored = files.store(number, peer, &buffer.bytes(), ctx);
@@ -264,6 +268,7 @@ impl FolderDownload {
             let failure = failure.unwrap_or_else(|| Failure::NoSource(self.name.clone()));
             return Some(FolderOutcome::Failed(failure));
         }
+        self.tell_wait(WaitReason::Source, ctx.io);
         None
     }
 

@@ -40,7 +40,7 @@ use crate::protocol::types::folder::FolderSummary;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::Filesystem;
-use crate::ui::event::{Failure, FolderEvent, UiEvent, Version};
+use crate::ui::event::{Failure, FolderEvent, UiEvent, Version, WaitReason};
 
 /// Providers of a folder that are used: each may be far ahead with many small files.
 const FOLDER_SOURCES: usize = 8;
@@ -85,6 +85,8 @@ pub(super) struct FolderDownload {
     /// The last sign of progress.
     moved_at: Instant,
     last_failure: Option<Failure>,
+    /// The last reported reason why nothing comes.
+    wait_reason: Option<WaitReason>,
     due_at: Instant,
 }
 
@@ -126,6 +128,7 @@ impl FolderDownload {
             restarts: 0,
             moved_at: now,
             last_failure: None,
+            wait_reason: None,
             due_at: now,
         }
     }
@@ -322,7 +325,7 @@ impl FolderDownload {
 
     /// A page has come: of a summary, or of the list.
     fn page_received(&mut self, id: u32, page: FolderPage, ctx: &mut Ctx<'_, '_>) {
-        self.moved_at = ctx.io.now;
+        (self.moved_at, self.wait_reason) = (ctx.io.now, None);
         let Some(peer) = self.sources.get(id).map(Source::peer) else { return };
         let (after, name) = match &mut self.state {
             FolderState::Summaries { known, until } => {
