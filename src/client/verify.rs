@@ -10,10 +10,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::client::command::{MAX_PROVIDERS, VerifyTarget};
 use crate::client::config::ClientConfig;
+use crate::limits;
 use crate::node::io::Io;
 use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::Provider;
@@ -21,10 +22,8 @@ use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{Filesystem, Found, FsError};
 use crate::storage::hasher::{HashStep, Hasher};
-use crate::ui::event::{Failure, UiEvent, Verdict, exit};
+use crate::ui::event::{Failure, UiEvent, Verdict, VerifyTally};
 
-/// Report progress this often.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// Entries of a folder listed in one iteration.
 const SCAN_ENTRIES: usize = 1_000;
 
@@ -89,27 +88,6 @@ pub(super) enum AfterSlice {
     ForgetRequest,
     /// All targets are done, with this exit code.
     Done(i32),
-}
-
-/// Counts of verdicts.
-#[derive(Default)]
-struct VerifyTally {
-    right: u64,
-    failed: u64,
-    unknown: u64,
-    unread: u64,
-}
-
-impl VerifyTally {
-    /// The exit code; a mismatch matters most.
-    fn exit_code(&self) -> i32 {
-        match self {
-            VerifyTally { failed: 1.., .. } => exit::VERIFY,
-            VerifyTally { unread: 1.., .. } => exit::LOCAL,
-            VerifyTally { unknown: 1.., .. } => exit::NOT_FOUND,
-            _ => exit::DONE,
-        }
-    }
 }
 
 impl VerifyFolder {
@@ -253,7 +231,7 @@ impl Verification {
             if let Err(why) = file.step(io.now) {
                 return self.skip_file(&why, io);
             }
-            if io.now.saturating_duration_since(file.reported) >= PROGRESS_INTERVAL {
+            if io.now.saturating_duration_since(file.reported) >= limits::PROGRESS_INTERVAL {
                 file.reported = io.now;
                 io.tell(UiEvent::Verifying {
                     name: file.name.clone(),
@@ -280,7 +258,7 @@ impl Verification {
                 Err(error) => {
                     let failure = Failure::Disk(format!("{}: {error}", folder.path));
                     folder.listing = None;
-                    self.tally.unread += 1;
+                    self.tally.note_unread();
                     io.tell(UiEvent::Failed(failure));
                 }
             }
@@ -315,7 +293,7 @@ impl Verification {
                 })
             }
             Err(error) => {
-                self.tally.unread += 1;
+                self.tally.note_unread();
                 io.tell(UiEvent::Failed(match error {
                     FsError::NoFolder => Failure::NoFolder(path),
                     error => Failure::Disk(format!("{path}: {error}")),
@@ -337,7 +315,7 @@ impl Verification {
                 if self.is_asking() { AfterSlice::Request } else { AfterSlice::Continue }
             }
             Err(error) => {
-                self.tally.unread += 1;
+                self.tally.note_unread();
                 io.tell(UiEvent::Failed(Failure::Disk(format!("{name}: {error}"))));
                 AfterSlice::Continue
             }
@@ -347,7 +325,7 @@ impl Verification {
     /// The file under way can't be read.
     fn skip_file(&mut self, why: &str, io: &mut Io<'_>) -> AfterSlice {
         let Some(file) = self.file.take() else { return AfterSlice::Continue };
-        self.tally.unread += 1;
+        self.tally.note_unread();
         io.tell(UiEvent::Stopped(file.name.clone()));
         io.tell(UiEvent::Failed(Failure::Disk(format!("{}: {why}", file.name))));
         AfterSlice::ForgetRequest
@@ -361,20 +339,18 @@ impl Verification {
         let Reading { name, size, root: Some(root), mut expected, .. } = file else { return };
         // The index lists providers in a varying order.
         expected.sort_unstable_by_key(|root| root.0);
-        let tally = &mut self.tally;
-        let (verdict, count) = match &expected[..] {
-            [] => (Verdict::Unknown, &mut tally.unknown),
-            some if some.contains(&root) => (Verdict::Right, &mut tally.right),
-            _ => (Verdict::Failed, &mut tally.failed),
+        let verdict = match &expected[..] {
+            [] => Verdict::Unknown,
+            some if some.contains(&root) => Verdict::Right,
+            _ => Verdict::Failed,
         };
-        *count += 1;
+        self.tally.note(verdict);
         io.tell(UiEvent::Verified { name, size, root: Some(root), verdict, expected });
     }
 
     fn end(&self, io: &mut Io<'_>) -> AfterSlice {
-        let VerifyTally { right, failed, unknown, .. } = self.tally;
-        if failed > 0 {
-            io.tell(UiEvent::Mismatched { failed, of: right + failed + unknown });
+        if let Some(event) = self.tally.mismatches() {
+            io.tell(event);
         }
         AfterSlice::Done(self.tally.exit_code())
     }

@@ -296,6 +296,49 @@ pub enum Verdict {
     Missing,
 }
 
+/// Counts of verdicts.
+#[derive(Default)]
+pub struct VerifyTally {
+    right: u64,
+    failed: u64,
+    unknown: u64,
+    unread: u64,
+}
+
+impl VerifyTally {
+    /// Counts a verdict.
+    pub fn note(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Right => self.right += 1,
+            Verdict::Failed | Verdict::Missing => self.failed += 1,
+            Verdict::Unknown => self.unknown += 1,
+        }
+    }
+
+    /// Counts a file or a folder that can't be read.
+    pub fn note_unread(&mut self) {
+        self.unread += 1;
+    }
+
+    /// The event about mismatches, if there are any.
+    #[must_use]
+    pub fn mismatches(&self) -> Option<UiEvent> {
+        let &VerifyTally { right, failed, unknown, .. } = self;
+        (failed > 0).then(|| UiEvent::Mismatched { failed, of: right + failed + unknown })
+    }
+
+    /// The exit code; a mismatch matters most.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            VerifyTally { failed: 1.., .. } => exit::VERIFY,
+            VerifyTally { unread: 1.., .. } => exit::LOCAL,
+            VerifyTally { unknown: 1.., .. } => exit::NOT_FOUND,
+            _ => exit::DONE,
+        }
+    }
+}
+
 /// The outcome of a command about members. Times are index seconds; `now` is the time of the list.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]

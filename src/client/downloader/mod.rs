@@ -328,8 +328,9 @@ impl Downloader {
             }
             _ => (self.config.folder.clone(), name),
         };
-        let in_folder =
-            Downloader::file_event(name.clone(), folder.clone(), &outcome).filter(|_| is_in_folder);
+        let in_folder = is_in_folder
+            .then(|| Downloader::file_event(name.clone(), folder.clone(), &outcome))
+            .flatten();
         let (mut saved, mut withdrawn) = (None, None);
         let failure = match outcome {
             Outcome::Saved { size, from, root, list } => {

@@ -1,24 +1,22 @@
 //! Comparing a local folder with the list of its providers: each file is read from start to end.
 
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::download::folder::list::full_name;
 use crate::download::types::FolderOutcome;
+use crate::limits;
 use crate::node::io::Io;
 use crate::protocol::types::folder::FolderFile;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{DirEntryKind, Filesystem, Found, FsError};
 use crate::storage::hasher::{HashStep, Hasher};
-use crate::ui::event::{Failure, UiEvent, Verdict, exit};
+use crate::ui::event::{Failure, UiEvent, Verdict, VerifyTally};
 
 /// Entries of the local folder listed in an iteration.
 const LISTED_ENTRIES: usize = 500;
-/// Report progress this often.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 type LocalEntries = Box<dyn Iterator<Item = io::Result<Found>>>;
 
@@ -26,29 +24,22 @@ type LocalEntries = Box<dyn Iterator<Item = io::Result<Found>>>;
 pub(super) struct FolderCheck {
     folder: RelativeName,
     fs: Rc<dyn Filesystem>,
-    /// Names of the list, in order.
-    names: Vec<RelativeName>,
-    left: VecDeque<FolderFile>,
+    /// The list, in order of the names.
+    files: Vec<FolderFile>,
+    /// The next file to check.
+    next: usize,
     reading: Option<CheckedFile>,
     /// Local files, to find those that the list lacks. `None` before all of the list is checked.
     entries: Option<LocalEntries>,
     at: Instant,
     reported: Instant,
-    tally: CheckTally,
+    tally: VerifyTally,
 }
 
 struct CheckedFile {
     file: FolderFile,
     hasher: Hasher,
     size: u64,
-}
-
-#[derive(Default)]
-struct CheckTally {
-    right: u64,
-    failed: u64,
-    unknown: u64,
-    unread: u64,
 }
 
 impl FolderCheck {
@@ -61,13 +52,13 @@ impl FolderCheck {
         FolderCheck {
             folder,
             fs,
-            names: files.iter().map(|file| file.name.clone()).collect(),
-            left: files.into(),
+            files,
+            next: 0,
             reading: None,
             entries: None,
             at: now,
             reported: now,
-            tally: CheckTally::default(),
+            tally: VerifyTally::default(),
         }
     }
 
@@ -99,15 +90,14 @@ impl FolderCheck {
             }
             return None;
         }
-        match self.left.pop_front() {
-            Some(file) => self.open(file, io),
-            None => return self.list(io),
-        }
+        let Some(file) = self.files.get(self.next).cloned() else { return self.list(io) };
+        self.next += 1;
+        self.open(file, io);
         None
     }
 
     fn go_on(&mut self, reading: CheckedFile, io: &mut Io<'_>) {
-        if io.now.saturating_duration_since(self.reported) >= PROGRESS_INTERVAL {
+        if io.now.saturating_duration_since(self.reported) >= limits::PROGRESS_INTERVAL {
             self.reported = io.now;
             io.tell(UiEvent::Verifying {
                 name: self.full(&reading.file.name),
@@ -121,7 +111,6 @@ impl FolderCheck {
     fn open(&mut self, file: FolderFile, io: &mut Io<'_>) {
         let opened = match self.fs.look(&file.name) {
             Ok(DirEntryKind::Nothing) => {
-                self.tally.failed += 1;
                 return self.verdict(&file, 0, None, Verdict::Missing, io);
             }
             _ => self.fs.read(&file.name).and_then(|open| Ok((open.stamp()?, open))),
@@ -136,30 +125,30 @@ impl FolderCheck {
     }
 
     fn unread(&mut self, file: &FolderFile, why: &str, io: &mut Io<'_>) {
-        self.tally.unread += 1;
+        self.tally.note_unread();
         let name = self.full(&file.name);
         io.tell(UiEvent::Stopped(name.clone()));
         io.tell(UiEvent::Failed(Failure::Disk(format!("{name}: {why}"))));
     }
 
     fn tell(&mut self, file: &FolderFile, size: u64, root: ContentHash, io: &mut Io<'_>) {
-        let (verdict, count) = match file.root {
-            None => (Verdict::Unknown, &mut self.tally.unknown),
-            Some(expected) if expected == root => (Verdict::Right, &mut self.tally.right),
-            Some(_) => (Verdict::Failed, &mut self.tally.failed),
+        let verdict = match file.root {
+            None => Verdict::Unknown,
+            Some(expected) if expected == root => Verdict::Right,
+            Some(_) => Verdict::Failed,
         };
-        *count += 1;
         self.verdict(file, size, Some(root), verdict, io);
     }
 
     fn verdict(
-        &self,
+        &mut self,
         file: &FolderFile,
         size: u64,
         root: Option<ContentHash>,
         verdict: Verdict,
         io: &mut Io<'_>,
     ) {
+        self.tally.note(verdict);
         let expected = file.root.into_iter().collect();
         let name = self.full(&file.name);
         io.tell(UiEvent::Verified { name, size, root, verdict, expected });
@@ -187,7 +176,9 @@ impl FolderCheck {
                 Some(Ok(found)) if found.barred.is_some() => {}
                 Some(Ok(found)) => {
                     let name = RelativeName::new(&found.name).ok();
-                    let lacks = |name: &RelativeName| self.names.binary_search(name).is_err();
+                    let lacks = |name: &RelativeName| {
+                        self.files.binary_search_by(|file| file.name.cmp(name)).is_err()
+                    };
                     let name = name.filter(|name| !name.is_hidden() && lacks(name));
                     extra.extend(name.map(|name| (name, found.stamp.size)));
                 }
@@ -199,7 +190,6 @@ impl FolderCheck {
 
     fn tell_extra(&mut self, extra: Vec<(RelativeName, u64)>, io: &mut Io<'_>) {
         for (name, size) in extra {
-            self.tally.unknown += 1;
             let file = FolderFile { name, size, root: None };
             self.verdict(&file, size, None, Verdict::Unknown, io);
         }
@@ -210,15 +200,9 @@ impl FolderCheck {
     }
 
     fn end(&self, io: &mut Io<'_>) -> FolderOutcome {
-        let CheckTally { right, failed, unknown, unread } = self.tally;
-        if failed > 0 {
-            io.tell(UiEvent::Mismatched { failed, of: right + failed + unknown });
+        if let Some(event) = self.tally.mismatches() {
+            io.tell(event);
         }
-        FolderOutcome::Checked(match (failed, unread, unknown) {
-            (1.., _, _) => exit::VERIFY,
-            (_, 1.., _) => exit::LOCAL,
-            (_, _, 1..) => exit::NOT_FOUND,
-            _ => exit::DONE,
-        })
+        FolderOutcome::Checked(self.tally.exit_code())
     }
 }

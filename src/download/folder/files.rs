@@ -50,8 +50,9 @@ struct DiskCompare {
     again: Vec<u32>,
     /// Nothing of the folder is here.
     is_fresh: bool,
-    /// The file that is hashed, and when to go on.
-    hashing: Option<(u32, Box<Hasher>, Instant)>,
+    /// The file that is hashed.
+    hashing: Option<(u32, Box<Hasher>)>,
+    /// The next slice.
     at: Instant,
 }
 
@@ -68,8 +69,6 @@ struct FolderTally {
     downloads: usize,
     /// Small files that are requested.
     requested: usize,
-    /// Small files that wait for a barrier.
-    staged: usize,
 }
 
 impl FolderFiles {
@@ -146,12 +145,12 @@ impl FolderFiles {
             return false;
         }
         self.compare.at = now;
-        if let Some((number, mut hasher, _)) = self.compare.hashing.take() {
+        if let Some((number, mut hasher)) = self.compare.hashing.take() {
             match hasher.step(now) {
-                Ok(HashStep::More) => self.compare.hashing = Some((number, hasher, now)),
+                Ok(HashStep::More) => self.compare.hashing = Some((number, hasher)),
                 Ok(HashStep::Rest(until)) => {
                     self.compare.at = until;
-                    self.compare.hashing = Some((number, hasher, until));
+                    self.compare.hashing = Some((number, hasher));
                 }
                 Ok(HashStep::Done(list)) if Some(list.root()) == self.root_of(number) => {
                     self.same(number, ctx.io)
@@ -196,7 +195,7 @@ impl FolderFiles {
                 }
                 Ok(stat) => {
                     let hasher = Box::new(Hasher::new(file, stat));
-                    self.compare.hashing = Some((number, hasher, ctx.io.now));
+                    self.compare.hashing = Some((number, hasher));
                 }
                 Err(error) => self.failed(number, &error.into(), ctx.io),
             },
@@ -291,7 +290,7 @@ impl FolderFiles {
         self.tally.requested = self.tally.requested.saturating_sub(1);
         let (name, file) = (self.name_of(number), BatchFile { number, from });
         match self.batch.stage(file, &name, bytes, ctx.storage, ctx.io.now) {
-            Ok(()) => self.tally.staged += 1,
+            Ok(()) => {}
             Err(NotStaged::Unsupported) => self.stop_staging(number),
             // The disk has no room for any other file either.
             Err(NotStaged::Failed(error @ (FsError::Full | FsError::Descriptors))) => {
@@ -304,7 +303,7 @@ impl FolderFiles {
 
     /// Passes a barrier when a batch is full, old, or the last one.
     pub fn commit_if_due(&mut self, ctx: &mut Ctx<'_, '_>) -> Result<(), Failure> {
-        let is_last = self.is_compared() && self.small.is_empty() && self.tally.requested == 0;
+        let is_last = self.wants_no_source();
         if self.batch.is_due(ctx.io.now) {
             self.commit(ctx)?;
         }
@@ -318,7 +317,6 @@ impl FolderFiles {
         let committed = self.batch.commit(ctx.storage);
         let Committed { saved, unnamed } =
             committed.map_err(|error| disk_failure(&self.folder, &error))?;
-        self.tally.staged -= saved.len() + unnamed.len();
         for BatchFile { number, from } in saved {
             self.settle(number);
             let (name, size) = (self.name_of(number), self.size_of(number));
@@ -380,14 +378,14 @@ impl FolderFiles {
     }
 
     /// The end, once every file is settled.
-    pub fn outcome(&self, folder: &RelativeName) -> Option<FolderOutcome> {
+    pub fn outcome(&self) -> Option<FolderOutcome> {
         if self.tally.settled < self.summary.count || !self.is_compared() {
             return None;
         }
         let FolderTally { failed, worst, .. } = self.tally;
         if failed > 0 {
             return Some(FolderOutcome::Failed(Failure::FolderFiles {
-                name: folder.clone(),
+                name: self.folder.clone(),
                 failed,
                 of: self.summary.count,
                 code: worst.max(exit::FAULT),

@@ -217,7 +217,7 @@ impl FolderDownload {
             if let Err(failure) = files.commit_if_due(ctx) {
                 return Some(FolderOutcome::Failed(failure));
             }
-            if let Some(outcome) = files.outcome(&self.name) {
+            if let Some(outcome) = files.outcome() {
                 return Some(outcome);
             }
         }
@@ -235,7 +235,7 @@ impl FolderDownload {
                 files.fail_small(&failure, ctx.io);
                 // Nothing else is due once the last source is gone: verified files end here.
                 match files.commit_if_due(ctx) {
-                    Ok(()) => files.outcome(&self.name),
+                    Ok(()) => files.outcome(),
                     Err(failure) => Some(FolderOutcome::Failed(failure)),
                 }
             }
@@ -306,9 +306,6 @@ impl FolderDownload {
 
     /// Asks for the next page, or the first.
     fn request_list(&mut self, ctx: &mut Ctx<'_, '_>) {
-        if let FolderState::Summaries { .. } = &self.state {
-            return;
-        }
         let FolderState::List { from, list } = &mut self.state else { return };
         if from.is_some_and(|from| self.sources.get(from).is_some()) {
             return;

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fstatvfs, fsync,
-    linkat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat,
+    openat, renameat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -25,10 +25,11 @@ use crate::os::fs::mapped_window::WindowPool;
 use crate::os::fs::missing_calls::{is_missing, synced};
 use crate::os::fs::mmap_source::MmapSource;
 use crate::os::fs::mounts::Mounts;
-use crate::os::fs::part_file::{Allocate, PartFile, stamp};
+use crate::os::fs::part_file::{Allocate, PartFile, free_bytes, stamp};
 use crate::os::fs::top::{FolderIdentity, Top};
 use crate::os::system;
 use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::file_name::RESERVED_ENDINGS;
 use crate::storage::Opened;
 use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{
@@ -74,10 +75,6 @@ fn open_at(place: &OwnedFd, last: &str, flags: OFlags) -> io::Result<(OwnedFd, S
     let stat = fstat(&file)?;
     Ok((file, stat))
 }
-
-/// The ends of the names of an unfinished download, which no shared file has.
-const PART: &str = ".part";
-const PART_RECORD: &str = ".part.record";
 
 /// Flags for every file: opening a FIFO must not block, and a terminal must not become the
 /// controlling one.
@@ -138,7 +135,7 @@ impl Folder {
 
     /// The top of the file of this name.
     fn top_of(&self, name: &str) -> &Top {
-        let is_part = name.ends_with(PART) || name.ends_with(PART_RECORD);
+        let is_part = RESERVED_ENDINGS.iter().any(|ending| name.ends_with(ending));
         self.parts.as_deref().filter(|_| is_part).unwrap_or(&self.top)
     }
 
@@ -429,8 +426,7 @@ impl Filesystem for Folder {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        let disk = fstatvfs(self.top.step().ok()?).ok().filter(|disk| disk.f_blocks > 0)?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        free_bytes(self.top.step().ok()?)
     }
 
     fn stage(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn StagedFile>> {

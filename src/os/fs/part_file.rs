@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
@@ -117,6 +117,12 @@ pub fn stamp(stat: &Stat) -> FileStat {
     }
 }
 
+/// Free bytes of the disk; `None` for a file system that reports no blocks at all.
+pub(super) fn free_bytes(on: impl AsFd) -> Option<u64> {
+    let disk = fstatvfs(on).ok().filter(|disk| disk.f_blocks > 0)?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 impl FsFile for PartFile {
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, at)
@@ -175,13 +181,9 @@ impl FsFile for PartFile {
         if is_sparse && (self.reserve == 0 || size == 0) {
             return Ok(ftruncate(&self.file, size)?);
         }
-        // A failed fallocate may keep all the free space, so the free space is checked first. A
-        // file system that reports no blocks at all is not checked.
-        let disk = fstatvfs(&self.file).ok().filter(|disk| disk.f_blocks > 0);
-        if disk.is_some_and(|disk| {
-            disk.f_bavail.saturating_mul(disk.f_frsize)
-                < size.saturating_sub(blocks.saturating_mul(512)).saturating_add(self.reserve)
-        }) {
+        // A failed fallocate may keep all the free space, so the free space is checked first.
+        let missing = size.saturating_sub(blocks.saturating_mul(512)).saturating_add(self.reserve);
+        if free_bytes(&self.file).is_some_and(|free| free < missing) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if is_sparse {
