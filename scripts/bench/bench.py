@@ -33,7 +33,7 @@ from wires import Wires
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
          "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires",
-         "C": "engine", "D": "folder"}
+         "C": "engine", "D": "folder", "E": "trips"}
 
 SLOW_RATE = 80 * MIB
 MEMORY_KIB = 16 * 1024 + 64 * CROWD

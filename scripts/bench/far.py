@@ -13,6 +13,7 @@ from tools import MIB, Trouble
 
 FETCH_SECONDS = 8.0
 VIDEO_BITS = 8_000_000
+WAY_MS = 25
 BUFFER_SECONDS = 2.0  # buffer of a player before the start
 
 
@@ -30,7 +31,7 @@ class Far(Base):
         server.address = server.wait_for("listening on ").rsplit(" ", 1)[1]
         by = ["--udp", f"{address}:0"] if udp else []
         peer = self.place.start([*inside, self.cardume, "peer", "--server", server.address, "--listen", f"{address}:0", "--folder", folder, *by])
-        peer.wait_for("Sou peer ")
+        peer.address = peer.wait_for("Sou peer ").split()[2]
         self.far_settled(line, server, os.listdir(folder))
         return server, peer
 
@@ -114,6 +115,58 @@ class Far(Base):
         row("x. 8 Mbit/s video, 2 % lost, 50 ms", f"{stalls:.0f} stalls, {longest:.2f} s", f"begun after {first:.2f} s", "-", "0 stalls", judged(not stalls))
 
 
+    def E(self):
+        program = self.line()
+        folder = self.place.folder("trips")
+        self.file("one.bin", 10_000, folder)
+        self.file("long.bin", 64 * MIB, folder)
+        round_trip = 2 * WAY_MS / 1000
+        print(f"  two namespaces, {WAY_MS} ms each way; round trips from the first packet")
+        with wire.Wire(program, WAY_MS, 0) as line:
+            server, peer = self.far_pair(line, folder, udp=False)
+            ask = [*line.inside(1), self.cardume, "search", "one.bin", "--server", server.address]
+            get = lambda name: [*line.inside(1), self.cardume, "get", name, "--server", server.address, "--folder", self.place.folder(f"trips-{time.monotonic_ns()}")]
+            show(["cardume", "search", "one.bin"])
+            show(["cardume", "get", "long.bin"])
+            searched, small, long = [], [], []
+            for _ in range(self.runs):
+                searched.append(self.first_bytes(line, server, ask, server.address, 100) / round_trip)
+                small.append(self.first_bytes(line, server, get("one.bin"), peer.address, 1_000) / round_trip)
+                long.append(self.first_bytes(line, server, get("long.bin"), peer.address, 1_000) / round_trip)
+        for what, of, most in (("search: the answer", searched, 2.5), ("get, 10 kB: first bytes", small, 5), ("get, 64 MiB: first bytes", long, 5)):
+            trips = statistics.median(of)
+            row(f"E. {what}", f"{trips:.2f} trips", "-", "-", f"<= {most}", judged(trips <= most))
+
+    def first_bytes(self, line, server, command, source, least):
+        """Seconds from the first packet to the server to the first packet of `source` with so many bytes."""
+        spy = self.place.start([*line.inside(1), "python3", __file__, "spy", server.address.rsplit(":", 1)[1], source.rsplit(":", 1)[1], str(least)])
+        spy.wait_for("ready")
+        process = self.place.start(command)
+        if process.ended(30):
+            raise Trouble(f"{command} failed: {process.lines}")
+        if spy.ended(30):
+            raise Trouble(f"no packet of {source}: {spy.lines}")
+        return float(spy.lines[-1] if spy.lines[-1] else spy.lines[-2])
+
+
+def spy(server, source, least):
+    """Prints the seconds between the first packet to the server's port and the first one from the other port with so many bytes."""
+    link, began = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3)), None
+    print("ready", flush=True)
+    while True:
+        packet = link.recv(65536)
+        now = time.monotonic()
+        if len(packet) < 40 or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_TCP:
+            continue
+        head = (packet[0] & 15) * 4
+        from_port, to_port = int.from_bytes(packet[head:head + 2], "big"), int.from_bytes(packet[head + 2:head + 4], "big")
+        length = int.from_bytes(packet[2:4], "big") - head - (packet[head + 12] >> 4) * 4
+        if to_port == server and began is None:
+            began = now
+        if from_port == source and length >= least and began is not None:
+            return print(f"{now - began:.6f}")
+
+
 def watch(port, path, size):
     """Reads like a player with a start buffer. Returns the time to start, and the number and length of stalls."""
     began = time.monotonic()
@@ -145,4 +198,7 @@ def watch(port, path, size):
 
 if __name__ == "__main__":
     import sys
-    watch(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "spy":
+        spy(*map(int, sys.argv[2:]))
+    else:
+        watch(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
