@@ -31,6 +31,7 @@ try {
   mkdirSync(many);
   const isVideo = video(join(some, 'Dark', 'film ç.webm'));
   writeFileSync(join(some, 'Dark', 'S01', 'notes.txt'), 'first line\n<b>second</b>\u202e line\n' + 'x'.repeat(70000));
+  writeFileSync(join(some, 'Dark', 'film ç.pt.srt'), Buffer.from('1\r\n00:00:01,000 --> 00:00:02,000\r\nfirst\r\n\r\n2\r\n00:00:02,500 --> 00:00:03,000\r\n\u00e9 <b>bold</b>\r\n', 'latin1'));
   writeFileSync(join(some, 'dot.png'), PICTURE);
   writeFileSync(join(some, 'Dark', 'plain.bin'), 'abc');
   for (let n = 0; n < MANY; n++) writeFileSync(join(many, `item ${n}.${n % 100 ? 'bin' : 'mp3'}`), Buffer.alloc(n ? 100 + n % 97 + (n === 4321 ? 5000 : 0) : 90, `${n}`));
@@ -47,10 +48,10 @@ try {
   if (!script) console.log('note  axe-core can not be had here: its checks are left out');
 
   // --- One file ---
-  const film = isVideo ? await root('film') : null;
+  const film = isVideo ? await root('webm') : null;
   if (!isVideo) console.log('note  ffmpeg can not be used here: the checks of videos are left out');
   else await check('a result leads to the page of its file, with a preview that waits', async () => {
-    const page = await chrome.page(`${site}#q=film`);
+    const page = await chrome.page(`${site}#q=webm`);
     await page.until('document.querySelector("#results h3 a")');
     await page.run('document.querySelector("#results h3 a").focus()');
     await page.key('Enter');
@@ -83,6 +84,22 @@ try {
     must((await page.run('document.querySelector("#fileList .get").href')).endsWith('/files/Dark/S01/notes.txt?download'), 'no download');
     await page.go(`${site}f/${'0'.repeat(64)}/nothing`);
     await page.until('document.querySelector("#fileList .none")');
+    must(!page.complaints.length, page.complaints.join('; '));
+    await page.close();
+  });
+
+  if (isVideo) await check('a peer tells duration, resolution and codecs, and shows the subtitles beside the video', async () => {
+    const page = await chrome.page(`http://${shelf.at}/f/${film}/film`);
+    await page.until(`${media}?.readyState >= 1 && document.querySelector("#stage track")`, 20000);
+    const line = await page.run('document.querySelector("#fileList > li").innerText');
+    for (const word of ['0:12', '640 × 360', 'VP8, Vorbis']) must(line.includes(word), `no ${word}: ${line}`);
+    await page.run('document.querySelector("#stage track").track.mode = "showing"');
+    await page.until('document.querySelector("#stage track").track.cues?.length === 2');
+    const cue = await page.run('(({ text, startTime }) => [text, startTime])(document.querySelector("#stage track").track.cues[1])');
+    must(cue[0] === 'é <b>bold</b>' && cue[1] === 2.5, JSON.stringify(cue));
+    must(await page.run('document.querySelector("#stage track").srclang') === 'pt', 'another language');
+    await shot(page, 'peer-file');
+    if (script) await faults(page, 'a video on a peer');
     must(!page.complaints.length, page.complaints.join('; '));
     await page.close();
   });

@@ -25,6 +25,7 @@ use cardume::os::fs::folder::Folder;
 use cardume::os::fs::guard::Guard;
 use cardume::os::fs::hash_cache::HashCache;
 use cardume::os::fs::manifest::{Manifest, ManifestError};
+use cardume::os::fs::poster_cache::PosterCache;
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
 use cardume::os::fs::{key_file, secret_file};
@@ -50,7 +51,7 @@ use cardume::server::op_log::LogTarget;
 use cardume::server::{ListFolder, Server, ServerOptions};
 use cardume::storage::DownloadPlace;
 use cardume::storage::exclude::Excludes;
-use cardume::storage::fs_trait::{Filesystem, FsError};
+use cardume::storage::fs_trait::{Filesystem, FsError, PosterStore};
 use cardume::storage::hash_cache::{HashStore, Remembered};
 use cardume::storage::share_groups::ShareGroups;
 use cardume::ui::event::{Failure, exit};
@@ -415,12 +416,21 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             key: Some(tls_identity.key()),
             accept,
             slots: upload_slots(args),
+            posters: posters(args),
             metrics_open: args.http.metrics == Metrics::Open,
             process: system::process_stats,
         },
     };
     let peer = Peer::new(config).map_err(|error| no_folder(&folder, error))?;
     Ok((peer, tls_identity))
+}
+
+/// Posters of videos, where ffmpeg is here.
+fn posters(args: &PeerArgs) -> Option<Box<dyn PosterStore>> {
+    if args.http.no_posters {
+        return None;
+    }
+    Some(Box::new(PosterCache::of_user()?))
 }
 
 /// Uploads at once.

@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod log_file;
 pub mod media_player;
 pub mod net;
+pub mod poster;
 pub mod running;
 pub mod service_manager;
 #[cfg(feature = "store")]

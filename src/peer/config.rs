@@ -12,6 +12,7 @@ use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::http::host::HostNames;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::storage::fs_trait::PosterStore;
 
 /// Configuration of a peer.
 pub struct PeerConfig {
@@ -55,6 +56,8 @@ pub struct UploadConfig {
     pub accept: Accept,
     /// Uploads at once; `None`: no limit.
     pub slots: Option<usize>,
+    /// Posters of videos; `None`: no posters.
+    pub posters: Option<Box<dyn PosterStore>>,
     /// Metrics for all hosts, not only for this one.
     pub metrics_open: bool,
     /// Resources of this process.
@@ -83,6 +86,7 @@ impl PeerConfig {
                 key: None,
                 accept: Accept::Always,
                 slots: None,
+                posters: None,
                 metrics_open: false,
                 process: ProcessStats::default,
             },

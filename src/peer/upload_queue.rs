@@ -221,6 +221,12 @@ impl UploadQueue {
         self.accept = accept;
     }
 
+    /// True if no requester needs the user's consent.
+    #[must_use]
+    pub fn accepts_always(&self) -> bool {
+        self.accept == Accept::Always
+    }
+
     /// Other slots: returns the uploads that begin. Those that are sent already go on.
     pub fn set_slots(&mut self, slots: Option<usize>) -> Vec<u64> {
         self.slots = slots.unwrap_or(usize::MAX);

@@ -234,6 +234,8 @@ pub enum Request {
     },
     /// Describe a shared file with this content, for the page of a peer.
     About(ContentHash),
+    /// Send a picture of a shared video with this content.
+    Poster(ContentHash),
     /// Send bytes of a file.
     Fetch(Fetch),
     /// Send the file that a legacy client names by an absolute path.

@@ -1,6 +1,7 @@
 //! Responses and events, as every dialect encodes them.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use crate::protocol::link::LinkResponse;
 use crate::protocol::live_stats::{LiveStats, Transfers};
@@ -12,6 +13,7 @@ use crate::protocol::types::account::{Description, Key, Method, Online, Publicat
 use crate::protocol::types::folder::{FolderFile, FolderSummary};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::media_facts::MediaFacts;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::web_session::SessionResponse;
@@ -198,6 +200,19 @@ pub struct Have {
     pub runs: Vec<PieceRange>,
 }
 
+/// A shared file, and facts that describe its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileAbout {
+    /// The file.
+    pub file: FileEntry,
+    /// The facts of a video or sound, where known.
+    pub media: Option<MediaFacts>,
+    /// Files with the subtitles: the same name with other ends.
+    pub subtitles: Vec<FileEntry>,
+    /// The peer has a poster, or makes one on request.
+    pub has_poster: bool,
+}
+
 /// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
@@ -296,7 +311,9 @@ pub enum Response {
     /// The transfers of this process.
     Transfers(Transfers),
     /// A shared file.
-    About(Box<FileEntry>),
+    About(Box<FileAbout>),
+    /// A picture of a video, as JPEG.
+    Poster(Rc<[u8]>),
     /// Response to a heartbeat.
     Pong,
     /// A body with bytes of the file follows.

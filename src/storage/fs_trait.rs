@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::io::traits::{Descriptor, SourceRef};
 use crate::protocol::types::byte_range::ByteRange;
@@ -259,6 +261,21 @@ pub trait Filesystem {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Begin to make a picture of a video, at this time of the video.
+    ///
+    /// # Errors
+    /// `Unsupported` without other processes; another error if the file can't be opened.
+    fn begin_poster(
+        &self,
+        name: &str,
+        program: &Path,
+        at_ms: u64,
+        now: Instant,
+    ) -> io::Result<Box<dyn PosterJob>> {
+        let _ = (name, program, at_ms, now);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Bytes of a download between two syncs.
     fn durable_every(&self) -> u64 {
         SYNC_BYTES
@@ -266,6 +283,35 @@ pub trait Filesystem {
 
     /// Identifies this run of the machine: unsynced bytes of another run may be lost.
     fn boot(&self) -> String;
+}
+
+/// A store of posters, which are pictures of videos.
+pub trait PosterStore {
+    /// The program that makes posters.
+    fn program(&self) -> &Path;
+
+    /// The poster of a content.
+    fn get(&self, root: &ContentHash) -> Option<Vec<u8>>;
+
+    /// Keep the poster of a content; the oldest ones make room.
+    fn put(&mut self, root: ContentHash, bytes: &[u8]);
+}
+
+/// A poster that another process makes.
+pub trait PosterJob {
+    /// Look at the process. Does not wait.
+    fn poll(&mut self, now: Instant) -> PosterState;
+}
+
+/// The state of a [`PosterJob`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PosterState {
+    /// Look again later.
+    Working,
+    /// The picture, a small JPEG.
+    Made(Vec<u8>),
+    /// There is no picture.
+    Failed,
 }
 
 /// A small file without a name.

@@ -13,6 +13,7 @@ pub mod fs_trait;
 pub mod hash_cache;
 pub mod hash_list;
 pub mod hasher;
+pub mod media;
 pub mod partial_file;
 pub mod piece_buffer;
 pub mod piece_picker;
@@ -29,6 +30,7 @@ mod writeback_queue;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -42,7 +44,9 @@ use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::exclude::Excludes;
 use crate::storage::folder_summaries::{EndedWalk, SummaryState, ViewedFolder};
-use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile, StagedFile};
+use crate::storage::fs_trait::{
+    DirEntryKind, FileStat, Filesystem, FsError, FsFile, PosterJob, StagedFile,
+};
 use crate::storage::hash_cache::HashStore;
 use crate::storage::partial_file::{PartialFile, PartialOpening};
 use crate::storage::piece_tree::HashList;
@@ -337,6 +341,24 @@ impl Storage {
     pub fn read(&self, name: &RelativeName) -> io::Result<Rc<dyn FsFile>> {
         if self.shared_folder.may_share(name) {
             self.fs.read(name)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// Begin to make a picture of a shared video.
+    ///
+    /// # Errors
+    /// As [`Filesystem::begin_poster`].
+    pub fn begin_poster(
+        &self,
+        name: &RelativeName,
+        program: &Path,
+        at_ms: u64,
+        now: Instant,
+    ) -> io::Result<Box<dyn PosterJob>> {
+        if self.shared_folder.may_share(name) {
+            self.fs.begin_poster(name, program, at_ms, now)
         } else {
             Err(io::ErrorKind::NotFound.into())
         }

@@ -1,12 +1,13 @@
 //! The pages for browsers, and the JSON and event streams behind them, byte by byte.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 
 use crate::harness::{
-    Dir, Node, TIMEOUT, finish, lone_peer, noise, peer, peer_with, server, start_get, wait_until,
+    Dir, Node, Process, TIMEOUT, cardume, finish, lone_peer, noise, peer, peer_with, server,
+    start_get, unreachable, wait_until,
 };
 use crate::native::Native;
 use crate::web::{self, Answer, Web};
@@ -177,6 +178,160 @@ fn a_file_has_a_page_of_its_own_on_a_server_and_on_a_peer() {
     refused(peer.at, &format!("/api/file?root={}", "0".repeat(64)), 404, "not_found");
     refused(peer.at, "/api/file?root=12", 400, "bad_request");
     refused(server.at, "/api/file?root=12", 404, "not_found");
+}
+
+/// A file made by ffmpeg; false where ffmpeg is missing.
+fn made_by_ffmpeg(here: &Dir, name: &str, options: &[&str]) -> bool {
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10"])
+        .args(["-f", "lavfi", "-i", "sine", "-t", "3"])
+        .args(options)
+        .arg(here.at(name))
+        .stdin(std::process::Stdio::null())
+        .status();
+    made.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_peer_tells_the_facts_of_a_video_and_its_subtitles() {
+    let (server, here) = (server(), Dir::new());
+    let files: [(&str, &[&str], &str, &str); 5] = [
+        ("end.mp4", &["-c:v", "mpeg4", "-c:a", "aac"], "MPEG-4", "AAC"),
+        ("begin.mp4", &["-c:v", "mpeg4", "-c:a", "aac", "-movflags", "faststart"], "MPEG-4", "AAC"),
+        (
+            "pieces.mov",
+            &["-c:v", "mpeg4", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"],
+            "MPEG-4",
+            "AAC",
+        ),
+        ("film.mkv", &["-c:v", "mpeg4", "-c:a", "libopus"], "MPEG-4", "Opus"),
+        ("film.webm", &["-c:v", "libvpx", "-c:a", "libvorbis"], "VP8", "Vorbis"),
+    ];
+    if !files.iter().all(|(name, options, ..)| made_by_ffmpeg(&here, name, options)) {
+        println!("skipped: ffmpeg is not installed here");
+        return;
+    }
+    for name in ["film.srt", "film.pt.vtt", "film (2).srt", "film2.srt", "films.vtt"] {
+        here.write(name, format!("WEBVTT {name}").as_bytes());
+    }
+    here.write("broken.mp4", &[&here.read("end.mp4")[..2_000], &noise(3, 3_000)].concat());
+    let peer = peer(server.at, &here);
+    let about = |name: &str| {
+        let root = blake3::hash(&here.read(name)).to_string();
+        wait_until("the facts", || {
+            let answer = web::get(peer.at, &format!("/api/file?root={root}"));
+            (answer.status == 200)
+                .then(|| serde_json::from_slice::<Value>(&answer.body).expect("JSON"))
+        })
+    };
+    for (name, _, video, audio) in files {
+        let media = &about(name)["media"];
+        assert_eq!((&media["video"], &media["audio"]), (&video.into(), &audio.into()), "{name}");
+        assert_eq!((&media["width"], &media["height"]), (&320.into(), &180.into()), "{name}");
+        // A fragmented file need not tell its duration.
+        if name != "pieces.mov" {
+            let duration = media["duration_ms"].as_u64().expect("a duration");
+            assert!((2_900..3_200).contains(&duration), "{name}: {duration}");
+        }
+    }
+    assert!(about("broken.mp4")["media"].is_null());
+    assert!(about("film.srt")["media"].is_null());
+    let subtitles = about("film.mkv")["subtitles"].as_array().expect("a list").clone();
+    let names: Vec<_> = subtitles.iter().map(|file| file["name"].as_str()).collect();
+    assert_eq!(names, [Some("film.pt.vtt"), Some("film.srt")]);
+    assert_eq!(subtitles[0]["play"], "/files/film.pt.vtt");
+}
+
+/// The poster of a content, once the peer has hashed the file.
+fn poster(at: SocketAddr, root: &str) -> Answer {
+    wait_until("the root", || {
+        (web::get(at, &format!("/api/file?root={root}")).status == 200).then_some(())
+    });
+    web::get(at, &format!("/poster/{root}"))
+}
+
+/// A peer whose posters are below this folder.
+fn peer_with_state(state: &Dir, here: &Dir, args: &[&str]) -> Node {
+    let (_held, nobody) = unreachable();
+    let nobody = nobody.to_string();
+    let all = ["peer", "--server", &nobody, "--listen", "127.0.0.1:0", "--folder", here.text()];
+    let mut command = cardume(all.iter().chain(args));
+    command.env("XDG_STATE_HOME", state.path());
+    Node::listening(Process::start(command))
+}
+
+#[test]
+fn a_poster_is_made_once_and_kept_by_content() {
+    let (state, here) = (Dir::new(), Dir::new());
+    if !made_by_ffmpeg(&here, "film.mp4", &["-c:v", "mpeg4", "-c:a", "aac"]) {
+        println!("skipped: ffmpeg is not installed here");
+        return;
+    }
+    let root = blake3::hash(&here.read("film.mp4")).to_string();
+    let peer = peer_with_state(&state, &here, &[]);
+    let made = poster(peer.at, &root);
+    assert_eq!((made.status, made.header("Content-Type")), (200, Some("image/jpeg")));
+    assert!(made.body.starts_with(b"\xff\xd8\xff") && made.body.len() <= 64 << 10);
+    assert_eq!(
+        json(peer.at, &format!("/api/file?root={root}"))["poster"],
+        format!("/poster/{root}")
+    );
+    let kept = state.at("cardume/posters").join(&root);
+    assert_eq!(std::fs::read(&kept).expect("a poster"), made.body);
+    // The kept poster is sent from then on, also by the next process.
+    std::fs::write(&kept, b"\xff\xd8\xffkept").expect("a file");
+    assert_eq!(poster(peer.at, &root).body, b"\xff\xd8\xffkept");
+    drop(peer);
+    let next = peer_with_state(&state, &here, &[]);
+    assert_eq!(poster(next.at, &root).body, b"\xff\xd8\xffkept");
+    assert_eq!(web::get(next.at, "/poster/12").status, 404);
+    assert_eq!(web::get(next.at, &format!("/poster/{}", "0".repeat(64))).status, 404);
+    drop(next);
+    // Nothing of the content is shown where a person decides, or where the owner wants no poster.
+    for (args, status) in [(["--accept", "ask"].as_slice(), 403), (&["--no-posters"], 404)] {
+        let peer = peer_with_state(&state, &here, args);
+        assert_eq!(poster(peer.at, &root).status, status, "{args:?}");
+        assert!(json(peer.at, &format!("/api/file?root={root}"))["poster"].is_null());
+    }
+}
+
+#[test]
+fn a_hostile_video_has_no_poster_and_reaches_nothing() {
+    let (state, here) = (Dir::new(), Dir::new());
+    if !made_by_ffmpeg(&here, "film.mp4", &["-c:v", "mpeg4", "-c:a", "aac"]) {
+        println!("skipped: ffmpeg is not installed here");
+        return;
+    }
+    let trap = TcpListener::bind("127.0.0.1:0").expect("a port");
+    trap.set_nonblocking(true).expect("a socket");
+    let at = trap.local_addr().expect("an address");
+    let whole = here.read("film.mp4");
+    // The index of samples is at the end: it stays, and the samples are noise.
+    let mut noisy = noise(5, whole.len());
+    noisy[..48].copy_from_slice(&whole[..48]);
+    let moov = whole.windows(4).rposition(|bytes| bytes == b"moov").expect("an index") - 4;
+    noisy[moov..].copy_from_slice(&whole[moov..]);
+    here.write("noise.mp4", &noisy);
+    let list = format!(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://{at}/a.ts\n#EXTINF:9,\nfile:{}\n#EXT-X-ENDLIST\n",
+        here.at("film.mp4").display()
+    );
+    here.write("list.mp4", list.as_bytes());
+    here.write(
+        "concat.mkv",
+        format!("ffconcat version 1.0\nfile {}\n", here.at("film.mp4").display()).as_bytes(),
+    );
+    here.write("cut.mp4", &whole[..whole.len() / 2]);
+    let peer = peer_with_state(&state, &here, &[]);
+    for name in ["list.mp4", "concat.mkv", "cut.mp4"] {
+        let root = blake3::hash(&here.read(name)).to_string();
+        assert_eq!(poster(peer.at, &root).status, 404, "{name}");
+    }
+    // A decoder may make a picture of noise, or none. The peer goes on in any case.
+    let answer = poster(peer.at, &blake3::hash(&noisy).to_string());
+    assert!(matches!(answer.status, 200 | 404), "{answer:?}");
+    assert_eq!(poster(peer.at, &blake3::hash(&whole).to_string()).status, 200);
+    assert!(trap.accept().is_err(), "the video has reached a server");
 }
 
 #[test]

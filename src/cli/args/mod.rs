@@ -841,6 +841,10 @@ pub struct HttpArgs {
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,
 
+    /// Show no pictures of videos on the page. By default ffmpeg makes one, where installed
+    #[arg(long)]
+    pub no_posters: bool,
+
     #[command(flatten)]
     pub hosts: HostArgs,
 }

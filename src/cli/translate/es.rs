@@ -1006,6 +1006,10 @@ const HELP: &[(&str, &str)] = &[
         "El tiempo hasta que vence la invitación: 90s, 15m, 24h o 30d",
     ),
     (
+        "Show no pictures of videos on the page. By default ffmpeg makes one, where installed",
+        "No mostrar imágenes de vídeos en la página. En general ffmpeg hace una, donde está instalado",
+    ),
+    (
         "Treat programs of the same user on this machine as strangers",
         "Trata como extraños los programas del mismo usuario en esta máquina",
     ),

@@ -988,6 +988,10 @@ const HELP: &[(&str, &str)] = &[
         "O tempo até o convite vencer: 90s, 15m, 24h ou 30d",
     ),
     (
+        "Show no pictures of videos on the page. By default ffmpeg makes one, where installed",
+        "Não mostrar imagens de vídeos na página. Em geral o ffmpeg faz uma, onde está instalado",
+    ),
+    (
         "Treat programs of the same user on this machine as strangers",
         "Trata como estranhos os programas do mesmo usuário nesta máquina",
     ),

@@ -10,6 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Instant;
 
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat,
@@ -27,6 +28,7 @@ use crate::os::fs::mmap_source::MmapSource;
 use crate::os::fs::mounts::Mounts;
 use crate::os::fs::part_file::{Allocate, PartFile, free_bytes, stamp};
 use crate::os::fs::top::{FolderIdentity, Top};
+use crate::os::poster::PosterProcess;
 use crate::os::system;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::file_name::RESERVED_ENDINGS;
@@ -34,7 +36,7 @@ use crate::storage::Opened;
 use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{
     Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
-    StagedFile,
+    PosterJob, StagedFile,
 };
 
 /// A shared folder, or the folder of downloads.
@@ -388,6 +390,17 @@ impl Filesystem for Folder {
 
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
         Ok(Rc::new(PartFile::new(File::from(self.open_shared(name)?), self.allocate)))
+    }
+
+    fn begin_poster(
+        &self,
+        name: &str,
+        program: &Path,
+        at_ms: u64,
+        now: Instant,
+    ) -> io::Result<Box<dyn PosterJob>> {
+        let video = File::from(self.open_shared(name)?);
+        Ok(Box::new(PosterProcess::start(program, video, at_ms, now)?))
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {

@@ -17,6 +17,7 @@ pub mod name_list;
 pub mod own_folder;
 pub mod part_file;
 pub mod pins;
+pub mod poster_cache;
 pub mod saved_lists;
 pub mod secret;
 pub mod secret_file;

@@ -1,9 +1,11 @@
 //! Requesters of a peer: their connections, and the uploads on them.
 
+mod about;
 mod by_link;
 mod folders;
 mod hash_lists;
 mod piece_hash_on_demand;
+mod posters;
 mod transfer_stats;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,8 +28,10 @@ use crate::peer::have_subscribers::HaveSubscribers;
 use crate::peer::links::Links;
 use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
+use crate::peer::piece_service::about::PendingFacts;
 use crate::peer::piece_service::folders::{PendingFolder, PendingFolders};
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
+use crate::peer::piece_service::posters::PosterDesk;
 use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
 use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
@@ -128,6 +132,14 @@ impl PageEnds {
     }
 }
 
+/// The parts that serve the page of this peer.
+#[derive(Default)]
+struct PageService {
+    ends: PageEnds,
+    facts: PendingFacts,
+    posters: PosterDesk,
+}
+
 /// Serves requesters.
 pub(super) struct PieceService {
     params: HandshakeParams,
@@ -142,7 +154,7 @@ pub(super) struct PieceService {
     links: Links,
     pub(super) traffic: TransferStats,
     requests: RequestStats,
-    page_ends: PageEnds,
+    page: PageService,
     pending_folders: PendingFolders,
     pub(super) passes: PassCheck,
     pub(super) requesters: RequesterCheck,
@@ -151,7 +163,7 @@ pub(super) struct PieceService {
 impl PieceService {
     pub(super) fn new(
         params: HandshakeParams,
-        config: UploadConfig,
+        mut config: UploadConfig,
         key: Option<Key>,
     ) -> PieceService {
         PieceService {
@@ -159,6 +171,10 @@ impl PieceService {
             key,
             uploads: UploadQueue::new(config.accept, config.slots),
             passes: PassCheck::new(config.is_open),
+            page: PageService {
+                posters: PosterDesk::new(config.posters.take()),
+                ..PageService::default()
+            },
             config,
             peers: ConnMap::default(),
             have_subscribers: HaveSubscribers::default(),
@@ -167,7 +183,6 @@ impl PieceService {
             links: Links::default(),
             traffic: TransferStats::default(),
             requests: RequestStats::default(),
-            page_ends: PageEnds::default(),
             pending_folders: PendingFolders::default(),
             requesters: RequesterCheck::default(),
         }
@@ -327,9 +342,10 @@ impl PieceService {
                     (Selector::Root(root), _) => by_root(root),
                 }
             }
-            Request::Have { root } | Request::Wrong { root, .. } | Request::About(root) => {
-                by_root(root)
-            }
+            Request::Have { root }
+            | Request::Wrong { root, .. }
+            | Request::About(root)
+            | Request::Poster(root) => by_root(root),
             _ => true,
         };
         // A file of other groups is as one that does not exist.
@@ -392,7 +408,9 @@ impl PieceService {
         let waits = self.uploads.waiting_on(id).next().is_some()
             || self.on_demand.waiting_on(id) > 0
             || self.pending_lists.has(id)
-            || self.pending_folders.has(id);
+            || self.pending_folders.has(id)
+            || self.page.facts.has(id)
+            || self.page.posters.has(id);
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
             return;
         };
@@ -439,6 +457,8 @@ impl PieceService {
         self.have_subscribers.forget(id);
         self.pending_lists.forget(id);
         self.pending_folders.forget(id);
+        self.page.facts.forget(id);
+        self.page.posters.forget(id);
         self.traffic.activity.forget(id);
         let tickets = self.uploads.on(id).to_vec();
         self.release(tickets, ctx);
@@ -475,7 +495,8 @@ impl PieceService {
             Request::Ping | Request::Moved(_) => Ok(Response::Pong),
             Request::Live => self.listen_live(id, ctx),
             Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
-            Request::About(root) => self.about(id, &root, ctx),
+            Request::About(root) => return self.about(id, request_id, root, ctx),
+            Request::Poster(root) => return self.poster(id, request_id, root, ctx),
             Request::Ls { cursor, .. } => self.own_files(id, cursor.as_deref(), ctx),
             Request::Folder { name, cursor, limit } => {
                 let wanted = PendingFolder { conn: id, id: request_id, name, cursor, limit };
@@ -531,23 +552,6 @@ impl PieceService {
         Ok(Response::Status(metrics))
     }
 
-    /// The first shared file with this content that the requester may see.
-    fn about(
-        &self,
-        id: ConnId,
-        root: &ContentHash,
-        ctx: &ServiceCtx<'_, '_>,
-    ) -> Result<Response, ErrorReply> {
-        let requester = self.requester(id);
-        let entry = ctx
-            .storage
-            .names_of_root(root)
-            .find(|name| self.passes.shows(&requester, ctx.storage.groups_for(name)))
-            .and_then(|name| ctx.storage.entry(name))
-            .ok_or_else(ErrorReply::no_such_file)?;
-        Ok(Response::About(Box::new(entry)))
-    }
-
     fn own_files(
         &mut self,
         id: ConnId,
@@ -556,7 +560,7 @@ impl PieceService {
     ) -> Result<Response, ErrorReply> {
         let page = pagination::files(
             |start| {
-                let before = self.page_ends.name_before(start);
+                let before = self.page.ends.name_before(start);
                 let skipped = if before.is_some() { 0 } else { start };
                 ctx.storage.files_from(before, skipped)
             },
@@ -565,7 +569,7 @@ impl PieceService {
         if let (Some(next), Some(last)) =
             (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last())
         {
-            self.page_ends.note(next, last.name.clone());
+            self.page.ends.note(next, last.name.clone());
         }
         let requester = self.requester(id);
         let mut files = page.entries;
@@ -715,6 +719,8 @@ impl PieceService {
         self.expire_uploads(ctx);
         self.hash_on_demand(ctx);
         self.walk_folders(ctx);
+        self.read_facts(ctx);
+        self.make_posters(ctx);
     }
 
     /// The earliest timer.
@@ -724,6 +730,8 @@ impl PieceService {
             self.on_demand.deadline(now),
             self.uploads.deadline(),
             self.pending_folders.deadline(now),
+            self.page.facts.deadline(now),
+            self.page.posters.deadline(now),
         ];
         timers.into_iter().flatten().min()
     }

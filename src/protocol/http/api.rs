@@ -20,8 +20,12 @@ use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::response::{Away, PeerEntry, Provider, Response};
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::media_facts::{MediaCodec, MediaFacts};
 use crate::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 use crate::protocol::web_session::SessionRequest;
+
+/// The path of posters.
+pub const POSTERS: &str = "/poster/";
 
 /// The addresses of peers that the client can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +150,45 @@ impl ApiFile<'_> {
                 .map(|base| format!("{base}{}", path_of(&file.name))),
         }
     }
+}
+
+/// Facts about a video or sound. Unknown ones are left out.
+#[derive(Serialize)]
+struct ApiMedia {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<&'static str>,
+}
+
+impl ApiMedia {
+    fn of(facts: &MediaFacts) -> ApiMedia {
+        ApiMedia {
+            duration_ms: facts.duration_ms(),
+            width: facts.resolution.map(|resolution| resolution.width),
+            height: facts.resolution.map(|resolution| resolution.height),
+            video: facts.video.map(MediaCodec::as_str),
+            audio: facts.audio.map(MediaCodec::as_str),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ApiAbout<'a> {
+    #[serde(flatten)]
+    file: ApiFile<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<ApiMedia>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subtitles: Vec<ApiFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poster: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -306,7 +349,16 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
             let files = files.iter().map(|file| ApiFile::of(file, base.as_deref())).collect();
             text(&ApiFiles { peer: *peer, files, cursor: cursor.as_deref() })
         }
-        Response::About(file) => text(&ApiFile::of(file, Some(""))),
+        Response::About(about) => text(&ApiAbout {
+            file: ApiFile::of(&about.file, Some("")),
+            media: about.media.as_ref().map(ApiMedia::of),
+            poster: about
+                .file
+                .root
+                .filter(|_| about.has_poster)
+                .map(|root| format!("{POSTERS}{root}")),
+            subtitles: about.subtitles.iter().map(|file| ApiFile::of(file, Some(""))).collect(),
+        }),
         Response::Transfers(all) => {
             let transfers =
                 all.shown.as_ref().map(|shown| shown.iter().map(TransferOut::of).collect());

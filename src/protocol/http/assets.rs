@@ -74,7 +74,7 @@ const SHARED: Asset = Asset::of(SCRIPT, include_bytes!("page/shared.js"));
 
 /// The content security policy of the page: run its own scripts, reach the server and peers, and
 /// play, show or save their files. Markup in names is inert, and no other page may frame this one.
-pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' http: https:; media-src http: https:; frame-src http: https:; \
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' http: https:; media-src http: https: blob:; frame-src http: https:; \
     img-src 'self' data: http: https:; manifest-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'";
 
 /// The asset at this path. The page itself, at `/`, only for clients that accept HTML.

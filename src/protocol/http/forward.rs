@@ -15,7 +15,7 @@ use crate::protocol::http::{HEADERS, PLAIN, api, attachment, closes, mime};
 use crate::protocol::types::pass::PassText;
 
 /// The policy of the page: requests to the own origin alone.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; frame-src 'self'; img-src 'self' data:; \
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self' blob:; frame-src 'self'; img-src 'self' data:; \
     manifest-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'";
 /// The policy of everything else: no script, no origin, and a frame of the page at most.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'self'; sandbox";
@@ -397,7 +397,9 @@ mod tests {
         let (head, body) = page.split_once("\r\n\r\n").unwrap();
         assert!(body.contains("<meta name=\"gateway\" content=\"peer/\">"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
-        assert!(head.contains("connect-src 'self'; media-src 'self'") && !head.contains("http:"));
+        assert!(
+            head.contains("connect-src 'self'; media-src 'self' blob:") && !head.contains("http:")
+        );
         assert!(!assets::POLICY.is_empty() && !page.contains("Access-Control"));
         // The page of a server has no such line.
         let page = assets::asset(Role::Server, "/", true).unwrap().content("");

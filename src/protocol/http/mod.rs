@@ -43,7 +43,7 @@ use crate::protocol::live_stats::LiveStats;
 use crate::protocol::request::{Fetch, Request};
 use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
-use crate::protocol::types::ids::FileVersion;
+use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::link_ticket::LinkTicket;
 use crate::protocol::types::pass::PassText;
 use crate::protocol::types::relative_path::RelativeName;
@@ -445,6 +445,9 @@ impl Http {
                     .map(str::to_owned);
                 Some(Request::Ls { peer: None, cursor })
             }
+            (Role::Peer, path) if path.starts_with(api::POSTERS) => {
+                ContentHash::parse(&path[api::POSTERS.len()..]).map(Request::Poster)
+            }
             (Role::Peer, _) => {
                 let (ticket, name) = match path.strip_prefix(link::PATH) {
                     Some(rest) => {
@@ -586,6 +589,7 @@ impl Http {
                 self.answer_as(prometheus::KIND, "200 OK", FRESH, &prometheus::text(figures), out)
             }
             Response::Live(live) => self.event(live, out),
+            Response::Poster(picture) => self.picture(picture, out),
             Response::Pong => self.answer(
                 "200 OK",
                 "",
@@ -606,6 +610,19 @@ impl Http {
             #[cfg(feature = "compat")]
             Response::Date(date) => self.date(date, out),
             _ => self.answer("404 Not Found", "", "nothing here\n", out),
+        }
+    }
+
+    /// Write a picture, which a content hash names.
+    fn picture(&mut self, picture: &[u8], out: &mut Vec<u8>) {
+        let asked = self.take();
+        let fields = format!(
+            "Content-Type: image/jpeg\r\nContent-Length: {}\r\n{LASTING}{SAFETY}",
+            picture.len()
+        );
+        self.head("200 OK", &fields, out);
+        if !asked.head_only {
+            out.extend_from_slice(picture);
         }
     }
 
@@ -743,6 +760,8 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Responses valid for this moment and this page only.
 const FRESH: &str = "Cache-Control: no-store\r\nCross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n";
+/// The content of such a path never changes.
+const LASTING: &str = "Cache-Control: private, max-age=604800\r\nReferrer-Policy: no-referrer\r\n";
 /// The path of a link is a secret, and its bytes are for one person.
 const OF_LINK: &str = "Cache-Control: private\r\nReferrer-Policy: no-referrer\r\n";
 /// The answer to a link may be another one later.

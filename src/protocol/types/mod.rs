@@ -16,6 +16,7 @@ pub mod foreign_server;
 pub mod ids;
 pub mod legacy_profile;
 pub mod link_ticket;
+pub mod media_facts;
 pub mod member;
 #[cfg(test)]
 mod mutations;

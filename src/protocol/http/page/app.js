@@ -333,6 +333,14 @@ const begun = () => live('api/live', (now, fresh) => {
 // The base of a page of one file would make the link lead away.
 document.querySelector('.skip').addEventListener('click', event => { event.preventDefault(); $('q').focus(); });
 speak(lang);
+if (gateway) {
+  findSubtitles = async (file, stem) => {
+    const { holders } = await ask('api/search?ext=srt,vtt&q=' + encodeURIComponent(stem.split('/').pop()));
+    const names = new Map(holders.filter(h => h.play && h.name.startsWith(stem + '.')).map(h => [h.name, h]));
+    return [...names.values()].slice(0, 16);
+  };
+}
+
 /** The page of one file: its providers, and a preview. */
 let about = null;
 async function showFile() {

@@ -3,21 +3,21 @@
 const OWN = {
   en: {
     chartPeerLabel: 'Bytes sent and received in the last five minutes', keySent: 'Sent', keyReceived: 'Received', thisPeer: 'The peer at', uploadsNow: 'uploads under way', downloadsNow: 'downloads under way', transfers: 'Transfers',
-    files: 'Files', folders: 'Folders', folderGet: 'Download folder', folderGetName: 'Download the folder {name}', folderBusy: '{name}/: file {i} of {n}…', folderDone: '{name}/: {n} files are in your folder.',
+    files: 'Files', folders: 'Folders', folderGet: 'Download folder', folderGetName: 'Download folder {name}', folderBusy: '{name}/: file {i} of {n}…', folderDone: '{name}/: {n} files are in your folder.',
     folderFailed: '{name}/: {failed} of {n} files did not come. Try again: only these are fetched.', folderTaken: 'another file has that name', folderCommand: 'This browser cannot write a folder. In a terminal: {command}',
     filterLabel: 'Filter by words', folderOpen: 'Open', folderOpenName: 'Open the folder {name}', folderTop: 'All files', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits',
     others: 'Only who sits at that computer sees which.',
   },
   pt: {
     chartPeerLabel: 'Bytes enviados e recebidos nos últimos cinco minutos', keySent: 'Enviado', keyReceived: 'Recebido', thisPeer: 'O peer em', uploadsNow: 'envios em curso', downloadsNow: 'downloads em curso', transfers: 'Transferências',
-    files: 'Arquivos', folders: 'Pastas', folderGet: 'Baixar pasta', folderGetName: 'Baixar a pasta {name}', folderBusy: '{name}/: arquivo {i} de {n}…', folderDone: '{name}/: {n} arquivos estão na sua pasta.',
+    files: 'Arquivos', folders: 'Pastas', folderGet: 'Baixar pasta', folderGetName: 'Baixar pasta {name}', folderBusy: '{name}/: arquivo {i} de {n}…', folderDone: '{name}/: {n} arquivos estão na sua pasta.',
     folderFailed: '{name}/: {failed} de {n} arquivos não vieram. Tente de novo: só esses são pedidos.', folderTaken: 'outro arquivo tem este nome', folderCommand: 'Este navegador não grava uma pasta. Num terminal: {command}',
     filterLabel: 'Filtrar por palavras', folderOpen: 'Abrir', folderOpenName: 'Abrir a pasta {name}', folderTop: 'Todos os arquivos', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera',
     others: 'Só quem está naquele computador vê quais.',
   },
   es: {
     chartPeerLabel: 'Bytes enviados y recibidos en los últimos cinco minutos', keySent: 'Enviado', keyReceived: 'Recibido', thisPeer: 'El peer en', uploadsNow: 'envíos en curso', downloadsNow: 'descargas en curso',
-    transfers: 'Transferencias', files: 'Archivos', folders: 'Carpetas', folderGet: 'Descargar carpeta', folderGetName: 'Descargar la carpeta {name}', folderBusy: '{name}/: archivo {i} de {n}…',
+    transfers: 'Transferencias', files: 'Archivos', folders: 'Carpetas', folderGet: 'Descargar carpeta', folderGetName: 'Descargar carpeta {name}', folderBusy: '{name}/: archivo {i} de {n}…',
     folderDone: '{name}/: {n} archivos están en tu carpeta.', folderFailed: '{name}/: {failed} de {n} archivos no llegaron. Inténtalo de nuevo: solo se piden esos.', folderTaken: 'otro archivo tiene ese nombre',
     folderCommand: 'Este navegador no escribe una carpeta. En un terminal: {command}', filterLabel: 'Filtrar por palabras', folderOpen: 'Abrir', folderOpenName: 'Abrir la carpeta {name}', folderTop: 'Todos los archivos', up: 'para {peer}',
     down: 'descarga', consent: 'espera tu sí', waitingSlot: 'espera', others: 'Solo quien está en ese ordenador ve cuáles.',
@@ -188,6 +188,8 @@ live('api/live', (now, fresh) => {
     ask('api/transfers').then(answer => { moving = answer; showTransfers(); }).catch(() => {}).finally(() => { asking = false; });
   }
 });
+findSubtitles = async file => (file.root ? file.subtitles || (await ask('api/file?root=' + file.root)).subtitles || [] : []);
+
 // --- The page of one file ---
 let about = null;
 async function showFile() {

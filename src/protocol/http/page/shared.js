@@ -119,7 +119,16 @@ const kind = file => (/^(video|audio)\//.exec(file.type || '') || [])[1] || null
 function facts(file) {
   const root = file.root ? el('span', { class: 'tag', title: 'BLAKE3 ' + file.root, text: t('rootKnown') }) : el('span', { class: 'tag warn', text: t('rootUnknown') });
   const whole = file.partial ? el('span', { class: 'tag warn', text: t('partial') }) : el('span', { text: t('whole') });
-  return [el('span', { text: file.size === null ? t('unknownSize') : bytes(file.size) }), whole, root];
+  return [el('span', { text: file.size === null ? t('unknownSize') : bytes(file.size) }), ...mediaFacts(file.media).map(text => el('span', { text })), whole, root];
+}
+
+/** Duration, resolution and codecs: facts that the owner tells. */
+function mediaFacts(media) {
+  const { duration_ms: ms, width, height, video, audio } = media || {};
+  const seconds = Math.round(ms / 1000), two = n => String(n).padStart(2, '0');
+  const length = seconds < 3600 ? '' : Math.floor(seconds / 3600) + ':';
+  return [ms && length + (length ? two(Math.floor(seconds / 60) % 60) : Math.floor(seconds / 60)) + ':' + two(seconds % 60),
+    width && height && width + ' × ' + height, [video, audio].filter(Boolean).join(', ')].filter(Boolean).map(safe);
 }
 
 function actions(file, sources) {
@@ -279,6 +288,8 @@ function play(file, sources, opener, waits = false) {
   media.addEventListener('timeupdate', () => { if (p.begun && media.readyState >= 2) p.last = media.currentTime; });
   media.addEventListener('seeking', () => { if (p.begun) p.last = media.currentTime; });
   media.addEventListener('error', () => { if (playing === p && media.getAttribute('src')) onward(p, 'next'); });
+  if (file.poster && /^\/poster\/\w+$/.test(file.poster)) media.poster = file.poster.slice(1);
+  if (kind(file) === 'video') addTracks(file, media);
   p.timer = setInterval(() => watch(p), 500);
   start(p, 'from');
   if (waits) return;
@@ -337,6 +348,7 @@ function stop() {
   playing = null;
   clearInterval(p.timer);
   p.media.pause();
+  for (const { src } of p.media.querySelectorAll('track')) URL.revokeObjectURL(src);
   p.media.removeAttribute('src');
   p.media.load();
   $('stage').replaceChildren();
@@ -348,6 +360,30 @@ function stop() {
 $('close').addEventListener('click', stop);
 document.addEventListener('keydown', event => { if (event.key === 'Escape' && playing && !document.fullscreenElement) stop(); });
 renderers.push(() => { if (playing) say(...playing.said); });
+
+// --- Subtitles ---
+// The page of a peer, and that of a gateway, can read files; the page of a server can't.
+const SUBTITLES = 1 << 20;
+let findSubtitles = async () => [];
+
+/** The text of subtitles in WebVTT. */
+function webvtt(name, data) {
+  let text;
+  try { text = new TextDecoder('utf-8', { fatal: true }).decode(data); } catch { text = new TextDecoder('windows-1252').decode(data); }
+  return extension(name) === 'vtt' ? text : 'WEBVTT\n\n' + text.replace(/\r\n?/g, '\n').replace(/(\d{1,2}:\d\d:\d\d),(\d{1,3})/g, '$1.$2');
+}
+
+async function addTracks(file, media) {
+  const stem = file.name.replace(/\.[^./]*$/, '');
+  const all = await findSubtitles(file, stem).catch(() => []);
+  for (const { name, play } of all) {
+    const answer = await fetch(good(play), { headers: { Range: 'bytes=0-' + (SUBTITLES - 1) }, cache: 'no-store' }).catch(() => null);
+    if (!answer?.ok || playing?.media !== media) continue;
+    const src = URL.createObjectURL(new Blob([webvtt(name, (await answer.arrayBuffer()).slice(0, SUBTITLES))], { type: 'text/vtt' }));
+    const label = safe(name.slice(stem.length + 1).replace(/\.?[^.]*$/, '')), language = /^[a-z]{2}\b/i.exec(label)?.[0].toLowerCase() || lang;
+    media.append(el('track', { kind: 'subtitles', label: label || t('subtitles'), srclang: language, src, default: all.length === 1 || language === lang ? '' : null }));
+  }
+}
 
 // --- The page of one file ---
 const TEXT = 64 << 10;
@@ -371,7 +407,13 @@ function still(file, shown) {
 async function preview(file, sources) {
   const urls = sources.map(s => good(s.play)).filter(Boolean), type = file.type || '';
   if (!urls.length) return;
-  if (kind(file)) return play(file, sources, null, true);
+  if (kind(file)) {
+    play(file, sources, null, true);
+    // Where no owner has told, the browser knows a part.
+    const { media } = playing;
+    if (!file.media) media.addEventListener('loadedmetadata', () => { $('fileState').textContent = mediaFacts({ duration_ms: Number.isFinite(media.duration) ? 1000 * media.duration : 0, width: media.videoWidth, height: media.videoHeight }).join(' · '); });
+    return;
+  }
   if (/^image\//.test(type)) {
     let i = 0;
     const image = el('img', { alt: safe(file.name), src: urls[0], on: { error: () => { if (++i < urls.length) image.src = urls[i]; else { image.remove(); $('from').textContent = t('noMore'); } } } });

@@ -1,0 +1,245 @@
+//! Describe a shared file for the page: the facts of a video or sound are read at the first request,
+//! one short range an iteration.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::node::ConnId;
+use crate::peer::piece_service::{PieceService, ServiceCtx};
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::FileEntry;
+use crate::protocol::response::{FileAbout, Response};
+use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::media_facts::MediaFacts;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::fs_trait::FsFile;
+use crate::storage::media::{MediaReader, MediaStep, WINDOW_BYTES, has_facts};
+
+/// Facts that are kept: more files than visitors look at in an hour, in 100 KiB.
+const KEPT_FACTS: usize = 1_000;
+/// Extensions of subtitles that browsers show.
+const SUBTITLES: [&str; 2] = ["srt", "vtt"];
+/// Files behind the name without its extension: some sort before the dot, such as `film (2).mkv`.
+const LOOKED_AT: usize = 256;
+/// Subtitles of a file: languages that a menu can hold.
+const MOST_SUBTITLES: usize = 16;
+/// The pause after a range that the disk has to fetch.
+const DISK_PAUSE: Duration = Duration::from_millis(2);
+/// The patience with a disk: a visitor waits for the page of the file.
+const LONGEST_READING: Duration = Duration::from_secs(5);
+
+/// A request without a response.
+struct PendingAbout {
+    conn: ConnId,
+    id: Option<u64>,
+    root: ContentHash,
+}
+
+/// A file whose facts are being read.
+struct FactsReading {
+    root: ContentHash,
+    name: RelativeName,
+    file: Rc<dyn FsFile>,
+    reader: MediaReader,
+    next_at: Instant,
+    until: Instant,
+}
+
+/// Requests for facts, and the facts that are known.
+#[derive(Default)]
+pub(super) struct PendingFacts {
+    waiting: VecDeque<PendingAbout>,
+    reading: Option<FactsReading>,
+    /// Newest first.
+    known: VecDeque<(ContentHash, Option<MediaFacts>)>,
+}
+
+impl PendingFacts {
+    /// True while a request of this connection waits.
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        self.waiting.iter().any(|pending| pending.conn == conn)
+    }
+
+    /// Drops the requests of a closed connection.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.waiting.retain(|pending| pending.conn != conn);
+    }
+
+    /// The time of the next slice.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.reading {
+            Some(reading) => Some(reading.next_at),
+            None => (!self.waiting.is_empty()).then_some(now),
+        }
+    }
+
+    /// The duration of a content, where known.
+    pub(super) fn duration_ms(&self, root: &ContentHash) -> Option<u64> {
+        self.known(root).flatten().and_then(|facts| facts.duration_ms())
+    }
+
+    fn known(&self, root: &ContentHash) -> Option<Option<MediaFacts>> {
+        self.known.iter().find(|(known, _)| known == root).map(|(_, facts)| *facts)
+    }
+
+    fn learn(&mut self, root: ContentHash, facts: Option<MediaFacts>) {
+        self.known.truncate(KEPT_FACTS - 1);
+        self.known.push_front((root, facts));
+    }
+}
+
+impl FactsReading {
+    /// Opens a file; `None` where the file is no longer as shared.
+    fn begin(entry: &FileEntry, root: ContentHash, ctx: &ServiceCtx<'_, '_>) -> Option<Self> {
+        let name = entry.name.clone();
+        let file = ctx.storage.read(&name).ok()?;
+        let reader = MediaReader::new(entry.size?);
+        let now = ctx.io.now;
+        let until = now + LONGEST_READING;
+        let reading = FactsReading { root, name, file, reader, next_at: now, until };
+        reading.is_same(ctx).then_some(reading)
+    }
+
+    fn is_same(&self, ctx: &ServiceCtx<'_, '_>) -> bool {
+        self.file.stamp().is_ok_and(|stamp| ctx.storage.is_version(&self.name, stamp.tag()))
+    }
+
+    /// Reads a range. Returns the facts at the end.
+    fn read(&mut self, ctx: &ServiceCtx<'_, '_>) -> Option<Option<MediaFacts>> {
+        let now = ctx.io.now;
+        let (at, length) = match self.reader.next_step() {
+            MediaStep::Done(facts) => return Some(facts.filter(|_| self.is_same(ctx))),
+            MediaStep::Read { at, length } => (at, length),
+        };
+        let mut bytes = [0; WINDOW_BYTES];
+        match self.file.read_warm(at, &mut bytes[..length.min(WINDOW_BYTES)]) {
+            Ok(count) => {
+                self.reader.feed(&bytes[..count]);
+                None
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && now < self.until => {
+                self.next_at = now + DISK_PAUSE;
+                None
+            }
+            Err(_) => Some(None),
+        }
+    }
+}
+
+impl PieceService {
+    /// The first shared file with this content that the requester may see.
+    pub(super) fn seen_file(
+        &self,
+        id: ConnId,
+        root: &ContentHash,
+        ctx: &ServiceCtx<'_, '_>,
+    ) -> Option<FileEntry> {
+        let requester = self.requester(id);
+        let name = ctx
+            .storage
+            .names_of_root(root)
+            .find(|name| self.passes.shows(&requester, ctx.storage.groups_for(name)))?;
+        ctx.storage.entry(name)
+    }
+
+    /// The subtitles of a file: `film.srt` and `film.pt.vtt` of `film.mkv`.
+    fn subtitles(
+        &self,
+        id: ConnId,
+        name: &RelativeName,
+        ctx: &ServiceCtx<'_, '_>,
+    ) -> Vec<FileEntry> {
+        let stem = name.as_str().rsplit_once('.').map(|(stem, _)| stem);
+        let Some(begin) = stem.and_then(|stem| RelativeName::new(stem).ok()) else {
+            return Vec::new();
+        };
+        let requester = self.requester(id);
+        let is_of = |file: &FileEntry| {
+            file.name.strip_prefix(begin.as_str()).is_some_and(|rest| rest.starts_with('.'))
+                && SUBTITLES.contains(&&*file.name.extension())
+                && self.passes.shows(&requester, ctx.storage.groups_for(&file.name))
+        };
+        let near = ctx.storage.files_after(Some(&begin)).take(LOOKED_AT);
+        near.filter(is_of).take(MOST_SUBTITLES).collect()
+    }
+
+    /// Describes a file, at once where nothing has to be read.
+    pub(super) fn about(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        root: ContentHash,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let Some(file) = self.seen_file(id, &root, ctx) else {
+            return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io);
+        };
+        let facts = &mut self.page.facts;
+        if has_facts(&file.name.extension()) && facts.known(&root).is_none() {
+            if facts.waiting.iter().filter(|other| other.conn == id).count() < limits::FETCHES {
+                facts.waiting.push_back(PendingAbout { conn: id, id: request_id, root });
+                return;
+            }
+            let error = ErrorReply::new(ErrorCode::Busy, "too many files at once on a link");
+            return self.refuse(id, request_id, &error, ctx.io);
+        }
+        self.describe(PendingAbout { conn: id, id: request_id, root }, ctx);
+    }
+
+    /// Reads a range of a file, and answers the requests for a file that was read.
+    pub(super) fn read_facts(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
+        let facts = &mut self.page.facts;
+        if facts.reading.is_none() {
+            let Some(root) = facts.waiting.front().map(|pending| pending.root) else { return };
+            let conn = facts.waiting.front().map(|pending| pending.conn);
+            let entry = conn.and_then(|conn| self.seen_file(conn, &root, ctx));
+            let reading = entry.and_then(|entry| FactsReading::begin(&entry, root, ctx));
+            match reading {
+                Some(reading) => self.page.facts.reading = Some(reading),
+                // The file has gone or changes: nothing is learned about the content.
+                None => return self.describe_all(root, ctx),
+            }
+        }
+        let Some(reading) = &mut self.page.facts.reading else { return };
+        if reading.next_at > ctx.io.now {
+            return;
+        }
+        let Some(found) = reading.read(ctx) else { return };
+        let root = reading.root;
+        self.page.facts.reading = None;
+        self.page.facts.learn(root, found);
+        self.describe_all(root, ctx);
+    }
+
+    fn describe_all(&mut self, root: ContentHash, ctx: &mut ServiceCtx<'_, '_>) {
+        let (now, later) = std::mem::take(&mut self.page.facts.waiting)
+            .into_iter()
+            .partition(|pending: &PendingAbout| pending.root == root);
+        self.page.facts.waiting = later;
+        let now: VecDeque<PendingAbout> = now;
+        for pending in now {
+            let conn = pending.conn;
+            self.describe(pending, ctx);
+            if let Some(conn) = ctx.io.connection(conn) {
+                conn.reschedule = true;
+            }
+        }
+    }
+
+    fn describe(&mut self, pending: PendingAbout, ctx: &mut ServiceCtx<'_, '_>) {
+        let PendingAbout { conn, id, root } = pending;
+        let Some(file) = self.seen_file(conn, &root, ctx) else {
+            return self.refuse(conn, id, &ErrorReply::no_such_file(), ctx.io);
+        };
+        let media = self.page.facts.known(&root).flatten();
+        let subtitles = self.subtitles(conn, &file.name, ctx);
+        let has_poster = self.has_poster(&file) && media.is_some_and(|m| m.resolution.is_some());
+        if let (Some(peer), Some(conn)) = (self.peers.get_mut(&conn), ctx.io.connection(conn)) {
+            let response =
+                Response::About(Box::new(FileAbout { file, media, subtitles, has_poster }));
+            peer.inbound.respond(id, &response, &mut conn.send_queue);
+        }
+    }
+}
