@@ -1,6 +1,6 @@
 //! Build nodes from arguments. Every argument is checked before a node runs.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -28,6 +28,7 @@ use cardume::os::fs::manifest::{Manifest, ManifestError};
 use cardume::os::fs::poster_cache::PosterCache;
 use cardume::os::fs::saved_lists::SavedListsDir;
 use cardume::os::fs::server_keys::{SERVER_KEY, ServerKeys};
+use cardume::os::fs::state_folder::StateFolder;
 use cardume::os::fs::{key_file, secret_file};
 use cardume::os::net::tls::authority::EngineTrust;
 use cardume::os::net::tls::certificate::{Certificate, CertificateFiles};
@@ -39,6 +40,8 @@ use cardume::os::system;
 use cardume::os::terminal;
 use cardume::peer::Peer;
 use cardume::peer::config::{NetworkConfig, PeerConfig, UploadConfig};
+use cardume::peer::transfers::TransferConfig;
+use cardume::peer::transfers::journal::{NoStateFile, StateFile};
 use cardume::protocol::detect::ListenerProtocol;
 use cardume::protocol::types::account::{AccountOp, Line, Publication, UserName};
 use cardume::protocol::types::file_name::printable;
@@ -338,7 +341,12 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4000);
 
 /// A peer that joins at once, or a console with a command to join.
-pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
+pub fn peer(
+    args: &PeerArgs,
+    typed: bool,
+    state: Option<&StateFolder>,
+    has_socket: bool,
+) -> Result<(Peer, TlsIdentity), Exit> {
     // A console of UC3M joins at CONNECT.
     let later = args.console.joins_at_connect();
     let shares = args.share.folder.is_some() || args.share.manifest.is_some();
@@ -420,6 +428,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<(Peer, TlsIdentity), Exit> {
             metrics_open: args.http.metrics == Metrics::Open,
             process: system::process_stats,
         },
+        transfers: transfers(args, state, has_socket),
     };
     let peer = Peer::new(config).map_err(|error| no_folder(&folder, error))?;
     Ok((peer, tls_identity))
@@ -431,6 +440,35 @@ fn posters(args: &PeerArgs) -> Option<Box<dyn PosterStore>> {
         return None;
     }
     Some(Box::new(PosterCache::of_user()?))
+}
+
+/// Opens the state folder of a peer.
+pub fn state_folder(folder: Option<&Path>) -> Result<Option<StateFolder>, Exit> {
+    let Some(folder) = folder else { return Ok(None) };
+    let shown = printable(&folder.to_string_lossy());
+    StateFolder::open(folder).map(Some).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Exit::new(exit::LOCAL, format!("--state {shown}: another peer uses this folder"))
+        }
+        _ => Exit::Failure(Failure::Disk(format!("{shown}: {error}"))),
+    })
+}
+
+/// The queue, and what the user controls.
+fn transfers(args: &PeerArgs, state: Option<&StateFolder>, has_socket: bool) -> TransferConfig {
+    let file = |name| match state {
+        Some(state) => Box::new(state.file(name)) as Box<dyn StateFile>,
+        None => Box::new(NoStateFile),
+    };
+    TransferConfig {
+        queue: file("queue"),
+        history: file("history"),
+        blocks: file("blocked"),
+        jobs: usize::from(args.transfer.jobs),
+        rates: args.speed().usual,
+        seconds: || system::unix_milliseconds() / 1_000,
+        has_socket,
+    }
 }
 
 /// Uploads at once.

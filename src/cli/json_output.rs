@@ -3,6 +3,7 @@
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
 use cardume::protocol::administration::{AdminResponse, BanEntry, LimitEntry};
+use cardume::protocol::control::{ControlAnswer, PastTransfer, TransferLine, TransferTotals};
 use cardume::protocol::link::LinkEntry;
 use cardume::protocol::member::{Applicant, AuditLine, InviteEntry, Member, ServerInfo};
 use cardume::protocol::metric::Metric;
@@ -180,6 +181,42 @@ fn about_links(event: &LinkEvent) -> Vec<Value> {
     }
 }
 
+/// The objects of the answer of a running peer.
+fn about_transfers(answer: &ControlAnswer) -> Vec<Value> {
+    let transfer = |t: &TransferLine| {
+        json!({
+            "id": t.id, "name": t.name, "upload": t.upload, "state": t.state.as_str(), "held": t.held, "size": t.size, "rate": t.rate,
+            "peer": t.peer, "user": t.user, "root": t.root, "added": t.added, "why": t.why,
+        })
+    };
+    match answer {
+        ControlAnswer::Transfers { lines, totals } => {
+            let TransferTotals { sent, received, up, down } = totals;
+            let totals = json!({"event": "totals", "sent": sent, "received": received, "up": up, "down": down});
+            lines.iter().map(transfer).chain([totals]).collect()
+        }
+        ControlAnswer::Changed(lines) => lines.iter().map(transfer).collect(),
+        ControlAnswer::Limits { up, down } => {
+            vec![json!({"event": "limits", "up": up, "down": down})]
+        }
+        ControlAnswer::Blocked(subjects) => {
+            subjects.iter().map(|subject| json!({"blocked": subject})).collect()
+        }
+        ControlAnswer::History(past) => {
+            let object = |p: &PastTransfer| {
+                json!({
+                    "at": p.at, "end": p.end.as_str(), "name": p.name, "size": p.size, "peer": p.peer, "user": p.user, "root": p.root,
+                    "why": p.why,
+                })
+            };
+            past.iter().map(object).collect()
+        }
+        ControlAnswer::Failed { code, text } => {
+            vec![json!({"event": "failed", "code": code, "exit": exit::REFUSED, "text": text})]
+        }
+    }
+}
+
 /// The object of an event about a folder. The name of a folder ends in `/`.
 fn about_folder(event: &FolderEvent) -> Value {
     match event {
@@ -233,6 +270,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         }
         UiEvent::Member(event) => about_members(event),
         UiEvent::Link(event) => about_links(event),
+        UiEvent::Control(answer) => about_transfers(answer),
         UiEvent::Folder(event) => vec![about_folder(event)],
         UiEvent::Preview(preview) => {
             let files = preview.files.iter().map(|(name, size)| json!({"name": name.as_str(), "size": size}));

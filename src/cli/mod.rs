@@ -22,6 +22,7 @@ mod settings;
 mod skipped;
 mod status;
 mod term;
+mod transfers;
 mod translate;
 mod usage_error;
 mod watch;
@@ -34,11 +35,13 @@ use std::time::Duration;
 
 use cardume::io::schedule::TransferRates;
 use cardume::node::Node;
+use cardume::os::control;
 use cardume::os::net::network::Network;
 use cardume::os::net::tls::identity::TlsIdentity;
 use cardume::os::stdio::{StdStreams, Stdio};
 use cardume::os::system;
 use cardume::os::terminal;
+use cardume::protocol::control::ControlRequest;
 use cardume::protocol::types::file_name::printable;
 use cardume::reactor::event_loop::EventLoop;
 use cardume::reactor::rate_limits::RateLimits;
@@ -308,9 +311,20 @@ fn carry_out(
             let reloader = reloader(words, "peer", lang)?;
             let hooks = Hooks::new(args.service.hooks.clone());
             let service = Service::new(journal.clone(), reloader, Some(hooks));
-            let (node, identity) = build_node::peer(&args, typed)?;
+            let state = build_node::state_folder(args.service.state.as_deref())?;
+            let mut control = None;
+            match control::listen(state.as_ref()) {
+                Ok(socket) => control = Some(socket),
+                Err(error) => log::info!("no control socket: {error}"),
+            }
+            let (node, identity) =
+                build_node::peer(&args, typed, state.as_ref(), control.is_some())?;
+            let mut net = transport::network_of(identity, !args.http.no_local)?;
+            if let Some(control) = control {
+                net.use_control_socket(control);
+            }
             plug_into(
-                transport::network_of(identity, !args.http.no_local)?,
+                net,
                 node,
                 Console::of(args.console, style, lang, outputs).with_service(service),
                 speed,
@@ -414,6 +428,23 @@ fn carry_out(
         Verb::Unlink(args) => {
             one_shot_as(link::unlink(&args)?, args.own.ask.json, lang, outputs, shows)
         }
+        Verb::Transfers(args) => transfers::transfers(&args, lang, outputs),
+        Verb::Add(args) => transfers::add(&args, lang, outputs),
+        Verb::Pause(args) => {
+            transfers::select(args, |of| ControlRequest::Pause { of }, lang, outputs)
+        }
+        Verb::Resume(args) => {
+            transfers::select(args, |of| ControlRequest::Resume { of }, lang, outputs)
+        }
+        Verb::Cancel(args) => {
+            transfers::select(args, |of| ControlRequest::Cancel { of }, lang, outputs)
+        }
+        Verb::Top(args) => transfers::select(args, |of| ControlRequest::Top { of }, lang, outputs),
+        Verb::Limit(args) => transfers::limit(&args, lang, outputs),
+        Verb::Block(args) => transfers::block(args, lang, outputs),
+        Verb::Allow(args) => transfers::allow(args, lang, outputs),
+        Verb::Blocked(args) => transfers::blocked(&args.peer, lang, outputs),
+        Verb::History(args) => transfers::history(&args, lang, outputs),
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Web(args) => {
             let style = if args.ask.json { Style::Json } else { Style::Plain };

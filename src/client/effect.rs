@@ -27,6 +27,15 @@ pub(crate) struct LegacyFile {
     pub(crate) answers: bool,
 }
 
+/// The facts of a download at its end.
+pub(crate) struct EndSummary {
+    pub(crate) name: RelativeName,
+    pub(crate) size: Option<u64>,
+    pub(crate) from: Option<SocketAddr>,
+    pub(crate) root: Option<ContentHash>,
+    pub(crate) is_folder: bool,
+}
+
 /// A download that has ended.
 pub(crate) struct EndedDownload {
     pub(crate) id: u64,
@@ -35,6 +44,8 @@ pub(crate) struct EndedDownload {
     pub(crate) saved: Option<RelativeName>,
     /// The name under which a part was announced and is no longer there.
     pub(crate) withdrawn: Option<RelativeName>,
+    /// `None` for a file of a folder, and for a download that the user has stopped.
+    pub(crate) end: Option<Box<EndSummary>>,
 }
 
 /// A request to the owner of a client.
@@ -61,6 +72,8 @@ pub(crate) enum Effect {
     PlayFrom(DownloadTarget, PeerTarget),
     /// More sources for this download.
     MoreSources(u64, Vec<Provider>),
+    /// The server was asked for the providers of this entry of the queue.
+    Sought(u32, Result<Response, ErrorReply>),
     /// The command is over, with this exit code.
     Finished(i32),
     /// The process ends: close the connections of downloads.

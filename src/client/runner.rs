@@ -217,7 +217,7 @@ impl Running {
 }
 
 /// The search for peers that share a folder: names with the words of its name.
-fn folder_query(target: &DownloadTarget, cursor: Option<String>) -> Option<Query> {
+pub(super) fn folder_query(target: &DownloadTarget, cursor: Option<String>) -> Option<Query> {
     let name = target.name.as_ref().filter(|_| target.is_folder)?;
     let words = name.split(|letter: char| !letter.is_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).take(QUERY_WORDS).collect();

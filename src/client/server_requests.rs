@@ -22,6 +22,8 @@ pub(crate) enum PendingRequest {
     Subscribe,
     /// More sources for this download.
     MoreSources(u64),
+    /// Providers for this entry of the queue.
+    Providers(u32),
     /// The look-up of this number.
     LookUp(u64),
 }

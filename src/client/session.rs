@@ -124,6 +124,9 @@ impl Client {
                     self.effects.push_back(Effect::MoreSources(id, holders));
                 }
             }
+            PendingRequest::Providers(id) => {
+                self.effects.push_back(Effect::Sought(id, Ok(response)))
+            }
             PendingRequest::LookUp(id) => {
                 self.effects.push_back(Effect::LookedUp(id, Ok(response)))
             }
@@ -140,6 +143,9 @@ impl Client {
             }
             Some(PendingRequest::LookUp(id)) => {
                 self.effects.push_back(Effect::LookedUp(id, Err(error)))
+            }
+            Some(PendingRequest::Providers(id)) => {
+                self.effects.push_back(Effect::Sought(id, Err(error)))
             }
             Some(PendingRequest::Connect) => self.login_refused(error, io),
             Some(PendingRequest::Register) => {

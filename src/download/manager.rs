@@ -61,6 +61,8 @@ pub struct DownloadManager {
     unannounced: BTreeSet<u64>,
     /// Connections that were opened since the last [`DownloadManager::take_opened`].
     opened: Vec<(ConnId, ConnOwner)>,
+    /// Downloads that have begun since the last [`DownloadManager::take_begun`].
+    begun: Vec<BegunDownload>,
     listen_port: Option<u16>,
     bind: Option<IpAddr>,
     security: TransferSecurity,
@@ -73,8 +75,54 @@ struct FolderSet {
     /// Files of folders: each folder that waits for the file, and for an ordinary download the
     /// number of the file there.
     files: BTreeMap<u64, Vec<(u64, Option<u32>)>>,
+    /// Downloads of the user that a folder has joined.
+    joined: BTreeSet<u64>,
     /// Files and folders that ended since the last [`DownloadManager::run_folders`].
     ended: VecDeque<Ended>,
+}
+
+impl FolderSet {
+    /// A folder is stopped: returns the downloads that nothing else wants.
+    fn leave(&mut self, folder: u64) -> Vec<u64> {
+        let mut unwanted = Vec::new();
+        for (file, folders) in &mut self.files {
+            let before = folders.len();
+            folders.retain(|(of, number)| *of != folder || number.is_none());
+            if folders.is_empty() && before > 0 && !self.joined.contains(file) {
+                unwanted.push(*file);
+            }
+        }
+        self.files.retain(|_, folders| !folders.is_empty());
+        unwanted
+    }
+}
+
+/// A download that has begun, as one may begin it again.
+#[derive(Clone, Debug)]
+pub struct BegunDownload {
+    /// The number.
+    pub id: u64,
+    /// The name here.
+    pub name: RelativeName,
+    /// The content hash, if known.
+    pub root: Option<ContentHash>,
+    /// The only source; `None`: all that the index names.
+    pub from: Option<SocketAddr>,
+    /// The download of a folder.
+    pub is_folder: bool,
+}
+
+/// The present facts of a download.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DownloadFacts {
+    /// Bytes that are here.
+    pub held: u64,
+    /// Bytes in all, if known.
+    pub size: Option<u64>,
+    /// The content hash, if known.
+    pub root: Option<ContentHash>,
+    /// The download waits for lost sources.
+    pub is_lost: bool,
 }
 
 /// A finished download: the number, the name and the outcome.
@@ -95,6 +143,7 @@ impl DownloadManager {
             announced: BTreeSet::new(),
             unannounced: BTreeSet::new(),
             opened: Vec::new(),
+            begun: Vec::new(),
             listen_port: None,
             bind: None,
             security,
@@ -135,6 +184,8 @@ impl DownloadManager {
         }
         let id = self.take_id();
         let name = request.name.clone();
+        let only = request.sources.first().filter(|_| !request.looks).map(|source| source.peer);
+        self.note_begun(id, &name, request.root, only, false);
         let mut ctx = self.ctx(storage, io);
         match Download::new(request, &mut ctx) {
             Err(failure) => (id, Some((id, name, Outcome::Failed(failure)))),
@@ -159,7 +210,104 @@ impl DownloadManager {
         if let Some(id) = self.running(&name, io) {
             return id;
         }
-        self.begin_stream(name, StreamGoal::File, sources.into(), retry_policy, storage, io)
+        let id = self.begin_stream(
+            name.clone(),
+            StreamGoal::File,
+            sources.into(),
+            retry_policy,
+            storage,
+            io,
+        );
+        self.note_begun(id, &name, None, None, false);
+        id
+    }
+
+    fn note_begun(
+        &mut self,
+        id: u64,
+        name: &RelativeName,
+        root: Option<ContentHash>,
+        from: Option<SocketAddr>,
+        is_folder: bool,
+    ) {
+        self.begun.push(BegunDownload { id, name: name.clone(), root, from, is_folder });
+    }
+
+    /// The downloads that have begun since the last call, without files of folders and those with a
+    /// place of their own.
+    pub fn take_begun(&mut self) -> Vec<BegunDownload> {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// The present facts of a download that runs.
+    #[must_use]
+    pub fn facts(&self, id: u64) -> Option<DownloadFacts> {
+        if let Some(download) = self.downloads.get(&id) {
+            let file = download.file();
+            return Some(DownloadFacts {
+                held: file.map_or(0, PartialFile::held),
+                size: file.map(PartialFile::size),
+                root: download.root(),
+                is_lost: download.is_lost(),
+            });
+        }
+        let root = None;
+        if let Some(stream) = self.streams.get(&id) {
+            let ((held, size), is_lost) = (stream.progress(), stream.is_lost());
+            return Some(DownloadFacts { held, size, root, is_lost });
+        }
+        let (held, size, is_lost) = self.folders.all.get(&id)?.progress();
+        Some(DownloadFacts { held, size, root, is_lost })
+    }
+
+    /// The name of a download that runs; `None` for a list, and for a file of a folder.
+    #[must_use]
+    pub fn name_of(&self, id: u64) -> Option<&RelativeName> {
+        if self.is_folder_file(id) {
+            return None;
+        }
+        let stream = self.streams.get(&id).filter(|stream| !stream.is_list());
+        self.downloads
+            .get(&id)
+            .map(|download| &download.name)
+            .or_else(|| stream.map(|stream| &stream.name))
+            .or_else(|| self.folders.all.get(&id).map(|folder| &folder.name))
+    }
+
+    /// Stops a download without an outcome; its bytes stay in the `.part`. Returns the name, and
+    /// true for a part that other peers may know of.
+    pub fn halt(
+        &mut self,
+        id: u64,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<(RelativeName, bool)> {
+        if self.folders.all.contains_key(&id) {
+            self.with_folder(id, storage, io, |folder, ctx| {
+                folder.flush(ctx);
+                None
+            });
+            for file in self.folders.leave(id) {
+                self.halt_file(file, io);
+            }
+            let folder = self.folders.all.remove(&id)?;
+            folder.drop_conns(io);
+            self.deadlines.set(id, None);
+            self.places.remove(&id);
+            return Some((folder.name, false));
+        }
+        self.halt_file(id, io)
+    }
+
+    fn halt_file(&mut self, id: u64, io: &mut Io<'_>) -> Option<(RelativeName, bool)> {
+        if let Some(download) = self.downloads.get(&id) {
+            download.drop_conns(io);
+        }
+        if let Some(stream) = self.streams.get(&id) {
+            stream.drop_conn(io);
+        }
+        let is_shared = self.places.remove(&id).is_none();
+        Some((self.remove(id)?, is_shared))
     }
 
     /// Begins the download of a folder, or joins the running one of this name. Returns its number.
@@ -176,6 +324,11 @@ impl DownloadManager {
             return *id;
         }
         let id = self.take_id();
+        let mut only = request.sources.iter().filter(|_| !request.looks).map(|source| source.peer);
+        let only = only.next();
+        if request.check.is_none() {
+            self.note_begun(id, &request.name, request.root, only, true);
+        }
         self.places.extend(place.map(|place| (id, place)));
         self.folders.all.insert(id, FolderDownload::new(request, io.now));
         self.with_folder(id, storage, io, |folder, ctx| folder.advance(ctx));
@@ -240,7 +393,12 @@ impl DownloadManager {
                 && let Some((number, request)) = folder.next_request()
             {
                 let own = self.own_storage(id);
+                let first_new = self.next_id;
                 let (file, ended) = self.begin(request, own.as_deref().unwrap_or(storage), io);
+                if file < first_new && !self.folders.files.contains_key(&file) {
+                    self.folders.joined.insert(file);
+                }
+                self.begun.retain(|begun| begun.id != file);
                 self.note_folder_file(file, id, Some(number));
                 self.folders.ended.extend(ended);
             }
@@ -262,6 +420,7 @@ impl DownloadManager {
         storage: &Storage,
         io: &mut Io<'_>,
     ) {
+        self.folders.joined.remove(&id);
         for (folder, number) in self.folders.files.remove(&id).unwrap_or_default() {
             let (Some(number), now) = (number, io.now) else { continue };
             self.with_folder(folder, storage, io, |folder, ctx| {
@@ -327,6 +486,7 @@ impl DownloadManager {
     /// Notes that a download that has just begun is outside of the folder of all downloads.
     pub fn set_place(&mut self, id: u64, place: Option<OtherPlace>) {
         if let Some(place) = place {
+            self.begun.retain(|begun| begun.id != id);
             self.by_root.retain(|(_, download)| *download != id);
             self.unannounced.remove(&id);
             self.places.insert(id, place);

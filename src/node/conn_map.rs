@@ -84,6 +84,8 @@ pub enum ConnOwner {
     Inbound,
     /// A connection of a media player.
     Player,
+    /// A program of the user, by the control socket.
+    Control,
     /// A source of a download, by the numbers of the download and the source.
     Source(u64, u32),
     /// The source of a download by a legacy protocol.

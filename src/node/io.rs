@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::io::backoff;
 use crate::io::recv_buffer::RecvBuffer;
+use crate::io::schedule::TransferRates;
 use crate::io::send_queue::SendQueue;
 use crate::io::traits::Descriptor;
 use crate::node::stats::histogram::Histogram;
@@ -144,6 +145,10 @@ pub enum Action {
     LimitConnections(Option<usize>, Option<usize>),
     /// Report once when this descriptor has a change of a folder.
     AwaitChanges(Descriptor),
+    /// Open the control socket of the network under this number.
+    ListenControl(PortId),
+    /// Limit the rates of all transfers from now on, where the schedule has no other limits.
+    LimitRates(TransferRates),
     /// Write an event to the console.
     Tell(UiEvent),
     /// End the process with this code, once its output is written.
@@ -243,6 +248,16 @@ impl Io<'_> {
     /// Open a port for requests by plain UDP, each of which is a connection.
     pub fn listen_datagrams(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::ListenDatagrams(port, at));
+    }
+
+    /// Open the control socket of the network.
+    pub fn listen_control(&mut self, port: PortId) {
+        self.actions.push(Action::ListenControl(port));
+    }
+
+    /// Limit the rates of all transfers.
+    pub fn limit_rates(&mut self, rates: TransferRates) {
+        self.actions.push(Action::LimitRates(rates));
     }
 
     /// Limit the accepted connections.

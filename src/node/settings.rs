@@ -1,5 +1,6 @@
 //! Settings that a node can change while it runs.
 
+use crate::io::schedule::TransferRates;
 use crate::peer::upload_queue::Accept;
 use crate::protocol::http::host::HostNames;
 use crate::protocol::types::address_range::AddressRange;
@@ -24,4 +25,6 @@ pub enum LiveSetting {
     Consent(Accept),
     /// The patterns of files that are not shared.
     Excludes(Excludes),
+    /// The limits of the rates, which the loop holds already.
+    Rates(TransferRates),
 }

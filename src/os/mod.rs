@@ -4,6 +4,7 @@
 //! Everything here implements a trait of a lower layer, so that all code above also runs in a
 //! simulation. The only `unsafe` of the crate is here, each with its reason.
 
+pub mod control;
 #[cfg(feature = "store")]
 pub mod csv_export;
 #[cfg(feature = "store")]

@@ -28,23 +28,23 @@ const ANSWER_BYTES: usize = 60 << 10;
 const MOST_ANSWERS: usize = 16;
 
 /// The folder of the running processes, by a descriptor: its path may be too long for a socket.
-struct RunFolder {
+pub(in crate::os) struct RunFolder {
     opened: OwnedFd,
 }
 
 impl RunFolder {
-    fn open() -> io::Result<RunFolder> {
+    pub(in crate::os) fn open() -> io::Result<RunFolder> {
         let states = system::state_folder().ok_or(io::ErrorKind::NotFound)?;
         let folder = states.join(FOLDER);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(RunFolder { opened: open_own(&folder)? })
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(in crate::os) fn at(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.opened.as_raw_fd()))
     }
 
-    fn names(&self) -> io::Result<Vec<String>> {
+    pub(in crate::os) fn names(&self) -> io::Result<Vec<String>> {
         let entries = std::fs::read_dir(self.at("."))?;
         let mut names: Vec<String> =
             entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();

@@ -7,6 +7,7 @@ use crate::client::config::{ClientConfig, OpenFolder, Task};
 use crate::client::downloader::DownloadConfig;
 use crate::limits;
 use crate::node::stats::process::ProcessStats;
+use crate::peer::transfers::TransferConfig;
 use crate::peer::upload_queue::Accept;
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::http::host::HostNames;
@@ -24,6 +25,8 @@ pub struct PeerConfig {
     pub network: NetworkConfig,
     /// Uploads.
     pub uploads: UploadConfig,
+    /// The queue, and what the user controls.
+    pub transfers: TransferConfig,
 }
 
 /// Ports and addresses of a peer.
@@ -90,6 +93,7 @@ impl PeerConfig {
                 metrics_open: false,
                 process: ProcessStats::default,
             },
+            transfers: TransferConfig::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod piece_service;
 mod registration;
 mod requester_check;
 mod share_sync;
+pub mod transfers;
 mod update_queue;
 pub mod upload_queue;
 
@@ -36,10 +37,15 @@ use crate::node::settings::LiveSetting;
 use crate::node::{ConnId, Event, Node, PortId};
 use crate::peer::config::PeerConfig;
 use crate::peer::listen_ports::JoinTarget;
+use crate::peer::piece_service::transfer_stats::FinishedUpload;
 use crate::peer::piece_service::{PieceService, ServiceCtx};
 use crate::peer::registration::{Registration, needs_update};
 use crate::peer::share_sync::{ShareChange, ShareSync};
+use crate::peer::transfers::TransferControl;
+use crate::peer::transfers::control::ControlStep;
 use crate::protocol::Role;
+use crate::protocol::control::{ControlAnswer, ControlRequest, TransferTotals};
+use crate::protocol::error::ErrorReply;
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 use crate::protocol::types::absolute_path::AbsolutePath;
@@ -54,6 +60,8 @@ const NATIVE: PortId = PortId(0);
 const QUIC: PortId = PortId(1 << 20);
 /// The native port for IPv6, where the native port is open on all of IPv4 alone.
 const NATIVE_IPV6: PortId = PortId((1 << 20) + 1);
+/// The control socket.
+const CONTROL: PortId = PortId((1 << 20) + 2);
 /// Entries of the shared folder listed an iteration.
 const SCAN_ENTRIES: usize = 1_000;
 
@@ -63,6 +71,7 @@ pub struct Peer {
     registration: Registration,
     share: ShareSync,
     service: PieceService,
+    transfers: TransferControl,
     wake: Option<Instant>,
 }
 
@@ -72,7 +81,8 @@ impl Peer {
     /// # Errors
     /// When the folder can't be opened.
     pub fn new(config: PeerConfig) -> Result<Peer, FsError> {
-        let PeerConfig { client, downloads, network, uploads } = config;
+        let PeerConfig { client, downloads, network, uploads, transfers } = config;
+        let (transfers, blocks) = TransferControl::open(transfers);
         let params = HandshakeParams {
             role: Role::Peer,
             heartbeat: network.heartbeat,
@@ -83,7 +93,8 @@ impl Peer {
         };
         Ok(Peer {
             downloader: Downloader::new(client, downloads)?,
-            service: PieceService::new(params, uploads, network.key),
+            service: PieceService::new(params, uploads, network.key, blocks),
+            transfers,
             registration: Registration::new(network),
             share: ShareSync::default(),
             wake: None,
@@ -91,6 +102,9 @@ impl Peer {
     }
 
     fn start(&mut self, io: &mut Io<'_>) {
+        if self.transfers.has_socket {
+            io.listen_control(CONTROL);
+        }
         let client = &mut self.downloader.client;
         match &client.config().task {
             Task::Serve { listen } => {
@@ -351,6 +365,7 @@ impl Peer {
 
     /// A download has received bytes or changed its state: announces its pieces.
     fn download_moved(&mut self, id: u64, io: &mut Io<'_>) {
+        self.transfers.moved(id, &self.downloader, io.now);
         self.service.pieces_arrived(io.now);
         self.downloader.check_stalled(id, io);
         let Downloader { client, downloads, storage, .. } = &mut self.downloader;
@@ -364,7 +379,8 @@ impl Peer {
     }
 
     fn download_ended(&mut self, ended: EndedDownload, io: &mut Io<'_>) {
-        let EndedDownload { id, failure, saved, withdrawn } = ended;
+        self.transfers.ended(&ended);
+        let EndedDownload { id, failure, saved, withdrawn, .. } = ended;
         let Peer { downloader: Downloader { client, storage, .. }, registration, .. } = self;
         // The share may have changed since the download ended.
         let saved = saved.and_then(|name| storage.entry(&name));
@@ -436,6 +452,12 @@ impl Peer {
     }
 
     fn accepted(&mut self, id: ConnId, port: PortId, io: &mut Io<'_>) {
+        if port == CONTROL {
+            if self.transfers.conns.accept(id, io) {
+                self.downloader.conns.insert(id, ConnOwner::Control);
+            }
+            return;
+        }
         let protocol = self.registration.protocol_of(port);
         if self.service.accept(id, protocol, io) {
             self.downloader.conns.insert(id, ConnOwner::Inbound);
@@ -458,6 +480,7 @@ impl Peer {
                 self.downloader.source_received((download, 0), io);
             }
             Some(ConnOwner::Player) => self.downloader.dispatch(Event::Received(id), io),
+            Some(ConnOwner::Control) => self.serve_control(id, io),
             Some(ConnOwner::Inbound) | None => {
                 let (service, mut ctx) = self.service(io);
                 service.serve(id, &mut ctx);
@@ -468,11 +491,43 @@ impl Peer {
     fn drained(&mut self, id: ConnId, io: &mut Io<'_>) {
         match self.downloader.owner(id) {
             Some(ConnOwner::Player) => self.downloader.dispatch(Event::Drained(id), io),
+            Some(ConnOwner::Control) => self.serve_control(id, io),
             _ => {
                 let (service, mut ctx) = self.service(io);
                 service.serve(id, &mut ctx);
             }
         }
+    }
+
+    /// Answers the requests of a program at the control socket.
+    fn serve_control(&mut self, id: ConnId, io: &mut Io<'_>) {
+        while let ControlStep::Asked(request) = self.transfers.conns.step(id, io) {
+            let answer = request.and_then(|request| self.carry_out(&request, io));
+            let answer = answer.unwrap_or_else(|error| ControlAnswer::failed(&error));
+            self.transfers.conns.respond(id, &answer, io);
+        }
+    }
+
+    /// Carries out a request of the user of this peer.
+    fn carry_out(
+        &mut self,
+        request: &ControlRequest,
+        io: &mut Io<'_>,
+    ) -> Result<ControlAnswer, ErrorReply> {
+        if let Some(result) = self.transfers.carry_out(request, &mut self.downloader, io) {
+            return result;
+        }
+        if let ControlRequest::Transfers = request {
+            let rates = self.transfers.rates();
+            let mut lines = self.transfers.lines(&self.downloader, io.now);
+            let (service, mut ctx) = self.service(io);
+            lines.extend(service.upload_lines(&mut ctx));
+            let (sent, received) = service.traffic.moved();
+            let (up, down) = (rates.upload, rates.download);
+            let totals = TransferTotals { sent, received, up, down };
+            return Ok(ControlAnswer::Transfers { lines, totals });
+        }
+        self.service.carry_out(request, io)
     }
 
     fn on_deadline(&mut self, io: &mut Io<'_>) {
@@ -524,7 +579,11 @@ impl Peer {
                 Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
                 Effect::PassRefused(_) => {}
                 Effect::Revoked(what) => self.service.revoke(&what, io),
+                Effect::Sought(entry, answer) => {
+                    self.transfers.sought(entry, answer, &mut self.downloader, io)
+                }
                 Effect::SessionLost => {
+                    self.transfers.session_lost();
                     self.service.traffic.session_lost();
                     self.service.requesters.session_lost();
                 }
@@ -559,6 +618,7 @@ impl Peer {
             shares.then(|| self.share.deadline(storage, now)).flatten(),
             shares.then(|| service.pending_lists_deadline(now)).flatten(),
             service.traffic.deadline(service.sending(), client, now),
+            self.transfers.deadline(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -588,6 +648,13 @@ impl Node for Peer {
                 let (service, mut ctx) = self.service(io);
                 service.closed(id, &mut ctx);
             }
+            Event::Ended(id) if self.downloader.owner(id) == Some(ConnOwner::Control) => {
+                self.transfers.conns.remote_ended(id, io)
+            }
+            Event::Closed(id, _) if self.downloader.owner(id) == Some(ConnOwner::Control) => {
+                self.downloader.conns.remove(&id);
+                self.transfers.conns.closed(id);
+            }
             Event::Command(line) => self.downloader.client.read_line(&line, asks_consent, io),
             Event::CommandsEnded => self.downloader.client.input_closed(io),
             Event::Stop(interrupted) => self.downloader.stop(interrupted, io),
@@ -597,6 +664,7 @@ impl Node for Peer {
                         LiveSetting::Excludes(excludes) => {
                             self.downloader.storage.exclude(&excludes)
                         }
+                        LiveSetting::Rates(rates) => self.transfers.set_rates(rates),
                         setting => {
                             let (service, mut ctx) = self.service(io);
                             service.apply(setting, &mut ctx);
@@ -618,8 +686,14 @@ impl Node for Peer {
         self.drain_effects(io);
         self.downloader.client.run_postponed(self.service.asks_consent(), io);
         self.drain_effects(io);
+        self.transfers.run(&mut self.downloader, io);
+        self.drain_effects(io);
         self.try_quit(io);
         self.drain_effects(io);
+        for FinishedUpload { name, to, size, user } in self.service.traffic.take_finished() {
+            self.transfers.uploaded(&name, to, size, user);
+            io.tell(UiEvent::Uploaded { name, to, size });
+        }
         for (number, ip) in self.service.requesters.take_questions() {
             let purpose = PendingRequest::LookUp(number);
             self.downloader.client.ask_if_open(&Request::PeersAt(ip), purpose, io);

@@ -1,15 +1,17 @@
 //! Which requesters a peer serves: of a closed server the members, by their passes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::limits;
 use crate::node::io::Security;
+use crate::peer::transfers::blocks::Blocks;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::member::Revocation;
 use crate::protocol::request::Request;
-use crate::protocol::types::account::{Key, Proof};
+use crate::protocol::types::account::{Key, Proof, UserName};
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::pass::{BadPass, Pass, PassText};
 use crate::storage::folder_summaries::FolderViewer;
@@ -54,6 +56,8 @@ pub(super) struct PassCheck {
     clock: Option<(u64, Instant)>,
     /// Keys with void passes that have not expired yet.
     revoked: BTreeMap<Key, VoidPasses>,
+    /// Requesters that the user refuses.
+    pub(super) blocks: Blocks,
 }
 
 /// The void passes of a key.
@@ -70,6 +74,8 @@ struct VoidPasses {
 pub(super) struct Requester {
     /// A client of a legacy protocol, which knows no passes.
     pub(super) is_legacy: bool,
+    /// The address; `None` before the connection is known.
+    pub(super) from: Option<IpAddr>,
     security: Security,
     /// The groups and the role of the requester until its pass expires.
     pass: Option<Rc<Pass>>,
@@ -78,7 +84,14 @@ pub(super) struct Requester {
 impl PassCheck {
     pub(super) fn new(is_opened: bool) -> PassCheck {
         let served = if is_opened { ServedSet::Open } else { ServedSet::Unknown };
-        PassCheck { served, is_opened, clock: None, revoked: BTreeMap::new() }
+        let blocks = Blocks::default();
+        PassCheck { served, is_opened, clock: None, revoked: BTreeMap::new(), blocks }
+    }
+
+    /// True for a requester that the user refuses.
+    pub(super) fn blocks(&self, requester: &Requester) -> bool {
+        let (key, user) = (requester.key(), requester.user());
+        requester.from.is_some_and(|from| self.blocks.refuses(from, key, user))
     }
 
     /// The server has opened; `closed`: its key, if it is closed.
@@ -195,6 +208,12 @@ impl PassCheck {
         request: &Request,
         now: Instant,
     ) -> Result<(), ErrorReply> {
+        if self.blocks(requester) {
+            return Err(ErrorReply::new(
+                ErrorCode::Refused,
+                "the user of this peer has blocked you",
+            ));
+        }
         // A link has a right of its own: its ticket, or to manage links the owner's connection.
         let is_free = matches!(
             request,
@@ -257,6 +276,11 @@ impl Requester {
         Requester { security, ..Requester::default() }
     }
 
+    /// The name of the member, as its pass says.
+    pub(super) fn user(&self) -> Option<&UserName> {
+        self.pass.as_ref().map(|pass| &pass.name)
+    }
+
     /// The key that the requester has proven.
     pub(super) fn key(&self) -> Option<Key> {
         self.security.key
@@ -284,7 +308,6 @@ fn refusal(why: BadPass) -> ErrorReply {
 mod tests {
     use super::*;
     use crate::accounts::identity::Identity;
-    use crate::protocol::types::account::UserName;
     use crate::protocol::types::member::MemberRole;
 
     fn identity(seed: u8) -> Identity {

@@ -67,6 +67,15 @@ enum UploadState {
 }
 
 impl UploadState {
+    /// The stage for a viewer.
+    fn shown(self) -> live_stats::TransferStage {
+        match self {
+            UploadState::Consent(_) => live_stats::TransferStage::Consent,
+            UploadState::Queued { .. } => live_stats::TransferStage::Waiting,
+            UploadState::Sending => live_stats::TransferStage::Moving,
+        }
+    }
+
     /// The time limit.
     fn deadline(self) -> Option<Instant> {
         match self {
@@ -419,12 +428,13 @@ impl UploadQueue {
 
     /// All uploads, with their stages.
     pub fn under_way(&self) -> impl Iterator<Item = (u64, &Upload, live_stats::TransferStage)> {
-        let stage = |upload: &Upload| match upload.stage {
-            UploadState::Consent(_) => live_stats::TransferStage::Consent,
-            UploadState::Queued { .. } => live_stats::TransferStage::Waiting,
-            UploadState::Sending => live_stats::TransferStage::Moving,
-        };
-        self.all.iter().map(move |(ticket, upload)| (*ticket, upload, stage(upload)))
+        self.all.iter().map(|(ticket, upload)| (*ticket, upload, upload.stage.shown()))
+    }
+
+    /// An upload with its stage.
+    #[must_use]
+    pub fn stage_of(&self, ticket: u64) -> Option<(&Upload, live_stats::TransferStage)> {
+        self.get(ticket).map(|upload| (upload, upload.stage.shown()))
     }
 
     /// The queue, first to last.

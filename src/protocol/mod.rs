@@ -6,6 +6,7 @@
 
 pub mod administration;
 pub mod codec;
+pub mod control;
 pub mod datagram;
 pub mod detect;
 pub mod error;

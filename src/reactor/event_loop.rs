@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::io::budget::Block;
 use crate::limits;
 use crate::node::io::{Action, Io};
+use crate::node::settings::LiveSetting;
 use crate::node::stats::histogram::Histogram;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::reactor::address_budget::AddressBudget;
@@ -273,8 +274,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     /// Apply the settings that have changed.
     fn reload(&mut self) {
-        let Some(Reloaded { rates, settings }) = self.console.io.reload(self.now) else { return };
+        let Some(reloaded) = self.console.io.reload(self.now) else { return };
+        let Reloaded { rates, mut settings } = reloaded;
         if let Some(rates) = rates {
+            settings.push(LiveSetting::Rates(rates.usual));
             self.rates.replace(rates, self.net.time_of_day(), self.now);
         }
         if !settings.is_empty() {
@@ -369,6 +372,13 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         }
                     }
                     Action::AwaitChanges(descriptor) => self.net.await_changes(descriptor),
+                    Action::LimitRates(usual) => {
+                        self.rates.limit(usual, self.net.time_of_day(), self.now);
+                    }
+                    Action::ListenControl(port) => match self.net.listen_control(port.0) {
+                        Ok(()) => drop(self.listeners.ready.insert(port)),
+                        Err(error) => log::info!("no control socket: {error}"),
+                    },
                     Action::Listen(port, at) => self.listen(port, at, true),
                     Action::ListenPlain(port, at) => self.listen(port, at, false),
                     Action::LimitConnections(all, of_address) => {

@@ -44,6 +44,12 @@ impl Rates {
         self.follow(time_of_day, now);
     }
 
+    /// Hold other usual limits from now on.
+    pub(super) fn limit(&mut self, usual: TransferRates, time_of_day: Duration, now: Instant) {
+        let limits = RateLimits { usual, ..self.limits.clone() };
+        self.replace(limits, time_of_day, now);
+    }
+
     /// Follow the schedule.
     pub(super) fn follow(&mut self, time_of_day: Duration, now: Instant) {
         let RateLimits { usual, schedule, .. } = &self.limits;

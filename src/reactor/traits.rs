@@ -162,6 +162,16 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Open the control socket as the port of this number. Only programs of the same user are
+    /// accepted there.
+    ///
+    /// # Errors
+    /// When the network has none.
+    fn listen_control(&mut self, port: usize) -> io::Result<()> {
+        let _ = port;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Show this secret key on the connections accepted from now on.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::News;
 use crate::protocol::administration::AdminResponse;
+use crate::protocol::control::ControlAnswer;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::legacy::onc_rpc::Logged;
 use crate::protocol::link::{LinkEntry, LinkUrl};
@@ -507,6 +508,8 @@ pub enum UiEvent {
     Member(Box<MemberEvent>),
     /// A command about links.
     Link(Box<LinkEvent>),
+    /// The answer of a peer to its user.
+    Control(Box<ControlAnswer>),
     /// A page of the results of FIND.
     Holders(Vec<Provider>),
     /// Results of FIND whose users are not connected.

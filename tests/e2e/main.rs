@@ -79,6 +79,7 @@ mod subscriptions;
 mod tampered_parts;
 mod terminal;
 mod tls;
+mod transfers;
 mod users;
 mod verification;
 mod verify_command;

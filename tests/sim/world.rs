@@ -23,6 +23,7 @@ use cardume::io::traits::Sink;
 use cardume::limits;
 use cardume::peer::Peer;
 use cardume::peer::config::{PeerConfig, UploadConfig};
+use cardume::peer::transfers::TransferConfig;
 use cardume::peer::upload_queue::Accept;
 use cardume::protocol::request::{Request, Selector};
 use cardume::protocol::subscription::SubscriptionFilter;
@@ -881,7 +882,8 @@ impl World {
                     slots: options.slots,
                     ..defaults.uploads
                 };
-                let peer = Peer::new(PeerConfig { client, downloads, network, uploads })
+                let transfers = TransferConfig::default();
+                let peer = Peer::new(PeerConfig { client, downloads, network, uploads, transfers })
                     .unwrap_or_else(|error| panic!("no peer: {error}"));
                 Plugged::Peer(Box::new(EventLoop::new(peer, net, script, speed)))
             }

@@ -16,12 +16,14 @@ pub mod schedule;
 pub mod search;
 pub mod server;
 pub mod status;
+pub mod transfers;
 pub mod transport;
 pub mod watch;
 pub mod web;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cardume::client::command::PeerTarget;
@@ -52,6 +54,9 @@ use crate::cli::args::play::PlayArgs;
 use crate::cli::args::search::{GetFoundArgs, SearchArgs};
 use crate::cli::args::server::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::args::status::StatusArgs;
+use crate::cli::args::transfers::{
+    AddArgs, BlockArgs, BlockedArgs, HistoryArgs, LimitArgs, SelectArgs, TransfersArgs,
+};
 use crate::cli::args::transport::TransportArgs;
 use crate::cli::args::watch::WatchArgs;
 use crate::cli::args::web::WebArgs;
@@ -321,6 +326,72 @@ Examples:
     /// End a link, and the downloads by it
     #[command(after_long_help = "Example:\n  cardume unlink 00000001")]
     Unlink(UnlinkArgs),
+    /// List the downloads and uploads of your running peer
+    #[command(after_long_help = "\
+Examples:
+  cardume transfers                           number, way, state, bytes here, size, rate, name, peer
+  cardume transfers --uploads --json
+  cardume transfers --state /var/lib/cardume/peer
+
+The commands transfers, add, pause, resume, cancel, top, limit, block, allow, blocked and history
+ask a running peer of the same user by a socket. With --state DIR, a peer keeps its queue, its
+history and its blocks over a restart. Exit code 3 if no peer runs, 2 if several run and none
+was chosen.")]
+    Transfers(TransfersArgs),
+    /// Append files or folders to the download queue of your running peer
+    #[command(after_long_help = "\
+Examples:
+  cardume add aula1.mp4 'Cursos/'
+  cardume add b3:5dd8…f00d --paused
+  cardume add -i names.txt
+  cardume add aula1.mp4 --from 127.0.0.1:4000
+
+A file without a provider is looked up again, first after 15 seconds, at last each 10 minutes.")]
+    Add(AddArgs),
+    /// Stop downloads of your running peer; `cardume resume` continues them
+    #[command(after_long_help = "Examples:\n  cardume pause 3\n  cardume pause --all")]
+    Pause(SelectArgs),
+    /// Continue paused or failed downloads of your running peer
+    #[command(after_long_help = "Examples:\n  cardume resume aula1.mp4\n  cardume resume --all")]
+    Resume(SelectArgs),
+    /// Remove downloads from the queue of your running peer; the bytes so far stay in the .part
+    #[command(after_long_help = "Example:\n  cardume cancel 3 4")]
+    Cancel(SelectArgs),
+    /// Move downloads to the front of the queue of your running peer
+    #[command(after_long_help = "Example:\n  cardume top aula1.mp4")]
+    Top(SelectArgs),
+    /// Show or set the rate limits of your running peer, until the peer restarts
+    #[command(after_long_help = "\
+Examples:
+  cardume limit
+  cardume limit --up 2MB --down none
+
+At the hours of --schedule, its limits hold instead.")]
+    Limit(LimitArgs),
+    /// Refuse all requests of an address or a member at your running peer, and cut its uploads
+    #[command(after_long_help = "\
+Examples:
+  cardume block 192.0.2.7
+  cardume block 2001:db8::/64
+  cardume block ana                           a member of a closed server
+
+The requester reads the code `refused`. A member can also be named by the key.")]
+    Block(BlockArgs),
+    /// Serve a blocked address or member again
+    #[command(after_long_help = "Example:\n  cardume allow 192.0.2.7")]
+    Allow(BlockArgs),
+    /// List the blocked addresses and members of your running peer
+    #[command(after_long_help = "Example:\n  cardume blocked --json")]
+    Blocked(BlockedArgs),
+    /// List the past downloads and uploads of your running peer
+    #[command(after_long_help = "\
+Examples:
+  cardume history                             time, outcome, size, name, peer
+  cardume history -n 1000 --json
+
+An upload is all that a connection has fetched of a file, and ends with the connection. The last
+10,000 transfers are kept.")]
+    History(HistoryArgs),
     /// List the connected users
     #[command(after_long_help = "Example:\n  cardume users --json")]
     Users(AskArgs),
@@ -517,8 +588,8 @@ impl Verb {
     /// at a server, continues.
     pub fn is_for_its_output(&self) -> bool {
         use Verb::{
-            Audit, Bans, Content, Hash, Links, Ls, Members, Peers, RpcLog, Search, Status, Users,
-            Verify, Watch,
+            Audit, Bans, Blocked, Content, Hash, History, Links, Ls, Members, Peers, RpcLog,
+            Search, Status, Transfers, Users, Verify, Watch,
         };
         #[cfg(feature = "loadgen")]
         if matches!(self, Verb::Bench(_)) {
@@ -528,6 +599,9 @@ impl Verb {
             self,
             Audit(_)
                 | Bans(_)
+                | Blocked(_)
+                | History(_)
+                | Transfers(_)
                 | Content(_)
                 | Hash(_)
                 | Links(_)
@@ -760,6 +834,11 @@ pub struct PeerArgs {
 // A peer as a service.
 #[derive(Args)]
 pub struct PeerServiceArgs {
+    /// The folder of the download queue, the history and the blocked requesters, so that a restart
+    /// goes on where the peer ended; created if missing. Without the folder, these are in memory
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+
     #[command(flatten)]
     pub hooks: HookArgs,
     #[command(flatten)]
@@ -821,6 +900,10 @@ pub struct TransferArgs {
     /// download=none'; repeat for more. The first that holds decides
     #[arg(long, value_name = "HH:MM-HH:MM LIMITS", value_parser = schedule::window)]
     pub schedule: Vec<ScheduleWindow>,
+
+    /// Downloads of the queue at the same time; a GET of the console does not wait
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
 
     /// Parallel uploads; further requesters wait in a queue, and receive their position
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

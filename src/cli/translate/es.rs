@@ -8,6 +8,118 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "The folder of the download queue, the history and the blocked requesters, so that a restart goes on where the peer ended; created if missing. Without the folder, these are in memory",
+        "La carpeta de la cola de descargas, del historial y de los bloqueos, para que un reinicio siga donde el peer terminó; se crea si falta. Sin la carpeta, quedan en memoria",
+    ),
+    (
+        "Downloads of the queue at the same time; a GET of the console does not wait",
+        "Descargas de la cola a la vez; un GET de la consola no espera",
+    ),
+    (
+        "List the downloads and uploads of your running peer",
+        "Lista las descargas y subidas de su peer en marcha",
+    ),
+    (
+        "number, way, state, bytes here, size, rate, name, peer",
+        "número, sentido, estado, bytes aquí, tamaño, tasa, nombre, peer",
+    ),
+    (
+        "The commands transfers, add, pause, resume, cancel, top, limit, block, allow, blocked and history ask a running peer of the same user by a socket. With --state DIR, a peer keeps its queue, its history and its blocks over a restart. Exit code 3 if no peer runs, 2 if several run and none was chosen.",
+        "Los comandos transfers, add, pause, resume, cancel, top, limit, block, allow, blocked e history piden a un peer en marcha del mismo usuario, por un socket. Con --state DIR, un peer guarda la cola, el historial y los bloqueos en un reinicio. Código de salida 3 si ningún peer está en marcha, 2 si hay varios y no se eligió ninguno.",
+    ),
+    ("Only the uploads", "Solo las subidas"),
+    ("Only the downloads", "Solo las descargas"),
+    (
+        "The state folder of the running peer, as its --state [default: the only running peer of this user]",
+        "La carpeta de estado del peer en marcha, como su --state [por defecto: el único peer en marcha de este usuario]",
+    ),
+    ("The number of the process of the running peer", "El número del proceso del peer en marcha"),
+    (
+        "Append files or folders to the download queue of your running peer",
+        "Añade archivos o carpetas a la cola de descargas de su peer en marcha",
+    ),
+    (
+        "A file without a provider is looked up again, first after 15 seconds, at last each 10 minutes.",
+        "Un archivo sin proveedor se busca de nuevo, primero tras 15 segundos, al final cada 10 minutos.",
+    ),
+    (
+        "A file with one name a line, after the names given here; `-` is stdin",
+        "Un archivo con un nombre por línea, tras los nombres dados aquí; `-` es la entrada estándar",
+    ),
+    ("Download from this peer alone", "Descarga solo de este peer"),
+    ("Do not begin before `cardume resume`", "No empieza antes de `cardume resume`"),
+    (
+        "Stop downloads of your running peer; `cardume resume` continues them",
+        "Detiene descargas de su peer en marcha; `cardume resume` las continúa",
+    ),
+    (
+        "Numbers or names, as `cardume transfers` prints them",
+        "Números o nombres, como los muestra `cardume transfers`",
+    ),
+    ("All downloads of the queue", "Todas las descargas de la cola"),
+    (
+        "Continue paused or failed downloads of your running peer",
+        "Continúa descargas pausadas o fallidas de su peer en marcha",
+    ),
+    (
+        "Remove downloads from the queue of your running peer; the bytes so far stay in the .part",
+        "Quita descargas de la cola de su peer en marcha; los bytes recibidos quedan en el .part",
+    ),
+    (
+        "Move downloads to the front of the queue of your running peer",
+        "Mueve descargas al principio de la cola de su peer en marcha",
+    ),
+    (
+        "Show or set the rate limits of your running peer, until the peer restarts",
+        "Muestra o fija los límites de tasa de su peer en marcha, hasta que reinicie",
+    ),
+    (
+        "At the hours of --schedule, its limits hold instead.",
+        "En las horas de --schedule valen los límites de allí.",
+    ),
+    (
+        "Bytes sent per second, over all uploads; `none` lifts the limit",
+        "Bytes enviados por segundo, sumando todas las subidas; `none` quita el límite",
+    ),
+    (
+        "Bytes received per second, over all downloads; `none` lifts the limit",
+        "Bytes recibidos por segundo, sumando todas las descargas; `none` quita el límite",
+    ),
+    (
+        "Refuse all requests of an address or a member at your running peer, and cut its uploads",
+        "Rechaza todas las peticiones de una dirección o un miembro en su peer en marcha, y corta sus subidas",
+    ),
+    ("a member of a closed server", "un miembro de un servidor cerrado"),
+    (
+        "The requester reads the code `refused`. A member can also be named by the key.",
+        "El solicitante lee el código `refused`. Un miembro también se puede nombrar por la clave.",
+    ),
+    (
+        "An address, a range such as 10.0.0.0/8, the key of a member, or the name of a member",
+        "Una dirección, un rango como 10.0.0.0/8, la clave de un miembro, o el nombre de un miembro",
+    ),
+    (
+        "Serve a blocked address or member again",
+        "Vuelve a servir a una dirección o un miembro bloqueado",
+    ),
+    (
+        "List the blocked addresses and members of your running peer",
+        "Lista las direcciones y los miembros bloqueados de su peer en marcha",
+    ),
+    (
+        "List the past downloads and uploads of your running peer",
+        "Lista las descargas y subidas pasadas de su peer en marcha",
+    ),
+    ("time, outcome, size, name, peer", "hora, resultado, tamaño, nombre, peer"),
+    (
+        "An upload is all that a connection has fetched of a file, and ends with the connection. The last 10,000 transfers are kept.",
+        "Una subida es todo lo que una conexión ha pedido de un archivo, y termina con la conexión. Se guardan las últimas 10.000 transferencias.",
+    ),
+    (
+        "The most transfers to print, the newest last",
+        "El máximo de transferencias a mostrar, la más nueva al final",
+    ),
+    (
         "Print results and errors alone: no notes, no progress",
         "Muestra solo resultados y errores: sin notas ni progreso",
     ),
@@ -1067,6 +1179,40 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    (
+        "a program of user {} may not use the control socket",
+        "un programa del usuario {} no puede usar el socket de control",
+    ),
+    (
+        "file {} of the state folder can't be read: {}",
+        "el archivo {} de la carpeta de estado no se puede leer: {}",
+    ),
+    (
+        "file {} of the state folder can't be written: {}",
+        "el archivo {} de la carpeta de estado no se puede escribir: {}",
+    ),
+    (
+        "file {} of the state folder is damaged: {} records are good, {} bytes are lost",
+        "el archivo {} de la carpeta de estado está dañado: {} registros son buenos, {} bytes se perdieron",
+    ),
+    (
+        "{} entries of the queue are not valid and were dropped",
+        "{} entradas de la cola no son válidas y se descartaron",
+    ),
+    (
+        "no peer runs with the state folder {}",
+        "ningún peer está en marcha con la carpeta de estado {}",
+    ),
+    (
+        "several peers run: choose one by --state DIR or --process {}",
+        "hay varios peers en marcha: elija uno con --state DIR o --process {}",
+    ),
+    (
+        "no peer of this user runs; start one by cardume peer --state DIR",
+        "ningún peer de este usuario está en marcha; inicie uno con cardume peer --state DIR",
+    ),
+    ("the running peer does not answer: {}", "el peer en marcha no responde: {}"),
+    ("--state {}: another peer uses this folder", "--state {}: otro peer usa esta carpeta"),
     ("--accounts-engine needs --index", "--accounts-engine requiere --index"),
     (
         "--index needs --open: members are not shared between servers",

@@ -8,6 +8,115 @@ pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 /// Texts of the command definitions.
 const HELP: &[(&str, &str)] = &[
     (
+        "The folder of the download queue, the history and the blocked requesters, so that a restart goes on where the peer ended; created if missing. Without the folder, these are in memory",
+        "A pasta da fila de downloads, do histórico e dos bloqueios, para que um reinício continue de onde o peer parou; criada se faltar. Sem a pasta, ficam na memória",
+    ),
+    (
+        "Downloads of the queue at the same time; a GET of the console does not wait",
+        "Downloads da fila ao mesmo tempo; um GET do console não espera",
+    ),
+    (
+        "List the downloads and uploads of your running peer",
+        "Lista os downloads e uploads do seu peer em execução",
+    ),
+    (
+        "number, way, state, bytes here, size, rate, name, peer",
+        "número, sentido, estado, bytes aqui, tamanho, taxa, nome, peer",
+    ),
+    (
+        "The commands transfers, add, pause, resume, cancel, top, limit, block, allow, blocked and history ask a running peer of the same user by a socket. With --state DIR, a peer keeps its queue, its history and its blocks over a restart. Exit code 3 if no peer runs, 2 if several run and none was chosen.",
+        "Os comandos transfers, add, pause, resume, cancel, top, limit, block, allow, blocked e history pedem a um peer em execução do mesmo usuário, por um socket. Com --state DIR, um peer guarda a fila, o histórico e os bloqueios num reinício. Código de saída 3 se nenhum peer executa, 2 se vários executam e nenhum foi escolhido.",
+    ),
+    ("Only the uploads", "Só os uploads"),
+    ("Only the downloads", "Só os downloads"),
+    (
+        "The state folder of the running peer, as its --state [default: the only running peer of this user]",
+        "A pasta de estado do peer em execução, como o --state dele [padrão: o único peer em execução deste usuário]",
+    ),
+    ("The number of the process of the running peer", "O número do processo do peer em execução"),
+    (
+        "Append files or folders to the download queue of your running peer",
+        "Acrescenta arquivos ou pastas à fila de downloads do seu peer em execução",
+    ),
+    (
+        "A file without a provider is looked up again, first after 15 seconds, at last each 10 minutes.",
+        "Um arquivo sem provedor é procurado de novo, primeiro após 15 segundos, por fim a cada 10 minutos.",
+    ),
+    (
+        "A file with one name a line, after the names given here; `-` is stdin",
+        "Um arquivo com um nome por linha, depois dos nomes dados aqui; `-` é a entrada padrão",
+    ),
+    ("Download from this peer alone", "Baixa só deste peer"),
+    ("Do not begin before `cardume resume`", "Não começa antes de `cardume resume`"),
+    (
+        "Stop downloads of your running peer; `cardume resume` continues them",
+        "Para downloads do seu peer em execução; `cardume resume` os continua",
+    ),
+    (
+        "Numbers or names, as `cardume transfers` prints them",
+        "Números ou nomes, como `cardume transfers` os mostra",
+    ),
+    ("All downloads of the queue", "Todos os downloads da fila"),
+    (
+        "Continue paused or failed downloads of your running peer",
+        "Continua downloads pausados ou falhos do seu peer em execução",
+    ),
+    (
+        "Remove downloads from the queue of your running peer; the bytes so far stay in the .part",
+        "Remove downloads da fila do seu peer em execução; os bytes recebidos ficam no .part",
+    ),
+    (
+        "Move downloads to the front of the queue of your running peer",
+        "Move downloads para o começo da fila do seu peer em execução",
+    ),
+    (
+        "Show or set the rate limits of your running peer, until the peer restarts",
+        "Mostra ou define os limites de taxa do seu peer em execução, até ele reiniciar",
+    ),
+    (
+        "At the hours of --schedule, its limits hold instead.",
+        "Nas horas de --schedule valem os limites de lá.",
+    ),
+    (
+        "Bytes sent per second, over all uploads; `none` lifts the limit",
+        "Bytes enviados por segundo, somando todos os uploads; `none` tira o limite",
+    ),
+    (
+        "Bytes received per second, over all downloads; `none` lifts the limit",
+        "Bytes recebidos por segundo, somando todos os downloads; `none` tira o limite",
+    ),
+    (
+        "Refuse all requests of an address or a member at your running peer, and cut its uploads",
+        "Recusa todos os pedidos de um endereço ou membro no seu peer em execução, e corta seus uploads",
+    ),
+    ("a member of a closed server", "um membro de um servidor fechado"),
+    (
+        "The requester reads the code `refused`. A member can also be named by the key.",
+        "Quem pede lê o código `refused`. Um membro também pode ser nomeado pela chave.",
+    ),
+    (
+        "An address, a range such as 10.0.0.0/8, the key of a member, or the name of a member",
+        "Um endereço, um intervalo como 10.0.0.0/8, a chave de um membro, ou o nome de um membro",
+    ),
+    ("Serve a blocked address or member again", "Volta a servir um endereço ou membro bloqueado"),
+    (
+        "List the blocked addresses and members of your running peer",
+        "Lista os endereços e membros bloqueados do seu peer em execução",
+    ),
+    (
+        "List the past downloads and uploads of your running peer",
+        "Lista os downloads e uploads passados do seu peer em execução",
+    ),
+    ("time, outcome, size, name, peer", "hora, resultado, tamanho, nome, peer"),
+    (
+        "An upload is all that a connection has fetched of a file, and ends with the connection. The last 10,000 transfers are kept.",
+        "Um upload é tudo o que uma conexão buscou de um arquivo, e termina com a conexão. As últimas 10.000 transferências são guardadas.",
+    ),
+    (
+        "The most transfers to print, the newest last",
+        "O máximo de transferências a mostrar, a mais nova por último",
+    ),
+    (
         "Print results and errors alone: no notes, no progress",
         "Mostra só resultados e erros: sem notas nem progresso",
     ),
@@ -1049,6 +1158,37 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    (
+        "a program of user {} may not use the control socket",
+        "um programa do usuário {} não pode usar o socket de controle",
+    ),
+    (
+        "file {} of the state folder can't be read: {}",
+        "o arquivo {} da pasta de estado não pode ser lido: {}",
+    ),
+    (
+        "file {} of the state folder can't be written: {}",
+        "o arquivo {} da pasta de estado não pode ser escrito: {}",
+    ),
+    (
+        "file {} of the state folder is damaged: {} records are good, {} bytes are lost",
+        "o arquivo {} da pasta de estado está danificado: {} registros são bons, {} bytes se perderam",
+    ),
+    (
+        "{} entries of the queue are not valid and were dropped",
+        "{} entradas da fila não são válidas e foram descartadas",
+    ),
+    ("no peer runs with the state folder {}", "nenhum peer executa com a pasta de estado {}"),
+    (
+        "several peers run: choose one by --state DIR or --process {}",
+        "vários peers executam: escolha um com --state DIR ou --process {}",
+    ),
+    (
+        "no peer of this user runs; start one by cardume peer --state DIR",
+        "nenhum peer deste usuário executa; inicie um com cardume peer --state DIR",
+    ),
+    ("the running peer does not answer: {}", "o peer em execução não responde: {}"),
+    ("--state {}: another peer uses this folder", "--state {}: outro peer usa esta pasta"),
     ("--accounts-engine needs --index", "--accounts-engine requer --index"),
     (
         "--index needs --open: members are not shared between servers",

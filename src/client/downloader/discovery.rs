@@ -66,7 +66,19 @@ impl Downloader {
         providers: Vec<Provider>,
         io: &mut Io<'_>,
     ) {
-        let versions = Version::among(&providers);
+        match self.content_of(&target, &providers) {
+            Ok(root) => self.download_found(&target, root, providers, io),
+            Err(versions) => self.client.offer_choice(target, versions, providers, io),
+        }
+    }
+
+    /// The content to download; an error has those that the user must choose from.
+    pub(super) fn content_of(
+        &self,
+        target: &DownloadTarget,
+        providers: &[Provider],
+    ) -> Result<Option<ContentHash>, Vec<Version>> {
+        let versions = Version::among(providers);
         let partial = target
             .name
             .as_ref()
@@ -74,24 +86,15 @@ impl Downloader {
             .and_then(|identity| identity.root());
         let resumes = partial.filter(|root| versions.iter().any(|version| version.root == *root));
         match (target.root.or(resumes), &versions[..]) {
-            (Some(root), _) => self.download_found(&target, Some(root), providers, io),
-            (None, []) => self.download_found(&target, None, providers, io),
-            (None, [only]) => {
-                let root = Some(only.root);
-                self.download_found(&target, root, providers, io)
-            }
-            (None, _) => self.client.offer_choice(target, versions, providers, io),
+            (Some(root), _) => Ok(Some(root)),
+            (None, []) => Ok(None),
+            (None, [only]) => Ok(Some(only.root)),
+            (None, _) => Err(versions),
         }
     }
 
     fn stream_found(&mut self, target: &DownloadTarget, providers: Vec<Provider>, io: &mut Io<'_>) {
-        let source = |provider: Provider| {
-            let speaks = provider.speaks?;
-            let is_absolute = target.is_absolute && speaks.has_users();
-            let remote = spelled(&provider.file.name, is_absolute);
-            Some(LegacySource { at: provider.peer, speaks, remote })
-        };
-        let sources = providers.into_iter().filter_map(source).collect();
+        let sources = legacy_sources(target, providers);
         self.stream(target.called(), sources, None, false, io);
     }
 
@@ -165,25 +168,7 @@ impl Downloader {
         providers: Vec<Provider>,
         io: &mut Io<'_>,
     ) {
-        let mut sources: Vec<Candidate> = providers
-            .into_iter()
-            .filter(|provider| provider.file.root == root)
-            .map(candidate)
-            .collect();
-        // First the providers of the whole file, and of the most frequent size.
-        let mut sizes: BTreeMap<Option<u64>, usize> = BTreeMap::new();
-        for source in &sources {
-            *sizes.entry(source.size).or_default() += 1;
-        }
-        sources.sort_by_key(|source| {
-            (!source.whole, usize::MAX - sizes.get(&source.size).copied().unwrap_or(0))
-        });
-        let name = target
-            .name
-            .as_ref()
-            .map(|_| target.called())
-            .or_else(|| sources.first().map(|source| RelativeName::from(&source.name.file())));
-        let Some(name) = name else {
+        let Some((name, sources)) = sources_of(target, root, providers) else {
             debug_assert!(false, "a target without a name has a provider that names the file");
             return;
         };
@@ -199,12 +184,24 @@ impl Downloader {
         looks: bool,
         io: &mut Io<'_>,
     ) {
+        let request = self.request(name, root, sources, looks);
+        self.begin(request, None, false, io);
+    }
+
+    /// A request for a file of the folder of all downloads.
+    pub(super) fn request(
+        &self,
+        name: RelativeName,
+        root: Option<ContentHash>,
+        sources: Vec<Candidate>,
+        looks: bool,
+    ) -> DownloadRequest {
         let order = match self.player.expects_download() {
             true => PieceOrder::WATCHED,
             false if self.config.sequential => PieceOrder::FromFront,
             false => PieceOrder::Any,
         };
-        let request = DownloadRequest {
+        DownloadRequest {
             name,
             root,
             sources,
@@ -212,8 +209,7 @@ impl Downloader {
             verify: self.config.verify,
             looks,
             order,
-        };
-        self.begin(request, None, false, io);
+        }
     }
 
     /// GET_FILE: downloads from this peer alone, under another name and with a time limit.
@@ -323,6 +319,47 @@ impl Downloader {
             self.download_ended(ended, io);
         }
     }
+}
+
+/// The name of a download, and its sources: first the providers of the whole file, and of the most
+/// frequent size. `None`: no provider names a target without a name.
+pub(super) fn sources_of(
+    target: &DownloadTarget,
+    root: Option<ContentHash>,
+    providers: Vec<Provider>,
+) -> Option<(RelativeName, Vec<Candidate>)> {
+    let mut sources: Vec<Candidate> = providers
+        .into_iter()
+        .filter(|provider| provider.file.root == root)
+        .map(candidate)
+        .collect();
+    let mut sizes: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+    for source in &sources {
+        *sizes.entry(source.size).or_default() += 1;
+    }
+    sources.sort_by_key(|source| {
+        (!source.whole, usize::MAX - sizes.get(&source.size).copied().unwrap_or(0))
+    });
+    let name = target
+        .name
+        .as_ref()
+        .map(|_| target.called())
+        .or_else(|| sources.first().map(|source| RelativeName::from(&source.name.file())));
+    Some((name?, sources))
+}
+
+/// Peers with legacy protocols as sources of a file.
+pub(super) fn legacy_sources(
+    target: &DownloadTarget,
+    providers: Vec<Provider>,
+) -> Vec<LegacySource> {
+    let source = |provider: Provider| {
+        let speaks = provider.speaks?;
+        let is_absolute = target.is_absolute && speaks.has_users();
+        let remote = spelled(&provider.file.name, is_absolute);
+        Some(LegacySource { at: provider.peer, speaks, remote })
+    };
+    providers.into_iter().filter_map(source).collect()
 }
 
 pub(super) fn named_candidate(

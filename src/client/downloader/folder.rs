@@ -62,27 +62,37 @@ impl Downloader {
         looks: bool,
         io: &mut Io<'_>,
     ) -> Option<u64> {
+        match self.start_folder(target, sources, looks, io) {
+            Ok(id) => {
+                self.client.await_download(id);
+                if self.client.config().typed {
+                    self.client.prompt(io);
+                }
+                Some(id)
+            }
+            Err(failure) => {
+                self.client.fail(&failure, io);
+                None
+            }
+        }
+    }
+
+    /// Starts the download of a folder for which no command waits.
+    pub(super) fn start_folder(
+        &mut self,
+        target: &DownloadTarget,
+        sources: Vec<Candidate>,
+        looks: bool,
+        io: &mut Io<'_>,
+    ) -> Result<u64, Failure> {
         let name = target.called();
         if name.is_hidden() {
             // No peer shares hidden files.
-            self.client.fail(&Failure::NotFound(name), io);
-            return None;
+            return Err(Failure::NotFound(name));
         }
-        let check = match self.config.checks.as_ref().map(|folder| self.open_checked(folder)) {
-            None => None,
-            Some(Ok(fs)) => Some(fs),
-            Some(Err(failure)) => {
-                self.client.fail(&failure, io);
-                return None;
-            }
-        };
-        let place = match self.folder_place() {
-            Ok(place) => place,
-            Err(failure) => {
-                self.client.fail(&failure, io);
-                return None;
-            }
-        };
+        let check = self.config.checks.as_ref().map(|folder| self.open_checked(folder));
+        let check = check.transpose()?;
+        let place = self.folder_place()?;
         let request = FolderRequest {
             name,
             root: target.root,
@@ -92,12 +102,7 @@ impl Downloader {
             looks,
             check,
         };
-        let id = self.downloads.begin_folder(request, place, &self.storage, io);
-        self.client.await_download(id);
-        if self.client.config().typed {
-            self.client.prompt(io);
-        }
-        Some(id)
+        Ok(self.downloads.begin_folder(request, place, &self.storage, io))
     }
 
     /// The local folder that is compared with a list.
@@ -150,8 +155,8 @@ impl Downloader {
             }
             FolderOutcome::Choice(versions) => {
                 let Some(SoughtFolder { target, providers }) = sought else {
-                    debug_assert!(false, "a choice has providers");
-                    return Some(Some(Failure::NotFound(name.clone())));
+                    // No user waits for a folder of the queue.
+                    return Some(Some(Failure::Ambiguous(name.clone())));
                 };
                 self.client.offer_choice(target, versions, providers, io);
                 None

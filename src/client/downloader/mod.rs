@@ -4,6 +4,7 @@ mod discovery;
 mod folder;
 pub mod list;
 pub mod player_server;
+pub(crate) mod queued;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,10 +17,10 @@ use crate::client::config::{ClientConfig, Task};
 use crate::client::downloader::folder::SoughtFolder;
 use crate::client::downloader::list::DownloadList;
 use crate::client::downloader::player_server::{PLAYER_PORT, Player, PlayerServer};
-use crate::client::effect::{Effect, EndedDownload};
+use crate::client::effect::{Effect, EndSummary, EndedDownload};
 use crate::client::server_requests::PendingRequest;
 use crate::download::manager::{DownloadManager, Ended, OtherPlace};
-use crate::download::types::{Outcome, RetryPolicy};
+use crate::download::types::{FolderOutcome, Outcome, RetryPolicy};
 use crate::node::conn_map::{ConnMap, ConnOwner};
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId, Event, Node};
@@ -198,7 +199,7 @@ impl Downloader {
                 self.downloads.has_source((download, source), id)
             }
             ConnOwner::LegacySource(download) => self.downloads.has_source((download, 0), id),
-            ConnOwner::Server | ConnOwner::Inbound | ConnOwner::Player => true,
+            ConnOwner::Server | ConnOwner::Inbound | ConnOwner::Player | ConnOwner::Control => true,
         };
         is_kept.then_some(owner)
     }
@@ -218,7 +219,7 @@ impl Downloader {
                     self.source_received((download, source), io)
                 }
                 Some(ConnOwner::LegacySource(download)) => self.source_received((download, 0), io),
-                Some(ConnOwner::Server | ConnOwner::Inbound) | None => {}
+                Some(ConnOwner::Server | ConnOwner::Inbound | ConnOwner::Control) | None => {}
             },
             Event::Ended(id) => self.remote_ended(id, io),
             Event::Closed(id, reason) => self.closed(id, &reason, io),
@@ -246,7 +247,7 @@ impl Downloader {
                 self.downloads.connected((download, source), io)
             }
             Some(ConnOwner::LegacySource(download)) => self.downloads.connected((download, 0), io),
-            Some(ConnOwner::Inbound | ConnOwner::Player) | None => None,
+            Some(ConnOwner::Inbound | ConnOwner::Player | ConnOwner::Control) | None => None,
         };
         if let Some(ended) = ended {
             self.download_ended(ended, io);
@@ -265,7 +266,7 @@ impl Downloader {
                 let ended = self.downloads.ended(download, id, &self.storage, io);
                 self.download_moved(download, ended, io);
             }
-            Some(ConnOwner::Server | ConnOwner::Inbound) | None => {
+            Some(ConnOwner::Server | ConnOwner::Inbound | ConnOwner::Control) | None => {
                 if let Some(conn) = io.connection(id) {
                     conn.drop_now();
                 }
@@ -285,7 +286,7 @@ impl Downloader {
             Some(ConnOwner::LegacySource(download)) => {
                 self.source_closed((download, 0), reason, io)
             }
-            Some(ConnOwner::Inbound) | None => {}
+            Some(ConnOwner::Inbound | ConnOwner::Control) | None => {}
         }
     }
 
@@ -312,8 +313,15 @@ impl Downloader {
         let is_in_folder = self.downloads.is_folder_file(id);
         if let Outcome::Folder(outcome) = outcome {
             self.downloads.take_place(id);
+            let (size, root) = match &outcome {
+                FolderOutcome::Saved(summary) => (Some(summary.size), summary.root),
+                _ => (None, None),
+            };
             if let Some(failure) = self.folder_ended(id, &name, outcome, io) {
-                let ended = EndedDownload { id, failure, saved: None, withdrawn: None };
+                let end = EndSummary { name, size, from: None, root, is_folder: true };
+                let (saved, withdrawn) = (None, None);
+                let end = Some(Box::new(end));
+                let ended = EndedDownload { id, failure, saved, withdrawn, end };
                 self.client.effects.push_back(Effect::DownloadEnded(ended));
             }
             return;
@@ -332,8 +340,12 @@ impl Downloader {
             .then(|| Downloader::file_event(name.clone(), folder.clone(), &outcome))
             .flatten();
         let (mut saved, mut withdrawn) = (None, None);
+        let is_list = matches!(outcome, Outcome::Listed { .. });
+        let mut end =
+            EndSummary { name: name.clone(), size: None, from: None, root: None, is_folder: false };
         let failure = match outcome {
             Outcome::Saved { size, from, root, list } => {
+                (end.size, end.from, end.root) = (Some(size), Some(from), Some(root));
                 let root = Some(root);
                 let event = UiEvent::Saved { name: name.clone(), folder, size, from, root };
                 self.client.tell_answer(in_folder.unwrap_or(event), io);
@@ -343,6 +355,7 @@ impl Downloader {
                 None
             }
             Outcome::Unverified { size, from, is_sized } => {
+                (end.size, end.from) = (Some(size), Some(from));
                 let event = {
                     let name = name.clone();
                     UiEvent::Unverified { name, folder, size, from, is_sized }
@@ -385,7 +398,8 @@ impl Downloader {
             self.downloads.end_folder_file(id, failure.as_ref(), &self.storage, io);
         }
         self.player.download_ended(id, &name, failure.is_none(), &self.storage);
-        let ended = EndedDownload { id, failure, saved, withdrawn };
+        let end = (!is_in_folder && !is_list).then(|| Box::new(end));
+        let ended = EndedDownload { id, failure, saved, withdrawn, end };
         self.client.effects.push_back(Effect::DownloadEnded(ended));
     }
 
@@ -562,6 +576,7 @@ impl Downloader {
                 | Some(
                     Effect::SessionLost
                     | Effect::DownloadMoved(_)
+                    | Effect::Sought(..)
                     | Effect::ServerOpened { .. }
                     | Effect::NextKey(_)
                     | Effect::PassReceived { .. }
@@ -606,6 +621,8 @@ impl Node for Downloader {
         self.drain_effects(io);
         self.begin_more(io);
         self.drain_effects(io);
+        // A command has no queue.
+        self.downloads.take_begun();
         self.note_opened();
         self.wake = self.next_deadline(io.now);
     }

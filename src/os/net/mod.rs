@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod address;
+pub mod control_socket;
 pub mod datagram_client;
 pub mod datagrams;
 pub mod interfaces;

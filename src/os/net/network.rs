@@ -10,6 +10,7 @@ use mio::Registry;
 use crate::io::budget::Block;
 use crate::io::traits::{Descriptor, RawRead, RawWrite, ReadAt};
 use crate::node::io::{Security, Transport};
+use crate::os::net::control_socket::{ControlListener, ControlStream};
 use crate::os::net::datagram_client::DatagramClient;
 use crate::os::net::datagrams::{DatagramIo, DatagramStream, Datagrams};
 #[cfg(feature = "quic")]
@@ -48,6 +49,8 @@ pub struct Network {
     owners: Option<SocketOwners>,
     datagrams: Datagrams,
     registry: Registry,
+    /// The control socket, before and after its port is open.
+    control: Option<ControlListener>,
     #[cfg(feature = "quic")]
     quic: Quic,
 }
@@ -66,6 +69,7 @@ pub enum Carrier {
     DatagramClient(Box<DatagramClient>),
     #[cfg(feature = "quic")]
     Quic(QuicStream),
+    Control(ControlStream),
 }
 
 /// A connection that can be read and written.
@@ -76,6 +80,7 @@ pub enum Ends<'a> {
     DatagramClient(&'a mut DatagramClient),
     #[cfg(feature = "quic")]
     Quic(QuicStreamIo<'a>),
+    Control(&'a mut ControlStream),
 }
 
 impl Network {
@@ -96,6 +101,7 @@ impl Network {
             tls_ports: BTreeSet::new(),
             engine_trust: None,
             owners: None,
+            control: None,
         })
     }
 
@@ -142,6 +148,11 @@ impl Network {
     /// Trusts these nodes of an engine.
     pub fn use_engine_trust(&mut self, trust: EngineTrust) {
         self.engine_trust = Some(trust);
+    }
+
+    /// Accepts programs of the same user on this socket, once the node opens its port.
+    pub fn use_control_socket(&mut self, control: ControlListener) {
+        self.control = Some(control);
     }
 
     /// Tells nodes which loopback connections are of the same user.
@@ -247,6 +258,7 @@ impl Net for Network {
             Carrier::DatagramClient(client) => Ends::DatagramClient(client),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => Ends::Quic(self.quic.io(stream)),
+            Carrier::Control(stream) => Ends::Control(stream),
         }
     }
 
@@ -314,7 +326,16 @@ impl Net for Network {
         self.datagrams.listen(port, at)
     }
 
+    fn listen_control(&mut self, port: usize) -> io::Result<()> {
+        let control = self.control.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        control.watch(&self.registry, port)
+    }
+
     fn accept(&mut self, port: usize) -> io::Result<(Carrier, SocketAddr)> {
+        if let Some(control) = self.control.as_mut().filter(|control| control.has_port(port)) {
+            let (stream, from) = control.accept()?;
+            return Ok((Carrier::Control(stream), from));
+        }
         if self.datagrams.has_port(port) {
             let (stream, from) = self.datagrams.accept(port)?;
             return Ok((Carrier::Datagrams(stream), from));
@@ -380,13 +401,14 @@ impl Net for Network {
                 self.quic.watch(stream, link);
                 Ok(())
             }
+            Carrier::Control(stream) => stream.watch(&self.registry, link),
         }
     }
 
     fn established(&mut self, stream: &mut Carrier) -> io::Result<bool> {
         match stream {
             Carrier::Tcp(tcp) => tcp.established(self.tls.as_mut()),
-            Carrier::Datagrams(_) | Carrier::DatagramClient(_) => Ok(true),
+            Carrier::Datagrams(_) | Carrier::DatagramClient(_) | Carrier::Control(_) => Ok(true),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.established(stream),
         }
@@ -408,6 +430,7 @@ impl Net for Network {
             Carrier::DatagramClient(client) => client.close(&self.registry),
             #[cfg(feature = "quic")]
             Carrier::Quic(stream) => self.quic.close(&stream),
+            Carrier::Control(stream) => stream.close(&self.registry),
         }
     }
 }
@@ -425,6 +448,7 @@ impl Read for Ends<'_> {
             Ends::DatagramClient(client) => client.read(into),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.read(into),
+            Ends::Control(stream) => stream.read(into),
         }
     }
 }
@@ -443,6 +467,7 @@ impl RawWrite for Ends<'_> {
             Ends::DatagramClient(client) => client.write_bytes(bytes),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_bytes(bytes),
+            Ends::Control(stream) => stream.write_bytes(bytes),
         }
     }
 
@@ -453,6 +478,7 @@ impl RawWrite for Ends<'_> {
             Ends::DatagramClient(client) => client.write_mapped(start, length),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_mapped(start, length),
+            Ends::Control(stream) => stream.write_mapped(start, length),
         }
     }
 
@@ -463,6 +489,7 @@ impl RawWrite for Ends<'_> {
             Ends::DatagramClient(client) => client.takes_mapped(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.takes_mapped(),
+            Ends::Control(stream) => stream.takes_mapped(),
         }
     }
 
@@ -473,6 +500,7 @@ impl RawWrite for Ends<'_> {
             Ends::DatagramClient(client) => client.write_read(length, read),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.write_read(length, read),
+            Ends::Control(stream) => stream.write_read(length, read),
         }
     }
 }
@@ -485,6 +513,7 @@ impl Stream for Ends<'_> {
             Ends::DatagramClient(client) => client.end_writing(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.end_writing(),
+            Ends::Control(stream) => stream.end_writing(),
         }
     }
 
@@ -495,6 +524,7 @@ impl Stream for Ends<'_> {
             Ends::DatagramClient(client) => client.unsent(),
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.unsent(),
+            Ends::Control(_) => 0,
         }
     }
 
@@ -504,6 +534,7 @@ impl Stream for Ends<'_> {
             Ends::Datagrams(_) | Ends::DatagramClient(_) => Security::default(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Security { is_encrypted: true, ..Security::default() },
+            Ends::Control(_) => Security { same_user: true, ..Security::default() },
         }
     }
 
@@ -514,6 +545,7 @@ impl Stream for Ends<'_> {
             Ends::DatagramClient(client) => client.holds_output(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => false,
+            Ends::Control(_) => false,
         }
     }
 
@@ -524,6 +556,7 @@ impl Stream for Ends<'_> {
             Ends::DatagramClient(client) => client.flush_held(),
             #[cfg(feature = "quic")]
             Ends::Quic(_) => Ok(true),
+            Ends::Control(_) => Ok(true),
         }
     }
 }

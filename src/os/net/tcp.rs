@@ -28,7 +28,7 @@ const STDIN: Token = Token(usize::MAX - 2);
 const STDOUT: Token = Token(usize::MAX - 3);
 const FOLDER: Token = Token(usize::MAX - 4);
 /// Tokens from here on are ports; tokens below are connections, which are always fewer.
-const PORTS: usize = usize::MAX / 2;
+pub const PORTS: usize = usize::MAX / 2;
 /// Tokens from here on are UDP sockets, of which there are a few.
 pub const UDP: usize = usize::MAX / 4 * 3;
 /// Events taken from the kernel at once.

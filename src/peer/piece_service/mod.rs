@@ -6,7 +6,8 @@ mod folders;
 mod hash_lists;
 mod piece_hash_on_demand;
 mod posters;
-mod transfer_stats;
+pub(super) mod transfer_stats;
+mod upload_list;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,8 +33,10 @@ use crate::peer::piece_service::about::PendingFacts;
 use crate::peer::piece_service::folders::{PendingFolder, PendingFolders};
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
 use crate::peer::piece_service::posters::PosterDesk;
+use crate::peer::piece_service::transfer_stats::FinishedUpload;
 use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
+use crate::peer::transfers::blocks::Blocks;
 use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -89,7 +92,14 @@ struct SentFiles {
     /// The name and the bytes of each upload that is sent, by ticket.
     under_way: BTreeMap<u64, (RelativeName, u64)>,
     /// The bytes by file.
-    complete: BTreeMap<RelativeName, u64>,
+    complete: BTreeMap<RelativeName, SentFile>,
+}
+
+/// A file of a connection.
+#[derive(Clone, Copy)]
+struct SentFile {
+    bytes: u64,
+    since: Instant,
 }
 
 /// Files of a connection that are counted before the first are told: memory is bounded.
@@ -100,11 +110,18 @@ impl SentFiles {
         SentFiles { to, under_way: BTreeMap::new(), complete: BTreeMap::new() }
     }
 
+    /// An upload begins.
+    fn begin(&mut self, ticket: u64, name: RelativeName, bytes: u64, now: Instant) {
+        self.complete.entry(name.clone()).or_insert(SentFile { bytes: 0, since: now });
+        self.under_way.insert(ticket, (name, bytes));
+    }
+
     /// These uploads are sent. Returns the files that are told now, since there are many.
-    fn count(&mut self, over: &[u64]) -> BTreeMap<RelativeName, u64> {
+    fn count(&mut self, over: &[u64], now: Instant) -> BTreeMap<RelativeName, SentFile> {
         for ticket in over {
             if let Some((name, bytes)) = self.under_way.remove(ticket) {
-                *self.complete.entry(name).or_default() += bytes;
+                let fresh = SentFile { bytes: 0, since: now };
+                self.complete.entry(name).or_insert(fresh).bytes += bytes;
             }
         }
         if self.complete.len() > MOST_SENT {
@@ -165,12 +182,15 @@ impl PieceService {
         params: HandshakeParams,
         mut config: UploadConfig,
         key: Option<Key>,
+        blocks: Blocks,
     ) -> PieceService {
+        let mut passes = PassCheck::new(config.is_open);
+        passes.blocks = blocks;
         PieceService {
             params,
             key,
             uploads: UploadQueue::new(config.accept, config.slots),
-            passes: PassCheck::new(config.is_open),
+            passes,
             page: PageService {
                 posters: PosterDesk::new(config.posters.take()),
                 ..PageService::default()
@@ -357,6 +377,7 @@ impl PieceService {
         let is_legacy = peer.inbound.is_legacy();
         let mut requester = peer.requester.clone().unwrap_or_default();
         requester.is_legacy = is_legacy;
+        requester.from = Some(peer.sent.to.ip());
         requester
     }
 
@@ -450,9 +471,8 @@ impl PieceService {
             return;
         };
         peer.inbound.drop_sends();
-        for (name, size) in peer.sent.complete {
-            ctx.io.tell(UiEvent::Uploaded { name, to: peer.sent.to, size });
-        }
+        let user = peer.requester.as_ref().and_then(Requester::user).map(ToString::to_string);
+        self.finish_uploads(peer.sent.complete, peer.sent.to, user.as_deref());
         self.requesters.forget(id);
         self.have_subscribers.forget(id);
         self.pending_lists.forget(id);
@@ -786,11 +806,12 @@ impl PieceService {
             self.links.count_fetch(link);
         }
         let most = self.uploads.on(upload.conn).len();
+        let now = ctx.io.now;
         if let (Some(peer), Some(conn)) =
             (self.peers.get_mut(&upload.conn), ctx.io.connection(upload.conn))
         {
             let said = said_name(&fetch.wanted, &name);
-            peer.sent.under_way.insert(ticket, (name.clone(), range.length()));
+            peer.sent.begin(ticket, name.clone(), range.length(), now);
             debug_assert!(peer.sent.under_way.len() <= most, "an upload that is over stays");
             peer.inbound.send(ticket, upload.id, said, opened, range, &mut conn.send_queue);
             if let Some(hash) = hash {
@@ -812,12 +833,25 @@ impl PieceService {
             return Vec::new();
         };
         let over = peer.inbound.feed(&mut conn.send_queue);
-        let (told, to) = (peer.sent.count(&over), peer.sent.to);
-        for (name, size) in told {
-            io.tell(UiEvent::Uploaded { name, to, size });
+        let (told, to) = (peer.sent.count(&over, io.now), peer.sent.to);
+        if !told.is_empty() {
+            let user = peer.requester.as_ref().and_then(Requester::user).map(ToString::to_string);
+            self.finish_uploads(told, to, user.as_deref());
         }
         self.traffic.count_sent(id, io);
         over
+    }
+
+    fn finish_uploads(
+        &mut self,
+        files: BTreeMap<RelativeName, SentFile>,
+        to: SocketAddr,
+        user: Option<&str>,
+    ) {
+        for (name, file) in files.into_iter().filter(|(_, file)| file.bytes > 0) {
+            let user = user.map(str::to_owned);
+            self.traffic.finish(FinishedUpload { name, to, size: file.bytes, user });
+        }
     }
 
     /// Frees the slots of uploads that are over, and begins the next uploads.

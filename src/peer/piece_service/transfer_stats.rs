@@ -1,5 +1,6 @@
 //! Transfer statistics, for the server and for connections subscribed to them.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::client::Client;
@@ -9,6 +10,7 @@ use crate::node::io::Io;
 use crate::node::stats::activity::Activity;
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::request::Request;
+use crate::protocol::types::relative_path::RelativeName;
 
 /// Bytes moved, and how much of that was reported.
 #[derive(Debug, Default)]
@@ -22,6 +24,19 @@ pub(in crate::peer) struct TransferStats {
     next: Option<Instant>,
     /// A report is due.
     has_changed: bool,
+    /// Uploads that ended since the last [`TransferStats::take_finished`].
+    finished: Vec<FinishedUpload>,
+    /// Bytes of files since the start: sent, received.
+    moved: (u64, u64),
+}
+
+/// An upload that is over: all that a connection has fetched of a file.
+#[derive(Debug)]
+pub(in crate::peer) struct FinishedUpload {
+    pub(in crate::peer) name: RelativeName,
+    pub(in crate::peer) to: SocketAddr,
+    pub(in crate::peer) size: u64,
+    pub(in crate::peer) user: Option<String>,
 }
 
 impl TransferStats {
@@ -37,8 +52,25 @@ impl TransferStats {
         self.count(sent, 0);
     }
 
+    /// An upload is over.
+    pub(super) fn finish(&mut self, upload: FinishedUpload) {
+        self.finished.push(upload);
+    }
+
+    /// The uploads that ended since the last call.
+    pub(in crate::peer) fn take_finished(&mut self) -> Vec<FinishedUpload> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Bytes of files since the start: sent, received.
+    pub(in crate::peer) fn moved(&self) -> (u64, u64) {
+        self.moved
+    }
+
     fn count(&mut self, sent: u64, received: u64) {
         if sent > 0 || received > 0 {
+            self.moved.0 = self.moved.0.saturating_add(sent);
+            self.moved.1 = self.moved.1.saturating_add(received);
             self.activity.moved(sent, received);
             self.unreported.sent = self.unreported.sent.saturating_add(sent);
             self.unreported.received = self.unreported.received.saturating_add(received);

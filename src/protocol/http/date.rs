@@ -26,6 +26,16 @@ pub(super) fn format(seconds: i64) -> Option<String> {
     ))
 }
 
+/// Format as `1994-11-06T08:49:37Z`; a time after 9999 is the last of that year.
+#[must_use]
+pub fn iso(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(LAST).min(LAST);
+    let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Parse a date; `None` for an invalid one, which counts as absent.
 pub(super) fn read(text: &str) -> Option<i64> {
     let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
+use crate::protocol::control::TransferTotals;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::account::Line;
 use crate::protocol::types::file_name::BadName;
@@ -31,6 +32,8 @@ pub trait Catalog {
     fn member(&self, note: &MemberNotice) -> String;
     /// A new link, and on a line alone the command that fetches the file.
     fn link(&self, note: &LinkNotice) -> String;
+    /// The sums of a peer, and the limits of its rates.
+    fn totals(&self, totals: &TransferTotals) -> String;
     /// Why a text is no file name.
     fn bad_name(&self, why: BadName) -> &'static str;
     /// An error reply: the meaning and code, and the [`reason`] that the other side gives.

@@ -3,6 +3,7 @@
 use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
+use crate::protocol::control::TransferTotals;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
@@ -240,6 +241,15 @@ impl Catalog for English {
         format!(
             "the link {id} is a secret: it gives the file for {lasts}, and ends with the peer{here}:\n{command}"
         )
+    }
+
+    fn totals(&self, totals: &TransferTotals) -> String {
+        let limit = |rate: Option<u64>| {
+            rate.map_or_else(|| "without limit".to_owned(), |rate| format!("at most {rate}/s"))
+        };
+        let (up, down) = (limit(totals.up), limit(totals.down));
+        let TransferTotals { sent, received, .. } = totals;
+        format!("{sent} bytes sent, {up}; {received} bytes received, {down}")
     }
 
     fn bad_name(&self, why: BadName) -> &'static str {

@@ -3,6 +3,7 @@
 use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
+use crate::protocol::control::TransferTotals;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
@@ -248,6 +249,15 @@ impl Catalog for Spanish {
         format!(
             "el enlace {id} es secreto: da el archivo durante {lasts}, y termina con el peer{here}:\n{command}"
         )
+    }
+
+    fn totals(&self, totals: &TransferTotals) -> String {
+        let limit = |rate: Option<u64>| {
+            rate.map_or_else(|| "sin límite".to_owned(), |rate| format!("como máximo {rate}/s"))
+        };
+        let (up, down) = (limit(totals.up), limit(totals.down));
+        let TransferTotals { sent, received, .. } = totals;
+        format!("{sent} bytes enviados, {up}; {received} bytes recibidos, {down}")
     }
 
     fn bad_name(&self, why: BadName) -> &'static str {

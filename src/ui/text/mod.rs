@@ -10,6 +10,7 @@ mod folders;
 mod links;
 mod members;
 mod pt;
+mod transfers;
 
 use std::fmt::Write as _;
 use std::io;
@@ -230,6 +231,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         }
         UiEvent::Member(event) => members::say(event, lang),
         UiEvent::Link(event) => links::say(event, lang),
+        UiEvent::Control(answer) => transfers::say(answer, lang),
         UiEvent::Folder(event) => folders::say(event, lang),
         UiEvent::Preview(preview) => folders::preview(preview, lang),
         UiEvent::Done(method) => Output::Line(format!("{}_OK", method.as_str())),

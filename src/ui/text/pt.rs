@@ -3,6 +3,7 @@
 use crate::cluster::info::EngineRefusal;
 #[cfg(feature = "loadgen")]
 use crate::loadgen::report::ReportWords;
+use crate::protocol::control::TransferTotals;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
@@ -244,6 +245,15 @@ impl Catalog for Portuguese {
         format!(
             "o link {id} é secreto: dá o arquivo por {lasts}, e acaba com o peer{here}:\n{command}"
         )
+    }
+
+    fn totals(&self, totals: &TransferTotals) -> String {
+        let limit = |rate: Option<u64>| {
+            rate.map_or_else(|| "sem limite".to_owned(), |rate| format!("no máximo {rate}/s"))
+        };
+        let (up, down) = (limit(totals.up), limit(totals.down));
+        let TransferTotals { sent, received, .. } = totals;
+        format!("{sent} bytes enviados, {up}; {received} bytes recebidos, {down}")
     }
 
     fn bad_name(&self, why: BadName) -> &'static str {
