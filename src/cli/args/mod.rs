@@ -951,7 +951,7 @@ pub struct StorageArgs {
 // The room for downloads.
 #[derive(Args)]
 pub struct DiskArgs {
-    /// Whether to allocate the disk space of a download before the first byte
+    /// Whether to allocate the disk space of a download
     #[arg(long, value_enum, default_value = "full")]
     pub allocate: AllocateArg,
 
@@ -1019,7 +1019,7 @@ pub enum AcceptArg {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum AllocateArg {
-    /// Allocate all space first: a full disk fails the download at the start
+    /// Allocate all space, in steps: a full disk fails the download at the start
     Full,
     /// A sparse file
     None,

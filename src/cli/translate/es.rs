@@ -501,12 +501,12 @@ const HELP: &[(&str, &str)] = &[
         "Un nombre con el que navegadores y otros programas pueden acceder por HTTP, como el de un proxy; repita para dar más. Direcciones, localhost y los nombres de esta máquina valen siempre, y todos los demás se rechazan",
     ),
     (
-        "Whether to allocate the disk space of a download before the first byte",
-        "Reserva espacio para una descarga antes del primer byte, o no",
+        "Whether to allocate the disk space of a download",
+        "Reserva espacio en el disco para una descarga, o no",
     ),
     (
-        "Allocate all space first: a full disk fails the download at the start",
-        "Todo el espacio antes: un disco lleno se ve ya al principio",
+        "Allocate all space, in steps: a full disk fails the download at the start",
+        "Todo el espacio, en pasos: un disco lleno se ve ya al principio",
     ),
     ("A sparse file", "Un archivo disperso"),
     (

@@ -498,12 +498,12 @@ const HELP: &[(&str, &str)] = &[
         "Um nome com o qual navegadores e outros programas podem acessar por HTTP, como o de um proxy; repita para dar mais. Endereços, localhost e os nomes desta máquina sempre valem, e todos os outros são recusados",
     ),
     (
-        "Whether to allocate the disk space of a download before the first byte",
-        "Reserva espaço para um download antes do primeiro byte, ou não",
+        "Whether to allocate the disk space of a download",
+        "Reserva espaço em disco para um download, ou não",
     ),
     (
-        "Allocate all space first: a full disk fails the download at the start",
-        "Todo o espaço antes: um disco cheio aparece já no início",
+        "Allocate all space, in steps: a full disk fails the download at the start",
+        "Todo o espaço, em passos: um disco cheio aparece já no início",
     ),
     ("A sparse file", "Um arquivo esparso"),
     (
