@@ -39,7 +39,7 @@ use cardume::os::stdout_sink::StdoutSink;
 use cardume::os::system;
 use cardume::os::terminal;
 use cardume::peer::Peer;
-use cardume::peer::config::{NetworkConfig, PeerConfig, UploadConfig};
+use cardume::peer::config::{DropConfig, NetworkConfig, PeerConfig, UploadConfig};
 use cardume::peer::transfers::TransferConfig;
 use cardume::peer::transfers::journal::{NoStateFile, StateFile};
 use cardume::protocol::detect::ListenerProtocol;
@@ -425,6 +425,7 @@ pub fn peer(
             accept,
             slots: upload_slots(args),
             posters: posters(args),
+            drop: drop_config(args)?,
             metrics_open: args.http.metrics == Metrics::Open,
             process: system::process_stats,
         },
@@ -432,6 +433,22 @@ pub fn peer(
     };
     let peer = Peer::new(config).map_err(|error| no_folder(&folder, error))?;
     Ok((peer, tls_identity))
+}
+
+/// The folder for files of visitors.
+fn drop_config(args: &PeerArgs) -> Result<Option<DropConfig>, Exit> {
+    let Some(path) = &args.drop.folder else { return Ok(None) };
+    let reserve = args.storage.disk.reserve.unwrap_or(0);
+    let folder =
+        Folder::open(path, AllocateArg::Full.how()).map_err(|error| no_folder(path, error))?;
+    Ok(Some(DropConfig {
+        folder: Rc::new(folder.reserving(reserve)),
+        accept: args.drop.drop_accept.consent(),
+        largest: args.drop.drop_largest,
+        total: args.drop.drop_total,
+        most_files: usize::try_from(args.drop.drop_files).unwrap_or(usize::MAX),
+        reserve,
+    }))
 }
 
 /// Posters of videos, where ffmpeg is here.

@@ -1,6 +1,7 @@
 //! Configuration of a peer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::client::config::{ClientConfig, OpenFolder, Task};
@@ -13,7 +14,7 @@ use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::http::host::HostNames;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::legacy_profile::LegacyProfile;
-use crate::storage::fs_trait::PosterStore;
+use crate::storage::fs_trait::{Filesystem, PosterStore};
 
 /// Configuration of a peer.
 pub struct PeerConfig {
@@ -49,6 +50,22 @@ pub struct NetworkConfig {
     pub heartbeat: Duration,
 }
 
+/// The folder for files of visitors.
+pub struct DropConfig {
+    /// The folder.
+    pub folder: Rc<dyn Filesystem>,
+    /// Whether the owner is asked.
+    pub accept: Accept,
+    /// The largest file, in bytes.
+    pub largest: u64,
+    /// The bytes of all files.
+    pub total: u64,
+    /// The number of files.
+    pub most_files: usize,
+    /// Bytes of the disk that stay free.
+    pub reserve: u64,
+}
+
 /// Uploads of a peer.
 pub struct UploadConfig {
     /// Serve everyone, whatever the server is.
@@ -61,6 +78,8 @@ pub struct UploadConfig {
     pub slots: Option<usize>,
     /// Posters of videos; `None`: no posters.
     pub posters: Option<Box<dyn PosterStore>>,
+    /// The folder for files of visitors; `None`: none.
+    pub drop: Option<DropConfig>,
     /// Metrics for all hosts, not only for this one.
     pub metrics_open: bool,
     /// Resources of this process.
@@ -90,6 +109,7 @@ impl PeerConfig {
                 accept: Accept::Always,
                 slots: None,
                 posters: None,
+                drop: None,
                 metrics_open: false,
                 process: ProcessStats::default,
             },

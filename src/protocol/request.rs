@@ -9,6 +9,7 @@ use crate::protocol::registry::RegistryRequest;
 use crate::protocol::subscription::SubscriptionFilter;
 use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{Description, Key, Operation};
+use crate::protocol::types::drop_offer::DropRequest;
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::link_ticket::LinkSubject;
@@ -236,6 +237,8 @@ pub enum Request {
     About(ContentHash),
     /// Send a picture of a shared video with this content.
     Poster(ContentHash),
+    /// Offer a file to the owner of this peer, or bring its bytes.
+    Drop(Box<DropRequest>),
     /// Send bytes of a file.
     Fetch(Fetch),
     /// Send the file that a legacy client names by an absolute path.

@@ -10,6 +10,7 @@ use crate::protocol::metric::Metric;
 use crate::protocol::registry::RegistryResponse;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::account::{Description, Key, Method, Online, Publication, UserName};
+use crate::protocol::types::drop_offer::DropResponse;
 use crate::protocol::types::folder::{FolderFile, FolderSummary};
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -314,6 +315,8 @@ pub enum Response {
     About(Box<FileAbout>),
     /// A picture of a video, as JPEG.
     Poster(Rc<[u8]>),
+    /// The drop folder has taken or would take a file.
+    Drop(Box<DropResponse>),
     /// Response to a heartbeat.
     Pong,
     /// A body with bytes of the file follows.

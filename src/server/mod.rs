@@ -480,6 +480,7 @@ impl Server {
             | Request::Cancel { .. }
             | Request::Wrong { .. }
             | Request::About(_)
+            | Request::Drop(_)
             | Request::Poster(_)
             | Request::Transfers { .. } => Err(ErrorReply::unsupported()),
         }

@@ -16,6 +16,7 @@ use crate::protocol::request::FileEntry;
 use crate::protocol::response::{Away, PeerEntry, Provider};
 use crate::protocol::types::account::{Key, Line, Method, Online, Publication, UserName};
 use crate::protocol::types::file_name::BadName;
+use crate::protocol::types::file_name::FileName;
 use crate::protocol::types::folder::FolderSummary;
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::protocol::types::ids::ContentHash;
@@ -468,6 +469,18 @@ pub enum FolderEvent {
     },
 }
 
+/// An event about the drop folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DropEvent {
+    /// A visitor waits for consent.
+    Asked { who: SocketAddr, name: FileName, size: u64 },
+    /// The question has expired.
+    Expired(FileName),
+    /// A file is stored.
+    Stored { who: SocketAddr, name: FileName, size: u64 },
+}
+
 /// An event for the user.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
@@ -604,6 +617,8 @@ pub enum UiEvent {
     Consent { who: SocketAddr, name: RelativeName },
     /// The question for consent has expired.
     ConsentExpired(RelativeName),
+    /// A file for the drop folder.
+    Drop(Box<DropEvent>),
     /// A question for the person.
     Prompt(Prompt),
     /// Progress or result of a load test.

@@ -4,6 +4,7 @@
 pub mod administration;
 #[cfg(feature = "loadgen")]
 pub mod bench;
+pub mod drop;
 pub mod hooks;
 pub mod host;
 pub mod legacy;
@@ -42,6 +43,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cli::args::administration::{BanArgs, KickArgs, LimitsArgs, UnbanArgs};
 #[cfg(feature = "loadgen")]
 use crate::cli::args::bench::BenchArgs;
+use crate::cli::args::drop::DropArgs;
 use crate::cli::args::hooks::HookArgs;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::link::{LinkArgs, LinksArgs, UnlinkArgs};
@@ -813,6 +815,9 @@ pub struct PeerArgs {
 
     #[command(flatten)]
     pub http: HttpArgs,
+
+    #[command(flatten)]
+    pub drop: DropArgs,
 
     #[command(flatten)]
     pub storage: StorageArgs,

@@ -1118,6 +1118,19 @@ const HELP: &[(&str, &str)] = &[
         "El tiempo hasta que vence la invitación: 90s, 15m, 24h o 30d",
     ),
     (
+        "A folder that takes files from visitors of this peer's page; it must exist",
+        "Una carpeta que recibe archivos de visitantes de la página de este peer; debe existir",
+    ),
+    (
+        "Whether a file of a visitor needs an answer at the console; a yes holds for ten minutes",
+        "Si un archivo de un visitante necesita una respuesta en la consola; un sí vale por diez minutos",
+    ),
+    ("The largest file that the drop folder takes", "El mayor archivo que la carpeta recibe"),
+    ("All bytes that the drop folder may hold", "Todos los bytes que la carpeta puede tener"),
+    ("All files that the drop folder may hold", "Todos los archivos que la carpeta puede tener"),
+    ("Take files without a question", "Recibe archivos sin preguntar"),
+    ("Prompt for consent", "Pide la aprobación"),
+    (
         "Show no pictures of videos on the page. By default ffmpeg makes one, where installed",
         "No mostrar imágenes de vídeos en la página. En general ffmpeg hace una, donde está instalado",
     ),

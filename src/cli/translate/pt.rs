@@ -1097,6 +1097,19 @@ const HELP: &[(&str, &str)] = &[
         "O tempo até o convite vencer: 90s, 15m, 24h ou 30d",
     ),
     (
+        "A folder that takes files from visitors of this peer's page; it must exist",
+        "Uma pasta que recebe arquivos de visitantes da página deste peer; ela deve existir",
+    ),
+    (
+        "Whether a file of a visitor needs an answer at the console; a yes holds for ten minutes",
+        "Se um arquivo de um visitante precisa de uma resposta no console; um sim vale por dez minutos",
+    ),
+    ("The largest file that the drop folder takes", "O maior arquivo que a pasta recebe"),
+    ("All bytes that the drop folder may hold", "Todos os bytes que a pasta pode ter"),
+    ("All files that the drop folder may hold", "Todos os arquivos que a pasta pode ter"),
+    ("Take files without a question", "Recebe arquivos sem perguntar"),
+    ("Prompt for consent", "Pede a aprovação"),
+    (
         "Show no pictures of videos on the page. By default ffmpeg makes one, where installed",
         "Não mostrar imagens de vídeos na página. Em geral o ffmpeg faz uma, onde está instalado",
     ),

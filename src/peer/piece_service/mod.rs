@@ -2,6 +2,7 @@
 
 mod about;
 mod by_link;
+mod drops;
 mod folders;
 mod hash_lists;
 mod piece_hash_on_demand;
@@ -30,6 +31,7 @@ use crate::peer::links::Links;
 use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_service::about::PendingFacts;
+use crate::peer::piece_service::drops::{DROP_SILENCE, DropDesk};
 use crate::peer::piece_service::folders::{PendingFolder, PendingFolders};
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
 use crate::peer::piece_service::posters::PosterDesk;
@@ -155,6 +157,7 @@ struct PageService {
     ends: PageEnds,
     facts: PendingFacts,
     posters: PosterDesk,
+    drops: DropDesk,
 }
 
 /// Serves requesters.
@@ -193,6 +196,7 @@ impl PieceService {
             passes,
             page: PageService {
                 posters: PosterDesk::new(config.posters.take()),
+                drops: DropDesk::new(config.drop.take()),
                 ..PageService::default()
             },
             config,
@@ -225,7 +229,7 @@ impl PieceService {
 
     /// True while a requester waits for the user's consent.
     pub(super) fn asks_consent(&self) -> bool {
-        self.uploads.has_question()
+        self.uploads.has_question() || self.page.drops.has_question()
     }
 
     /// Uploads being sent.
@@ -285,6 +289,9 @@ impl PieceService {
         let now = ctx.io.now;
         if self.requesters.holds(id) {
             return;
+        }
+        if self.takes_drop(id, now) {
+            return self.settle(id, ctx);
         }
         self.note_requester(id, ctx.io);
         let most = ctx
@@ -431,10 +438,16 @@ impl PieceService {
             || self.pending_lists.has(id)
             || self.pending_folders.has(id)
             || self.page.facts.has(id)
-            || self.page.posters.has(id);
+            || self.page.posters.has(id)
+            || self.page.drops.has(id);
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
             return;
         };
+        if let Some(until) = self.page.drops.receives_until(id) {
+            conn.deadline = Some(until);
+            conn.idle_timeout = Some(DROP_SILENCE);
+            return;
+        }
         let inbound = &mut peer.inbound;
         conn.deadline = inbound.head_deadline(&conn.recv_buffer, now);
         conn.wake_at = inbound.look_at();
@@ -461,6 +474,12 @@ impl PieceService {
                 return conn.drop_now();
             }
         }
+        if self.page.drops.receives_until(id).is_some()
+            && let Some(conn) = ctx.io.connection(id)
+        {
+            // The file is cut.
+            return conn.drop_now();
+        }
         self.serve(id, ctx);
     }
 
@@ -479,6 +498,7 @@ impl PieceService {
         self.pending_folders.forget(id);
         self.page.facts.forget(id);
         self.page.posters.forget(id);
+        self.forget_drops(id, ctx);
         self.traffic.activity.forget(id);
         let tickets = self.uploads.on(id).to_vec();
         self.release(tickets, ctx);
@@ -517,6 +537,12 @@ impl PieceService {
             Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
             Request::About(root) => return self.about(id, request_id, root, ctx),
             Request::Poster(root) => return self.poster(id, request_id, root, ctx),
+            Request::Drop(request) => {
+                self.drop_request(id, request_id, *request, ctx);
+                // The first bytes may be here, or there are none.
+                self.takes_drop(id, ctx.io.now);
+                return;
+            }
             Request::Ls { cursor, .. } => self.own_files(id, cursor.as_deref(), ctx),
             Request::Folder { name, cursor, limit } => {
                 let wanted = PendingFolder { conn: id, id: request_id, name, cursor, limit };
@@ -718,6 +744,10 @@ impl PieceService {
 
     /// The user has answered the first consent question.
     pub(super) fn answer_consent(&mut self, yes: bool, ctx: &mut ServiceCtx<'_, '_>) {
+        // A question about a file of a visitor is told only while no other one is open.
+        if self.answer_drop(yes, ctx) {
+            return;
+        }
         let Some(admissions) = self.uploads.answer_consent(yes, ctx.io.now) else {
             debug_assert!(false, "a question is open");
             return;
@@ -731,6 +761,7 @@ impl PieceService {
                 _ => self.reject(ticket, &not_allowed(), ctx),
             }
         }
+        self.tell_drop_question(ctx);
     }
 
     /// Fires the timers.
@@ -741,6 +772,7 @@ impl PieceService {
         self.walk_folders(ctx);
         self.read_facts(ctx);
         self.make_posters(ctx);
+        self.settle_drops(ctx);
     }
 
     /// The earliest timer.
@@ -752,6 +784,7 @@ impl PieceService {
             self.pending_folders.deadline(now),
             self.page.facts.deadline(now),
             self.page.posters.deadline(now),
+            self.page.drops.deadline(),
         ];
         timers.into_iter().flatten().min()
     }

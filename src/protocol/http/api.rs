@@ -10,6 +10,7 @@ use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::admin;
+use crate::protocol::http::drop;
 use crate::protocol::http::host;
 use crate::protocol::http::mime;
 use crate::protocol::http::percent_encoded;
@@ -18,6 +19,7 @@ use crate::protocol::http::search_params;
 use crate::protocol::live_stats::{LiveStats, Second, Transfer, TransferStage};
 use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::response::{Away, PeerEntry, Provider, Response};
+use crate::protocol::types::drop_offer::DropRequest;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::media_facts::{MediaCodec, MediaFacts};
@@ -50,7 +52,7 @@ pub fn request(
 ) -> Result<Option<Request>, ErrorReply> {
     let known = match role {
         Role::Server => ["search", "name", "root", "peers", "files", "live", "session"].as_slice(),
-        Role::Peer => &["files", "file", "transfers", "live"],
+        Role::Peer => &["files", "file", "drop", "transfers", "live"],
     };
     if let Some(name) = path.strip_prefix(admin::PATH).filter(|_| role == Role::Server)
         && let Some(request) = admin::list(name, &QueryString::of(query)?)
@@ -73,6 +75,7 @@ pub fn request(
         },
         "root" => Request::Search { wanted: Selector::Root(root(&query)?), cursor, speaks: None },
         "file" => Request::About(root(&query)?),
+        "drop" => Request::Drop(Box::new(DropRequest::Show)),
         "peers" => Request::Peers { cursor, speaks: None },
         "files" if role == Role::Peer => Request::Ls { peer: None, cursor },
         "files" => {
@@ -349,6 +352,7 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
             let files = files.iter().map(|file| ApiFile::of(file, base.as_deref())).collect();
             text(&ApiFiles { peer: *peer, files, cursor: cursor.as_deref() })
         }
+        Response::Drop(response) => drop::text(response),
         Response::About(about) => text(&ApiAbout {
             file: ApiFile::of(&about.file, Some("")),
             media: about.media.as_ref().map(ApiMedia::of),

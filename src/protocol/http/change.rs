@@ -1,4 +1,5 @@
-//! Requests that change something: POST and DELETE below `/api/` of a server.
+//! Requests that change something: POST and DELETE below `/api/` of a server, and POST of an offer
+//! to a peer.
 //!
 //! Any page can make a browser send such a request, and the browser adds the cookie of this origin.
 //! So a request must say by `Origin` or `Sec-Fetch-Site` that the own page has sent it.
@@ -8,11 +9,13 @@
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::{
-    Conditions, FRESH, Http, HttpError, JSON, admin, api, closes, content_length, host,
+    Conditions, FRESH, Http, HttpError, JSON, PASS_FIELD, admin, api, closes, content_length, drop,
+    host,
 };
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 use crate::protocol::types::member::InviteToken;
+use crate::protocol::types::pass::PassText;
 use crate::protocol::web_session::{SessionRequest, SessionResponse, SessionSecret, WebViewer};
 use crate::protocol::{Decoded, Role};
 
@@ -30,6 +33,8 @@ pub enum Change {
     End,
     /// A method of an administrator.
     Admin(&'static str),
+    /// Offer a file to a peer.
+    Offer,
 }
 
 /// A request whose body is incomplete.
@@ -49,7 +54,10 @@ impl Change {
 
 /// The change that a request asks for, whatever its fields.
 pub fn change(role: Role, method: Option<&str>, path: &str) -> Option<Change> {
-    let path = path.strip_prefix("/api/").filter(|_| role == Role::Server)?;
+    let path = path.strip_prefix("/api/")?;
+    if role == Role::Peer {
+        return (method? == "POST" && path == "drop").then_some(Change::Offer);
+    }
     match (method?, path.strip_prefix(admin::PATH)) {
         ("POST", Some(name)) => admin::change(name).map(Change::Admin),
         ("POST", None) if path == "session" => Some(Change::Begin),
@@ -66,7 +74,7 @@ pub fn secret_of(value: &str) -> Option<SessionSecret> {
 }
 
 /// True if the own page has sent the request.
-fn comes_from_own_page(scheme: &str, parsed: &httparse::Request<'_, '_>) -> bool {
+pub(super) fn comes_from_own_page(scheme: &str, parsed: &httparse::Request<'_, '_>) -> bool {
     let Ok(Some(host)) = host::requested(parsed) else { return false };
     let own = format!("{scheme}://{}", host.text);
     let mut is_said = false;
@@ -118,6 +126,7 @@ impl Http {
                 }
                 "connection" => asked.close |= closes(value),
                 "expect" => expects = parsed.version == Some(1),
+                PASS_FIELD => asked.pass = PassText::parse(value).ok(),
                 "cookie" => asked.session = secret_of(value).filter(|_| self.site.is_some()),
                 _ => {}
             }
@@ -167,6 +176,7 @@ impl Http {
                 token(body).map(|token| Request::Session(SessionRequest::Begin(token)))
             }
             Change::End => Ok(Request::Session(SessionRequest::End)),
+            Change::Offer => drop::offer(body),
             Change::Admin(method) => admin::posted(method, body),
         };
         let item = match request {

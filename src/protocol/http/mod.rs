@@ -15,6 +15,7 @@ pub mod assets;
 mod change;
 mod conditions;
 pub mod date;
+mod drop;
 pub mod forward;
 pub mod gate;
 pub mod host;
@@ -239,6 +240,10 @@ impl Http {
             return self.posted_head(&parsed, used, buffer.len() > used, out);
         }
         let path = RequestTarget::of(parsed.path.unwrap_or_default()).path;
+        let ticket = drop::ticket(self.role, parsed.method, path);
+        if let Some(ticket) = ticket.filter(|_| self.own_port.is_none()) {
+            return self.drop_head(ticket, &parsed, used, buffer.len() > used, out);
+        }
         let change = change::change(self.role, parsed.method, path);
         if let Some(change) = change.filter(|_| self.own_port.is_none()) {
             return self.change_head(change, &parsed, used, buffer.len() > used, out);

@@ -341,6 +341,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         | Request::Date
         | Request::Live
         | Request::About(_)
+        | Request::Drop(_)
         | Request::Poster(_)
         | Request::Transfers { .. } => return,
     };
@@ -601,6 +602,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         | Response::Date(_)
         | Response::Live(_)
         | Response::About(_)
+        | Response::Drop(_)
         | Response::Poster(_)
         | Response::Transfers(_) => {}
     }

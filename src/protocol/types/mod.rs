@@ -10,6 +10,7 @@ pub mod address_range;
 pub mod base64url;
 pub mod byte_range;
 pub mod certificate_fault;
+pub mod drop_offer;
 pub mod file_name;
 pub mod folder;
 pub mod foreign_server;

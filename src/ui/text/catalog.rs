@@ -13,7 +13,7 @@ use crate::protocol::types::link_ticket::LinkId;
 use crate::protocol::types::member::MemberRole;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{Barred, Blind};
-use crate::ui::event::{Failure, Prompt, WaitReason};
+use crate::ui::event::{DropEvent, Failure, Prompt, WaitReason};
 
 /// All messages in a language.
 pub trait Catalog {
@@ -120,6 +120,8 @@ pub enum Notice<'a> {
     Consent { who: SocketAddr, name: &'a RelativeName },
     /// The question for consent has expired.
     ConsentExpired(&'a RelativeName),
+    /// A file for the drop folder.
+    Drop(&'a DropEvent),
 }
 
 /// Notes about members.

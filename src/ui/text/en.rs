@@ -9,7 +9,7 @@ use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
-use crate::ui::event::{Failure, Prompt, WaitReason};
+use crate::ui::event::{DropEvent, Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
     Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
     UsageError, of_accounts, reason,
@@ -67,6 +67,15 @@ impl Catalog for English {
             Notice::MoreFound => "there are more; --limit N shows more".into(),
             Notice::Consent { who, name } => {
                 format!("{who} asks for {name}. Do you approve the download? (YES/NO)")
+            }
+            Notice::Drop(DropEvent::Asked { who, name, size }) => {
+                format!("{who} wants to give you {name} ({size} bytes). Do you take it? (YES/NO)")
+            }
+            Notice::Drop(DropEvent::Expired(name)) => {
+                format!("{name}: no answer, the file was refused")
+            }
+            Notice::Drop(DropEvent::Stored { who, name, .. }) => {
+                format!("{who} has given you {name}")
             }
             Notice::ConsentExpired(name) => format!("{name}: no answer, the download was refused"),
         }

@@ -9,7 +9,7 @@ use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
-use crate::ui::event::{Failure, Prompt, WaitReason};
+use crate::ui::event::{DropEvent, Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
     Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
     UsageError, of_accounts, reason,
@@ -72,6 +72,13 @@ impl Catalog for Spanish {
             Notice::Consent { who, name } => {
                 format!("{who} pide {name}. ¿Desea aprobar la descarga? (SI/NO)")
             }
+            Notice::Drop(DropEvent::Asked { who, name, size }) => {
+                format!("{who} quiere darle {name} ({size} bytes). ¿Desea aceptar? (SI/NO)")
+            }
+            Notice::Drop(DropEvent::Expired(name)) => {
+                format!("{name}: sin respuesta, el archivo fue rechazado")
+            }
+            Notice::Drop(DropEvent::Stored { who, name, .. }) => format!("{who} le dio {name}"),
             Notice::ConsentExpired(name) => {
                 format!("{name}: sin respuesta, la descarga fue rechazada")
             }

@@ -295,6 +295,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::Incomplete => notice(Notice::Incomplete),
         UiEvent::Consent { who, name } => notice(Notice::Consent { who: *who, name }),
         UiEvent::ConsentExpired(name) => notice(Notice::ConsentExpired(name)),
+        UiEvent::Drop(event) => notice(Notice::Drop(event)),
         UiEvent::Help => Output::Note(catalog.help().to_owned()),
     }
 }

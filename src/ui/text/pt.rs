@@ -9,7 +9,7 @@ use crate::protocol::types::certificate_fault::CertificateFault;
 use crate::protocol::types::file_name::{BadName, printable};
 use crate::protocol::types::foreign_server::ForeignServer;
 use crate::storage::fs_trait::{Barred, Blind};
-use crate::ui::event::{Failure, Prompt, WaitReason};
+use crate::ui::event::{DropEvent, Failure, Prompt, WaitReason};
 use crate::ui::text::catalog::{
     Catalog, Cause, FolderNote, LinkNotice, ListenQuestion, MemberNotice, Notice, SetupNote,
     UsageError, of_accounts, reason,
@@ -68,6 +68,13 @@ impl Catalog for Portuguese {
             Notice::Consent { who, name } => {
                 format!("{who} pede {name}. Gostaria de aprovar o download? (SIM/NAO)")
             }
+            Notice::Drop(DropEvent::Asked { who, name, size }) => {
+                format!("{who} quer lhe dar {name} ({size} bytes). Gostaria de aceitar? (SIM/NAO)")
+            }
+            Notice::Drop(DropEvent::Expired(name)) => {
+                format!("{name}: sem resposta, o arquivo foi recusado")
+            }
+            Notice::Drop(DropEvent::Stored { who, name, .. }) => format!("{who} lhe deu {name}"),
             Notice::ConsentExpired(name) => {
                 format!("{name}: sem resposta, o download foi recusado")
             }

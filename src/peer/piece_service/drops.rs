@@ -1,0 +1,601 @@
+//! The drop folder: files that visitors of the page give to the owner of this peer.
+//!
+//! ```text
+//!   offer --> Asking --yes--> Accepted --body--> Receiving --all bytes--> Settling --> stored
+//!               '--no, late--> refused             '--cut--> removed
+//! ```
+//!
+//! A file has a name of this peer's own until all bytes are on the disk. Each state has a deadline.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::client::effect::Effect;
+use crate::io::traits::Sink;
+use crate::node::ConnId;
+use crate::peer::config::DropConfig;
+use crate::peer::piece_service::{PieceService, ServiceCtx};
+use crate::peer::upload_queue::Accept;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::response::Response;
+use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::drop_offer::{DropRequest, DropResponse, DropTicket};
+use crate::protocol::types::file_name::FileName;
+use crate::storage::fs_trait::{Filesystem, FsFile};
+use crate::ui::event::{DropEvent, UiEvent};
+
+/// Offers and files under way: a phone sends one file after another.
+const MOST_OFFERS: usize = 16;
+/// Of these, from one address.
+const MOST_OF_ADDRESS: usize = 4;
+/// The patience with the owner.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// The time from a permission to the first byte.
+const BEGIN_TIME: Duration = Duration::from_secs(60);
+/// Silence of a sender.
+pub(super) const DROP_SILENCE: Duration = Duration::from_secs(30);
+/// The slowest sender: a phone at the edge of a network.
+const SLOWEST_RATE: u64 = 16 << 10;
+/// After a yes, further files of the same address are taken for this long without a question.
+const TRUST_TIME: Duration = Duration::from_secs(600);
+/// Addresses that are trusted at a time.
+const MOST_TRUSTED: usize = 16;
+/// Bytes after which the disk is asked to write.
+const WRITE_STEP: u64 = 8 << 20;
+/// Unwritten bytes with which a sync is short.
+const SHORT_SYNC: u64 = 1 << 20;
+/// The patience with a disk that writes behind.
+const SETTLE_TIME: Duration = Duration::from_secs(30);
+/// How often the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Names that are tried: `film.mp4`, `film (2).mp4` and so on.
+const MOST_NAMES: u32 = 1_000;
+/// The name of a file whose bytes are not complete: this, a ticket, and `.part`.
+const PART: &str = "drop-";
+/// Offers whose names begin like this are refused: such files are hidden.
+const HIDDEN: char = '.';
+
+/// The file of an upload.
+struct DropSink {
+    file: Rc<dyn FsFile>,
+    length: u64,
+    have: Cell<u64>,
+}
+
+impl Sink for DropSink {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = at.saturating_add(bytes.len() as u64);
+        if at != self.have.get() || end > self.length {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.file.write_at(at, bytes)?;
+        self.have.set(end);
+        if at / WRITE_STEP != end / WRITE_STEP
+            && let Some(range) = ByteRange::within(0, Some(end), self.length)
+        {
+            self.file.start_writeback(range);
+        }
+        Ok(())
+    }
+}
+
+enum DropStage {
+    /// The owner is asked, once it is the turn of this offer.
+    Asking { conn: ConnId, id: Option<u64>, is_told: bool },
+    /// The bytes may come.
+    Accepted,
+    /// The bytes come on this connection.
+    Receiving { conn: ConnId, id: Option<u64>, sink: Rc<DropSink> },
+    /// All bytes are here, and the disk writes them.
+    Settling { conn: ConnId, id: Option<u64>, sink: Rc<DropSink>, look_at: Instant },
+}
+
+struct DropFile {
+    ticket: DropTicket,
+    from: SocketAddr,
+    name: FileName,
+    size: u64,
+    until: Instant,
+    stage: DropStage,
+}
+
+impl DropFile {
+    fn part(&self) -> String {
+        format!("{PART}{}.part", self.ticket.as_str())
+    }
+
+    fn conn(&self) -> Option<ConnId> {
+        match self.stage {
+            DropStage::Asking { conn, .. }
+            | DropStage::Receiving { conn, .. }
+            | DropStage::Settling { conn, .. } => Some(conn),
+            DropStage::Accepted => None,
+        }
+    }
+}
+
+/// The drop folder of this peer.
+#[derive(Default)]
+pub(super) struct DropDesk {
+    config: Option<DropConfig>,
+    drops: Vec<DropFile>,
+    trusted: Vec<(IpAddr, Instant)>,
+}
+
+impl DropDesk {
+    /// A drop folder; `None`: none. Removes what an earlier process has left.
+    pub(super) fn new(config: Option<DropConfig>) -> DropDesk {
+        if let Some(config) = &config {
+            remove_rests(&*config.folder, config.most_files);
+        }
+        DropDesk { config, ..DropDesk::default() }
+    }
+
+    /// True while a request of this connection waits or its bytes come.
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        self.drops.iter().any(|drop| drop.conn() == Some(conn))
+    }
+
+    /// The end of the time for the bytes that come on this connection.
+    pub(super) fn receives_until(&self, conn: ConnId) -> Option<Instant> {
+        let is_it = |drop: &&DropFile| matches!(drop.stage, DropStage::Receiving { conn: at, .. } if at == conn);
+        self.drops.iter().find(is_it).map(|drop| drop.until)
+    }
+
+    /// True while a question is before the owner.
+    pub(super) fn has_question(&self) -> bool {
+        self.drops.iter().any(|drop| matches!(drop.stage, DropStage::Asking { is_told: true, .. }))
+    }
+
+    /// The next timer.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let timer = |drop: &DropFile| match drop.stage {
+            DropStage::Settling { look_at, .. } => look_at,
+            _ => drop.until,
+        };
+        self.drops.iter().map(timer).min()
+    }
+
+    fn trusts(&mut self, ip: IpAddr, now: Instant) -> bool {
+        self.trusted.retain(|(_, until)| *until > now);
+        self.trusted.iter().any(|(trusted, _)| *trusted == ip)
+    }
+
+    fn trust(&mut self, ip: IpAddr, now: Instant) {
+        self.trusted.retain(|(trusted, _)| *trusted != ip);
+        self.trusted.truncate(MOST_TRUSTED - 1);
+        self.trusted.insert(0, (ip, now + TRUST_TIME));
+    }
+
+    /// Checks that a file has room.
+    fn check_room(&self, config: &DropConfig, size: u64) -> Result<(), ErrorReply> {
+        let full = |text: &str| ErrorReply::new(ErrorCode::Refused, text);
+        if size > config.largest {
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("a file has at most {} bytes here", config.largest),
+            ));
+        }
+        let coming: u64 = self.drops.iter().map(|drop| drop.size).sum();
+        let (files, bytes) = held(&*config.folder, config.most_files)
+            .map_err(|_| full("the drop folder can't be read"))?;
+        if files + self.drops.len() >= config.most_files
+            || bytes.saturating_add(coming).saturating_add(size) > config.total
+        {
+            return Err(full("the drop folder is full"));
+        }
+        let needed = coming.saturating_add(size).saturating_add(config.reserve);
+        if config.folder.free_bytes().is_some_and(|free| free < needed) {
+            return Err(full("the disk of the drop folder is full"));
+        }
+        Ok(())
+    }
+}
+
+/// Files of the folder and their bytes. Stops at the bound.
+fn held(folder: &dyn Filesystem, most: usize) -> io::Result<(usize, u64)> {
+    let (mut files, mut bytes) = (0, 0_u64);
+    let list = folder.list(false).map_err(|error| io::Error::other(error.to_string()))?;
+    for found in list {
+        match found {
+            Ok(found) if is_rest(&found.name) => {}
+            Ok(found) => {
+                files += 1;
+                bytes = bytes.saturating_add(found.stamp.size);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if files >= most {
+            break;
+        }
+    }
+    Ok((files, bytes))
+}
+
+/// True for the name of a file whose bytes are not complete.
+fn is_rest(name: &str) -> bool {
+    name.strip_prefix(PART)
+        .and_then(|rest| rest.strip_suffix(".part"))
+        .is_some_and(|ticket| DropTicket::parse(ticket).is_some())
+}
+
+fn remove_rests(folder: &dyn Filesystem, most: usize) {
+    let Ok(list) = folder.list(false) else { return };
+    let rests: Vec<String> =
+        list.flatten().map(|found| found.name).filter(|name| is_rest(name)).take(most).collect();
+    for name in rests {
+        let _ = folder.remove(&name);
+    }
+}
+
+/// The name for another file of the same name: `film (2).mp4`.
+fn numbered(name: &FileName, number: u32) -> Option<FileName> {
+    if number == 1 {
+        return Some(name.clone());
+    }
+    let (stem, extension) = match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+        _ => (&**name, String::new()),
+    };
+    // The longest stem whose name is valid.
+    let ends = (0..=stem.len()).rev().filter(|end| stem.is_char_boundary(*end));
+    ends.map(|end| format!("{} ({number}){extension}", &stem[..end]))
+        .find_map(|text| FileName::new(&text).ok())
+}
+
+impl PieceService {
+    /// A request about the drop folder.
+    pub(super) fn drop_request(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        request: DropRequest,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let done = match request {
+            DropRequest::Show => {
+                let largest = self.page.drops.config.as_ref().map(|config| config.largest);
+                Ok(Some(DropResponse::Shown(largest)))
+            }
+            DropRequest::Offer { name, size } => self.offer(id, request_id, name, size, ctx),
+            DropRequest::Body { ticket, length } => {
+                self.receive_drop(id, request_id, &ticket, length, ctx).map(|()| None)
+            }
+        };
+        match done {
+            Ok(Some(response)) => self.respond_drop(id, request_id, response, ctx),
+            Ok(None) => {}
+            Err(error) => self.refuse(id, request_id, &error, ctx.io),
+        }
+    }
+
+    fn respond_drop(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        response: DropResponse,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        if let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) {
+            let response = Response::Drop(Box::new(response));
+            peer.inbound.respond(request_id, &response, &mut conn.send_queue);
+            conn.reschedule = true;
+        }
+    }
+
+    fn offer(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        name: FileName,
+        size: u64,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) -> Result<Option<DropResponse>, ErrorReply> {
+        let now = ctx.io.now;
+        let Some(from) = ctx.io.connection(id).map(|conn| conn.from) else { return Ok(None) };
+        let ip = from.ip().to_canonical();
+        let desk = &mut self.page.drops;
+        let is_trusted = desk.trusts(ip, now);
+        let config = desk
+            .config
+            .as_ref()
+            .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "this peer has no drop folder"))?;
+        if name.starts_with(HIDDEN) {
+            return Err(ErrorReply::new(
+                ErrorCode::BadName,
+                "a file name must not begin with a dot",
+            ));
+        }
+        let own = desk.drops.iter().filter(|drop| drop.from.ip().to_canonical() == ip).count();
+        if own >= MOST_OF_ADDRESS || desk.drops.len() >= MOST_OFFERS {
+            return Err(ErrorReply::new(ErrorCode::Busy, "too many files come at once"));
+        }
+        desk.check_room(config, size)?;
+        let is_accepted = is_trusted || config.accept == Accept::Always;
+        if config.accept == Accept::Never {
+            return Err(ErrorReply::new(ErrorCode::Refused, "the owner takes no files now"));
+        }
+        let ticket = DropTicket::parse(&ctx.io.nonce()).ok_or_else(ErrorReply::unsupported)?;
+        let (stage, until) = if is_accepted {
+            (DropStage::Accepted, now + BEGIN_TIME)
+        } else {
+            (DropStage::Asking { conn: id, id: request_id, is_told: false }, now + ANSWER_TIME)
+        };
+        desk.drops.push(DropFile { ticket: ticket.clone(), from, name, size, until, stage });
+        self.tell_drop_question(ctx);
+        Ok(is_accepted.then_some(DropResponse::Accepted(ticket)))
+    }
+
+    /// Puts the next question before the owner, unless another one is open.
+    pub(super) fn tell_drop_question(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
+        if self.uploads.has_question() || self.page.drops.has_question() {
+            return;
+        }
+        for drop in &mut self.page.drops.drops {
+            if let DropStage::Asking { is_told, .. } = &mut drop.stage {
+                *is_told = true;
+                let (who, name, size) = (drop.from, drop.name.clone(), drop.size);
+                ctx.io.tell(UiEvent::Drop(Box::new(DropEvent::Asked { who, name, size })));
+                ctx.effects.push_back(Effect::ConsentAsked);
+                return;
+            }
+        }
+    }
+
+    /// The owner has answered the question about an offer. False without such a question.
+    pub(super) fn answer_drop(&mut self, yes: bool, ctx: &mut ServiceCtx<'_, '_>) -> bool {
+        let desk = &mut self.page.drops;
+        let is_told =
+            |drop: &DropFile| matches!(drop.stage, DropStage::Asking { is_told: true, .. });
+        let Some(place) = desk.drops.iter().position(is_told) else { return false };
+        let ip = desk.drops[place].from.ip().to_canonical();
+        let is_of = |drop: &DropFile| {
+            matches!(drop.stage, DropStage::Asking { .. }) && drop.from.ip().to_canonical() == ip
+        };
+        if yes {
+            desk.trust(ip, ctx.io.now);
+        }
+        // All offers of the address have the same answer.
+        let mut answered = Vec::new();
+        desk.drops.retain_mut(|drop| {
+            if !is_of(drop) {
+                return true;
+            }
+            if let DropStage::Asking { conn, id, .. } = drop.stage {
+                answered.push((conn, id, drop.ticket.clone()));
+            }
+            drop.stage = DropStage::Accepted;
+            drop.until = ctx.io.now + BEGIN_TIME;
+            yes
+        });
+        for (conn, id, ticket) in answered {
+            if yes {
+                self.respond_drop(conn, id, DropResponse::Accepted(ticket), ctx);
+            } else {
+                let error = ErrorReply::new(ErrorCode::Refused, "the owner has declined");
+                self.refuse(conn, id, &error, ctx.io);
+            }
+        }
+        self.tell_drop_question(ctx);
+        true
+    }
+
+    /// The bytes of an accepted file follow.
+    fn receive_drop(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        ticket: &DropTicket,
+        length: u64,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) -> Result<(), ErrorReply> {
+        let now = ctx.io.now;
+        let PieceService { page, .. } = self;
+        let Some(conn) = ctx.io.connection(id) else { return Ok(()) };
+        let ip = conn.from.ip().to_canonical();
+        let place = page.drops.drops.iter().position(|drop| {
+            drop.ticket == *ticket
+                && matches!(drop.stage, DropStage::Accepted)
+                && drop.from.ip().to_canonical() == ip
+        });
+        let (Some(place), Some(config)) = (place, &page.drops.config) else {
+            return Err(ErrorReply::new(ErrorCode::NotFound, "no such offer, or its time is over"));
+        };
+        let drop = &mut page.drops.drops[place];
+        if drop.size != length {
+            return Err(ErrorReply::bad_request("another size than offered"));
+        }
+        let part = drop.part();
+        let begun = config.folder.write(&part, true).and_then(|file| {
+            if length > 0 {
+                file.allocate(length)?;
+            }
+            let sink = Rc::new(DropSink { file, length, have: Cell::new(0) });
+            if length > 0 {
+                conn.recv_buffer.expect(Rc::clone(&sink) as Rc<dyn Sink>, 0, length)?;
+            }
+            Ok(sink)
+        });
+        match begun {
+            Ok(sink) => {
+                drop.stage = DropStage::Receiving { conn: id, id: request_id, sink };
+                drop.until = now + DROP_SILENCE + Duration::from_secs(length / SLOWEST_RATE);
+                Ok(())
+            }
+            Err(error) => {
+                log::warn!("the drop folder: {error}");
+                let _ = config.folder.remove(&part);
+                page.drops.drops.remove(place);
+                Err(ErrorReply::new(
+                    ErrorCode::Io,
+                    "the file can't be stored: the disk is full or failed",
+                ))
+            }
+        }
+    }
+
+    /// Bytes of a file have come: true while they are all that the connection brings.
+    pub(super) fn takes_drop(&mut self, id: ConnId, now: Instant) -> bool {
+        for drop in &mut self.page.drops.drops {
+            if let DropStage::Receiving { conn, id: request, sink } = &drop.stage
+                && *conn == id
+            {
+                if sink.have.get() == sink.length {
+                    if let Some(range) = ByteRange::within(0, None, sink.length) {
+                        sink.file.start_writeback(range);
+                    }
+                    let (id, sink) = (*request, Rc::clone(sink));
+                    drop.stage = DropStage::Settling { conn: *conn, id, sink, look_at: now };
+                    drop.until = now + SETTLE_TIME;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends offers that are late, and gives complete files their names.
+    pub(super) fn settle_drops(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
+        let now = ctx.io.now;
+        let mut place = 0;
+        while let Some(drop) = self.page.drops.drops.get_mut(place) {
+            if let DropStage::Settling { sink, look_at, .. } = &mut drop.stage {
+                if *look_at > now {
+                    place += 1;
+                    continue;
+                }
+                let dirty = ByteRange::within(0, None, sink.length)
+                    .map_or(0, |range| sink.file.dirty(range));
+                if dirty > SHORT_SYNC && now < drop.until {
+                    *look_at = now + LOOK_EVERY;
+                    place += 1;
+                    continue;
+                }
+                let drop = self.page.drops.drops.remove(place);
+                self.store_drop(drop, ctx);
+            } else if drop.until <= now {
+                let drop = self.page.drops.drops.remove(place);
+                self.expire_drop(drop, ctx);
+            } else {
+                place += 1;
+            }
+        }
+        self.tell_drop_question(ctx);
+    }
+
+    fn expire_drop(&mut self, drop: DropFile, ctx: &mut ServiceCtx<'_, '_>) {
+        match drop.stage {
+            DropStage::Asking { conn, id, .. } => {
+                ctx.io.tell(UiEvent::Drop(Box::new(DropEvent::Expired(drop.name))));
+                let error = ErrorReply::new(ErrorCode::Refused, "nobody answered");
+                self.refuse(conn, id, &error, ctx.io);
+            }
+            DropStage::Receiving { conn, .. } => {
+                self.remove_part(&drop.part());
+                if let Some(conn) = ctx.io.connection(conn) {
+                    conn.drop_now();
+                }
+            }
+            DropStage::Accepted | DropStage::Settling { .. } => {}
+        }
+    }
+
+    fn remove_part(&self, part: &str) {
+        if let Some(config) = &self.page.drops.config {
+            let _ = config.folder.remove(part);
+        }
+    }
+
+    /// All bytes are written: makes them durable, and gives the file its name.
+    fn store_drop(&mut self, drop: DropFile, ctx: &mut ServiceCtx<'_, '_>) {
+        let part = drop.part();
+        let DropFile { from, name, size, stage, .. } = drop;
+        let DropStage::Settling { conn, id, sink, .. } = stage else { return };
+        let stored = self.page.drops.config.as_ref().and_then(|config| {
+            sink.file.sync().map_err(|error| log::warn!("the drop folder: {error}")).ok()?;
+            (1..MOST_NAMES).map_while(|number| numbered(&name, number)).find_map(
+                |free| match config.folder.rename_new(&part, &free) {
+                    Ok(()) => Some(Ok(free)),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                    Err(error) => Some(Err(error)),
+                },
+            )
+        });
+        match stored {
+            Some(Ok(name)) => {
+                log::info!("{from} has dropped {name}");
+                let ip = from.ip().to_canonical();
+                if self.page.drops.trusts(ip, ctx.io.now) {
+                    self.page.drops.trust(ip, ctx.io.now);
+                }
+                let event = DropEvent::Stored { who: from, name: name.clone(), size };
+                ctx.io.tell(UiEvent::Drop(Box::new(event)));
+                self.respond_drop(conn, id, DropResponse::Stored(name), ctx);
+            }
+            failed => {
+                if let Some(Err(error)) = failed {
+                    log::warn!("the drop folder: {error}");
+                }
+                self.remove_part(&part);
+                let error = ErrorReply::new(ErrorCode::Io, "the file can't be stored");
+                self.refuse(conn, id, &error, ctx.io);
+            }
+        }
+    }
+
+    /// A connection is closed: removes what was not complete.
+    pub(super) fn forget_drops(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        let mut gone = Vec::new();
+        self.page.drops.drops.retain(|drop| {
+            let is_over = match drop.stage {
+                DropStage::Asking { conn, .. } => conn == id,
+                DropStage::Receiving { conn, .. } => {
+                    if conn == id {
+                        gone.push(drop.part());
+                    }
+                    conn == id
+                }
+                DropStage::Accepted | DropStage::Settling { .. } => false,
+            };
+            !is_over
+        });
+        for part in gone {
+            self.remove_part(&part);
+        }
+        self.tell_drop_question(ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_file_of_a_name_has_a_number() {
+        let numbered = |name: &str, number| {
+            numbered(&FileName::new(name).unwrap(), number).map(|name| name.to_string())
+        };
+        assert_eq!(numbered("a.tar.gz", 1).as_deref(), Some("a.tar.gz"));
+        assert_eq!(numbered("a.mp4", 2).as_deref(), Some("a (2).mp4"));
+        assert_eq!(numbered("plain", 12).as_deref(), Some("plain (12)"));
+        let long = format!("{}.mp4", "é".repeat(125));
+        let short = numbered(&long, 3).unwrap();
+        assert!(short.len() <= 255 && short.ends_with("é (3).mp4"), "{short}");
+    }
+
+    #[test]
+    fn only_files_of_an_earlier_process_are_rests() {
+        assert!(is_rest(&format!("drop-{}.part", "0a".repeat(16))));
+        for other in ["drop-1.part", "film.mp4.part", "drop-.part", "drop-xx.part"] {
+            assert!(!is_rest(other), "{other}");
+        }
+    }
+}
