@@ -2,7 +2,7 @@
 // Usage: node files.mjs CARDUME [FOLDER FOR SCREENSHOTS]
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { axe, check, failed, finish, must, shots, starter, text } from './checks.mjs';
@@ -56,6 +56,7 @@ try {
     await page.run('document.querySelector("#results h3 a").focus()');
     await page.key('Enter');
     await page.until(`location.pathname === "/f/${film}/film%20%C3%A7.webm" && ${media}?.readyState >= 1`, 20000);
+    await page.until(`performance.getEntriesByType("resource").some(e => e.name === ${media}.poster && e.name.endsWith(${JSON.stringify('/poster/' + film)}) && e.responseEnd)`, 20000);
     must(await page.run(`${media}.paused && ${media}.preload === "metadata" && ${media}.duration > 11`), 'it plays, or has no length');
     const line = await page.run('document.querySelector("#fileList > li").innerText');
     for (const word of ['film ç.webm', 'KiB', shelf.at, 'b3:' + film]) must(line.includes(word), `no ${word}: ${line}`);
@@ -92,6 +93,7 @@ try {
     const page = await chrome.page(`http://${shelf.at}/f/${film}/film`);
     await page.until(`${media}?.readyState >= 1 && document.querySelector("#stage track")`, 20000);
     const line = await page.run('document.querySelector("#fileList > li").innerText');
+    must(await page.run(`fetch(${media}.poster).then(async answer => answer.ok && (await answer.blob()).type === "image/jpeg")`), 'no picture');
     for (const word of ['0:12', '640 × 360', 'VP8, Vorbis']) must(line.includes(word), `no ${word}: ${line}`);
     await page.run('document.querySelector("#stage track").track.mode = "showing"');
     await page.until('document.querySelector("#stage track").track.cues?.length === 2');
@@ -177,6 +179,42 @@ try {
     must(!page.complaints.length, page.complaints.join('; '));
     await page.close();
     return `a new order in ${took} ms`;
+  });
+
+  // --- Files for the owner ---
+  await check('a phone gives files to the owner of a peer', async () => {
+    const [into, from] = [join(place, 'into'), join(place, 'from')];
+    mkdirSync(into); mkdirSync(from);
+    const names = ['photo \u00e7.jpg', 'large.bin'];
+    writeFileSync(join(from, names[0]), PICTURE);
+    writeFileSync(join(from, names[1]), Buffer.alloc(3000000, 'large'));
+    const taker = await peer(some, ['--drop', into, '--drop-accept', 'always', '--drop-largest', '5MiB']);
+    const page = await chrome.page(`http://${taker.at}/`, { width: 390, height: 780, mobile: true, dark: true });
+    await page.until('!document.querySelector("#drop").hidden');
+    must((await page.run(text('dropText'))).includes('5 MiB'), await page.run(text('dropText')));
+    const { root: { nodeId } } = await page.send('DOM.getDocument');
+    const input = await page.send('DOM.querySelector', { nodeId, selector: '#dropFiles' });
+    await page.send('DOM.setFileInputFiles', { nodeId: input.nodeId, files: names.map(name => join(from, name)) });
+    await page.until('[...document.querySelectorAll("#dropList .said")].filter(e => e.textContent.startsWith("The owner has it")).length === 2', 20000);
+    for (const name of names) must(readFileSync(join(into, name)).equals(readFileSync(join(from, name))), `${name} has other bytes`);
+    // Names and refusals of the peer are text.
+    await page.run('give(new File(["x"], ".hidden"))');
+    await page.until('document.querySelector("#dropList .said").textContent.includes("begin with a dot")');
+    page.complaints = page.complaints.filter(text => !text.startsWith('network:'));
+    for (const width of [390, 320]) {
+      await page.view({ width, height: 780, mobile: true, dark: true });
+      await pause(200);
+      must(await page.run('document.documentElement.scrollWidth <= innerWidth'), `too wide at ${width}`);
+    }
+    if (script) await faults(page, 'a drop folder');
+    await page.run('document.querySelector("#drop").scrollIntoView()');
+    await shot(page, 'phone-drop');
+    must(!page.complaints.length, page.complaints.join('; '));
+    await page.close();
+    const other = await chrome.page(`http://${shelf.at}/`);
+    await pause(300);
+    must(await other.run('document.querySelector("#drop").hidden'), 'a peer without such a folder has the form');
+    await other.close();
   });
 
   // --- Installing ---

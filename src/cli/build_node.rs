@@ -437,7 +437,7 @@ pub fn peer(
 
 /// The folder for files of visitors.
 fn drop_config(args: &PeerArgs) -> Result<Option<DropConfig>, Exit> {
-    let Some(path) = &args.drop.folder else { return Ok(None) };
+    let Some(path) = &args.drop.drop else { return Ok(None) };
     let reserve = args.storage.disk.reserve.unwrap_or(0);
     let folder =
         Folder::open(path, AllocateArg::Full.how()).map_err(|error| no_folder(path, error))?;

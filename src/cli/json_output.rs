@@ -13,8 +13,8 @@ use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::protocol::types::link_ticket::LinkSubject;
 use cardume::protocol::types::member::Groups;
 use cardume::ui::event::{
-    DropEvent, Failure, FolderEvent, FolderProgress, LinkEvent, MemberEvent, UiEvent, Verdict,
-    Version, WaitReason, exit,
+    Failure, FolderEvent, FolderProgress, LinkEvent, MemberEvent, UiEvent, Verdict, Version,
+    WaitReason, exit,
 };
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
@@ -272,10 +272,8 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         UiEvent::Link(event) => about_links(event),
         UiEvent::Control(answer) => about_transfers(answer),
         UiEvent::Folder(event) => vec![about_folder(event)],
-        UiEvent::Drop(event) => match &**event {
-            DropEvent::Stored { who, name, size } => vec![json!({"event": "dropped", "name": name.to_string(), "size": size, "peer": who})],
-            DropEvent::Asked { .. } | DropEvent::Expired(_) => Vec::new(),
-        },
+        // Peers print no JSON.
+        UiEvent::Drop(_) => Vec::new(),
         UiEvent::Preview(preview) => {
             let files = preview.files.iter().map(|(name, size)| json!({"name": name.as_str(), "size": size}));
             vec![json!({

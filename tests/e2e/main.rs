@@ -22,6 +22,7 @@ mod core_workflow;
 mod crash;
 mod data_folder;
 mod disk;
+mod drops;
 mod environment;
 mod exit_codes;
 mod file_names;

@@ -38,6 +38,11 @@ impl Web {
         self.stream.write_all(request.as_bytes()).expect("a request");
     }
 
+    /// Sends bytes of a body. The other side may have closed the connection.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
     /// Reads a response; a response to HEAD has no body.
     pub fn receive(&mut self, is_head: bool) -> Answer {
         let mut answer = self.head();

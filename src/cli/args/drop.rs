@@ -10,23 +10,23 @@ use crate::cli::args::disk_size;
 #[derive(Args)]
 pub struct DropArgs {
     /// A folder that takes files from visitors of this peer's page; it must exist
-    #[arg(long = "drop", value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub folder: Option<String>,
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub drop: Option<String>,
 
     /// Whether a file of a visitor needs an answer at the console; a yes holds for ten minutes
-    #[arg(long, value_name = "MODE", value_enum, default_value = "ask", requires = "folder")]
+    #[arg(long, value_name = "MODE", value_enum, default_value = "ask", requires = "drop")]
     pub drop_accept: DropAcceptArg,
 
     /// The largest file that the drop folder takes
-    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "1GiB", requires = "folder")]
+    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "1GiB", requires = "drop")]
     pub drop_largest: u64,
 
     /// All bytes that the drop folder may hold
-    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "10GiB", requires = "folder")]
+    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "10GiB", requires = "drop")]
     pub drop_total: u64,
 
     /// All files that the drop folder may hold
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value = "1000", requires = "folder")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value = "1000", requires = "drop")]
     pub drop_files: u32,
 }
 

@@ -67,7 +67,7 @@ $('form').addEventListener('submit', event => { event.preventDefault(); clearTim
 /** The requests for a text, best first: a content by hash, a user by @NAME, or a name, words, and
  * a user of that name. */
 function questions(q) {
-  // The server filters and sorts: a page holds a part of the results only.
+  // The server filters and sorts all results.
   const more = (view.ext() && '&ext=' + view.ext()) + (view.sort() && '&sort=' + view.sort());
   const of = (path, key, value, rank) => ({ path: 'api/' + path + '?' + key + '=' + encodeURIComponent(value) + (path === 'search' ? more : ''), rank, cursor: null });
   const hash = /^(b3:)?([0-9a-f]{64})$/i.exec(q), user = /^@(\S+)$/.exec(q);
@@ -330,7 +330,7 @@ const begun = () => live('api/live', (now, fresh) => {
   if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : search.groups.size > 200 ? 30000 : 5000);
 }, () => { if (me?.left !== null) meet(); });
 
-// The base of a page of one file would make the link lead away.
+// The base of a page of one file leads away.
 document.querySelector('.skip').addEventListener('click', event => { event.preventDefault(); $('q').focus(); });
 speak(lang);
 if (gateway) {
@@ -353,7 +353,7 @@ async function showFile() {
     }
   } catch (error) { $('fileState').textContent = t('failed', { why: error.message }); return; }
   for (const h of all) groups.set(h.name, [...(groups.get(h.name) || []), h]);
-  // The provider's own name is shown: the address is text of its sender.
+  // The address is text of its sender.
   const name = [...groups.keys()].find(name => name.split('/').pop() === wanted.name) || all[0]?.name;
   about = name ? { name, holders: groups.get(name), others: all.filter(h => h.name !== name) } : {};
   drawFile();

@@ -2,6 +2,7 @@
 // Texts of this page alone.
 const OWN = {
   en: {
+    dropTitle: 'Give a file', dropText: 'Choose files for the owner of this peer, each at most {size}', dropAsks: 'The owner is being asked…', dropSends: 'On its way…', dropDone: 'The owner has it, as {name}.',
     chartPeerLabel: 'Bytes sent and received in the last five minutes', keySent: 'Sent', keyReceived: 'Received', thisPeer: 'The peer at', uploadsNow: 'uploads under way', downloadsNow: 'downloads under way', transfers: 'Transfers',
     files: 'Files', folders: 'Folders', folderGet: 'Download folder', folderGetName: 'Download folder {name}', folderBusy: '{name}/: file {i} of {n}…', folderDone: '{name}/: {n} files are in your folder.',
     folderFailed: '{name}/: {failed} of {n} files did not come. Try again: only these are fetched.', folderTaken: 'another file has that name', folderCommand: 'This browser cannot write a folder. In a terminal: {command}',
@@ -9,6 +10,7 @@ const OWN = {
     others: 'Only who sits at that computer sees which.',
   },
   pt: {
+    dropTitle: 'Dar um arquivo', dropText: 'Escolha arquivos para o dono deste peer, cada um com no máximo {size}', dropAsks: 'O dono é perguntado…', dropSends: 'A caminho…', dropDone: 'O dono o tem, como {name}.',
     chartPeerLabel: 'Bytes enviados e recebidos nos últimos cinco minutos', keySent: 'Enviado', keyReceived: 'Recebido', thisPeer: 'O peer em', uploadsNow: 'envios em curso', downloadsNow: 'downloads em curso', transfers: 'Transferências',
     files: 'Arquivos', folders: 'Pastas', folderGet: 'Baixar pasta', folderGetName: 'Baixar pasta {name}', folderBusy: '{name}/: arquivo {i} de {n}…', folderDone: '{name}/: {n} arquivos estão na sua pasta.',
     folderFailed: '{name}/: {failed} de {n} arquivos não vieram. Tente de novo: só esses são pedidos.', folderTaken: 'outro arquivo tem este nome', folderCommand: 'Este navegador não grava uma pasta. Num terminal: {command}',
@@ -16,6 +18,7 @@ const OWN = {
     others: 'Só quem está naquele computador vê quais.',
   },
   es: {
+    dropTitle: 'Dar un archivo', dropText: 'Elige archivos para el dueño de este peer, cada uno de {size} como máximo', dropAsks: 'Se pregunta al dueño…', dropSends: 'En camino…', dropDone: 'El dueño lo tiene, como {name}.',
     chartPeerLabel: 'Bytes enviados y recibidos en los últimos cinco minutos', keySent: 'Enviado', keyReceived: 'Recibido', thisPeer: 'El peer en', uploadsNow: 'envíos en curso', downloadsNow: 'descargas en curso',
     transfers: 'Transferencias', files: 'Archivos', folders: 'Carpetas', folderGet: 'Descargar carpeta', folderGetName: 'Descargar carpeta {name}', folderBusy: '{name}/: archivo {i} de {n}…',
     folderDone: '{name}/: {n} archivos están en tu carpeta.', folderFailed: '{name}/: {failed} de {n} archivos no llegaron. Inténtalo de nuevo: solo se piden esos.', folderTaken: 'otro archivo tiene ese nombre',
@@ -189,6 +192,46 @@ live('api/live', (now, fresh) => {
   }
 });
 findSubtitles = async file => (file.root ? file.subtitles || (await ask('api/file?root=' + file.root)).subtitles || [] : []);
+
+// --- Files for the owner ---
+let largest = null;
+function showDrop() {
+  $('drop').hidden = largest === null;
+  if (largest !== null) $('dropText').textContent = t('dropText', { size: bytes(largest) });
+}
+renderers.push(showDrop);
+ask('api/drop').then(answer => { largest = answer.largest; showDrop(); }).catch(() => { /* a peer of members, for instance */ });
+
+/** Sends the bytes of an accepted file. Unlike fetch, this tells how far they are. */
+const sendFile = (ticket, file, moved) => new Promise((done, failed) => {
+  const sender = new XMLHttpRequest();
+  sender.open('PUT', 'api/drop/' + ticket);
+  sender.responseType = 'json';
+  sender.upload.onprogress = event => moved(event.loaded / (event.total || 1));
+  sender.onload = () => (sender.status === 200 ? done(sender.response.name) : failed(new Error(safe(sender.response?.text || sender.status))));
+  sender.onerror = () => failed(new Error(t('offline')));
+  sender.send(file);
+});
+
+async function give(file) {
+  const bar = el('progress', { max: 1, value: 0, 'aria-label': safe(file.name) }), said = el('p', { class: 'said' });
+  $('dropList').prepend(el('li', null, el('p', { class: 'name' }, el('bdi', { text: safe(file.name) })), said, bar));
+  try {
+    said.textContent = t('dropAsks');
+    const { ticket } = await ask('api/drop', undefined, 'POST', { name: file.name, size: file.size });
+    said.textContent = t('dropSends');
+    const name = await sendFile(ticket, file, part => { bar.value = part; });
+    said.textContent = t('dropDone', { name: safe(name) });
+  } catch (error) { said.textContent = t('failed', { why: error.message }); }
+  bar.remove();
+}
+
+// One after another: the owner is asked once.
+let giving = Promise.resolve();
+$('dropFiles').addEventListener('change', () => {
+  for (const file of $('dropFiles').files) giving = giving.then(() => give(file));
+  $('dropFiles').value = '';
+});
 
 // --- The page of one file ---
 let about = null;

@@ -362,7 +362,7 @@ document.addEventListener('keydown', event => { if (event.key === 'Escape' && pl
 renderers.push(() => { if (playing) say(...playing.said); });
 
 // --- Subtitles ---
-// The page of a peer, and that of a gateway, can read files; the page of a server can't.
+// The page of a server reads no file of a peer.
 const SUBTITLES = 1 << 20;
 let findSubtitles = async () => [];
 
@@ -395,7 +395,7 @@ const wanted = (() => {
 })();
 if (wanted) document.title = safe(wanted.name) + ' – cardume';
 
-/** Show a picture or a text on the stage. A picture tries the next provider after an error. */
+/** Show a picture or a text on the stage. */
 function still(file, shown) {
   $('playing').firstElementChild.textContent = safe(file.name);
   $('stage').replaceChildren(shown);
@@ -403,14 +403,16 @@ function still(file, shown) {
   $('player').hidden = false;
 }
 
-/** Show a file by means of the browser alone, where it is whole at a provider. */
+/** Show a file by means of the browser. */
 async function preview(file, sources) {
   const urls = sources.map(s => good(s.play)).filter(Boolean), type = file.type || '';
   if (!urls.length) return;
   if (kind(file)) {
     play(file, sources, null, true);
-    // Where no owner has told, the browser knows a part.
+    // The browser knows a part of the facts.
     const { media } = playing;
+    // Another origin lets this page show pictures.
+    if (kind(file) === 'video' && file.root && /^https?:/.test(urls[0])) media.poster = new URL('/poster/' + file.root, urls[0]).href;
     if (!file.media) media.addEventListener('loadedmetadata', () => { $('fileState').textContent = mediaFacts({ duration_ms: Number.isFinite(media.duration) ? 1000 * media.duration : 0, width: media.videoWidth, height: media.videoHeight }).join(' · '); });
     return;
   }
