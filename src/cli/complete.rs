@@ -95,7 +95,7 @@ _cardume_of_server() {
         -*) return ;;
         *)
             case ${COMP_WORDS[1]} in
-                get|play|search) kind=names ;;
+                add|get|play|search) kind=names ;;
                 ls) kind=peers ;;
                 content) kind=users ;;
                 *) return ;;
@@ -128,7 +128,7 @@ _cardume_of_server() {
         -*) ;;
         *)
             case ${words[2]} in
-                get|play|search) kind=names ;;
+                add|get|play|search) kind=names ;;
                 ls) kind=peers ;;
                 content) kind=users ;;
             esac ;;
@@ -148,8 +148,8 @@ const FISH: &str = r#"
 function __cardume_of_server
     cardume complete $argv[1] -- (commandline -ct) 2>/dev/null
 end
-complete -c cardume -n "__fish_seen_subcommand_from get play search" -f -a "(__cardume_of_server names)"
+complete -c cardume -n "__fish_seen_subcommand_from add get play search" -f -a "(__cardume_of_server names)"
 complete -c cardume -n "__fish_seen_subcommand_from ls" -f -a "(__cardume_of_server peers)"
 complete -c cardume -n "__fish_seen_subcommand_from content" -f -a "(__cardume_of_server users)"
-complete -c cardume -n "__fish_seen_subcommand_from get play" -l from -x -a "(__cardume_of_server peers)"
+complete -c cardume -n "__fish_seen_subcommand_from add get play" -l from -x -a "(__cardume_of_server peers)"
 "#;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use cardume::client::command::DownloadTarget;
 use cardume::os::control::{self, RunningPeer};
 use cardume::protocol::control::{
     ANSWER_BYTES, BATCH, ControlAnswer, ControlRequest, Selection, WantedName,
@@ -35,7 +34,7 @@ pub fn transfers(args: &TransfersArgs, lang: Lang, outputs: &Outputs) -> Result<
 /// ADD, in batches.
 pub fn add(args: &AddArgs, lang: Lang, outputs: &Outputs) -> Result<i32, Exit> {
     let targets = get_list::targets(&args.names, args.input.as_deref())?;
-    let wanted: Vec<WantedName> = targets.iter().map(wanted).collect();
+    let wanted: Vec<WantedName> = targets.iter().map(WantedName::from).collect();
     let mut peer = find(&args.peer)?;
     for batch in wanted.chunks(BATCH) {
         let (wanted, from, paused) = (batch.to_vec(), args.from, args.paused);
@@ -43,15 +42,6 @@ pub fn add(args: &AddArgs, lang: Lang, outputs: &Outputs) -> Result<i32, Exit> {
         tell(answer, &args.peer, lang, outputs)?;
     }
     Ok(exit::DONE)
-}
-
-fn wanted(target: &DownloadTarget) -> WantedName {
-    WantedName {
-        name: target.name.as_ref().map(ToString::to_string),
-        root: target.root.map(|root| root.to_string()),
-        folder: target.is_folder,
-        absolute: target.is_absolute,
-    }
 }
 
 /// PAUSE, RESUME, CANCEL or TOP.

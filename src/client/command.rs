@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::client::members::MemberCommand;
 use crate::client::words::unquoted;
+use crate::protocol::control::ControlRequest;
 use crate::protocol::request::Selector;
 use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::{AccountOp, Line, Method, UserName};
@@ -313,6 +314,8 @@ pub enum Command {
     },
     /// A command about members.
     Member(Box<MemberCommand>),
+    /// A command about the transfers of this peer.
+    Control(Box<ControlRequest>),
     /// Leave the network.
     Leave,
     /// End, after the downloads under way.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::client::command::{DownloadTarget, PeerTarget, PreviewFiles, SaveTarget};
 use crate::download::types::Credential;
+use crate::protocol::control::ControlRequest;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::member::Revocation;
 use crate::protocol::response::{Provider, Response};
@@ -72,6 +73,8 @@ pub(crate) enum Effect {
     PlayFrom(DownloadTarget, PeerTarget),
     /// More sources for this download.
     MoreSources(u64, Vec<Provider>),
+    /// The console asks about the transfers of this peer.
+    Control(Box<ControlRequest>),
     /// The server was asked for the providers of this entry of the queue.
     Sought(u32, Result<Response, ErrorReply>),
     /// The command is over, with this exit code.

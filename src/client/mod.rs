@@ -12,6 +12,7 @@ pub mod command;
 mod command_state;
 pub mod config;
 pub mod console;
+mod control_words;
 pub mod downloader;
 pub(crate) mod effect;
 pub mod gateway;

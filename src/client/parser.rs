@@ -6,6 +6,7 @@ use crate::client::command::{
     Command, DownloadTarget, MAX_PROVIDERS, MultiStep, PeerTarget, legacy_prefix, name, published,
     spelled,
 };
+use crate::client::control_words;
 use crate::client::words;
 use crate::limits;
 use crate::protocol::types::absolute_path::AbsolutePath;
@@ -103,7 +104,14 @@ impl CommandParser {
             return self.fill(form);
         }
         let (verb, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let verb = match verb.to_uppercase().as_str() {
+        let upper = verb.to_uppercase();
+        if let Some(request) = control_words::parse(&upper, rest) {
+            return match request {
+                Ok(request) => ParsedLine::Do(Command::Control(Box::new(request))),
+                Err(failure) => ParsedLine::Wrong(failure),
+            };
+        }
+        let verb = match upper.as_str() {
             "" => return ParsedLine::Nothing,
             "JOIN" | "1" => CommandVerb::Join,
             "SEARCH" | "2" => CommandVerb::Search,

@@ -338,6 +338,7 @@ impl Client {
                     Some(Running::Verify(Box::new(Verification::new(targets, root))))
             }
             Command::Member(command) => self.begin(Running::Member(MemberRun::new(*command)), io),
+            Command::Control(request) => self.effects.push_back(Effect::Control(request)),
             Command::Status { memory } => self.begin(Running::Status { memory, sent: false }, io),
             Command::PlayFrom(target, mut from) => {
                 from.speaks = from.speaks.or_else(|| self.spoken_at(from.at));

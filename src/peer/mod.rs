@@ -579,6 +579,13 @@ impl Peer {
                 Effect::PassReceived { now, .. } => self.service.passes.set_clock(now, io.now),
                 Effect::PassRefused(_) => {}
                 Effect::Revoked(what) => self.service.revoke(&what, io),
+                Effect::Control(request) => match self.carry_out(&request, io) {
+                    Ok(answer) => {
+                        io.tell(UiEvent::Control(Box::new(answer)));
+                        self.downloader.client.prompt(io);
+                    }
+                    Err(error) => self.downloader.client.reject(&Failure::Refused(error), io),
+                },
                 Effect::Sought(entry, answer) => {
                     self.transfers.sought(entry, answer, &mut self.downloader, io)
                 }

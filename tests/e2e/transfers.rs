@@ -399,3 +399,37 @@ fn the_control_socket_is_for_no_other_user() {
     assert!(peer.is_running());
     scene.ask(&["transfers"]).succeeded();
 }
+
+#[test]
+fn the_console_has_the_words_of_the_commands() {
+    let scene = Scene::new(Dir::with("a.mp4", b"aula"), "1MB");
+    let mut peer = scene.peer(&[]);
+    peer.type_line("ADD none.mp4");
+    peer.expect_line("1\tdown\tqueued\t0\t?\t0\tnone.mp4");
+    peer.type_line("pause all");
+    peer.expect_line("1\tdown\tpaused\t0\t?\t0\tnone.mp4");
+    peer.type_line("TRANSFERS");
+    peer.expect_line("1\tdown\tpaused\t0\t?\t0\tnone.mp4");
+    peer.type_line("PAUSE 9");
+    peer.wait_for_stderr("no download of the queue is 9");
+    peer.type_line("LIMIT DOWN 2MB");
+    peer.expect_line("up\tnone");
+    peer.expect_line("down\t2000000");
+    peer.type_line("BLOCK 10.0.0.0/8");
+    peer.expect_line("10.0.0.0/8");
+    peer.type_line("CANCEL none.mp4");
+    peer.expect_line("1\tdown\tpaused\t0\t?\t0\tnone.mp4");
+    peer.type_line("HISTORY");
+    assert!(peer.line().ends_with("Z\tcancelled\t?\tnone.mp4"));
+    // The other terminal sees the same.
+    assert_eq!(scene.states(), []);
+    let blocked = scene.list(&["blocked"]);
+    assert_eq!(blocked, [json!({"blocked": "10.0.0.0/8"})]);
+    peer.type_line("ADD a.mp4");
+    peer.wait_for_stdout("queued");
+    scene.wait_for_file("a.mp4");
+    peer.type_line("QUIT");
+    // A failed command of a script is in its exit code.
+    assert_eq!(peer.code(), 3, "{:?}", peer.err.lines());
+    assert!(!scene.socket().exists());
+}

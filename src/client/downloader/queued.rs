@@ -48,9 +48,9 @@ impl Downloader {
             .collect()
     }
 
-    /// True once the process is about to end.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.client.is_ending()
+    /// True once the process ends after its downloads.
+    pub(crate) fn begins_no_more(&self) -> bool {
+        self.client.is_ending() || self.client.is_quitting()
     }
 
     /// The present facts of a download that runs.

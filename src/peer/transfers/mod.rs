@@ -156,7 +156,8 @@ impl TransferControl {
                 }
             }
         }
-        if !downloader.is_ending() {
+        // QUIT waits for the downloads that run.
+        if !downloader.begins_no_more() {
             self.begin_next(downloader, io);
         }
         self.save();

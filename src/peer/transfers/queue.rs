@@ -110,16 +110,6 @@ pub(super) struct TransferQueue {
     changes: Vec<QueueRecord>,
 }
 
-/// The target in checked text.
-fn wanted(target: &DownloadTarget) -> WantedName {
-    WantedName {
-        name: target.name.as_ref().map(ToString::to_string),
-        root: target.root.map(|root| root.to_string()),
-        folder: target.is_folder,
-        absolute: target.is_absolute,
-    }
-}
-
 /// Check a target that came as text.
 pub(super) fn checked(wanted: &WantedName) -> Result<DownloadTarget, Failure> {
     let name = wanted
@@ -202,7 +192,7 @@ impl TransferQueue {
         let QueueEntry { target, from, added, held, size, rank, .. } = entry;
         Some(QueueRecord::Put(SavedEntry {
             id,
-            wanted: wanted(target),
+            wanted: WantedName::from(target),
             from: *from,
             added: *added,
             rank: *rank,

@@ -457,6 +457,9 @@ impl Catalog for English {
              USERS                    who is connected\n\
              CONTENT [USER]           what a user has published\n\
              GETFILE [USER NAME]      downloads a file from a user\n\
+             TRANSFERS                downloads and uploads; HISTORY shows past ones\n\
+             ADD [NAME]               appends to the queue; PAUSE, RESUME, CANCEL, TOP change it\n\
+             LIMIT UP RATE DOWN RATE  limits the rates; BLOCK refuses an address, ALLOW ends that\n\
              YES | NO                 answers a request\n\
              LEAVE                    leaves the network\n\
              QUIT                     waits for downloads and ends"

@@ -471,6 +471,9 @@ impl Catalog for Spanish {
              USERS                    quién está conectado\n\
              CONTENT [USUARIO]        qué ha publicado un usuario\n\
              GETFILE [USUARIO NOMBRE] descarga un archivo de un usuario\n\
+             TRANSFERS                descargas y subidas; HISTORY muestra las pasadas\n\
+             ADD [NOMBRE]             pone en la cola; PAUSE, RESUME, CANCEL y TOP la cambian\n\
+             LIMIT UP TASA DOWN TASA  limita las tasas; BLOCK rechaza una dirección, ALLOW lo anula\n\
              SI | NO                  responde a una petición\n\
              LEAVE                    sale de la red\n\
              QUIT                     espera las descargas y termina"

@@ -455,6 +455,9 @@ impl Catalog for Portuguese {
              USERS                    quem está conectado\n\
              CONTENT [USUARIO]        o que um usuário publicou\n\
              GETFILE [USUARIO NOME]   baixa um arquivo de um usuário\n\
+             TRANSFERS                downloads e uploads; HISTORY mostra os passados\n\
+             ADD [NOME]               põe na fila; PAUSE, RESUME, CANCEL e TOP a mudam\n\
+             LIMIT UP TAXA DOWN TAXA  limita as taxas; BLOCK recusa um endereço, ALLOW desfaz\n\
              SIM | NAO                responde a um pedido\n\
              LEAVE                    sai da rede\n\
              QUIT                     espera os downloads e termina"
