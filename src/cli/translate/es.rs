@@ -1192,6 +1192,10 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("no poster of {}: {}", "sin imagen de portada de {}: {}"),
+    ("the drop folder: {}", "la carpeta de entrega: {}"),
+    ("a poster is not kept: {}", "una imagen de portada no se guardó: {}"),
+    ("no posters: {}", "sin imágenes de portada: {}"),
     (
         "a program of user {} may not use the control socket",
         "un programa del usuario {} no puede usar el socket de control",

@@ -1171,6 +1171,10 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("no poster of {}: {}", "sem imagem de capa de {}: {}"),
+    ("the drop folder: {}", "a pasta de entrega: {}"),
+    ("a poster is not kept: {}", "uma imagem de capa não foi guardada: {}"),
+    ("no posters: {}", "sem imagens de capa: {}"),
     (
         "a program of user {} may not use the control socket",
         "um programa do usuário {} não pode usar o socket de controle",
