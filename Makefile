@@ -7,7 +7,7 @@ SIZE ?= 16M
 CHECKS := conformance tls pass compat play page
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-cluster sim bench load-test lint clean
+.PHONY: help build demo test test-cluster sim bench bench-check load-test lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -28,6 +28,7 @@ test: ## all tests, then the protocol, TLS, legacy systems, players and a browse
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target $(CHECKS:%=check-%)
 	scripts/load-test.sh 12 4M
 	scripts/test-cluster.sh --short
+	$(MAKE) --no-print-directory bench-check
 
 # The checks wait most of their time: three run at once, each with ports and folders of its own.
 check-%:
@@ -45,6 +46,11 @@ load-test: ## dozens of peers that download from each other; make load-test PEER
 
 bench: ## side by side with nginx, curl, aria2c, b3sum and Redis; see scripts/bench/run.sh --help
 	scripts/bench/run.sh
+
+# Built as for the tests: a build of the optimised program would take minutes.
+bench-check: ## instruction counts of the hot paths against scripts/bench/instructions.json
+	cargo build --locked --example instruction_cost
+	scripts/bench/instructions.py $(or $(CARGO_TARGET_DIR),target)/debug/examples/instruction_cost
 
 lint: ## format, clippy and documentation, without a single warning, and the program without its optional features
 	cargo fmt --check

@@ -5,133 +5,23 @@
 //! Default: a million names, 5,000 peers and a million requests. For instruction counts:
 //! `valgrind --tool=callgrind --toggle-collect='*press*' .../answer_cost 50000 250 50000`
 
-#[path = "../tests/support/fake_conns.rs"]
-mod fake_conns;
+#[path = "../tests/support/server_stage.rs"]
+mod server_stage;
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use cardume::accounts::memory::MemoryStore;
-use cardume::limits;
 use cardume::loadgen::dataset::Dataset;
-use cardume::node::io::{Action, Io};
-use cardume::node::stats::histogram::Histogram;
-use cardume::node::{ConnId, Event, Node, PortId};
-use cardume::protocol::native::loadgen::{Part, put_file, put_join, put_search};
-use cardume::server::{Server, ServerOptions};
-use fake_conns::{FakeConns, Sink};
+use cardume::node::ConnId;
+use cardume::protocol::native::loadgen::put_search;
+use server_stage::ServerStage;
 
 const HOLDERS: u64 = 5;
 /// Requesting connections, used in turn.
 const ASKERS: usize = 50;
 
-struct Stage {
-    server: Server,
-    conns: FakeConns,
-    now: Instant,
-    turns: Histogram,
-    actions: Vec<Action>,
-}
-
-impl Stage {
-    fn new() -> Stage {
-        let at = SocketAddr::from(([127, 0, 0, 1], 1099));
-        let server = Server::new(ServerOptions::new(at, 7), Box::new(MemoryStore::default()));
-        let mut stage = Stage {
-            server,
-            conns: FakeConns::default(),
-            now: Instant::now(),
-            turns: Histogram::default(),
-            actions: Vec::new(),
-        };
-        stage.tell(Event::Start);
-        stage
-    }
-
-    fn tell(&mut self, event: Event) {
-        let Stage { server, conns, now, turns, actions } = self;
-        let mut random = || [0; 16];
-        server.handle(
-            event,
-            &mut Io {
-                now: *now,
-                table: conns,
-                actions,
-                random: &mut random,
-                iteration_times: turns,
-                date: &String::new,
-            },
-        );
-        actions.clear();
-    }
-
-    fn accept(&mut self) -> ConnId {
-        let from = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        let id = self.conns.add(from, limits::JOIN_BYTES);
-        self.tell(Event::Accepted(id, PortId(0)));
-        self.say(id, b"{\"cardume\":1}\n");
-        id
-    }
-
-    /// Delivers bytes to the server and reads all output.
-    fn say(&mut self, id: ConnId, bytes: &[u8]) -> usize {
-        let mut sink = Sink::default();
-        if self.conns.get(id).is_none_or(|conn| conn.recv_buffer.take(bytes).is_err()) {
-            return 0;
-        }
-        self.tell(Event::Received(id));
-        loop {
-            let Some(conn) = self.conns.get(id) else { return sink.0 };
-            let again = std::mem::take(&mut conn.reschedule);
-            let (gone, _) = conn
-                .send_queue
-                .write_to(&mut sink, usize::MAX, false, self.now)
-                .unwrap_or((0, cardume::io::send_queue::WriteOutcome::WouldBlock));
-            if again {
-                self.tell(Event::Received(id));
-            } else if gone > 0 {
-                self.tell(Event::Drained(id));
-            } else {
-                return sink.0;
-            }
-        }
-    }
-
-    fn rest(&mut self) {
-        while self.server.deadline().is_some_and(|at| at <= self.now) {
-            self.tell(Event::Deadline);
-        }
-    }
-
-    fn fill(&mut self, names: &Dataset, peers: u64) {
-        for peer in 0..peers {
-            let id = self.accept();
-            let parts = names.parts(peer);
-            let mut out = Vec::new();
-            for number in 0..parts {
-                let part = Part {
-                    port: u16::try_from(2_000 + peer % 60_000).unwrap_or(1),
-                    number,
-                    more: number + 1 < parts,
-                };
-                out.clear();
-                let files = |out: &mut Vec<u8>| {
-                    for share in names.of_part(peer, number) {
-                        let name = names.of_share(share);
-                        put_file(|out| Dataset::put(name, out), Dataset::size(name), None, out);
-                    }
-                };
-                put_join(number, part, files, &mut out);
-                self.say(id, &out);
-                self.rest();
-            }
-        }
-    }
-}
-
 /// Sends random searches, `depth` at once. Returns the bytes received and the time.
 #[inline(never)]
-fn press(stage: &mut Stage, askers: &[ConnId], lines: &[Vec<u8>]) -> (usize, f64) {
+fn press(stage: &mut ServerStage, askers: &[ConnId], lines: &[Vec<u8>]) -> (usize, f64) {
     let began = Instant::now();
     let mut bytes = 0;
     for (line, id) in lines.iter().zip(askers.iter().cycle()) {
@@ -146,7 +36,7 @@ fn main() {
     let (count, peers, requests) = (of(0, 1_000_000), of(1, 5_000), of(2, 1_000_000));
     let names =
         Dataset::new(count, (count * HOLDERS).div_ceil(peers), (peers, count * HOLDERS), false);
-    let mut stage = Stage::new();
+    let mut stage = ServerStage::new();
     let began = Instant::now();
     stage.fill(&names, peers);
     println!(

@@ -56,6 +56,17 @@ impl PeerStage {
         })
     }
 
+    /// A peer that sends its file.
+    ///
+    /// # Errors
+    /// As [`PeerStage::new`].
+    pub fn sending() -> Result<PeerStage, FsError> {
+        PeerStage::with(|config| {
+            config.uploads.is_open = true;
+            config.client.open_folder = Box::new(|_| Ok(Rc::new(OneFile { is_sent: true })));
+        })
+    }
+
     /// A peer with another configuration.
     ///
     /// # Errors
@@ -65,7 +76,7 @@ impl PeerStage {
         let mut config = PeerConfig::new(
             Task::Serve { listen: at },
             "folder".into(),
-            Box::new(|_| Ok(Rc::new(OneFile))),
+            Box::new(|_| Ok(Rc::new(OneFile { is_sent: false }))),
         );
         change(&mut config);
         let peer = Peer::new(config)?;
@@ -194,7 +205,10 @@ impl PeerStage {
     }
 }
 
-struct OneFile;
+struct OneFile {
+    /// Writers get the bytes.
+    is_sent: bool,
+}
 
 fn found() -> Found {
     Found { name: NAME.into(), stamp: STAMP, settled: true, barred: None }
@@ -214,7 +228,8 @@ impl Filesystem for OneFile {
         if name != NAME {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Opened { source: Rc::new(Unread), size: STAMP.size, tag: FileVersion(1) })
+        let source: SourceRef = if self.is_sent { Rc::new(Sent) } else { Rc::new(Unread) };
+        Ok(Opened { source, size: STAMP.size, tag: FileVersion(1) })
     }
     fn look(&self, _: &str) -> io::Result<DirEntryKind> {
         Ok(DirEntryKind::Nothing)
@@ -251,6 +266,21 @@ struct Unread;
 impl ByteSource for Unread {
     fn send(&self, _: ByteRange, _: &mut dyn RawWrite) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn is_warm(&self, _: ByteRange) -> bool {
+        true
+    }
+    fn is_same(&self) -> bool {
+        true
+    }
+}
+
+/// A file whose bytes go nowhere.
+struct Sent;
+
+impl ByteSource for Sent {
+    fn send(&self, range: ByteRange, _: &mut dyn RawWrite) -> io::Result<usize> {
+        Ok(usize::try_from(range.length()).unwrap_or(usize::MAX))
     }
     fn is_warm(&self, _: ByteRange) -> bool {
         true
