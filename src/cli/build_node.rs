@@ -437,16 +437,16 @@ pub fn peer(
 
 /// The folder for files of visitors.
 fn drop_config(args: &PeerArgs) -> Result<Option<DropConfig>, Exit> {
-    let Some(path) = &args.drop.drop else { return Ok(None) };
+    let Some(path) = &args.http.drop.drop else { return Ok(None) };
     let reserve = args.storage.disk.reserve.unwrap_or(0);
     let folder =
         Folder::open(path, AllocateArg::Full.how()).map_err(|error| no_folder(path, error))?;
     Ok(Some(DropConfig {
         folder: Rc::new(folder.reserving(reserve)),
-        accept: args.drop.drop_accept.consent(),
-        largest: args.drop.drop_largest,
-        total: args.drop.drop_total,
-        most_files: usize::try_from(args.drop.drop_files).unwrap_or(usize::MAX),
+        accept: args.http.drop.drop_accept.consent(),
+        largest: args.http.drop.drop_largest,
+        total: args.http.drop.drop_total,
+        most_files: usize::try_from(args.http.drop.drop_files).unwrap_or(usize::MAX),
         reserve,
     }))
 }

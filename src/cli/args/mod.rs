@@ -817,9 +817,6 @@ pub struct PeerArgs {
     pub http: HttpArgs,
 
     #[command(flatten)]
-    pub drop: DropArgs,
-
-    #[command(flatten)]
     pub storage: StorageArgs,
 
     /// Listen for QUIC over UDP as well, on this port; without an IP, on the IP of --listen
@@ -935,6 +932,9 @@ pub struct HttpArgs {
 
     #[command(flatten)]
     pub hosts: HostArgs,
+
+    #[command(flatten)]
+    pub drop: DropArgs,
 }
 
 // Downloads and hashes on the disk.
