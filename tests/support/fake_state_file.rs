@@ -30,6 +30,9 @@ impl StateFile for FakeStateFile {
         self.bytes.borrow_mut().extend(bytes);
         Ok(())
     }
+    fn append_lazily(&self, bytes: &[u8]) -> io::Result<()> {
+        self.append(bytes)
+    }
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         if self.fails.get() {
             return Err(io::ErrorKind::StorageFull.into());

@@ -95,6 +95,10 @@ impl StateFile for StateFolderFile {
         file.sync_data()
     }
 
+    fn append_lazily(&self, bytes: &[u8]) -> io::Result<()> {
+        self.open(self.name, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?.write_all(bytes)
+    }
+
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let draft = format!("{}.new", self.name);
         match unlinkat(&*self.folder, &draft, AtFlags::empty()) {

@@ -14,6 +14,8 @@ pub(super) struct TransferHistory {
     journal: RecordFile,
     /// Records in the file.
     written: usize,
+    /// Transfers that are not in the file yet.
+    unwritten: usize,
 }
 
 impl TransferHistory {
@@ -23,22 +25,33 @@ impl TransferHistory {
         let written = records.len();
         let mut all = VecDeque::from(records);
         all.drain(..written.saturating_sub(MOST_PAST));
-        TransferHistory { all, journal, written }
+        TransferHistory { all, journal, written, unwritten: 0 }
     }
 
-    /// Append a transfer. The file never has more than twice the kept records.
+    /// Add a transfer.
     pub(super) fn add(&mut self, past: PastTransfer) {
         if self.all.len() >= MOST_PAST {
             self.all.pop_front();
         }
-        self.all.push_back(past.clone());
-        if self.written >= 2 * MOST_PAST {
-            let kept: Vec<&PastTransfer> = self.all.iter().collect();
-            self.journal.replace(&kept);
-            self.written = kept.len();
+        self.all.push_back(past);
+        self.unwritten += 1;
+    }
+
+    /// Write the new transfers, all at once: a requester may end thousands of uploads at a time. The
+    /// file never has more than twice the kept records.
+    pub(super) fn save(&mut self) {
+        let new = std::mem::take(&mut self.unwritten).min(self.all.len());
+        if new == 0 {
+            return;
+        }
+        let TransferHistory { all, journal, written, .. } = self;
+        if *written + new > 2 * MOST_PAST {
+            journal.replace(&all.iter().collect::<Vec<_>>());
+            *written = all.len();
         } else {
-            self.journal.append(&past, || self.all.iter().cloned().collect());
-            self.written += 1;
+            let last: Vec<&PastTransfer> = all.range(all.len() - new..).collect();
+            journal.append(&last, || all.iter().collect());
+            *written += new;
         }
     }
 
@@ -64,7 +77,10 @@ mod tests {
         let file = FakeStateFile::default();
         let mut history = TransferHistory::open(Box::new(file.clone()));
         let all = 2 * MOST_PAST as u64 + 5;
-        (0..all).for_each(|at| history.add(past(at)));
+        for at in 0..all {
+            history.add(past(at));
+            history.save();
+        }
         assert_eq!(
             file.bytes.borrow().iter().filter(|byte| **byte == b'\n').count(),
             MOST_PAST + 4
@@ -73,5 +89,21 @@ mod tests {
         assert_eq!(again.last(2), [past(all - 2), past(all - 1)]);
         assert_eq!(again.last(usize::MAX).len(), MOST_PAST);
         assert_eq!(again.last(usize::MAX), history.last(usize::MAX));
+    }
+
+    #[test]
+    fn thousands_of_uploads_that_end_together_are_one_write() {
+        let file = FakeStateFile::default();
+        let mut history = TransferHistory::open(Box::new(file.clone()));
+        for at in 0..MOST_PAST as u64 + 7 {
+            history.add(past(at));
+        }
+        assert!(file.bytes.borrow().is_empty());
+        history.save();
+        let again = TransferHistory::open(Box::new(file.clone()));
+        assert_eq!(again.last(usize::MAX), history.last(usize::MAX));
+        // Nothing new: nothing is written, also by a disk that fails.
+        file.fails.set(true);
+        history.save();
     }
 }

@@ -28,6 +28,12 @@ pub trait StateFile {
     /// When the disk fails. Some of the bytes may be in the file.
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
 
+    /// Append bytes that a power cut may lose: the loop does not wait for the disk.
+    ///
+    /// # Errors
+    /// As [`StateFile::append`].
+    fn append_lazily(&self, bytes: &[u8]) -> io::Result<()>;
+
     /// Replace the file as a whole, and wait for the disk.
     ///
     /// # Errors
@@ -45,6 +51,10 @@ impl StateFile for NoStateFile {
     }
 
     fn append(&self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn append_lazily(&self, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
 
@@ -109,22 +119,24 @@ impl RecordFile {
         if self.is_torn || is_long {
             return self.replace(&all());
         }
-        self.put_bytes(&bytes);
+        let written = self.file.append(&bytes);
+        self.note_written(bytes.len(), written);
     }
 
-    /// Append a record to a file that its owner bounds.
-    pub(super) fn append<T: Serialize>(&mut self, record: &T, all: impl FnOnce() -> Vec<T>) {
+    /// Append records to a file that its owner bounds. A power cut may lose them.
+    pub(super) fn append<T: Serialize>(&mut self, records: &[T], all: impl FnOnce() -> Vec<T>) {
         if self.is_torn {
             return self.replace(&all());
         }
         let mut bytes = Vec::new();
-        put(record, &mut bytes);
-        self.put_bytes(&bytes);
+        records.iter().for_each(|record| put(record, &mut bytes));
+        let written = self.file.append_lazily(&bytes);
+        self.note_written(bytes.len(), written);
     }
 
-    fn put_bytes(&mut self, bytes: &[u8]) {
-        match self.file.append(bytes) {
-            Ok(()) => self.appended += bytes.len(),
+    fn note_written(&mut self, count: usize, written: io::Result<()>) {
+        match written {
+            Ok(()) => self.appended += count,
             Err(error) => {
                 log::error!("file {} of the state folder can't be written: {error}", self.name);
                 self.is_torn = true;
