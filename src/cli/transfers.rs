@@ -1,5 +1,6 @@
 //! `cardume transfers` and the commands beside it: a request to a running peer of this user.
 
+use std::io;
 use std::time::Duration;
 
 use cardume::os::control::{self, RunningPeer};
@@ -94,7 +95,7 @@ fn one(
 
 /// Finds the running peer: by its state folder, by its number, or as the only one.
 fn find(args: &RunningPeerArgs) -> Result<RunningPeer, Exit> {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         Exit::Failure(Failure::Disk(format!("the control socket of the peer: {error}")))
     };
     if let Some(folder) = &args.state {
@@ -131,7 +132,13 @@ fn ask(
 ) -> Result<ControlAnswer, Exit> {
     let patience = outputs.time_limit.unwrap_or(PATIENCE);
     let line = peer.ask(&request.encode(), ANSWER_BYTES, patience).map_err(|error| {
-        Exit::new(exit::UNREACHABLE, format!("the running peer does not answer: {error}"))
+        let text = match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                "the running peer does not answer in time".to_owned()
+            }
+            _ => format!("the running peer does not answer: {error}"),
+        };
+        Exit::new(exit::UNREACHABLE, text)
     })?;
     let answer =
         ControlAnswer::decode(&line).map_err(|why| Exit::Failure(Failure::Protocol(why)))?;
@@ -139,6 +146,7 @@ fn ask(
     let code = CODES.iter().find(|(_, word)| *word == code).map(|(code, _)| *code);
     Err(match code.unwrap_or(ErrorCode::Internal) {
         ErrorCode::BadRequest | ErrorCode::BadName => Exit::new(exit::USAGE, text),
+        ErrorCode::TooLarge => Exit::new(exit::REFUSED, text),
         ErrorCode::NotFound => Exit::new(exit::NOT_FOUND, text),
         code => Exit::Failure(Failure::Refused(ErrorReply::new(code, text))),
     })

@@ -701,6 +701,7 @@ impl Node for Peer {
             self.transfers.uploaded(&name, to, size, user);
             io.tell(UiEvent::Uploaded { name, to, size });
         }
+        self.transfers.save();
         for (number, ip) in self.service.requesters.take_questions() {
             let purpose = PendingRequest::LookUp(number);
             self.downloader.client.ask_if_open(&Request::PeersAt(ip), purpose, io);

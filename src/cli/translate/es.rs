@@ -1192,6 +1192,7 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("the running peer does not answer in time", "el peer en marcha no responde a tiempo"),
     ("no poster of {}: {}", "sin imagen de portada de {}: {}"),
     ("the drop folder: {}", "la carpeta de entrega: {}"),
     ("a poster is not kept: {}", "una imagen de portada no se guardó: {}"),

@@ -1171,6 +1171,7 @@ const FRAME: &[(&str, &str)] = &[
 
 /// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
+    ("the running peer does not answer in time", "o peer em execução não responde a tempo"),
     ("no poster of {}: {}", "sem imagem de capa de {}: {}"),
     ("the drop folder: {}", "a pasta de entrega: {}"),
     ("a poster is not kept: {}", "uma imagem de capa não foi guardada: {}"),

@@ -164,7 +164,7 @@ impl TransferControl {
     }
 
     /// Write the changes to the disk.
-    fn save(&mut self) {
+    pub(crate) fn save(&mut self) {
         self.history.save();
         let changes = self.queue.take_changes();
         if !changes.is_empty() {
