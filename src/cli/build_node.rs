@@ -9,6 +9,7 @@ use std::time::Duration;
 use cardume::client::Client;
 use cardume::client::command::{self, Command, DownloadTarget, PeerTarget, VerifyTarget};
 use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
+use cardume::client::console::saved_lists::SAVED_LISTS;
 use cardume::client::downloader::list::DownloadList;
 use cardume::client::downloader::{DownloadConfig, Downloader};
 use cardume::cluster::engine::EngineOptions;
@@ -815,6 +816,14 @@ pub fn excludes(patterns: &[String]) -> Result<Excludes, Exit> {
     Ok(excludes)
 }
 
+/// The patterns of files that a peer does not share: those of the command line, and the lists that its
+/// console saves in its folder.
+pub fn share_excludes(args: &PeerArgs) -> Result<Excludes, Exit> {
+    let own = if args.console.keeps_lists() { SAVED_LISTS } else { &[] };
+    let own = own.iter().map(|pattern| (*pattern).to_owned());
+    excludes(&args.filter.exclude.iter().cloned().chain(own).collect::<Vec<String>>())
+}
+
 /// Opens the folder of downloads, with the room that they get. `guard`: the patterns of files that are
 /// not shared.
 fn disk_opener(args: &DiskArgs, folder: &str, guard: Option<Excludes>) -> Result<OpenFolder, Exit> {
@@ -858,7 +867,7 @@ pub fn excluding_opener(exclude: &[String], allocate: AllocateArg) -> Result<Ope
 /// files.
 fn share_opener(args: &PeerArgs) -> Result<(OpenFolder, ShareGroups), Exit> {
     let folder = args.share.folder.as_deref().unwrap_or(".");
-    let open = disk_opener(&args.storage.disk, folder, Some(excludes(&args.filter.exclude)?))?;
+    let open = disk_opener(&args.storage.disk, folder, Some(share_excludes(args)?))?;
     let usual =
         Groups::parse(args.share.for_group.iter().map(String::as_str)).ok_or_else(|| {
             Exit::new(exit::USAGE, format!("--for-group: at most {} groups", limits::MEMBER_GROUPS))

@@ -240,7 +240,7 @@ fn peer(
         "host-name" => LiveSetting::HostNames(args.http.hosts.names()),
         "uploads" => LiveSetting::UploadSlots(build_node::upload_slots(args)),
         "accept" => LiveSetting::Consent(args.accept.consent()),
-        "exclude" => LiveSetting::Excludes(build_node::excludes(&args.filter.exclude)?),
+        "exclude" => LiveSetting::Excludes(build_node::share_excludes(args)?),
         _ => return log(&args.service.log, flag, journal),
     };
     outcome.reloaded.settings.push(setting);

@@ -56,6 +56,9 @@ struct FileRow<'a> {
     description: &'a str,
 }
 
+/// The names of all such files: they are no files to share.
+pub const SAVED_LISTS: &[&str] = &["listusers-*.json", "published-*.json"];
+
 /// The file of the users that `user` has listed.
 #[must_use]
 pub fn users_of(user: &UserName) -> String {
