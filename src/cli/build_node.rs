@@ -9,6 +9,7 @@ use std::time::Duration;
 use cardume::client::Client;
 use cardume::client::command::{self, Command, DownloadTarget, PeerTarget, VerifyTarget};
 use cardume::client::config::{ClientConfig, OpenFolder, OpenIdentity, Task, UserConfig};
+use cardume::client::console::ConsoleProfile;
 use cardume::client::console::saved_lists::SAVED_LISTS;
 use cardume::client::downloader::list::DownloadList;
 use cardume::client::downloader::{DownloadConfig, Downloader};
@@ -170,6 +171,7 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<(Server,
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         access,
         cluster,
+        all_names: args.process.log.all_names,
         ..ServerOptions::new(first, u64::from_le_bytes(system::random()))
     };
     let tls = ServerTls { identity: tls_identity, certificate, engine: trust.flatten() };
@@ -393,6 +395,8 @@ pub fn peer(
             typed,
             chooses: typed,
             recursive: args.filter.recursive,
+            // Programs read the lines of other consoles.
+            all_names: args.service.log.all_names || args.console != ConsoleProfile::Napster,
             console: args.console,
             saved_lists: Box::new(SavedListsDir::new(".")),
             user: UserConfig {

@@ -69,6 +69,8 @@ pub struct ClientConfig {
     pub open_folder: OpenFolder,
     /// Include subfolders.
     pub recursive: bool,
+    /// The line about a JOIN has all names of files, at any number.
+    pub all_names: bool,
 }
 
 impl ClientConfig {
@@ -98,6 +100,7 @@ impl ClientConfig {
             },
             open_folder,
             recursive: false,
+            all_names: false,
         }
     }
 

@@ -52,7 +52,7 @@ use crate::protocol::types::absolute_path::AbsolutePath;
 use crate::protocol::types::account::Publication;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::storage::fs_trait::FsError;
-use crate::ui::event::{Failure, UiEvent, exit};
+use crate::ui::event::{Failure, NameLine, UiEvent, exit};
 
 /// The native port. Legacy ports have the numbers from 1 on.
 const NATIVE: PortId = PortId(0);
@@ -339,11 +339,7 @@ impl Peer {
                 let Downloader { client, downloads, storage, .. } = &mut self.downloader;
                 client.server.is_taken(*you, *session);
                 downloads.announce_again();
-                let names = storage.files().fold(String::new(), |mut names, file| {
-                    names.push(' ');
-                    names.push_str(&file.name);
-                    names
-                });
+                let names = NameLine::of(storage.names(), client.config().all_names);
                 io.tell(UiEvent::IAm { me: *you, names });
                 self.send_updates(io);
                 self.downloader.client.join_completed(io);

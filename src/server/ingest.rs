@@ -20,9 +20,7 @@ use crate::protocol::types::relative_path::RelativeName;
 use crate::server::cluster::unavailable;
 use crate::server::peer_lists::{FetchedList, PeerLists};
 use crate::server::{ClientConnection, Membership, Server, not_joined};
-
-/// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
-const LINE_BYTES: usize = 64 << 20;
+use crate::ui::event::NameLine;
 
 /// The lists of files that are being added to the index.
 pub(super) struct IngestQueue {
@@ -262,7 +260,7 @@ impl Server {
                 for file in files.by_ref().take(*left) {
                     *left -= 1;
                     if self.index.add(*peer, &file)? {
-                        note_name(names, &file);
+                        names.push(&file.name);
                     }
                 }
                 Ok(files.len() == 0)
@@ -317,18 +315,10 @@ pub(super) fn add_public(
     index: &mut Index,
     peer: PeerId,
     file: &FileEntry,
-    names: &mut String,
+    names: &mut NameLine,
 ) -> Result<(), ErrorReply> {
     if index.add_public(peer, file)? {
-        note_name(names, file);
+        names.push(&file.name);
     }
     Ok(())
-}
-
-/// Append the name of a new file to the line for the log.
-fn note_name(names: &mut String, file: &FileEntry) {
-    if names.len() < LINE_BYTES {
-        names.push(' ');
-        names.push_str(&file.name);
-    }
 }

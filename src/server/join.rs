@@ -18,7 +18,7 @@ use crate::protocol::types::peer_protocol::PeerProtocol;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::ingest::{IngestJob, add_public};
 use crate::server::{ClientConnection, FIRST_PORT, Membership, Server, in_use, not_joined};
-use crate::ui::event::UiEvent;
+use crate::ui::event::{NameLine, UiEvent};
 
 /// Ports that are tried for a legacy peer: only an abusive address uses so many.
 const PORT_TRIES: usize = 1_000;
@@ -116,7 +116,7 @@ impl Server {
             address,
             session,
             next_part: 0,
-            names: String::new(),
+            names: NameLine::new(self.options.all_names),
             before,
             proof: join.session,
         };
@@ -303,7 +303,7 @@ impl Server {
         let peer = self.index.create_peer(address, SessionId((io.random)()));
         self.index.set_about(peer, About { user, protocol: speaks.into(), ..About::default() });
         let bytes = files.iter().map(|file| memory::of_file(file.name.len())).sum();
-        let mut names = String::new();
+        let mut names = NameLine::new(self.options.all_names);
         let added = self.index.has_room_for(peer, bytes).and_then(|()| {
             files.iter().try_for_each(|file| add_public(&mut self.index, peer, file, &mut names))
         });
@@ -321,7 +321,7 @@ impl Server {
         id: ConnId,
         peer: PeerId,
         address: SocketAddr,
-        names: String,
+        names: NameLine,
         io: &mut Io<'_>,
     ) -> u64 {
         if let Some(client) = self.clients.get_mut(&id) {
@@ -336,7 +336,7 @@ impl Server {
         id: ConnId,
         peer: PeerId,
         address: SocketAddr,
-        names: String,
+        names: NameLine,
         io: &mut Io<'_>,
     ) -> u64 {
         self.index.make_visible(peer);

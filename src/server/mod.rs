@@ -68,7 +68,7 @@ use crate::server::members::{AccessOptions, MemberService};
 use crate::server::op_log::{LogTarget, OperationLog};
 use crate::server::search::SearchQueue;
 use crate::server::subscribe::Subscription;
-use crate::ui::event::{UiEvent, exit};
+use crate::ui::event::{NameLine, UiEvent, exit};
 
 /// The first port that the server assigns to peers of rede-p2p.
 const FIRST_PORT: u16 = 5_455;
@@ -107,6 +107,8 @@ pub struct ServerOptions {
     pub access: AccessOptions,
     /// The engine of an index that several servers share.
     pub cluster: Option<ClusterOptions>,
+    /// The line about a JOIN has all names of files, at any number.
+    pub all_names: bool,
     /// The key of the index's hash function, so that clients can't choose names that collide.
     pub seed: u64,
 }
@@ -129,6 +131,7 @@ impl ServerOptions {
             rpc_log: None,
             access: AccessOptions::default(),
             cluster: None,
+            all_names: false,
             seed,
         }
     }
@@ -193,7 +196,7 @@ enum Membership {
         session: SessionId,
         next_part: u64,
         /// The names of the files, for the log.
-        names: String,
+        names: NameLine,
         /// The visible entry that this JOIN will replace.
         before: Option<PeerId>,
         /// The session that the client has shown.

@@ -21,6 +21,7 @@ use crate::protocol::types::relative_path::RelativeName;
 use crate::server::cluster::unavailable;
 use crate::server::ingest::add_public;
 use crate::server::{Server, not_joined};
+use crate::ui::event::NameLine;
 
 /// An entry ends this long after the last request from its IP: a lesson or a film is shorter.
 pub const LIFE: Duration = Duration::from_secs(2 * 3_600);
@@ -207,7 +208,7 @@ impl Server {
         }
         self.index.has_room(files.iter().map(|name| memory::of_file(name.len())).sum())?;
         self.budgets.has_room(block, files.len())?;
-        let mut names = String::new();
+        let mut names = NameLine::new(self.options.all_names);
         if let (ListChange::Add, Some(peer)) = (change, before) {
             self.add_names(peer, files, &mut names)?;
             self.budgets.count(peer, id, block, self.index.count(peer));
@@ -233,7 +234,7 @@ impl Server {
         &mut self,
         peer: PeerId,
         files: &[RelativeName],
-        names: &mut String,
+        names: &mut NameLine,
     ) -> Result<(), ErrorReply> {
         files.iter().try_for_each(|name| {
             add_public(&mut self.index, peer, &FileEntry::name_only(name.clone()), names)

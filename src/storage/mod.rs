@@ -154,6 +154,11 @@ impl Storage {
         self.shared_folder.files()
     }
 
+    /// Names of the shared files, in order.
+    pub fn names(&self) -> impl Iterator<Item = &RelativeName> + '_ {
+        self.shared_folder.names()
+    }
+
     /// Shared files after this name.
     pub fn files_after(
         &self,

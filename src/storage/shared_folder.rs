@@ -449,6 +449,11 @@ impl SharedFolder {
         self.files.iter().map(|(name, shared)| self.entry_of(name, shared))
     }
 
+    /// Names of the shared files, in order.
+    pub fn names(&self) -> impl Iterator<Item = &RelativeName> + '_ {
+        self.files.keys()
+    }
+
     /// Shared files after this name.
     pub fn files_after(
         &self,

@@ -481,12 +481,62 @@ pub enum DropEvent {
     Stored { who: SocketAddr, name: FileName, size: u64 },
 }
 
+/// Names of a line about the files of a peer; a person reads no more of them.
+pub const LINE_NAMES: usize = 100;
+/// Bytes of a line with all names: a hundred thousand files are listed in full, ten million are not.
+const LINE_BYTES: usize = 64 << 20;
+
+/// The names of a line about the files of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameLine {
+    /// ` a.mp4 b.mp4`.
+    names: String,
+    /// Names that the line still takes.
+    room: usize,
+    /// Names left out.
+    more: u64,
+}
+
+impl NameLine {
+    /// A line without names: it takes all names, or [`LINE_NAMES`].
+    #[must_use]
+    pub fn new(takes_all: bool) -> NameLine {
+        let room = if takes_all { usize::MAX } else { LINE_NAMES };
+        NameLine { names: String::new(), room, more: 0 }
+    }
+
+    /// Append a name.
+    pub fn push(&mut self, name: &RelativeName) {
+        if self.room == 0 || self.names.len() >= LINE_BYTES {
+            self.more += 1;
+            return;
+        }
+        self.room -= 1;
+        self.names.push(' ');
+        self.names.push_str(name);
+    }
+
+    /// ` a.mp4 b.mp4`, and the number of names left out.
+    #[must_use]
+    pub fn parts(&self) -> (&str, u64) {
+        (&self.names, self.more)
+    }
+
+    /// The line of these names.
+    #[must_use]
+    pub fn of<'n>(names: impl IntoIterator<Item = &'n RelativeName>, takes_all: bool) -> NameLine {
+        let mut line = NameLine::new(takes_all);
+        names.into_iter().for_each(|name| line.push(name));
+        line
+    }
+}
+
 /// An event for the user.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum UiEvent {
-    /// Server: a JOIN is complete. `names` is ` a.mp4 b.mp4`.
-    Joined { who: SocketAddr, names: String },
+    /// Server: a JOIN is complete.
+    Joined { who: SocketAddr, names: NameLine },
     /// Server: a SEARCH.
     Asked { who: SocketAddr, name: RelativeName },
     /// Log receiver: an operation.
@@ -501,8 +551,8 @@ pub enum UiEvent {
     Operation { user: UserName, method: Method, speaks: LegacyProfile },
     /// A port cannot be opened; the reason as the system says.
     PortFailed { at: SocketAddr, why: String },
-    /// Peer: JOIN_OK was received. `names` is ` a.mp4 b.mp4`.
-    IAm { me: SocketAddr, names: String },
+    /// Peer: JOIN_OK was received.
+    IAm { me: SocketAddr, names: NameLine },
     /// An answer to SEARCH.
     Found { name: RelativeName, holders: Vec<Provider> },
     /// Subscription: a provider has appeared.

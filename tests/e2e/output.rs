@@ -5,7 +5,10 @@ use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Dir, address_in, cardume, listen_address, memory_kib, peer, server, spawn};
+use crate::harness::{
+    Dir, address_in, cardume, listen_address, memory_kib, peer, peer_on, peer_with, server,
+    server_with, spawn,
+};
 use crate::native::Native;
 
 /// A server with both outputs held unread after the address.
@@ -137,4 +140,26 @@ fn logs_go_to_stderr_and_stdout_holds_specified_lines() {
     loud.wait_for_stdout("b.mp4");
     assert!(!loud.err.lines().iter().any(|line| line.contains(&session)), "a secret in the log");
     assert_eq!(loud.out.lines().len(), 2);
+}
+
+#[test]
+fn a_line_about_many_files_is_short_unless_all_names_are_wanted() {
+    let here = Dir::new();
+    let names: Vec<String> = (0..103).map(|at| format!("{at:03}.mp4")).collect();
+    for name in &names {
+        here.write(name, b"a");
+    }
+    for (flags, shown, end) in [(&[][..], 100, " … and 3 more"), (&["--all-names"], 103, "")] {
+        let flags = [flags, &["--lang", "en"]].concat();
+        let server = server_with(&flags);
+        let source = peer_with(server.at, &here, &flags);
+        let list = format!("com arquivos {}{end}", names[..shown].join(" "));
+        server.expect_line(&format!("Peer {} adicionado {list}", source.at));
+        let own = format!("Sou peer {} {list}", source.at);
+        assert!(source.out.lines().contains(&own), "{:?}", source.out.lines());
+    }
+    // The consoles of other systems stay as they were.
+    let server = server_with(&["--lang", "en"]);
+    let source = peer_on(server.at, "127.0.0.1:0", here.text(), &["--console", "rede"]);
+    source.wait_for_stderr(&format!("{} com arquivos {}", source.at, names.join(" ")));
 }

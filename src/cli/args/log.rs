@@ -16,6 +16,11 @@ pub struct LogArgs {
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
 
+    /// Print all names in the line about the files of a peer [default: the first hundred, and how
+    /// many more there are]
+    #[arg(long)]
+    pub all_names: bool,
+
     /// The least level of the logged lines [default: RUST_LOG, else warn]
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub log_level: Option<LogLevel>,

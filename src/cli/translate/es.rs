@@ -185,6 +185,10 @@ const HELP: &[(&str, &str)] = &[
         "La forma del registro: líneas con hora, nivel y módulo, o un objeto JSON por línea",
     ),
     (
+        "Print all names in the line about the files of a peer [default: the first hundred, and how many more there are]",
+        "Imprime todos los nombres en la línea sobre los archivos de un peer [por defecto: los cien primeros, y cuántos más son]",
+    ),
+    (
         "The least level of the logged lines [default: RUST_LOG, else warn]",
         "El nivel mínimo de las líneas del registro [por defecto: RUST_LOG, si no warn]",
     ),

@@ -182,6 +182,10 @@ const HELP: &[(&str, &str)] = &[
         "A forma do log: linhas com hora, nível e módulo, ou um objeto JSON por linha",
     ),
     (
+        "Print all names in the line about the files of a peer [default: the first hundred, and how many more there are]",
+        "Imprime todos os nomes na linha sobre os arquivos de um peer [padrão: os cem primeiros, e quantos mais são]",
+    ),
+    (
         "The least level of the logged lines [default: RUST_LOG, else warn]",
         "O nível mínimo das linhas do log [padrão: RUST_LOG, senão warn]",
     ),

@@ -111,6 +111,7 @@ mod tests {
     use crate::protocol::response::PeerEntry;
     use crate::protocol::types::legacy_profile::LegacyProfile;
     use crate::protocol::types::relative_path::RelativeName;
+    use crate::ui::event::NameLine;
 
     fn file(text: &str) -> DownloadTarget {
         DownloadTarget::named(RelativeName::new(text).unwrap())
@@ -166,7 +167,7 @@ mod tests {
         let at: SocketAddr = "127.0.0.1:5001".parse().unwrap();
         let none = RelativeName::new("none").unwrap();
         for (event, said) in [
-            (UiEvent::IAm { me: at, names: " m1".into() }, "REGISTRO_SUCESSO"),
+            (UiEvent::IAm { me: at, names: NameLine::new(true) }, "REGISTRO_SUCESSO"),
             (UiEvent::AlreadyJoined(at), "CLIENTE_JA_REGISTRADO"),
             (UiEvent::Node { peer: peer("127.0.0.1:5001"), files }, "127.0.0.1:5001:song1.mp3,m1"),
             (UiEvent::Node { peer: peer("127.0.0.1:5002"), files: Vec::new() }, "127.0.0.1:5002:"),

@@ -98,6 +98,7 @@ mod tests {
     use crate::protocol::request::FileEntry;
     use crate::protocol::response::PeerEntry;
     use crate::protocol::types::legacy_profile::LegacyProfile;
+    use crate::ui::event::NameLine;
 
     fn file(text: &str) -> RelativeName {
         RelativeName::new(text).unwrap()
@@ -173,7 +174,8 @@ mod tests {
             say(&UiEvent::Failed(Failure::Usage("quit")), Lang::Pt),
             Output::Note("uso: quit".into())
         );
-        let me = UiEvent::IAm { me: "127.0.0.1:5455".parse().unwrap(), names: " a.txt".into() };
+        let names = NameLine::of([&RelativeName::new("a.txt").unwrap()], true);
+        let me = UiEvent::IAm { me: "127.0.0.1:5455".parse().unwrap(), names };
         assert_eq!(
             say(&me, Lang::Pt),
             Output::Note("Sou peer 127.0.0.1:5455 com arquivos a.txt".into())

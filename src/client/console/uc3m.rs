@@ -228,6 +228,7 @@ mod tests {
     use super::*;
     use crate::protocol::error::ErrorReply;
     use crate::protocol::types::relative_path::RelativeName;
+    use crate::ui::event::NameLine;
 
     fn ana() -> UserName {
         UserName::new("ana").unwrap()
@@ -536,7 +537,7 @@ mod tests {
 
     #[test]
     fn events_that_are_no_answers_stay_off_stdout() {
-        let me = UiEvent::IAm { me: "127.0.0.1:4000".parse().unwrap(), names: " a.mp4".into() };
+        let me = UiEvent::IAm { me: "127.0.0.1:4000".parse().unwrap(), names: NameLine::new(true) };
         for report in [
             me,
             UiEvent::Left,

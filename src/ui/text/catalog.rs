@@ -23,6 +23,8 @@ pub trait Catalog {
     fn folder_note(&self, folder: &str, note: &FolderNote) -> String;
     /// Why a file is not shared.
     fn barred(&self, why: Barred) -> &'static str;
+    /// The number of names that a line leaves out.
+    fn more_names(&self, more: u64) -> String;
     /// Why a download waits.
     fn wait_reason(&self, why: &WaitReason) -> String;
     /// Why a command failed. The detail of a protocol error is English: other languages leave it to

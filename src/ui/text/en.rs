@@ -117,6 +117,10 @@ impl Catalog for English {
         }
     }
 
+    fn more_names(&self, more: u64) -> String {
+        format!("and {more} more")
+    }
+
     fn wait_reason(&self, why: &WaitReason) -> String {
         match why {
             WaitReason::Consent => "waiting for the other side's approval".into(),

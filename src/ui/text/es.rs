@@ -121,6 +121,10 @@ impl Catalog for Spanish {
         }
     }
 
+    fn more_names(&self, more: u64) -> String {
+        format!("y {more} más")
+    }
+
     fn wait_reason(&self, why: &WaitReason) -> String {
         match why {
             WaitReason::Consent => "espera la aprobación del otro lado".into(),

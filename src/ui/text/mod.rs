@@ -28,7 +28,7 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::Barred;
 use crate::storage::skipped::Note;
-use crate::ui::event::{Failure, UiEvent, Verdict, Version};
+use crate::ui::event::{Failure, NameLine, UiEvent, Verdict, Version};
 use crate::ui::lang::Lang;
 use crate::ui::text::catalog::{Catalog, FolderNote, Notice};
 
@@ -62,6 +62,14 @@ pub enum Output {
 #[must_use]
 pub fn joined(who: SocketAddr, names: &str) -> String {
     format!("Peer {who} adicionado com arquivos{names}")
+}
+
+/// ` a.mp4 b.mp4`, and ` … e mais 12` where names are left out.
+fn listed(names: &NameLine, catalog: &dyn Catalog) -> String {
+    match names.parts() {
+        (names, 0) => names.to_owned(),
+        (names, more) => format!("{names} … {}", catalog.more_names(more)),
+    }
 }
 
 /// `Peer IP:PORTA solicitou arquivo a.mp4`.
@@ -147,12 +155,12 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
     let catalog = catalog(lang);
     let notice = |notice: Notice| Output::Note(catalog.notice(&notice));
     match report {
-        UiEvent::Joined { who, names } => Output::Line(joined(*who, names)),
+        UiEvent::Joined { who, names } => Output::Line(joined(*who, &listed(names, catalog))),
         #[cfg(feature = "loadgen")]
         UiEvent::Bench(news) => Output::Line(news.say(lang)),
         UiEvent::Asked { who, name } => Output::Line(asked(*who, name)),
         UiEvent::Logged(logged) => Output::Line(self::logged(logged)),
-        UiEvent::IAm { me, names } => Output::Line(i_am(*me, names)),
+        UiEvent::IAm { me, names } => Output::Line(i_am(*me, &listed(names, catalog))),
         UiEvent::Found { holders, .. } => {
             let contents = Version::among(holders);
             // The specification has one line; further lines only when one name has several
@@ -429,6 +437,35 @@ mod tests {
             joined(who, " aula1.mp4 aula2.mp4"),
             "Peer 127.0.0.1:8776 adicionado com arquivos aula1.mp4 aula2.mp4"
         );
+        let named = |count: usize, takes_all: bool| {
+            let names: Vec<RelativeName> = (0..count)
+                .map(|at| RelativeName::new(&format!("{at:0>200}.mp4")).expect("a name"))
+                .collect();
+            let all: String = names.iter().map(|name| format!(" {name}")).collect();
+            (NameLine::of(&names, takes_all), all)
+        };
+        let line = |names: NameLine, lang| say(&UiEvent::Joined { who, names }, lang);
+        let start = "Peer 127.0.0.1:8776 adicionado com arquivos";
+        for (count, takes_all) in
+            [(0, false), (1, false), (100, false), (101, true), (10_000, true)]
+        {
+            let (names, all) = named(count, takes_all);
+            assert_eq!(line(names, Lang::En), Output::Line(format!("{start}{all}")));
+        }
+        let (_, hundred) = named(100, true);
+        for (count, lang, more) in [
+            (101, Lang::Pt, "e mais 1"),
+            (101, Lang::Es, "y 1 más"),
+            (10_000, Lang::En, "and 9900 more"),
+        ] {
+            let (names, _) = named(count, false);
+            assert_eq!(
+                line(names.clone(), lang),
+                Output::Line(format!("{start}{hundred} … {more}"))
+            );
+            let own = format!("Sou peer {who} com arquivos{hundred} … {more}");
+            assert_eq!(say(&UiEvent::IAm { me: who, names }, lang), Output::Line(own));
+        }
         assert_eq!(asked(who, &name()), "Peer 127.0.0.1:8776 solicitou arquivo aula1.mp4");
         assert_eq!(
             i_am(who, " aula1.mp4 aula2.mp4"),

@@ -117,6 +117,10 @@ impl Catalog for Portuguese {
         }
     }
 
+    fn more_names(&self, more: u64) -> String {
+        format!("e mais {more}")
+    }
+
     fn wait_reason(&self, why: &WaitReason) -> String {
         match why {
             WaitReason::Consent => "espera a aprovação do outro lado".into(),
