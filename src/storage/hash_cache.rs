@@ -15,6 +15,10 @@ use crate::storage::piece_tree::{HashList, pieces};
 const MEMORY_LIST_BYTES: usize = 64 << 20;
 /// Content hashes kept: reading all of them at the start takes some tenths of a second.
 const CACHED_ROOTS: usize = 400_000;
+/// Content hashes that wait for a merge into the sorted ones: one merge moves all of these.
+const FRESH_ROOTS: usize = 1_024;
+/// One in so many may wait as well, so that a merge costs a new hash some dozens of moves.
+const FRESH_SHARE: usize = 32;
 
 /// A store of roots and hash lists.
 pub trait HashStore {
@@ -64,30 +68,85 @@ impl HashStore for Remembered {
 /// Roots by file; for each file that of the last stat.
 #[derive(Default)]
 pub struct ContentHashes {
-    /// By device and inode, with an age.
-    files: BTreeMap<(u64, u64), (FileStat, ContentHash, u64)>,
-    latest: u64,
+    /// By device and inode.
+    sorted: Vec<KeptRoot>,
+    /// Roots since the last merge, of other files.
+    fresh: BTreeMap<(u64, u64), KeptRoot>,
+    latest: u32,
+}
+
+/// The root of a file. Hundreds of thousands are kept: no byte is padding, and the version stands
+/// for the stat.
+#[derive(Clone, Copy)]
+#[repr(Rust, packed(4))]
+struct KeptRoot {
+    device: u64,
+    inode: u64,
+    version: u64,
+    root: [u8; 32],
+    age: u32,
+}
+
+impl KeptRoot {
+    fn key(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
 }
 
 impl ContentHashes {
     /// Root of the file with this stat.
     #[must_use]
     pub fn find(&self, stamp: &FileStat) -> Option<ContentHash> {
-        self.files
-            .get(&(stamp.device, stamp.inode))
-            .filter(|(kept, ..)| kept == stamp)
-            .map(|(_, root, _)| *root)
+        let key = (stamp.device, stamp.inode);
+        let kept = match self.place(key) {
+            Ok(place) => self.sorted.get(place)?,
+            Err(_) => self.fresh.get(&key)?,
+        };
+        (kept.version == stamp.tag().0).then_some(ContentHash(kept.root))
+    }
+
+    fn place(&self, key: (u64, u64)) -> Result<usize, usize> {
+        self.sorted.binary_search_by_key(&key, KeptRoot::key)
     }
 
     /// Store a root, in place of an older root of the file. At the limit, drop the older half.
     pub fn put(&mut self, stamp: &FileStat, root: ContentHash) {
-        self.latest += 1;
-        self.files.insert((stamp.device, stamp.inode), (*stamp, root, self.latest));
-        if self.files.len() > CACHED_ROOTS {
-            let mut ages: Vec<u64> = self.files.values().map(|(.., age)| *age).collect();
+        self.latest = self.latest.saturating_add(1);
+        let key @ (device, inode) = (stamp.device, stamp.inode);
+        let kept =
+            KeptRoot { device, inode, version: stamp.tag().0, root: root.0, age: self.latest };
+        match self.place(key).ok().and_then(|place| self.sorted.get_mut(place)) {
+            Some(place) => *place = kept,
+            None => {
+                self.fresh.insert(key, kept);
+                if self.fresh.len() > FRESH_ROOTS + self.sorted.len() / FRESH_SHARE {
+                    self.merge();
+                }
+            }
+        }
+        if self.len() > CACHED_ROOTS {
+            self.merge();
+            let mut ages: Vec<u32> = self.sorted.iter().map(|kept| kept.age).collect();
             let half = ages.len() / 2;
             let (_, oldest, _) = ages.select_nth_unstable(half);
-            self.files.retain(|_, (.., age)| *age >= *oldest);
+            self.sorted.retain(|kept| kept.age >= *oldest);
+        }
+    }
+
+    /// Move the fresh roots among the sorted ones, from the last down: each is moved once.
+    pub fn merge(&mut self) {
+        let fresh: Vec<KeptRoot> = std::mem::take(&mut self.fresh).into_values().collect();
+        let mut old = self.sorted.len();
+        self.sorted.reserve_exact(fresh.len());
+        self.sorted.extend_from_slice(&fresh);
+        let mut to = self.sorted.len();
+        for kept in fresh.iter().rev() {
+            while old > 0 && self.sorted[old - 1].key() > kept.key() {
+                (old, to) = (old - 1, to - 1);
+                self.sorted[to] = self.sorted[old];
+            }
+            to -= 1;
+            self.sorted[to] = *kept;
         }
     }
 
@@ -95,7 +154,11 @@ impl ContentHashes {
     pub fn forget(&mut self, stamp: &FileStat) -> bool {
         let known = self.find(stamp).is_some();
         if known {
-            self.files.remove(&(stamp.device, stamp.inode));
+            let key = (stamp.device, stamp.inode);
+            match self.place(key) {
+                Ok(place) => drop(self.sorted.remove(place)),
+                Err(_) => drop(self.fresh.remove(&key)),
+            }
         }
         known
     }
@@ -103,21 +166,22 @@ impl ContentHashes {
     /// Number of files.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.files.len()
+        self.sorted.len() + self.fresh.len()
     }
 
     /// True without files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.len() == 0
     }
 
-    /// All entries, the oldest first.
-    #[must_use]
-    pub fn in_order(&self) -> Vec<(FileStat, ContentHash)> {
-        let mut all: Vec<_> = self.files.values().copied().collect();
-        all.sort_unstable_by_key(|(.., age)| *age);
-        all.into_iter().map(|(stamp, root, _)| (stamp, root)).collect()
+    /// The inodes of all entries, the oldest first.
+    #[cfg(test)]
+    fn in_order(&self) -> Vec<u64> {
+        let mut all: Vec<KeptRoot> =
+            self.sorted.iter().chain(self.fresh.values()).copied().collect();
+        all.sort_unstable_by_key(|kept| kept.age);
+        all.iter().map(|kept| kept.inode).collect()
     }
 }
 
@@ -245,6 +309,29 @@ mod tests {
         assert_eq!(roots.find(&stamp(u64::MAX, 1, 0)), None);
         assert!(roots.find(&stamp(u64::MAX - CACHED_ROOTS as u64, 1, 0)).is_some());
         let order = roots.in_order();
-        assert!(order.windows(2).all(|two| two[0].0.inode > two[1].0.inode));
+        assert!(order.windows(2).all(|two| two[0] > two[1]));
+    }
+
+    #[test]
+    fn a_kept_root_takes_sixty_bytes() {
+        assert_eq!(size_of::<KeptRoot>(), 60);
+        let mut roots = ContentHashes::default();
+        // In no order, and each file twice.
+        for version in 0..2 {
+            for number in 0..20_000_u64 {
+                let inode = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                roots.put(&stamp(inode, number, version), ContentHash([7; 32]));
+            }
+        }
+        assert_eq!(roots.len(), 20_000);
+        for number in 0..20_000_u64 {
+            let inode = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            assert_eq!(roots.find(&stamp(inode, number, 0)), None);
+            assert!(roots.find(&stamp(inode, number, 1)).is_some());
+        }
+        let bytes = roots.sorted.capacity() * 60 + roots.fresh.len() * 120;
+        assert!(bytes <= 75 * 20_000, "{bytes}");
+        assert!(roots.forget(&stamp(0, 0, 1)) && !roots.forget(&stamp(0, 0, 1)));
+        assert_eq!(roots.len(), 19_999);
     }
 }

@@ -108,9 +108,10 @@ pub struct SharedFolder {
     recursive: bool,
     groups: Rc<ShareGroups>,
     files: BTreeMap<RelativeName, SharedFile>,
-    by_root: BTreeMap<[u8; 32], BTreeSet<RelativeName>>,
+    /// Files with a root, by the first bytes of the root. Files of other roots may be between.
+    by_root: BTreeSet<(u32, RelativeName)>,
     /// Files that could not be read, with their version.
-    unreadable: BTreeMap<RelativeName, FileStat>,
+    unreadable: BTreeMap<RelativeName, FileVersion>,
     scan: ScanState,
     changes: PendingChanges,
     hashing: HashQueue,
@@ -125,7 +126,7 @@ type FolderScan = Box<dyn Iterator<Item = io::Result<Found>>>;
 struct ScanState {
     running: Option<FolderScan>,
     /// Number of scans; a file with a lower number was not found by the last scan.
-    count: u64,
+    count: u32,
     /// Events were lost, so the next poll has to scan.
     is_requested: bool,
     began: Option<Instant>,
@@ -163,7 +164,7 @@ impl PendingChanges {
 #[derive(Default)]
 struct HashQueue {
     /// Files without a root, the newest first.
-    newest: BTreeSet<(Reverse<i128>, RelativeName)>,
+    newest: BTreeSet<(Reverse<i64>, RelativeName)>,
     /// Requested files, hashed before all others.
     urgent: VecDeque<RelativeName>,
     /// Files under way, the latest last.
@@ -191,11 +192,71 @@ struct ListCache {
     lost: RefCell<BTreeSet<RelativeName>>,
 }
 
+/// A file in memory. A share may have a million of them: no byte is padding, and the version stands
+/// for the stat.
+#[derive(Clone, Copy)]
+#[repr(Rust, packed(4))]
 struct SharedFile {
-    stamp: FileStat,
-    root: Option<ContentHash>,
-    /// Number of the last scan that found the file.
-    scan: u64,
+    size: u64,
+    version: u64,
+    /// The root, or the bytes of the modification time while there is none.
+    root_or_time: [u8; 32],
+    /// [`HAS_ROOT`], and the number of the last scan that found the file.
+    scan: u32,
+}
+
+/// The bit of a file with a root.
+const HAS_ROOT: u32 = 1 << 31;
+
+impl SharedFile {
+    fn new(stamp: &FileStat, root: Option<ContentHash>, scan: u32) -> SharedFile {
+        let mut root_or_time = [0; 32];
+        match root {
+            Some(root) => root_or_time = root.0,
+            None => root_or_time[..8].copy_from_slice(&time_of(stamp).to_le_bytes()),
+        }
+        let has_root = if root.is_some() { HAS_ROOT } else { 0 };
+        SharedFile {
+            size: stamp.size,
+            version: stamp.tag().0,
+            root_or_time,
+            scan: has_root | scan & !HAS_ROOT,
+        }
+    }
+
+    fn root(&self) -> Option<ContentHash> {
+        (self.scan & HAS_ROOT != 0).then_some(ContentHash(self.root_or_time))
+    }
+
+    fn version(&self) -> FileVersion {
+        FileVersion(self.version)
+    }
+
+    /// The modification time of a file without a root.
+    fn time(&self) -> i64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.root_or_time;
+        i64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    fn is_of(&self, scan: u32) -> bool {
+        self.scan & !HAS_ROOT == scan & !HAS_ROOT
+    }
+
+    fn found_by(&mut self, scan: u32) {
+        self.scan = self.scan & HAS_ROOT | scan & !HAS_ROOT;
+    }
+}
+
+/// The modification time for the order of hashing.
+fn time_of(stamp: &FileStat) -> i64 {
+    let latest = if stamp.modified_ns < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(stamp.modified_ns).unwrap_or(latest)
+}
+
+/// The first bytes of a root.
+fn prefix(root: &ContentHash) -> u32 {
+    let [a, b, c, d, ..] = root.0;
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// A name with a pending change.
@@ -210,7 +271,8 @@ struct Touched {
 /// A piece whose bytes may have changed since its file was hashed.
 struct Suspect {
     name: RelativeName,
-    stamp: FileStat,
+    version: FileVersion,
+    size: u64,
     root: ContentHash,
     piece: u64,
     /// The open file and the progress, once begun.
@@ -233,7 +295,7 @@ impl SharedFolder {
             recursive,
             groups: Rc::default(),
             files: BTreeMap::new(),
-            by_root: BTreeMap::new(),
+            by_root: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             scan: ScanState::default(),
             changes: PendingChanges::default(),
@@ -256,12 +318,7 @@ impl SharedFolder {
 
     /// The groups of each shared file with this content.
     pub fn groups_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &Groups> {
-        self.by_root.get(&root.0).into_iter().flatten().map(|name| self.groups_for(name))
-    }
-
-    /// The names of the shared files with this content.
-    pub fn names_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &RelativeName> {
-        self.by_root.get(&root.0).into_iter().flatten()
+        self.names_of_root(root).map(|name| self.groups_for(name))
     }
 
     /// The groups of a file of this name, shared or not.
@@ -300,6 +357,11 @@ impl SharedFolder {
         }
         let done = self.scan_on(most, now)?;
         if done {
+            // Files that come one by one leave the nodes of the tree half full. A merge fills them.
+            if let Some((name, shared)) = self.files.pop_first() {
+                let mut rest = std::mem::replace(&mut self.files, BTreeMap::from([(name, shared)]));
+                self.files.append(&mut rest);
+            }
             self.changes.next_poll = Some(now);
             self.scan_ended(now);
         }
@@ -368,21 +430,21 @@ impl SharedFolder {
         else {
             return;
         };
-        if self.unreadable.get(&name) == Some(&found.stamp) {
+        if self.unreadable.get(&name) == Some(&found.stamp.tag()) {
             *self.scan.left_out.entry(Barred::Unreadable).or_default() += 1;
             return;
         }
         // A later scan only marks changes, which the debounce then decides on.
         let is_first = self.changes.next_poll.is_none();
         match self.files.get_mut(&name) {
-            Some(shared) if shared.stamp == found.stamp => {
-                shared.scan = self.scan.count;
+            Some(shared) if shared.version() == found.stamp.tag() => {
+                shared.found_by(self.scan.count);
                 // Hash again what failed for a passing reason.
-                if shared.root.is_none()
-                    && piece_tree::has_root(shared.stamp.size)
+                if shared.root().is_none()
+                    && piece_tree::has_root(shared.size)
                     && !self.changes.touched.contains_key(&name)
                 {
-                    self.hashing.newest.insert((Reverse(shared.stamp.modified_ns), name));
+                    self.hashing.newest.insert((Reverse(shared.time()), name));
                 }
             }
             None if is_first && found.settled => self.put(name, found.stamp, None),
@@ -393,31 +455,32 @@ impl SharedFolder {
     /// The file of this name, if allowed in the share.
     fn find(&self, name: &RelativeName) -> Option<Found> {
         self.fs.find(name).filter(|found| {
-            found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp)
+            found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp.tag())
         })
     }
 
     fn put(&mut self, name: RelativeName, stamp: FileStat, root: Option<ContentHash>) {
-        let before = self.files.get(&name).map(|shared| (shared.stamp, shared.root));
+        let version = stamp.tag();
+        let before = self.files.get(&name).map(|shared| (shared.version(), shared.root()));
         self.take_out(&name);
         let root = root.or_else(|| self.hashes.root(&stamp));
         let change = match before {
-            Some((old, None)) if old == stamp && root.is_some() => FileChange::Hashed,
+            Some((old, None)) if old == version && root.is_some() => FileChange::Hashed,
             _ => FileChange::Other,
         };
-        if before != Some((stamp, root)) {
+        if before != Some((version, root)) {
             self.summaries.note(&name, change);
         }
         match root {
             Some(root) => {
-                self.by_root.entry(root.0).or_default().insert(name.clone());
+                self.by_root.insert((prefix(&root), name.clone()));
             }
             None if piece_tree::has_root(stamp.size) => {
-                self.hashing.newest.insert((Reverse(stamp.modified_ns), name.clone()));
+                self.hashing.newest.insert((Reverse(time_of(&stamp)), name.clone()));
             }
             None => log::debug!("{name} is too large to have a root"),
         }
-        self.files.insert(name, SharedFile { stamp, root, scan: self.scan.count });
+        self.files.insert(name, SharedFile::new(&stamp, root, self.scan.count));
     }
 
     fn remove(&mut self, name: &RelativeName) -> bool {
@@ -430,17 +493,12 @@ impl SharedFolder {
 
     fn take_out(&mut self, name: &RelativeName) -> bool {
         let Some(gone) = self.files.remove(name) else { return false };
-        self.hashing.newest.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
+        match gone.root() {
+            Some(root) => self.by_root.remove(&(prefix(&root), name.clone())),
+            None => self.hashing.newest.remove(&(Reverse(gone.time()), name.clone())),
+        };
         self.hashing.cancel(name);
         self.lists.lost.get_mut().remove(name);
-        if let Some(root) = gone.root
-            && let Some(names) = self.by_root.get_mut(&root.0)
-        {
-            names.remove(name);
-            if names.is_empty() {
-                self.by_root.remove(&root.0);
-            }
-        }
         true
     }
 
@@ -496,7 +554,7 @@ impl SharedFolder {
         self.folder_range(of, after).filter(|(name, _)| of.shows(self.groups_for(name))).filter_map(
             |(name, shared)| {
                 let name = RelativeName::new(of.below(name)?).ok()?;
-                Some(FolderFile { name, size: shared.stamp.size, root: shared.root })
+                Some(FolderFile { name, size: shared.size, root: shared.root() })
             },
         )
     }
@@ -526,7 +584,7 @@ impl SharedFolder {
             if walk.of.shows(self.groups_for(name))
                 && let Some(below) = walk.of.below(name)
             {
-                walk.digest.add(below, shared.stamp.size, shared.root);
+                walk.digest.add(below, shared.size, shared.root());
             }
         }
         walk.last = last.cloned().or(walk.last);
@@ -546,16 +604,29 @@ impl SharedFolder {
 
     fn entry_of(&self, name: &RelativeName, shared: &SharedFile) -> FileEntry {
         FileEntry {
-            root: shared.root,
+            root: shared.root(),
             groups: self.groups_for(name).clone(),
-            ..FileEntry::new(name.clone(), shared.stamp.size)
+            ..FileEntry::new(name.clone(), shared.size)
         }
     }
 
     /// Name of a shared file with this content.
     #[must_use]
     pub fn named(&self, root: &ContentHash) -> Option<RelativeName> {
-        self.by_root.get(&root.0).and_then(|names| names.first().cloned())
+        self.names_of_root(root).next().cloned()
+    }
+
+    /// Names of the shared files with this content, in order.
+    pub fn names_of_root(&self, root: &ContentHash) -> impl Iterator<Item = &RelativeName> {
+        let (prefix, root) = (prefix(root), *root);
+        // Of all names, the empty one would be the first.
+        let start = Bound::Included((prefix, RelativeName::known("")));
+        let names =
+            self.by_root.range((start, Bound::Unbounded)).map(|(other, name)| (*other, name));
+        let names = names.take_while(move |(other, _)| *other == prefix).map(|(_, name)| name);
+        names.filter(move |name| {
+            self.files.get(*name).is_some_and(|shared| shared.root() == Some(root))
+        })
     }
 
     /// The remembered root of the file with this stat.
@@ -567,7 +638,7 @@ impl SharedFolder {
     /// True if the file is shared in exactly this version.
     #[must_use]
     pub fn is_version(&self, name: &RelativeName, tag: FileVersion) -> bool {
-        self.files.get(name).is_some_and(|shared| shared.stamp.tag() == tag)
+        self.files.get(name).is_some_and(|shared| shared.version() == tag)
     }
 
     /// True while a file is new or changing, and not shared yet.
@@ -593,7 +664,7 @@ impl SharedFolder {
     #[must_use]
     pub fn list(&self, name: &RelativeName) -> Option<Rc<HashList>> {
         let shared = self.files.get(name)?;
-        let (root, size) = (shared.root?, shared.stamp.size);
+        let (root, size) = (shared.root()?, shared.size);
         let known = self
             .lists
             .recent
@@ -647,8 +718,8 @@ impl SharedFolder {
     /// Hash this file before all others, unless its root and hash list are known.
     pub fn prioritize(&mut self, name: &RelativeName) {
         let Some(shared) = self.files.get(name) else { return };
-        let is_done = !piece_tree::has_root(shared.stamp.size)
-            || (shared.root.is_some() && !self.lists.lost.borrow().contains(name));
+        let is_done = !piece_tree::has_root(shared.size)
+            || (shared.root().is_some() && !self.lists.lost.borrow().contains(name));
         if !is_done
             && !self.hashing.urgent.contains(name)
             && self.hashing.urgent.len() < URGENT_FILES
@@ -712,11 +783,12 @@ impl SharedFolder {
             .any(|suspect| suspect.root == *root && suspect.piece == piece);
         if !known
             && self.hashing.suspects.len() < URGENT_FILES
-            && piece < piece_tree::pieces(shared.stamp.size)
+            && piece < piece_tree::pieces(shared.size)
         {
             self.hashing.suspects.push_back(Suspect {
                 name,
-                stamp: shared.stamp,
+                version: shared.version(),
+                size: shared.size,
                 root: *root,
                 piece,
                 check: None,
@@ -728,7 +800,7 @@ impl SharedFolder {
     fn check_suspect(&mut self, now: Instant) -> Option<HashOutcome> {
         let mut suspect = self.hashing.suspects.pop_front()?;
         let is_current = self.files.get(&suspect.name).is_some_and(|shared| {
-            shared.stamp == suspect.stamp && shared.root == Some(suspect.root)
+            shared.version() == suspect.version && shared.root() == Some(suspect.root)
         });
         let list = self.list(&suspect.name).filter(|_| is_current);
         let (Some(list), true) = (list, is_current) else { return Some(HashOutcome::More) };
@@ -736,9 +808,9 @@ impl SharedFolder {
             Some(check) => check,
             None => {
                 let Ok(file) = self.fs.read(&suspect.name) else { return Some(HashOutcome::More) };
-                let mut pieces = Bitfield::none(piece_tree::pieces(suspect.stamp.size));
+                let mut pieces = Bitfield::none(piece_tree::pieces(suspect.size));
                 pieces.set(suspect.piece);
-                suspect.check.insert((file, Recheck::new(suspect.stamp.size, pieces)))
+                suspect.check.insert((file, Recheck::new(suspect.size, pieces)))
             }
         };
         match check.1.step(&*check.0, now) {
@@ -747,7 +819,11 @@ impl SharedFolder {
                 return Some(HashOutcome::Rest(until));
             }
             RecheckStep::Piece(piece, value) if value.as_ref() != list.hash(piece) => {
-                self.distrust(&suspect.name, suspect.stamp, now)
+                // Another version is noticed by the next poll.
+                let stamp = check.0.stamp().ok().filter(|stamp| stamp.tag() == suspect.version);
+                if let Some(stamp) = stamp {
+                    self.distrust(&suspect.name, stamp, now);
+                }
             }
             RecheckStep::Piece(..) | RecheckStep::Done => {}
         }
@@ -766,9 +842,12 @@ impl SharedFolder {
     }
 
     fn begin(&mut self, name: &RelativeName) -> io::Result<usize> {
-        let stamp =
-            self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
+        let shared = *self.files.get(name).ok_or(io::ErrorKind::NotFound)?;
         let file = self.fs.read(name)?;
+        let stamp = file.stamp()?;
+        if stamp.tag() != shared.version() {
+            return Err(io::Error::other("it is being changed"));
+        }
         if self.hashing.jobs.len() >= CONCURRENT_HASHES {
             // That file starts from its beginning at its next turn.
             self.hashing.jobs.remove(0);
@@ -788,18 +867,18 @@ impl SharedFolder {
         if error.kind() == io::ErrorKind::PermissionDenied
             || error.raw_os_error() == Some(DISK_FAILS)
         {
-            let stamp = self.files.get(name).map(|shared| shared.stamp);
+            let version = self.files.get(name).map(SharedFile::version);
             self.unreadable.extend(
-                stamp
+                version
                     .filter(|_| self.unreadable.len() < PENDING_NAMES)
-                    .map(|stamp| (name.clone(), stamp)),
+                    .map(|version| (name.clone(), version)),
             );
             self.remove(name);
             return HashOutcome::Unreadable(name.clone());
         }
         self.hashing.cancel(name);
-        if let Some(shared) = self.files.get(name) {
-            self.hashing.newest.remove(&(Reverse(shared.stamp.modified_ns), name.clone()));
+        if let Some(shared) = self.files.get(name).filter(|shared| shared.root().is_none()) {
+            self.hashing.newest.remove(&(Reverse(shared.time()), name.clone()));
         }
         self.touch(name.clone(), now);
         HashOutcome::More
@@ -919,7 +998,7 @@ impl SharedFolder {
         let missed: Vec<RelativeName> = self
             .files
             .iter()
-            .filter(|(_, shared)| shared.scan != scan)
+            .filter(|(_, shared)| !shared.is_of(scan))
             .map(|(name, _)| name.clone())
             .collect();
         for name in missed {
@@ -932,11 +1011,12 @@ impl SharedFolder {
     /// Look at a marked name: withdraw, wait, or share.
     fn debounce(&mut self, name: RelativeName, now: Instant, change: &mut FolderChange) {
         let found = self.find(&name);
-        let known = self.files.get(&name).map(|shared| shared.stamp);
-        if found.is_none() || known == found.as_ref().map(|found| found.stamp) {
+        let known = self.files.get(&name).map(SharedFile::version);
+        let version = found.as_ref().map(|found| found.stamp.tag());
+        if found.is_none() || known == version {
             self.changes.touched.remove(&name);
         }
-        if known.is_some() && known != found.as_ref().map(|found| found.stamp) {
+        if known.is_some() && known != version {
             // A file that is being changed has no version to share.
             self.remove(&name);
             change.gone.push(name.clone());

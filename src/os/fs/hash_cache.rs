@@ -10,7 +10,7 @@
 //! cache is not needed either: a lost or unwritable entry costs a rehash and is only logged.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -156,26 +156,39 @@ impl HashCache {
                 roots.put(&stamp, root);
             }
         }
+        roots.merge();
         let torn = content.last().is_some_and(|last| *last != b'\n');
         let live = roots.len();
         drop(roots);
         self.lines.set(lines);
         if torn || skipped > 0 || is_stale(lines, live) {
-            self.compact();
+            self.compact(&content);
         }
         Ok(())
     }
 
-    /// Writes the live roots into a new file. A concurrent addition of another process is lost, and
-    /// costs a rehash.
-    fn compact(&self) {
-        let all = self.roots.borrow().in_order();
-        let mut content = Vec::with_capacity(all.len() * 160);
-        for (stamp, root) in &all {
-            content.extend_from_slice(line(stamp, root).as_bytes());
+    /// Writes the live ones of these lines into a new file. A concurrent addition of another process
+    /// is lost, and costs a rehash.
+    fn compact(&self, content: &[u8]) {
+        let (roots, mut seen, mut live) = (self.roots.borrow(), BTreeSet::new(), Vec::new());
+        // The last line of a file counts.
+        for line in content.rsplit(|byte| *byte == b'\n') {
+            // A line with a root that is known has been checked before.
+            if let Some((stamp, root)) = entry(line)
+                && roots.find(&stamp) == Some(root)
+                && seen.insert((stamp.device, stamp.inode))
+            {
+                live.push(line);
+            }
+        }
+        drop((roots, seen));
+        let mut content = Vec::with_capacity(live.iter().map(|line| line.len() + 1).sum());
+        for line in live.iter().rev() {
+            content.extend_from_slice(line);
+            content.push(b'\n');
         }
         match self.replace(&self.folder, ROOTS, &[&content]) {
-            Ok(()) => self.lines.set(all.len()),
+            Ok(()) => self.lines.set(live.len()),
             Err(error) => log::debug!("the cache of roots is not compacted: {error}"),
         }
     }
@@ -416,9 +429,12 @@ fn check(text: &str) -> String {
 
 fn parse(line: &[u8]) -> Option<(FileStat, ContentHash)> {
     let (text, sum) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
-    if check(text) != sum {
-        return None;
-    }
+    (check(text) == sum).then(|| entry(line)).flatten()
+}
+
+/// The entry of a line, whatever its checksum.
+fn entry(line: &[u8]) -> Option<(FileStat, ContentHash)> {
+    let (text, _) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
     let mut words = text.split(' ');
     if words.next() != Some(VERSION) {
         // Lines of an older version lack the change time, which shows a change that kept size and
