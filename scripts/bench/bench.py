@@ -23,6 +23,7 @@ from page import Page
 from play import Play
 from quic import Quic
 from rekey import Rekey
+from share import Share
 from storm import Storm
 from throttle import SlowDisk, forget
 from tls import Tls
@@ -33,7 +34,7 @@ from wires import Wires
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
          "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires",
-         "C": "engine", "D": "folder", "E": "trips"}
+         "C": "engine", "D": "folder", "E": "trips", "F": "share"}
 
 SLOW_RATE = 80 * MIB
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
@@ -140,7 +141,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Folder, Wires):
+class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Folder, Share, Wires):
     pass
 
 

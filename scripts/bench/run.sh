@@ -19,6 +19,7 @@
 #   C engine    one index of several servers on Redis and Valkey, beside the embedded index and the engine itself
 #   D folder    10,000 small files as one folder, beside an rsync daemon
 #   E trips     round trips of a search, and to the first bytes of a download, over 50 ms
+#   F share     memory of a peer with 100,000 and with 1,000,000 small files
 # --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
 # --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
@@ -28,7 +29,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,24s/^# //p' "$0"
+    sed -n '2,25s/^# //p' "$0"
     exit
 fi
 

@@ -1310,6 +1310,34 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_file_takes_few_bytes_beside_its_name() {
+        assert_eq!(size_of::<SharedFile>(), 52);
+        // A name in the tree and in the set of roots has a pointer, a length and 4 bytes.
+        assert_eq!((size_of::<RelativeName>(), size_of::<(u32, RelativeName)>()), (16, 24));
+        let hashed = SharedFile::new(
+            &FileStat { device: 1, inode: 2, size: 3, modified_ns: -4, changed_ns: 5 },
+            None,
+            u32::MAX,
+        );
+        assert_eq!((hashed.root(), hashed.time()), (None, -4));
+        assert!(hashed.is_of(u32::MAX) && !hashed.is_of(1));
+    }
+
+    #[test]
+    fn roots_with_the_same_first_bytes_are_told_apart() {
+        let mut world = world(&[("a", 1), ("b", 1)]);
+        let twin = |last: u8| {
+            let mut root = [7; 32];
+            root[31] = last;
+            ContentHash(root)
+        };
+        world.share.add(&name("a"), Some(twin(1)), None);
+        world.share.add(&name("b"), Some(twin(2)), None);
+        let named = |root: u8| world.share.named(&twin(root)).map(|name| name.to_string());
+        assert_eq!((named(1), named(2), named(3)), (Some("a".into()), Some("b".into()), None));
+    }
+
+    #[test]
     fn requested_files_are_hashed_first_then_the_newest() {
         let mut world = world(&[("a", 5), ("b", 9), ("c", 1), ("d", 3)]);
         assert!(
