@@ -173,8 +173,7 @@ impl HashCache {
         let (roots, mut seen, mut live) = (self.roots.borrow(), BTreeSet::new(), Vec::new());
         // The last line of a file counts.
         for line in content.rsplit(|byte| *byte == b'\n') {
-            // A line with a root that is known has been checked before.
-            if let Some((stamp, root)) = entry(line)
+            if let Some((stamp, root)) = parse(line)
                 && roots.find(&stamp) == Some(root)
                 && seen.insert((stamp.device, stamp.inode))
             {
@@ -429,12 +428,9 @@ fn check(text: &str) -> String {
 
 fn parse(line: &[u8]) -> Option<(FileStat, ContentHash)> {
     let (text, sum) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
-    (check(text) == sum).then(|| entry(line)).flatten()
-}
-
-/// The entry of a line, whatever its checksum.
-fn entry(line: &[u8]) -> Option<(FileStat, ContentHash)> {
-    let (text, _) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
+    if check(text) != sum {
+        return None;
+    }
     let mut words = text.split(' ');
     if words.next() != Some(VERSION) {
         // Lines of an older version lack the change time, which shows a change that kept size and
