@@ -219,7 +219,7 @@ fn a_peer_that_starts_before_its_server_waits_for_it() {
 
 #[test]
 fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
-    let server = server();
+    let server = server_with(&["--all-names"]);
     let mut client = Native::open(server.at);
     let crowd = std::thread::spawn({
         let at = server.at;
