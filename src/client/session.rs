@@ -67,7 +67,7 @@ impl Client {
                 {
                     io.tell(UiEvent::ServerFound(server));
                 }
-                if self.server.closed_key().is_some() {
+                if self.server.closed_key().is_some() && self.pass.is_wanted {
                     self.forget_early_request();
                 }
                 self.begin_pass(io);
@@ -98,7 +98,8 @@ impl Client {
         true
     }
 
-    /// A closed server knows the key behind the pass: a request before does not count.
+    /// Providers of a closed server want the pass, which must come before their addresses: the request
+    /// is sent again behind that of the pass.
     fn forget_early_request(&mut self) {
         self.requests.forget(&PendingRequest::Command);
         if let Some(running) = &mut self.commands.running {

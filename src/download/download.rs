@@ -464,7 +464,7 @@ impl Download {
     }
 
     /// Sends a source every request that can be answered now.
-    fn feed(&mut self, id: u32, ctx: &mut Ctx<'_, '_>) -> Result<(), Failure> {
+    pub(super) fn feed(&mut self, id: u32, ctx: &mut Ctx<'_, '_>) -> Result<(), Failure> {
         let Some(source) = self.sources.get(id).filter(|source| source.is_open()) else {
             return Ok(());
         };

@@ -453,10 +453,9 @@ fn files_without_a_batch_are_not_fetched_twice() {
     for (name, bytes) in &files {
         assert!(there.read(Path::new("Dark").join(name)) == *bytes);
     }
-    // An ordinary download asks up to twice. At most the files requested ahead come once more: with
-    // all 60 in batches first, there would be 180 requests.
+    // At most the files requested ahead come once more.
     let fetched = owner.requests("FETCH").len();
-    assert!((61..=60 * 2 + 16).contains(&fetched), "{fetched}");
+    assert!((61..=60 + 16).contains(&fetched), "{fetched}");
 }
 
 #[test]

@@ -14,19 +14,19 @@ pub struct DropArgs {
     pub drop: Option<String>,
 
     /// Whether a file of a visitor needs an answer at the console; a yes holds for ten minutes
-    #[arg(long, value_name = "MODE", value_enum, default_value = "ask", requires = "drop")]
+    #[arg(long, value_name = "MODE", value_enum, default_value = "ask")]
     pub drop_accept: DropAcceptArg,
 
     /// The largest file that the drop folder takes
-    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "1GiB", requires = "drop")]
+    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "1GiB")]
     pub drop_largest: u64,
 
     /// All bytes that the drop folder may hold
-    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "10GiB", requires = "drop")]
+    #[arg(long, value_name = "SIZE", value_parser = disk_size, default_value = "10GiB")]
     pub drop_total: u64,
 
     /// All files that the drop folder may hold
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value = "1000", requires = "drop")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value = "1000")]
     pub drop_files: u32,
 }
 

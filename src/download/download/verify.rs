@@ -70,6 +70,8 @@ impl Download {
                 if let Some(source) = self.source_mut(id) {
                     source.present(ctx.security.pass.as_ref(), ctx.io);
                 }
+                // The answer to an early request may be here already: its part must be open.
+                return self.feed(id, ctx);
             }
             SourceEvent::PieceHeader(request, piece) => {
                 return self.piece_header(id, request, &piece, ctx);
