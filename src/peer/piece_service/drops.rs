@@ -123,19 +123,19 @@ impl DropFile {
 
 /// The drop folder of this peer.
 #[derive(Default)]
-pub(super) struct DropDesk {
+pub(super) struct DropService {
     config: Option<DropConfig>,
     drops: Vec<DropFile>,
     trusted: Vec<(IpAddr, Instant)>,
 }
 
-impl DropDesk {
+impl DropService {
     /// A drop folder; `None`: none. Removes what an earlier process has left.
-    pub(super) fn new(config: Option<DropConfig>) -> DropDesk {
+    pub(super) fn new(config: Option<DropConfig>) -> DropService {
         if let Some(config) = &config {
             remove_rests(&*config.folder, config.most_files);
         }
-        DropDesk { config, ..DropDesk::default() }
+        DropService { config, ..DropService::default() }
     }
 
     /// True while a request of this connection waits or its bytes come.
@@ -302,9 +302,9 @@ impl PieceService {
         let now = ctx.io.now;
         let Some(from) = ctx.io.connection(id).map(|conn| conn.from) else { return Ok(None) };
         let ip = from.ip().to_canonical();
-        let desk = &mut self.page.drops;
-        let is_trusted = desk.trusts(ip, now);
-        let config = desk
+        let drops = &mut self.page.drops;
+        let is_trusted = drops.trusts(ip, now);
+        let config = drops
             .config
             .as_ref()
             .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "this peer has no drop folder"))?;
@@ -314,11 +314,11 @@ impl PieceService {
                 "a file name must not begin with a dot",
             ));
         }
-        let own = desk.drops.iter().filter(|drop| drop.from.ip().to_canonical() == ip).count();
-        if own >= MOST_OF_ADDRESS || desk.drops.len() >= MOST_OFFERS {
+        let own = drops.drops.iter().filter(|drop| drop.from.ip().to_canonical() == ip).count();
+        if own >= MOST_OF_ADDRESS || drops.drops.len() >= MOST_OFFERS {
             return Err(ErrorReply::new(ErrorCode::Busy, "too many files come at once"));
         }
-        desk.check_room(config, size)?;
+        drops.check_room(config, size)?;
         let is_accepted = is_trusted || config.accept == Accept::Always;
         if config.accept == Accept::Never {
             return Err(ErrorReply::new(ErrorCode::Refused, "the owner takes no files now"));
@@ -329,7 +329,7 @@ impl PieceService {
         } else {
             (DropStage::Asking { conn: id, id: request_id, is_told: false }, now + ANSWER_TIME)
         };
-        desk.drops.push(DropFile { ticket: ticket.clone(), from, name, size, until, stage });
+        drops.drops.push(DropFile { ticket: ticket.clone(), from, name, size, until, stage });
         self.tell_drop_question(ctx);
         Ok(is_accepted.then_some(DropResponse::Accepted(ticket)))
     }
@@ -352,20 +352,20 @@ impl PieceService {
 
     /// The owner has answered the question about an offer. False without such a question.
     pub(super) fn answer_drop(&mut self, yes: bool, ctx: &mut ServiceCtx<'_, '_>) -> bool {
-        let desk = &mut self.page.drops;
+        let drops = &mut self.page.drops;
         let is_told =
             |drop: &DropFile| matches!(drop.stage, DropStage::Asking { is_told: true, .. });
-        let Some(place) = desk.drops.iter().position(is_told) else { return false };
-        let ip = desk.drops[place].from.ip().to_canonical();
+        let Some(place) = drops.drops.iter().position(is_told) else { return false };
+        let ip = drops.drops[place].from.ip().to_canonical();
         let is_of = |drop: &DropFile| {
             matches!(drop.stage, DropStage::Asking { .. }) && drop.from.ip().to_canonical() == ip
         };
         if yes {
-            desk.trust(ip, ctx.io.now);
+            drops.trust(ip, ctx.io.now);
         }
         // All offers of the address have the same answer.
         let mut answered = Vec::new();
-        desk.drops.retain_mut(|drop| {
+        drops.drops.retain_mut(|drop| {
             if !is_of(drop) {
                 return true;
             }

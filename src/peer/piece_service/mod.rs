@@ -31,10 +31,10 @@ use crate::peer::links::Links;
 use crate::peer::pass_check::{PassCheck, Requester};
 use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_service::about::PendingFacts;
-use crate::peer::piece_service::drops::{DROP_SILENCE, DropDesk};
+use crate::peer::piece_service::drops::{DROP_SILENCE, DropService};
 use crate::peer::piece_service::folders::{PendingFolder, PendingFolders};
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
-use crate::peer::piece_service::posters::PosterDesk;
+use crate::peer::piece_service::posters::PosterService;
 use crate::peer::piece_service::transfer_stats::FinishedUpload;
 use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
@@ -156,8 +156,8 @@ impl PageEnds {
 struct PageService {
     ends: PageEnds,
     facts: PendingFacts,
-    posters: PosterDesk,
-    drops: DropDesk,
+    posters: PosterService,
+    drops: DropService,
 }
 
 /// Serves requesters.
@@ -195,8 +195,8 @@ impl PieceService {
             uploads: UploadQueue::new(config.accept, config.slots),
             passes,
             page: PageService {
-                posters: PosterDesk::new(config.posters.take()),
-                drops: DropDesk::new(config.drop.take()),
+                posters: PosterService::new(config.posters.take()),
+                drops: DropService::new(config.drop.take()),
                 ..PageService::default()
             },
             config,

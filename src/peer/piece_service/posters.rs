@@ -40,7 +40,7 @@ struct PosterInWork {
 
 /// Posters of this peer.
 #[derive(Default)]
-pub(super) struct PosterDesk {
+pub(super) struct PosterService {
     store: Option<Box<dyn PosterStore>>,
     waiting: VecDeque<PendingPoster>,
     in_work: Option<PosterInWork>,
@@ -48,10 +48,10 @@ pub(super) struct PosterDesk {
     failed: VecDeque<ContentHash>,
 }
 
-impl PosterDesk {
+impl PosterService {
     /// Posters in this store; `None`: no posters.
-    pub(super) fn new(store: Option<Box<dyn PosterStore>>) -> PosterDesk {
-        PosterDesk { store, ..PosterDesk::default() }
+    pub(super) fn new(store: Option<Box<dyn PosterStore>>) -> PosterService {
+        PosterService { store, ..PosterService::default() }
     }
 
     /// True while a request of this connection waits.
@@ -77,11 +77,11 @@ impl PieceService {
     /// True if a poster of a file may exist: of a video, for all who may see the file. A poster
     /// shows a part of the content, so that a question of consent would come first.
     pub(super) fn has_poster(&self, file: &FileEntry) -> bool {
-        let desk = &self.page.posters;
-        desk.store.is_some()
+        let posters = &self.page.posters;
+        posters.store.is_some()
             && self.uploads.accepts_always()
             && has_facts(&file.name.extension())
-            && file.root.is_some_and(|root| !desk.failed.contains(&root))
+            && file.root.is_some_and(|root| !posters.failed.contains(&root))
     }
 
     /// A poster, at once if the store has it.
@@ -100,23 +100,23 @@ impl PieceService {
             return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io);
         }
         let pending = PendingPoster { conn: id, id: request_id, root };
-        let desk = &mut self.page.posters;
-        if let Some(bytes) = desk.store.as_ref().and_then(|store| store.get(&root)) {
+        let posters = &mut self.page.posters;
+        if let Some(bytes) = posters.store.as_ref().and_then(|store| store.get(&root)) {
             return self.send_poster(&pending, Ok(bytes.into()), ctx);
         }
-        let own = desk.waiting.iter().filter(|other| other.conn == id).count();
-        if own >= limits::FETCHES || desk.waiting.len() >= MOST_WAITING {
+        let own = posters.waiting.iter().filter(|other| other.conn == id).count();
+        if own >= limits::FETCHES || posters.waiting.len() >= MOST_WAITING {
             let error = ErrorReply::new(ErrorCode::Busy, "too many posters are being made");
             return self.refuse(id, request_id, &error, ctx.io);
         }
-        desk.waiting.push_back(pending);
+        posters.waiting.push_back(pending);
     }
 
     /// Begins a poster, or looks at the one in work.
     pub(super) fn make_posters(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
-        let desk = &mut self.page.posters;
-        let Some(work) = &mut desk.in_work else {
-            let Some(root) = desk.waiting.front().map(|pending| pending.root) else { return };
+        let posters = &mut self.page.posters;
+        let Some(work) = &mut posters.in_work else {
+            let Some(root) = posters.waiting.front().map(|pending| pending.root) else { return };
             match self.begin_poster(root, ctx) {
                 Some(work) => self.page.posters.in_work = Some(work),
                 None => self.end_poster(root, None, ctx),
@@ -132,7 +132,7 @@ impl PieceService {
             PosterState::Made(bytes) => Some(bytes),
             PosterState::Failed => None,
         };
-        let Some(work) = desk.in_work.take() else { return };
+        let Some(work) = posters.in_work.take() else { return };
         let is_same = is_version(&work.file, &work.entry, ctx);
         if !is_same {
             // Another content has the name now: nothing is known about this one.
@@ -154,8 +154,8 @@ impl PieceService {
     }
 
     fn begin_poster(&self, root: ContentHash, ctx: &ServiceCtx<'_, '_>) -> Option<PosterInWork> {
-        let desk = &self.page.posters;
-        let conn = desk.waiting.front()?.conn;
+        let posters = &self.page.posters;
+        let conn = posters.waiting.front()?.conn;
         let entry = self.seen_file(conn, &root, ctx)?;
         let file = ctx.storage.read(&entry.name).ok()?;
         if !is_version(&file, &entry, ctx) {
@@ -163,7 +163,7 @@ impl PieceService {
         }
         let duration = self.page.facts.duration_ms(&root).unwrap_or(0);
         let at_ms = (duration / 10).min(LATEST_FRAME_MS);
-        let program = desk.store.as_ref()?.program();
+        let program = posters.store.as_ref()?.program();
         let job = ctx
             .storage
             .begin_poster(&entry.name, program, at_ms, ctx.io.now)
