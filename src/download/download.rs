@@ -75,6 +75,8 @@ struct Config {
     verify: bool,
     retry_policy: RetryPolicy,
     order: PieceOrder,
+    /// Pieces of an earlier run may be here.
+    has_record: bool,
 }
 
 impl Download {
@@ -83,6 +85,7 @@ impl Download {
         ctx: &mut Ctx<'_, '_>,
     ) -> Result<Download, Failure> {
         let now = ctx.io.now;
+        let has_record = ctx.storage.recall(&request.name).is_some();
         let mut sizes = request.sources.iter().filter_map(|candidate| candidate.size);
         let mut download = Download {
             size: sizes.next().filter(|_| request.root.is_some()),
@@ -103,6 +106,7 @@ impl Download {
                 verify: request.verify,
                 retry_policy: request.retry_policy,
                 order: request.order,
+                has_record,
             },
         };
         let is_checkable = download.root.is_trusted() && download.config.verify;
@@ -444,7 +448,8 @@ impl Download {
         if wants_list {
             self.request_list(id, io);
         }
-        let Some(size) = self.size.filter(|size| *size > 0) else { return };
+        let is_new = |size: &u64| *size > 0 && !self.config.has_record;
+        let Some(size) = self.size.filter(is_new) else { return };
         if !wants_list && (!self.has_single_piece() || self.is_other_asked(id)) {
             return;
         }
