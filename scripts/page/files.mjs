@@ -14,7 +14,7 @@ const place = mkdtempSync(join(tmpdir(), 'cardume-files-'));
 const env = { ...process.env, CARDUME_LANG: 'en', CARDUME_CACHE: join(place, 'cache'), XDG_STATE_HOME: join(place, 'state') };
 const start = starter(cardume, env);
 const MANY = 10000;
-const media = 'document.querySelector("#stage").firstElementChild';
+const media = 'document.querySelector("#stage")?.firstElementChild';
 let chrome;
 
 /** A short video with sound, or null where ffmpeg is missing. */

@@ -1,5 +1,5 @@
 'use strict';
-// --- The session ---
+// The session
 // The token of an invite must stay neither in the address bar nor in the history.
 const token = /^#i=(.*)$/.exec(location.hash)?.[1];
 if (token !== undefined) history.replaceState(null, '', location.pathname + location.search);
@@ -50,13 +50,12 @@ function enter() {
   return meet();
 }
 
-// --- Search as you type ---
+// Search as you type
 const MOST = 1000, FIRST = 30;
 let search = { q: '', groups: new Map(), more: [], done: true, error: null, shown: FIRST, similar: false, control: null };
 let typed = 0;
 
-// One result per content and name, so that a result never shows a name that did not match. Without
-// a root, the size stands for the content.
+// One result per content and name. Without a root, the size stands for the content.
 const keyOf = h => (h.root || h.size) + '/' + h.name;
 const countPeers = holders => new Set(holders.map(h => h.peer)).size;
 
@@ -121,8 +120,7 @@ async function page(s, question) {
   return answer;
 }
 
-// Show the first page of each query at once. The rest follows when typing stops, for order and
-// total.
+// The first page of a query is shown at once, the rest when typing stops.
 async function go(s) {
   try {
     for (const question of [...s.more]) {
@@ -237,7 +235,7 @@ function show() {
 }
 renderers.push(show);
 
-// --- Who is online ---
+// Who is online
 let peers = [], peersCursor = null, peersPages = 1, reload = 0;
 const lists = new Map();
 
@@ -300,7 +298,7 @@ $('morePeers').addEventListener('click', async () => {
 });
 renderers.push(showPeers);
 
-// --- Live ---
+// Live
 let last = null, known = '';
 function showLive() {
   if (!last) return;

@@ -29,7 +29,7 @@ const OWN = {
 for (const code of Object.keys(OWN)) Object.assign(WORDS[code], OWN[code]);
 $('host').textContent = location.host;
 
-// --- Folder, filter and order of the files that are shown ---
+// Folder, filter and order of the files that are shown
 // The folder ends with a slash; empty: all files.
 let at = '';
 const words = () => $('filter').value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -61,7 +61,7 @@ function showCrumbs() {
   for (const link of $('crumbs').children) link.addEventListener('click', event => { event.preventDefault(); location.hash = link.getAttribute('href'); });
 }
 
-// --- Files ---
+// Files
 function fileLine(file) {
   const what = el('div', { class: 'what' }, el('h3', { class: 'name' }, nameOf(file)), el('p', { class: 'facts' }, ...facts(file)));
   return el('li', null, el('div', { class: 'row' }, what, actions(file, [{ play: file.play }])));
@@ -71,7 +71,7 @@ const files = fileList('api/files', $('files'), $('more'), $('filesTotal'), file
   if (!error) showFolders();
 }, choose);
 
-// --- Folders: into a folder that the user picks, one file after another ---
+// Folders: into a folder that the user picks, one file after another
 function foldersOf(all) {
   const found = new Map();
   for (const file of all) {
@@ -147,7 +147,7 @@ async function keepFolder(name) {
   } catch (error) { tell('failed', { why: error.message }); } finally { keeping = false; }
 }
 
-// --- Transfers: one by one for the owner, as numbers for others ---
+// Transfers: one by one for the owner, as numbers for others
 let moving = null;
 
 function transferLine(transfer) {
@@ -169,7 +169,7 @@ function showTransfers() {
   if (busy) fill($('transfers'), moving.transfers ? moving.transfers.map(transferLine) : [el('li', { class: 'none', text: t('others') })]);
 }
 
-// --- Live ---
+// Live
 let last = null, counted = -1, asking = false;
 function showLive() {
   if (!last) return;
@@ -193,7 +193,7 @@ live('api/live', (now, fresh) => {
 });
 findSubtitles = async file => (file.root ? file.subtitles || (await ask('api/file?root=' + file.root)).subtitles || [] : []);
 
-// --- Files for the owner ---
+// Files for the owner
 let largest = null;
 function showDrop() {
   $('drop').hidden = largest === null;
@@ -233,7 +233,7 @@ $('dropFiles').addEventListener('change', () => {
   $('dropFiles').value = '';
 });
 
-// --- The page of one file ---
+// The page of one file
 let about = null;
 async function showFile() {
   try { about = await ask('api/file?root=' + wanted.root); } catch (error) {

@@ -3,7 +3,7 @@
 
 const $ = id => document.getElementById(id);
 
-// --- Languages ---
+// Languages
 let lang = 'en';
 try { lang = localStorage.getItem('lang') || ''; } catch { lang = ''; }
 if (!WORDS[lang]) lang = (navigator.languages || [navigator.language || 'en']).map(l => l.slice(0, 2).toLowerCase()).find(l => WORDS[l]) || 'en';
@@ -30,7 +30,7 @@ for (const b of document.querySelectorAll('[data-lang]')) {
   });
 }
 
-// --- Text ---
+// Text
 // Show control characters instead of applying them.
 const safe = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]/g, c => '⟨U+' + c.codePointAt(0).toString(16).toUpperCase().padStart(4, '0') + '⟩');
 
@@ -87,7 +87,7 @@ function bytes(n) {
   return new Intl.NumberFormat(lang, { maximumFractionDigits: u && n < 100 ? 1 : 0 }).format(n) + ' ' + units[u];
 }
 
-// --- Asking ---
+// Asking
 async function ask(path, signal, method = 'GET', data = undefined) {
   let answer;
   const headers = data === undefined ? {} : { 'Content-Type': 'application/json' };
@@ -100,8 +100,7 @@ async function ask(path, signal, method = 'GET', data = undefined) {
   return body;
 }
 
-// Follow only addresses of the form that this program writes. A path is relative to this page, so
-// that any proxy prefix works.
+// Follow only addresses that this program writes. A relative path suits any proxy prefix.
 const gateway = document.querySelector('meta[name="gateway"]')?.content;
 function good(url) {
   if (typeof url !== 'string') return null;
@@ -141,7 +140,7 @@ function actions(file, sources) {
   return acts;
 }
 
-// --- Kinds and orders ---
+// Kinds and orders
 // At most 16 extensions: the limit of a search.
 const KINDS = {
   video: 'mp4,mkv,webm,avi,mov,m4v,mpg,mpeg,ts,ogv,3gp,wmv,flv', audio: 'mp3,flac,ogg,opus,m4a,wav,aac,oga,wma,aiff,mka',
@@ -165,7 +164,7 @@ function tools(orders, changed) {
   };
 }
 
-// --- Files in pages ---
+// Files in pages
 const PAGES = 64, STEP = 100;
 
 /** A list of files: request all pages, sort, and show a number at a time. Shown lines stay after a change. */
@@ -220,7 +219,7 @@ function fileList(path, list, more, sum, line, failed, choose = all => all) {
   return { load, show, all: () => files, again: () => { shown = STEP; show(); } };
 }
 
-// --- Downloads ---
+// Downloads
 // Request a file in a hidden frame: an error page appears there, and this page stays. Then try the
 // next peer.
 const PROBE = 4000;
@@ -262,9 +261,8 @@ async function keepFile(file, sources) {
   await from(0);
 }
 
-// --- The player ---
-// The player tries the providers of the content in turn: on an error or a stall, continue with the
-// next one at the same position.
+// The player
+// On an error or a stall, the next provider continues at the same position.
 const STALL = 8000;
 let playing = null;
 
@@ -361,7 +359,7 @@ $('close').addEventListener('click', stop);
 document.addEventListener('keydown', event => { if (event.key === 'Escape' && playing && !document.fullscreenElement) stop(); });
 renderers.push(() => { if (playing) say(...playing.said); });
 
-// --- Subtitles ---
+// Subtitles
 // The page of a server reads no file of a peer.
 const SUBTITLES = 1 << 20;
 let findSubtitles = async () => [];
@@ -385,7 +383,7 @@ async function addTracks(file, media) {
   }
 }
 
-// --- The page of one file ---
+// The page of one file
 const TEXT = 64 << 10;
 const wanted = (() => {
   try {
@@ -434,7 +432,7 @@ async function preview(file, sources) {
   if (file.size > TEXT) $('from').textContent = t('textCut', { size: bytes(TEXT) });
 }
 
-// --- Live ---
+// Live
 const KEPT = 300;
 const chart = { first: [], second: [] };
 
