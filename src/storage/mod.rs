@@ -26,7 +26,7 @@ pub mod share_groups;
 pub mod shared_folder;
 pub mod skipped;
 mod writeback;
-mod writeback_queue;
+pub mod writeback_queue;
 
 use std::io;
 use std::net::SocketAddr;

@@ -25,10 +25,8 @@ use crate::storage::fs_trait::STDOUT_BYTES;
 use crate::storage::fs_trait::{DirEntryKind, Filesystem, FsError, FsFile};
 use crate::storage::hasher::HASH_READ_BYTES;
 use crate::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
-use crate::storage::writeback::DIRTY_BYTES;
-use crate::storage::writeback::WRITEBACK_BYTES;
 use crate::storage::writeback::{discard, names};
-use crate::storage::writeback_queue::WritebackQueue;
+use crate::storage::writeback_queue::{DIRTY_BYTES, WRITEBACK_BYTES, WritebackQueue};
 
 /// Non-blocking reads before a blocking one, [`SINK_RETRY`](limits::SINK_RETRY) apart.
 const COLD_LOOKS: u128 = limits::COLD_TIMEOUT.as_millis() / limits::SINK_RETRY.as_millis();

@@ -10,13 +10,7 @@ use crate::storage::bitfield::Bitfield;
 use crate::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, FsError, FsFile};
 use crate::storage::piece_tree::{self, HashList, PieceHash};
 use crate::storage::resume_file::{Content, DownloadIdentity, Resumable, ResumeFile};
-use crate::storage::writeback_queue::WritebackQueue;
-
-/// Dirty bytes of a download at which its connections are no longer read, until the disk has caught
-/// up.
-pub const DIRTY_BYTES: u64 = 64 << 20;
-/// Received bytes between two writeback requests to the kernel.
-pub const WRITEBACK_BYTES: u64 = 8 << 20;
+use crate::storage::writeback_queue::{DIRTY_BYTES, WRITEBACK_BYTES, WritebackQueue};
 
 /// Most bytes that may be left to write before a sync; more would stall the loop.
 const SYNC_REST: u64 = 16 << 20;

@@ -21,10 +21,10 @@ use crate::peer::piece_service::{PieceService, ServiceCtx};
 use crate::peer::upload_queue::Accept;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::response::Response;
-use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::drop_offer::{DropRequest, DropResponse, DropTicket};
 use crate::protocol::types::file_name::FileName;
 use crate::storage::fs_trait::{Filesystem, FsFile};
+use crate::storage::writeback_queue::{DIRTY_BYTES, WRITEBACK_BYTES, WritebackQueue};
 use crate::ui::event::{DropEvent, UiEvent};
 
 /// Offers and files under way: a phone sends one file after another.
@@ -43,11 +43,7 @@ const SLOWEST_RATE: u64 = 16 << 10;
 const TRUST_TIME: Duration = Duration::from_secs(600);
 /// Addresses that are trusted at a time.
 const MOST_TRUSTED: usize = 16;
-/// Bytes after which the disk is asked to write.
-const WRITE_STEP: u64 = 8 << 20;
-/// Unwritten bytes with which a sync is short.
-const SHORT_SYNC: u64 = 1 << 20;
-/// The patience with a disk that writes behind.
+/// The patience with a disk that writes nothing.
 const SETTLE_TIME: Duration = Duration::from_secs(30);
 /// How often the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -63,11 +59,39 @@ struct DropSink {
     file: Rc<dyn FsFile>,
     length: u64,
     have: Cell<u64>,
+    /// End of the bytes that the disk was asked to write.
+    flushed: Cell<u64>,
+    queue: WritebackQueue,
+}
+
+impl DropSink {
+    fn new(file: Rc<dyn FsFile>, length: u64) -> DropSink {
+        DropSink {
+            file,
+            length,
+            have: Cell::new(0),
+            flushed: Cell::new(0),
+            queue: WritebackQueue::default(),
+        }
+    }
+
+    fn start_writeback(&self) {
+        let from = self.flushed.replace(self.have.get());
+        self.queue.start(&*self.file, from, self.have.get() - from);
+    }
+
+    /// The bytes that the disk has not written yet.
+    fn unwritten(&self) -> u64 {
+        self.queue.bytes() + self.have.get() - self.flushed.get()
+    }
 }
 
 impl Sink for DropSink {
     fn room(&self) -> usize {
-        usize::MAX
+        if self.unwritten() > DIRTY_BYTES {
+            self.queue.poll(&*self.file);
+        }
+        if self.unwritten() > DIRTY_BYTES { 0 } else { usize::MAX }
     }
 
     fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -77,10 +101,8 @@ impl Sink for DropSink {
         }
         self.file.write_at(at, bytes)?;
         self.have.set(end);
-        if at / WRITE_STEP != end / WRITE_STEP
-            && let Some(range) = ByteRange::within(0, Some(end), self.length)
-        {
-            self.file.start_writeback(range);
+        if end - self.flushed.get() >= WRITEBACK_BYTES {
+            self.start_writeback();
         }
         Ok(())
     }
@@ -418,7 +440,7 @@ impl PieceService {
             if length > 0 {
                 file.allocate(length)?;
             }
-            let sink = Rc::new(DropSink { file, length, have: Cell::new(0) });
+            let sink = Rc::new(DropSink::new(file, length));
             if length > 0 {
                 conn.recv_buffer.expect(Rc::clone(&sink) as Rc<dyn Sink>, 0, length)?;
             }
@@ -449,9 +471,7 @@ impl PieceService {
                 && *conn == id
             {
                 if sink.have.get() == sink.length {
-                    if let Some(range) = ByteRange::within(0, None, sink.length) {
-                        sink.file.start_writeback(range);
-                    }
+                    sink.start_writeback();
                     let (id, sink) = (*request, Rc::clone(sink));
                     drop.stage = DropStage::Settling { conn: *conn, id, sink, look_at: now };
                     drop.until = now + SETTLE_TIME;
@@ -472,9 +492,13 @@ impl PieceService {
                     place += 1;
                     continue;
                 }
-                let dirty = ByteRange::within(0, None, sink.length)
-                    .map_or(0, |range| sink.file.dirty(range));
-                if dirty > SHORT_SYNC && now < drop.until {
+                let before = sink.unwritten();
+                sink.queue.poll(&*sink.file);
+                if sink.unwritten() < before {
+                    drop.until = now + SETTLE_TIME;
+                }
+                // A sync of many bytes would hold the loop.
+                if sink.unwritten() > 0 && now < drop.until {
                     *look_at = now + LOOK_EVERY;
                     place += 1;
                     continue;
@@ -520,7 +544,12 @@ impl PieceService {
         let DropFile { from, name, size, stage, .. } = drop;
         let DropStage::Settling { conn, id, sink, .. } = stage else { return };
         let stored = self.page.drops.config.as_ref().and_then(|config| {
-            sink.file.sync().map_err(|error| log::warn!("the drop folder: {error}")).ok()?;
+            let synced = if sink.unwritten() == 0 {
+                sink.file.sync()
+            } else {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the disk has stopped writing"))
+            };
+            synced.map_err(|error| log::warn!("the drop folder: {error}")).ok()?;
             (1..MOST_NAMES).map_while(|number| numbered(&name, number)).find_map(
                 |free| match config.folder.rename_new(&part, &free) {
                     Ok(()) => Some(Ok(free)),
@@ -577,6 +606,63 @@ impl PieceService {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::byte_range::ByteRange;
+    use crate::storage::fs_trait::FileStat;
+
+    /// A file on a disk that has written up to here.
+    #[derive(Default)]
+    struct SlowFile {
+        asked: Cell<u64>,
+        written: Cell<u64>,
+    }
+
+    impl FsFile for SlowFile {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn stamp(&self) -> io::Result<FileStat> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn start_writeback(&self, range: ByteRange) {
+            assert_eq!(range.start(), self.asked.get(), "each byte is asked for once");
+            self.asked.set(range.end());
+        }
+        fn dirty(&self, range: ByteRange) -> u64 {
+            range.end().saturating_sub(self.written.get().max(range.start()))
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slow_disk_stops_the_bytes_of_a_file() {
+        let (file, block) = (Rc::new(SlowFile::default()), vec![0; 1 << 20]);
+        let sink = DropSink::new(Rc::clone(&file) as Rc<dyn FsFile>, 1 << 30);
+        let fill = || {
+            while sink.room() > 0 && sink.have.get() < sink.length {
+                sink.put(sink.have.get(), &block).unwrap();
+            }
+            sink.have.get()
+        };
+        let most = DIRTY_BYTES + block.len() as u64;
+        assert_eq!(fill(), most);
+        assert!(file.asked.get() >= DIRTY_BYTES);
+        file.written.set(2 * WRITEBACK_BYTES);
+        assert_eq!(fill(), most + 2 * WRITEBACK_BYTES);
+        sink.start_writeback();
+        sink.queue.poll(&*file);
+        assert_eq!(sink.unwritten(), most);
+        file.written.set(sink.have.get());
+        sink.queue.poll(&*file);
+        assert_eq!((sink.unwritten(), file.asked.get()), (0, sink.have.get()));
+    }
 
     #[test]
     fn a_second_file_of_a_name_has_a_number() {
