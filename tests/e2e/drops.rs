@@ -235,6 +235,26 @@ fn the_owner_is_asked_once_for_an_address() {
 }
 
 #[test]
+fn an_offer_ends_with_its_connection() {
+    let drop = Dir::new();
+    let (mut peer, _here) = taker(&drop, &[]);
+    for ends in [true, false] {
+        let mut gone = Web::open(peer.at);
+        offer_on(&mut gone, "gone.txt", 3);
+        peer.process.wait_for_stderr("wants to give you gone.txt");
+        let gone = ends.then_some(gone);
+        if let Some(gone) = &gone {
+            gone.half_close();
+        }
+        let mut stays = Web::open(peer.at);
+        offer_on(&mut stays, "stays.txt", 3);
+        peer.process.wait_for_stderr("wants to give you stays.txt");
+        peer.process.type_line("NO");
+        assert_eq!(stays.receive(false).status, 403);
+    }
+}
+
+#[test]
 fn a_peer_without_a_drop_folder_takes_nothing() {
     let here = Dir::new();
     let peer = lone_peer(&here, &[]);

@@ -165,6 +165,15 @@ impl DropService {
         self.drops.iter().any(|drop| drop.conn() == Some(conn))
     }
 
+    /// True while an offer or a file of this connection is lost with its sender.
+    pub(super) fn needs_sender(&self, conn: ConnId) -> bool {
+        let of_sender = |drop: &DropFile| match drop.stage {
+            DropStage::Asking { conn, .. } | DropStage::Receiving { conn, .. } => Some(conn),
+            DropStage::Accepted | DropStage::Settling { .. } => None,
+        };
+        self.drops.iter().any(|drop| of_sender(drop) == Some(conn))
+    }
+
     /// The end of the time for the bytes that come on this connection.
     pub(super) fn receives_until(&self, conn: ConnId) -> Option<Instant> {
         let is_it = |drop: &&DropFile| matches!(drop.stage, DropStage::Receiving { conn: at, .. } if at == conn);

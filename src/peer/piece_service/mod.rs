@@ -466,19 +466,14 @@ impl PieceService {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.has_ended = true;
             peer.inbound.ends();
-            // An HTTP client that closes its connection in the queue no longer wants the file.
-            if peer.inbound.is_http()
-                && self.uploads.waiting_on(id).next().is_some()
-                && let Some(conn) = ctx.io.connection(id)
-            {
+            // An HTTP client that closes its connection in the queue no longer wants the file. A
+            // visitor that closes it takes back an offer, and cuts a file.
+            let is_over = peer.inbound.is_http()
+                && (self.uploads.waiting_on(id).next().is_some()
+                    || self.page.drops.needs_sender(id));
+            if is_over && let Some(conn) = ctx.io.connection(id) {
                 return conn.drop_now();
             }
-        }
-        if self.page.drops.receives_until(id).is_some()
-            && let Some(conn) = ctx.io.connection(id)
-        {
-            // The file is cut.
-            return conn.drop_now();
         }
         self.serve(id, ctx);
     }
