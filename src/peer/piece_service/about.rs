@@ -43,8 +43,21 @@ struct FactsReading {
     name: RelativeName,
     file: Rc<dyn FsFile>,
     reader: MediaReader,
+    /// The begin of a range whose rest is not in memory yet.
+    range: Vec<u8>,
     next_at: Instant,
     until: Instant,
+}
+
+/// A slice of the work on a file.
+#[derive(Debug, PartialEq, Eq)]
+enum FactsStep {
+    /// More slices follow.
+    Later,
+    /// The header is read: the facts, as far as the content has some.
+    Done(Option<MediaFacts>),
+    /// The disk is too slow or fails: nothing is known about the content.
+    GaveUp,
 }
 
 /// Requests for facts, and the facts that are known.
@@ -95,36 +108,47 @@ impl FactsReading {
     fn begin(entry: &FileEntry, root: ContentHash, ctx: &ServiceCtx<'_, '_>) -> Option<Self> {
         let name = entry.name.clone();
         let file = ctx.storage.read(&name).ok()?;
-        let reader = MediaReader::new(entry.size?);
-        let now = ctx.io.now;
-        let until = now + LONGEST_READING;
-        let reading = FactsReading { root, name, file, reader, next_at: now, until };
+        let reading = FactsReading::new(root, name, file, entry.size?, ctx.io.now);
         reading.is_same(ctx).then_some(reading)
+    }
+
+    fn new(
+        root: ContentHash,
+        name: RelativeName,
+        file: Rc<dyn FsFile>,
+        size: u64,
+        now: Instant,
+    ) -> Self {
+        let (reader, range) = (MediaReader::new(size), Vec::new());
+        FactsReading { root, name, file, reader, range, next_at: now, until: now + LONGEST_READING }
     }
 
     fn is_same(&self, ctx: &ServiceCtx<'_, '_>) -> bool {
         self.file.stamp().is_ok_and(|stamp| ctx.storage.is_version(&self.name, stamp.tag()))
     }
 
-    /// Reads a range. Returns the facts at the end.
-    fn read(&mut self, ctx: &ServiceCtx<'_, '_>) -> Option<Option<MediaFacts>> {
-        let now = ctx.io.now;
+    /// Reads a range, or as much of it as is in memory.
+    fn read(&mut self, now: Instant) -> FactsStep {
         let (at, length) = match self.reader.next_step() {
-            MediaStep::Done(facts) => return Some(facts.filter(|_| self.is_same(ctx))),
-            MediaStep::Read { at, length } => (at, length),
+            MediaStep::Done(facts) => return FactsStep::Done(facts),
+            MediaStep::Read { at, length } => (at, length.min(WINDOW_BYTES)),
         };
         let mut bytes = [0; WINDOW_BYTES];
-        match self.file.read_warm(at, &mut bytes[..length.min(WINDOW_BYTES)]) {
-            Ok(count) => {
-                self.reader.feed(&bytes[..count]);
-                None
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && now < self.until => {
-                self.next_at = now + DISK_PAUSE;
-                None
-            }
-            Err(_) => Some(None),
+        let here = self.range.len().min(length);
+        match self.file.read_warm(at + here as u64, &mut bytes[..length - here]) {
+            Ok(count) => self.range.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return FactsStep::GaveUp,
         }
+        if self.range.len() >= length {
+            self.reader.feed(&self.range);
+            self.range.clear();
+        } else if now < self.until {
+            self.next_at = now + DISK_PAUSE;
+        } else {
+            return FactsStep::GaveUp;
+        }
+        FactsStep::Later
     }
 }
 
@@ -206,10 +230,14 @@ impl PieceService {
         if reading.next_at > ctx.io.now {
             return;
         }
-        let Some(found) = reading.read(ctx) else { return };
-        let root = reading.root;
+        let step = reading.read(ctx.io.now);
+        let (root, is_same) = (reading.root, reading.is_same(ctx));
+        match step {
+            FactsStep::Later if is_same => return,
+            FactsStep::Done(facts) if is_same => self.page.facts.learn(root, facts),
+            FactsStep::Later | FactsStep::Done(_) | FactsStep::GaveUp => {}
+        }
         self.page.facts.reading = None;
-        self.page.facts.learn(root, found);
         self.describe_all(root, ctx);
     }
 
@@ -240,6 +268,88 @@ impl PieceService {
             let response =
                 Response::About(Box::new(FileAbout { file, media, subtitles, has_poster }));
             peer.inbound.respond(id, &response, &mut conn.send_queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
+    use super::*;
+    use crate::protocol::types::byte_range::ByteRange;
+    use crate::storage::fs_trait::FileStat;
+
+    /// A file with one reading of the disk after another: an error, or the most bytes of a read.
+    struct SlowFile {
+        bytes: Vec<u8>,
+        reads: RefCell<VecDeque<Result<usize, io::ErrorKind>>>,
+    }
+
+    impl FsFile for SlowFile {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            panic!("a read that waits for the disk")
+        }
+        fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            let most = self.reads.borrow_mut().pop_front().unwrap_or(Ok(usize::MAX))?;
+            let here = &self.bytes[usize::try_from(at).unwrap()..];
+            let count = here.len().min(bytes.len()).min(most);
+            bytes[..count].copy_from_slice(&here[..count]);
+            Ok(count)
+        }
+        fn stamp(&self) -> io::Result<FileStat> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn start_writeback(&self, _: ByteRange) {}
+        fn dirty(&self, _: ByteRange) -> u64 {
+            0
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The end of the work on an MP4 file with a duration of 2 s. `late`: the patience is over.
+    fn outcome(reads: &[Result<usize, io::ErrorKind>], late: bool) -> FactsStep {
+        let mut header = vec![0; 100];
+        // The time scale and the duration.
+        header[12..20].copy_from_slice(&[0, 0, 3, 232, 0, 0, 7, 208]);
+        let mut bytes = b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x74moov\0\0\0\x6cmvhd".to_vec();
+        bytes.extend(header);
+        let size = bytes.len() as u64;
+        let file =
+            Rc::new(SlowFile { bytes, reads: RefCell::new(reads.iter().copied().collect()) });
+        let (root, name) = (ContentHash([0; 32]), RelativeName::new("a.mp4").unwrap());
+        let begun = Instant::now();
+        let mut reading = FactsReading::new(root, name, file, size, begun);
+        let now = if late { reading.until } else { begun };
+        loop {
+            match reading.read(now) {
+                FactsStep::Later => {}
+                step => return step,
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_disk_delays_the_facts_and_a_failure_is_no_fact() {
+        let mut facts = MediaFacts::default();
+        facts.set_duration_ms(Some(2_000));
+        let found = FactsStep::Done(Some(facts));
+        let cold = Err(io::ErrorKind::WouldBlock);
+        assert_eq!(outcome(&[], true), found);
+        assert_eq!(outcome(&[cold, cold], false), found);
+        // A page of memory ends within the range.
+        assert_eq!(outcome(&[Ok(30), cold, Ok(1), Ok(0)], false), found);
+        for failure in [cold, Ok(30), Err(io::ErrorKind::Other)] {
+            assert_eq!(outcome(&[failure], true), FactsStep::GaveUp, "{failure:?}");
         }
     }
 }
