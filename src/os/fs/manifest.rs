@@ -18,6 +18,7 @@ use std::io::{self, Read as _};
 use std::ops::Bound;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::io::traits::{Descriptor, SourceRef};
 use crate::os::fs::folder::Folder;
@@ -29,6 +30,7 @@ use crate::storage::Opened;
 use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::{
     Barred, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
+    PosterJob,
 };
 use crate::storage::share_groups::ShareGroups;
 
@@ -379,6 +381,19 @@ impl Filesystem for ManifestFolder {
             .map_or_else(|| self.folder.read(name), |place| place.open()?.read(&place.file))
     }
 
+    fn begin_poster(
+        &self,
+        name: &str,
+        program: &Path,
+        at_ms: u64,
+        now: Instant,
+    ) -> io::Result<Box<dyn PosterJob>> {
+        match self.place(name) {
+            Some(place) => place.open()?.begin_poster(&place.file, program, at_ms, now),
+            None => self.folder.begin_poster(name, program, at_ms, now),
+        }
+    }
+
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         if self.place(to).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -458,6 +473,11 @@ mod tests {
         let mut bytes = [0; 4];
         assert_eq!(named.read("b").unwrap().read_at(0, &mut bytes).unwrap(), 4);
         assert_eq!(&bytes, b"here");
+        // A poster is made from the file that the manifest names.
+        for (name, is_there) in [("b", true), ("own", true), ("c", false)] {
+            let job = named.begin_poster(name, Path::new("/bin/true"), 0, Instant::now());
+            assert_eq!(job.is_ok(), is_there, "{name}");
+        }
         // Files of the folder are not shared, but downloads are.
         assert!(named.find("own").is_none() && named.open("own").is_err());
         named.write("c.part", true).unwrap();
