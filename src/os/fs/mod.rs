@@ -2,6 +2,7 @@
 
 pub mod allowed_dir;
 pub mod dir_walk;
+mod draft;
 pub mod folder;
 pub mod guard;
 pub mod hash_cache;

@@ -1,16 +1,17 @@
 //! Small files in one folder, in which a console saves lists.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::client::console::saved_lists::SavedLists;
-use crate::os::system;
+use crate::os::fs::draft;
 use crate::protocol::types::file_name;
-use crate::protocol::types::ids::to_hex;
 
 /// A saved list of a console: the largest legacy list with the longest names.
 const SAVED_LIST_BYTES: u64 = 32 << 20;
+/// The mode of a list, less the mask of the process.
+const MODE: u32 = 0o666;
 
 #[derive(Clone, Debug)]
 /// The saved lists of a folder.
@@ -44,17 +45,7 @@ impl SavedLists for SavedListsDir {
         if !u64::try_from(content.len()).is_ok_and(|length| length <= SAVED_LIST_BYTES) {
             return Err("too long".into());
         }
-        // Hidden until complete, because the folder may be shared.
-        let draft = self.folder.join(format!(".{}", to_hex(&system::random::<16>())));
-        let result =
-            OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
-                file.write_all(content)?;
-                fs::rename(&draft, self.folder.join(name))
-            });
-        result.map_err(|error| {
-            let _ = fs::remove_file(&draft);
-            error.to_string()
-        })
+        draft::replace(&self.folder, name, content, MODE).map_err(|error| error.to_string())
     }
 }
 
