@@ -8,19 +8,17 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, openat, statat};
+use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::os::fs::own_folder::open_own;
+use crate::os::fs::own_folder::{self, LOCK, open_own};
 use crate::os::system;
 
 /// The database of accounts.
 pub const FILE: &str = "accounts.sqlite";
-/// The file that a running server locks.
-pub const LOCK: &str = "lock";
 
 /// The default folder of a user.
 #[allow(missing_docs)]
@@ -94,27 +92,13 @@ impl Usual {
         let failed = |error: io::Error| NoPlace::Failed(old.clone(), error);
         let folder = open_own(old).map_err(failed)?;
         // The lock is held during the move.
-        let lock = lock(&folder).map_err(failed)?;
+        let lock = own_folder::lock(&folder).map_err(failed)?;
         let _lock = lock.ok_or_else(|| NoPlace::InUse(old.clone()))?;
         fs::rename(old, &self.folder).map_err(failed)?;
         if let Some(parent) = self.folder.parent() {
             let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
         }
         Ok(Some(old.clone()))
-    }
-}
-
-/// Lock an open folder for a server. `None` while another one holds it.
-///
-/// # Errors
-/// When the lock cannot be opened.
-pub fn lock(folder: impl AsFd) -> io::Result<Option<OwnedFd>> {
-    let how = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = openat(folder, LOCK, how, Mode::RUSR | Mode::WUSR)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -217,8 +201,8 @@ mod tests {
     fn a_store_in_use_by_an_earlier_server_is_not_moved() {
         let states = tempfile::tempdir().unwrap();
         store(states.path(), "server-127.0.0.1-1");
-        let lock = fs::File::create(states.path().join("server-127.0.0.1-1").join(LOCK)).unwrap();
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let folder = fs::File::open(states.path().join("server-127.0.0.1-1")).unwrap();
+        let _lock = own_folder::lock(folder).unwrap().expect("no other holder");
         assert!(matches!(
             Usual::below(states.path()).prepare(&[at("127.0.0.1:1")]),
             Err(NoPlace::InUse(_))

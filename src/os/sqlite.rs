@@ -146,7 +146,7 @@ impl SqliteStore {
             OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |name| openat(&folder, name, how, Mode::RUSR | Mode::WUSR);
         data_folder::check_files(&folder)?;
-        let lock = data_folder::lock(&folder)?.ok_or(OpenError::InUse)?;
+        let lock = own_folder::lock(&folder)?.ok_or(OpenError::InUse)?;
         // Created here and not by SQLite, so that SQLite gives the same mode to its log.
         drop(create(FILE).map_err(io::Error::from)?);
         File::from(folder).sync_all()?;

@@ -92,11 +92,8 @@ pub fn utc_stamp() -> String {
 }
 
 fn utc_text(milliseconds: u64) -> String {
-    let (seconds, milliseconds) = (milliseconds / 1_000, milliseconds % 1_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date::civil(days.cast_signed());
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
+    let text = date::iso(milliseconds / 1_000);
+    format!("{}.{:03}Z", text.trim_end_matches('Z'), milliseconds % 1_000)
 }
 
 /// Milliseconds since 1970.

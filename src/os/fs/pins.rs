@@ -13,18 +13,16 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, unlinkat,
-};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, openat};
 use rustix::io::Errno;
 
 use crate::limits;
-use crate::os::fs::own_folder::open_own;
+use crate::os::fs::own_folder::{self, open_own};
 use crate::os::system;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::base64url;
@@ -321,12 +319,8 @@ impl Pins {
         let (folder, name) = parts(&self.path)?;
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let folder = open_own(folder)?;
-        let beside = |ending: &str| {
-            let mut name = name.to_owned();
-            name.push(ending);
-            name
-        };
-        let (lock, draft) = (beside(".lock"), beside(".new"));
+        let mut lock = name.to_owned();
+        lock.push(".lock");
         // The lock is held until the end of this function.
         let lock = openat(&folder, &lock, OFlags::RDWR | OFlags::CREATE | SAFELY, PRIVATE)?;
         rustix::io::retry_on_intr(|| flock(&lock, how))?;
@@ -334,18 +328,9 @@ impl Pins {
         for change in &self.changes {
             pins = change.apply(&pins).map_err(io::Error::other)?;
         }
-        // A draft was left by a process that ended while it had the lock.
-        match unlinkat(&folder, &draft, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let how = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | SAFELY;
-        let mut file = File::from(openat(&folder, &draft, how, PRIVATE)?);
         let text: String = pins.iter().map(Pin::line).collect();
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        renameat(&folder, &draft, &folder, name)?;
-        File::from(folder).sync_all()?;
+        // The lock is held: no other process has a draft.
+        own_folder::replace(&folder, name, text.as_bytes())?;
         Ok(pins)
     }
 }

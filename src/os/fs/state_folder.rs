@@ -7,14 +7,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, openat};
 
-use crate::os::fs::own_folder::open_own;
+use crate::os::fs::own_folder::{self, open_own};
 use crate::peer::transfers::journal::StateFile;
 
-/// The file that a running peer locks.
-const LOCK: &str = "lock";
 /// The largest file that is read: beyond the largest queue with the longest names, twice.
 const FILE_BYTES: u64 = 128 << 20;
 
@@ -23,7 +20,7 @@ pub struct StateFolder {
     folder: Rc<OwnedFd>,
     /// The path from the root.
     path: PathBuf,
-    _lock: File,
+    _lock: OwnedFd,
 }
 
 impl StateFolder {
@@ -34,11 +31,9 @@ impl StateFolder {
     pub fn open(path: &Path) -> io::Result<StateFolder> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let folder = open_own(path)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = openat(&folder, LOCK, flags, Mode::RUSR | Mode::WUSR)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let lock = own_folder::lock(&folder)?.ok_or(io::ErrorKind::WouldBlock)?;
         let path = std::path::absolute(path)?;
-        Ok(StateFolder { folder: Rc::new(folder), path, _lock: File::from(lock) })
+        Ok(StateFolder { folder: Rc::new(folder), path, _lock: lock })
     }
 
     /// The open folder.
@@ -100,16 +95,7 @@ impl StateFile for StateFolderFile {
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let draft = format!("{}.new", self.name);
-        match unlinkat(&*self.folder, &draft, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut file = self.open(&draft, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        renameat(&*self.folder, &draft, &*self.folder, self.name)?;
-        Ok(fsync(&*self.folder)?)
+        own_folder::replace(&*self.folder, self.name.as_ref(), bytes)
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 
-use crate::os::data_folder::{self, FILE};
+use crate::os::data_folder::FILE;
 use crate::os::fs::own_folder;
 use crate::os::fs::server_keys::{NEXT_KEY, SERVER_KEY};
 use crate::os::sqlite::{OpenError, connect, version, words};
@@ -151,7 +151,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<(), BackupError> {
     check(&from.join(FILE))?;
     DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     let folder = own_folder::open_own(data)?;
-    let _lock = data_folder::lock(&folder)?.ok_or(BackupError::Store(OpenError::InUse))?;
+    let _lock = own_folder::lock(&folder)?.ok_or(BackupError::Store(OpenError::InUse))?;
     let has = |name: &str| data.join(name).symlink_metadata().is_ok();
     if has(FILE) || has(SERVER_KEY) || has(NEXT_KEY) {
         return Err(BackupError::Taken);
