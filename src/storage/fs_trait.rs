@@ -117,8 +117,21 @@ pub enum Blind {
 pub enum FsChange {
     /// This file may be new, changed, or gone.
     File(String),
+    /// A writer of this file goes on.
+    Written(String),
     /// Events were lost: scan everything.
     Everything,
+}
+
+impl FsChange {
+    /// The name of the file; `None` for all files.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            FsChange::File(name) | FsChange::Written(name) => Some(name),
+            FsChange::Everything => None,
+        }
+    }
 }
 
 /// Kind of a directory entry.

@@ -903,6 +903,7 @@ impl SharedFolder {
             match change {
                 FsChange::Everything => self.scan.is_requested = true,
                 FsChange::File(name) => self.mark_changed(&name, now),
+                FsChange::Written(name) => self.mark_written(&name, now),
             }
         }
         let condition = self.fs.condition();
@@ -967,6 +968,15 @@ impl SharedFolder {
         }
         for name in below {
             self.touch(name, now);
+        }
+    }
+
+    /// Mark a file that is being written. A look at each write would find no more than the first.
+    fn mark_written(&mut self, text: &str, now: Instant) {
+        if let Ok(name) = RelativeName::new(text)
+            && !self.changes.touched.contains_key(&name)
+        {
+            self.mark_changed(text, now);
         }
     }
 
@@ -1443,6 +1453,18 @@ mod tests {
             assert_eq!(world.look(), ([].into(), gone));
         }
         assert_eq!(world.wait(DEBOUNCE), (words(&["empty", "whole"]), [].into()));
+        // Each write of a writer costs no look, and its close ends the wait.
+        world.drive.place("long", 9, b"1");
+        world.drive.hold("long", true);
+        assert_eq!(world.look(), ([].into(), [].into()));
+        let due = |world: &World| world.share.changes.touched[&name("long")].due;
+        let before = due(&world);
+        world.drive.changes.borrow_mut().push(FsChange::Written("long".into()));
+        assert_eq!(world.look(), ([].into(), [].into()));
+        assert_eq!(due(&world), before);
+        world.drive.hold("long", false);
+        world.drive.heard("long");
+        assert_eq!(world.look(), (words(&["long"]), [].into()));
         // A file that is closed within its first two seconds.
         world.drive.place("open", 9, b"1");
         world.drive.hold("open", true);

@@ -5,7 +5,7 @@
 //! too many new subfolders, becomes [`FsChange::Everything`]: list the whole folder again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -33,6 +33,9 @@ pub struct FolderWatch {
     new_folders: RefCell<NewFolders>,
     is_over: Cell<bool>,
 }
+
+/// The files with events; true for one whose writer goes on, as far as the events tell.
+type ChangedNames = BTreeMap<String, bool>;
 
 /// Subfolders that have to be listed.
 #[derive(Default)]
@@ -78,7 +81,7 @@ impl FolderWatch {
 
     /// Changes since the last call. One call may return only a part of them.
     pub fn changes(&self) -> Vec<FsChange> {
-        let mut files = BTreeSet::new();
+        let mut files = ChangedNames::new();
         let mut everything = false;
         let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
         let mut reader = Reader::new(self.watches.events(), &mut buffer);
@@ -107,29 +110,34 @@ impl FolderWatch {
         }
         everything |= !self.list_new_folders(&mut files);
         let everything = everything.then_some(FsChange::Everything);
-        everything.into_iter().chain(files.into_iter().map(FsChange::File)).collect()
+        let changes = files.into_iter().map(|(name, is_written)| match is_written {
+            true => FsChange::Written(name),
+            false => FsChange::File(name),
+        });
+        everything.into_iter().chain(changes).collect()
     }
 
-    fn on_event(&self, watch: i32, events: ReadFlags, last: &str, files: &mut BTreeSet<String>) {
+    fn on_event(&self, watch: i32, events: ReadFlags, last: &str, files: &mut ChangedNames) {
         let Some(name) = self.watches.path(watch, last) else { return };
         let waiting = &mut self.new_folders.borrow_mut().waiting;
         if !events.contains(ReadFlags::ISDIR) {
-            files.insert(name);
+            let is_written = events.difference(ReadFlags::MODIFY).is_empty();
+            files.entry(name).and_modify(|before| *before &= is_written).or_insert(is_written);
         } else if !self.recursive {
         } else if events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
             waiting.push_back(name);
         } else if events.contains(ReadFlags::ATTRIB) {
             // The folder may have become readable, or unreadable.
             waiting.push_back(name.clone());
-            files.insert(name);
+            files.insert(name, false);
         } else if events.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
             self.watches.remove_below(&name);
-            files.insert(name);
+            files.insert(name, false);
         }
     }
 
     /// Adds some of the files in new subfolders. False when too many subfolders wait.
-    fn list_new_folders(&self, files: &mut BTreeSet<String>) -> bool {
+    fn list_new_folders(&self, files: &mut ChangedNames) -> bool {
         let NewFolders { waiting, listing } = &mut *self.new_folders.borrow_mut();
         if waiting.len() > WATCHES {
             waiting.clear();
@@ -139,7 +147,7 @@ impl FolderWatch {
             match listing.as_mut().and_then(Iterator::next) {
                 Some(Ok(found)) => {
                     if found.barred.is_none() {
-                        files.insert(found.name);
+                        files.insert(found.name, false);
                     }
                 }
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,

@@ -320,8 +320,7 @@ impl Filesystem for ManifestFolder {
 
     fn changes(&self) -> Vec<FsChange> {
         let mut changes = self.folder.changes();
-        changes
-            .retain(|change| !matches!(change, FsChange::File(name) if self.place(name).is_some()));
+        changes.retain(|change| change.name().is_none_or(|name| self.place(name).is_none()));
         changes.extend(self.changed());
         changes
     }
