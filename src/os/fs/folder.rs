@@ -4,7 +4,7 @@
 //! The descriptor is opened for each use. A descriptor that stays open would prevent an unmount,
 //! and keep referring to a folder that was moved away.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -47,6 +47,8 @@ pub struct Folder {
     allocate: Allocate,
     /// Bytes of the disk that stay free.
     reserve: u64,
+    /// Bytes that downloads have still to allocate.
+    promised: Rc<Cell<u64>>,
     /// The folder of unfinished downloads, where that is another one.
     parts: Option<Rc<Top>>,
     guard: Rc<Guard>,
@@ -101,6 +103,7 @@ impl Folder {
             given: None,
             allocate,
             reserve: 0,
+            promised: Rc::default(),
             parts: None,
             guard: Rc::default(),
             windows: Rc::default(),
@@ -385,7 +388,9 @@ impl Filesystem for Folder {
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Rc::new(PartFile::new(File::from(file), self.allocate).reserving(self.reserve)))
+        Ok(Rc::new(
+            PartFile::new(File::from(file), self.allocate).reserving(self.reserve, &self.promised),
+        ))
     }
 
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {

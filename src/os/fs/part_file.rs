@@ -7,6 +7,7 @@ use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, FallocateFlags, Stat, fadvise, fallocate, fstat, fstatvfs, ftruncate};
@@ -51,6 +52,10 @@ pub struct PartFile {
     asked: Cell<Option<ReadAhead>>,
     /// The range that is not allocated yet.
     unallocated: Cell<Option<ByteRange>>,
+    /// Bytes that this file has still to allocate.
+    owes: Cell<u64>,
+    /// The same of all files of the folder.
+    promised: Rc<Cell<u64>>,
 }
 
 /// The last read-ahead request and its time.
@@ -65,14 +70,23 @@ impl PartFile {
     /// Takes an open file.
     #[must_use]
     pub fn new(file: File, allocate: Allocate) -> PartFile {
-        let (asked, unallocated) = (Cell::new(None), Cell::new(None));
-        PartFile { file, allocate, reserve: 0, asked, unallocated }
+        PartFile {
+            file,
+            allocate,
+            reserve: 0,
+            asked: Cell::new(None),
+            unallocated: Cell::new(None),
+            owes: Cell::new(0),
+            promised: Rc::default(),
+        }
     }
 
-    /// The same file, which leaves so many bytes of the disk free.
+    /// The same file, which leaves so many bytes of the disk free, beside those that other downloads
+    /// have still to allocate.
     #[must_use]
-    pub fn reserving(self, reserve: u64) -> PartFile {
-        PartFile { reserve, ..self }
+    pub fn reserving(mut self, reserve: u64, promised: &Rc<Cell<u64>>) -> PartFile {
+        (self.reserve, self.promised) = (reserve, Rc::clone(promised));
+        self
     }
 
     /// The path of the open file, for a file without a name.
@@ -81,19 +95,26 @@ impl PartFile {
         format!("/proc/self/fd/{}", self.file.as_raw_fd())
     }
 
+    /// Sets the range that is not allocated yet.
+    fn leave(&self, range: Option<ByteRange>) -> io::Result<()> {
+        self.unallocated.set(range.filter(|range| !range.is_empty()));
+        // Pieces of an earlier run, and pieces written ahead of the steps, are on the disk already.
+        let owes = if self.unallocated.get().is_some() { missing(&fstat(&self.file)?) } else { 0 };
+        let others = self.promised.get().saturating_sub(self.owes.replace(owes));
+        self.promised.set(others.saturating_add(owes));
+        Ok(())
+    }
+
     /// Allocates the next step.
     fn allocate_step(&self) -> io::Result<()> {
-        let Some(rest) = self.unallocated.take() else { return Ok(()) };
+        let Some(rest) = self.unallocated.get() else { return Ok(()) };
         let (from, length) = (rest.start(), rest.length().min(ALLOCATION_STEP));
         match fallocate(&self.file, FallocateFlags::empty(), from, length) {
-            Ok(()) => {}
+            Ok(()) => self.leave(ByteRange::new(from + length, rest.length() - length)),
             // Some file systems also give this error for a size that they would accept otherwise.
-            Err(error) if is_missing(error) => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) if is_missing(error) => self.leave(None),
+            Err(error) => Err(error.into()),
         }
-        let rest = ByteRange::new(from + length, rest.length() - length);
-        self.unallocated.set(rest.filter(|rest| !rest.is_empty()));
-        Ok(())
     }
 
     fn ask(&self, from: u64, to: u64) {
@@ -138,10 +159,26 @@ pub fn stamp(stat: &Stat) -> FileStat {
     }
 }
 
+/// Bytes of the file that are on the disk.
+fn on_disk(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
+}
+
+/// Bytes of the file that are not on the disk.
+fn missing(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0).saturating_sub(on_disk(stat))
+}
+
 /// Free bytes of the disk; `None` for a file system that reports no blocks at all.
 pub(super) fn free_bytes(on: impl AsFd) -> Option<u64> {
     let disk = fstatvfs(on).ok().filter(|disk| disk.f_blocks > 0)?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        self.promised.set(self.promised.get().saturating_sub(self.owes.get()));
+    }
 }
 
 impl FsFile for PartFile {
@@ -197,14 +234,15 @@ impl FsFile for PartFile {
 
     fn allocate(&self, size: u64) -> io::Result<()> {
         let stat = fstat(&self.file)?;
-        let (had, blocks) =
-            (u64::try_from(stat.st_size).unwrap_or(0), u64::try_from(stat.st_blocks).unwrap_or(0));
+        let had = u64::try_from(stat.st_size).unwrap_or(0);
+        self.leave(None)?;
         let is_sparse = self.allocate == Allocate::None || size == 0;
         if is_sparse && (self.reserve == 0 || size == 0) {
             return Ok(ftruncate(&self.file, size)?);
         }
         // A failed fallocate may keep all the free space, so the free space is checked first.
-        let missing = size.saturating_sub(blocks.saturating_mul(512)).saturating_add(self.reserve);
+        let others = self.promised.get().saturating_add(self.reserve);
+        let missing = size.saturating_sub(on_disk(&stat)).saturating_add(others);
         if free_bytes(&self.file).is_some_and(|free| free < missing) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -213,7 +251,7 @@ impl FsFile for PartFile {
         }
         // A longer file is another version.
         ftruncate(&self.file, size)?;
-        self.unallocated.set(ByteRange::new(0, size));
+        self.leave(ByteRange::new(0, size))?;
         let allocated = self.allocate_step();
         if allocated.is_err() {
             let _ = ftruncate(&self.file, had);
@@ -329,5 +367,32 @@ mod tests {
         // A shorter file begins again.
         part.allocate(10).unwrap();
         assert_eq!((part.stamp().unwrap().size, part.unallocated.get()), (10, None));
+    }
+
+    #[test]
+    fn the_room_that_one_download_has_still_to_allocate_is_no_room_for_another() {
+        let promised = Rc::default();
+        let part = || {
+            let file = tempfile::tempfile().unwrap();
+            PartFile::new(file, Allocate::Full).reserving(0, &promised)
+        };
+        let first = part();
+        let size = 4 * ALLOCATION_STEP;
+        first.allocate(size).unwrap();
+        if promised.get() == 0 {
+            return println!("this file system does not allocate");
+        }
+        assert!((size - 2 * ALLOCATION_STEP..size).contains(&promised.get()), "{promised:?}");
+        // A file that fits but for the promise.
+        let free = free_bytes(&first.file).unwrap();
+        promised.set(free);
+        assert_eq!(part().allocate(size).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        promised.set(first.owes.get());
+        (0..4).for_each(|_| first.write_at(0, b"a").unwrap());
+        assert_eq!(promised.get(), 0);
+        first.allocate(2 * size).unwrap();
+        assert!(promised.get() > 0);
+        drop(first);
+        assert_eq!(promised.get(), 0);
     }
 }
