@@ -85,7 +85,6 @@ impl Download {
         ctx: &mut Ctx<'_, '_>,
     ) -> Result<Download, Failure> {
         let now = ctx.io.now;
-        let has_record = ctx.storage.recall(&request.name).is_some();
         let mut sizes = request.sources.iter().filter_map(|candidate| candidate.size);
         let mut download = Download {
             size: sizes.next().filter(|_| request.root.is_some()),
@@ -106,7 +105,7 @@ impl Download {
                 verify: request.verify,
                 retry_policy: request.retry_policy,
                 order: request.order,
-                has_record,
+                has_record: false,
             },
         };
         let is_checkable = download.root.is_trusted() && download.config.verify;
@@ -142,6 +141,7 @@ impl Download {
             return Ok(());
         }
         let Some(known) = storage.recall(&self.name) else { return Ok(()) };
+        self.config.has_record = true;
         let may_have_size = |candidate: &Candidate| candidate.may_have_size(known.size);
         match (&known.content, self.root.hash()) {
             (Content::Root(before), Some(root))
@@ -208,9 +208,8 @@ impl Download {
             _ => None,
         };
         // Concurrent downloads begin at different pieces, to have pieces to exchange.
-        let [a, b, c, d, ..] = (io.random)();
         let cursor = match identity.content {
-            Content::Root(_) => u64::from(u32::from_le_bytes([a, b, c, d])),
+            Content::Root(_) => random_number(io),
             _ => 0,
         };
         let opening = storage.begin(&identity, list, cursor);
@@ -456,15 +455,14 @@ impl Download {
         let last = piece_tree::pieces(size) - 1;
         let other = match self.config.order {
             PieceOrder::FromFront | PieceOrder::Watched(_) => 0,
-            PieceOrder::Any => {
-                let [a, b, c, d, ..] = (io.random)();
-                u64::from(u32::from_le_bytes([a, b, c, d])) % (last + 1)
-            }
+            PieceOrder::Any => random_number(io) % (last + 1),
         };
         let Some(source) = self.sources.get_mut(id) else { return };
-        for piece in [last, other].into_iter().take(if other == last { 1 } else { 2 }) {
+        for piece in [last, other] {
             let (start, length) = piece_tree::bounds(size, piece);
-            source.request_piece(piece, start, length, io);
+            if !source.is_requested(piece) {
+                source.request_piece(piece, start, length, io);
+            }
         }
     }
 
@@ -556,6 +554,12 @@ impl Download {
             source.request_piece(piece, start, length, io);
         }
     }
+}
+
+/// A number for the choice of a piece.
+fn random_number(io: &mut Io<'_>) -> u64 {
+    let [a, b, c, d, ..] = (io.random)();
+    u64::from(u32::from_le_bytes([a, b, c, d]))
 }
 
 /// False for a candidate that claims another size of the same content.

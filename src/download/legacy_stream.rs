@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::legacy::{Last, LegacyClient, LegacyStep};
 use crate::download::legacy_stream::datagrams::DatagramTransfer;
+use crate::download::progress::WaitState;
 use crate::download::types::{Ctx, LegacySource, Outcome, RetryPolicy, disk_failure};
 use crate::limits;
 use crate::node::ConnId;
@@ -99,7 +100,7 @@ struct StreamProgress {
     seen: (u64, Instant),
     has_begun: bool,
     reported_at: Instant,
-    wait_reason: Option<WaitReason>,
+    waiting: WaitState,
 }
 
 impl LengthGuess {
@@ -134,7 +135,7 @@ impl LegacyStream {
                 seen: (0, now),
                 has_begun: false,
                 reported_at: now,
-                wait_reason: None,
+                waiting: WaitState::default(),
             },
             due_at: now,
         };
@@ -301,7 +302,7 @@ impl LegacyStream {
             None => Rc::new(ctx.storage.stream(&self.name, source.at, size)?),
         };
         self.file = Some(Rc::clone(&file));
-        self.progress.wait_reason = None;
+        self.progress.waiting.end();
         let now = ctx.io.now;
         self.progress.seen = (0, now);
         if !std::mem::replace(&mut self.progress.has_begun, true) {
@@ -598,9 +599,8 @@ impl LegacyStream {
     }
 
     fn wait(&mut self, why: WaitReason, io: &mut Io<'_>) {
-        if self.progress.wait_reason.as_ref() != Some(&why) && !self.is_list() {
-            io.tell(UiEvent::Stalled { name: self.name.clone(), why: why.clone() });
-            self.progress.wait_reason = Some(why);
+        if !self.is_list() {
+            self.progress.waiting.tell(&self.name, why, io);
         }
     }
 
@@ -714,7 +714,7 @@ impl LegacyStream {
         {
             self.progress.reported_at = now;
             if since < limits::STALLED_NOTICE {
-                self.progress.wait_reason = None;
+                self.progress.waiting.end();
             }
             let held = file.have();
             ctx.io.tell(UiEvent::Progress {

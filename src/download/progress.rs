@@ -8,6 +8,28 @@ use crate::node::io::Io;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{UiEvent, WaitReason};
 
+/// Why nothing arrives, as last told.
+#[derive(Default)]
+pub(super) struct WaitState(Option<WaitReason>);
+
+impl WaitState {
+    pub fn reason(&self) -> Option<&WaitReason> {
+        self.0.as_ref()
+    }
+
+    /// Tells a reason once.
+    pub fn tell(&mut self, name: &RelativeName, why: WaitReason, io: &mut Io<'_>) {
+        if self.0.as_ref() != Some(&why) {
+            io.tell(UiEvent::Stalled { name: name.clone(), why: why.clone() });
+            self.0 = Some(why);
+        }
+    }
+
+    pub fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
 pub(super) struct DownloadProgress {
     /// Bytes that an earlier run left behind.
     pub resumed: u64,
@@ -21,7 +43,7 @@ pub(super) struct DownloadProgress {
     has_reported_piece: bool,
     /// Bytes held by the first pieces, if those are stored before the beginning is reported.
     early: u64,
-    wait_reason: Option<WaitReason>,
+    waiting: WaitState,
 }
 
 impl DownloadProgress {
@@ -34,7 +56,7 @@ impl DownloadProgress {
             reported_at: None,
             has_reported_piece: false,
             early: 0,
-            wait_reason: None,
+            waiting: WaitState::default(),
         }
     }
 
@@ -105,18 +127,15 @@ impl DownloadProgress {
     }
 
     pub fn wait_reason(&self) -> Option<&WaitReason> {
-        self.wait_reason.as_ref()
+        self.waiting.reason()
     }
 
     pub fn wait(&mut self, name: &RelativeName, why: WaitReason, io: &mut Io<'_>) {
-        if self.wait_reason.as_ref() != Some(&why) {
-            io.tell(UiEvent::Stalled { name: name.clone(), why: why.clone() });
-            self.wait_reason = Some(why);
-        }
+        self.waiting.tell(name, why, io);
     }
 
     pub fn end_wait(&mut self) {
-        self.wait_reason = None;
+        self.waiting.end();
     }
 
     /// Ends a wait that the first bytes of a piece disprove.
@@ -131,7 +150,7 @@ impl DownloadProgress {
                     | WaitReason::Silence
             )
         };
-        self.wait_reason.take_if(for_source);
+        self.waiting.0.take_if(for_source);
     }
 
     pub fn stood_still(&mut self, gap: Duration) {

@@ -72,10 +72,10 @@ impl FolderDownload {
                 return self.file_received(id, number, &buffer, ctx);
             }
             SourceEvent::Waiting(WaitingReason::Consent) if self.sources.len() == 1 => {
-                self.tell_wait(WaitReason::Consent, ctx.io)
+                self.waiting.tell(&self.name, WaitReason::Consent, ctx.io)
             }
             SourceEvent::Waiting(WaitingReason::Slot { place }) if self.sources.len() == 1 => {
-                self.tell_wait(WaitReason::Slot(place), ctx.io)
+                self.waiting.tell(&self.name, WaitReason::Slot(place), ctx.io)
             }
             SourceEvent::Waiting(_) => {}
             SourceEvent::Refused(request, error) => self.refused(id, &request, error, ctx.io),
@@ -92,14 +92,6 @@ impl FolderDownload {
             }
         }
         Ok(())
-    }
-
-    /// Reports why nothing comes, once for each reason.
-    fn tell_wait(&mut self, why: WaitReason, io: &mut Io<'_>) {
-        if self.wait_reason.as_ref() != Some(&why) {
-            io.tell(UiEvent::Stalled { name: self.name.clone(), why: why.clone() });
-            self.wait_reason = Some(why);
-        }
     }
 
     /// The header of a file: receives the body if the size is that of the list.
@@ -133,7 +125,8 @@ impl FolderDownload {
             self.give_up_for_good(id, failure, ctx.io);
             return Ok(());
         }
-        (self.moved_at, self.wait_reason) = (ctx.io.now, None);
+        self.moved_at = ctx.io.now;
+        self.waiting.end();
         source.note_stored(ctx.io.now);
         self.sources.reset_attempts(peer);
         let stored = files.store(number, peer, &buffer.bytes(), ctx);
@@ -268,7 +261,7 @@ impl FolderDownload {
             let failure = failure.unwrap_or_else(|| Failure::NoSource(self.name.clone()));
             return Some(FolderOutcome::Failed(failure));
         }
-        self.tell_wait(WaitReason::Source, ctx.io);
+        self.waiting.tell(&self.name, WaitReason::Source, ctx.io);
         None
     }
 

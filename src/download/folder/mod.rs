@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use crate::download::folder::check::FolderCheck;
 use crate::download::folder::files::FolderFiles;
 use crate::download::folder::list::{AfterPage, FolderList};
+use crate::download::progress::WaitState;
 use crate::download::source::Source;
 use crate::download::source_set::SourceSet;
 use crate::download::types::{
@@ -40,7 +41,7 @@ use crate::protocol::types::folder::FolderSummary;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::Filesystem;
-use crate::ui::event::{Failure, FolderEvent, UiEvent, Version, WaitReason};
+use crate::ui::event::{Failure, FolderEvent, UiEvent, Version};
 
 /// Providers of a folder that are used: each may be far ahead with many small files.
 const FOLDER_SOURCES: usize = 8;
@@ -86,7 +87,7 @@ pub(super) struct FolderDownload {
     moved_at: Instant,
     last_failure: Option<Failure>,
     /// The last reported reason why nothing comes.
-    wait_reason: Option<WaitReason>,
+    waiting: WaitState,
     due_at: Instant,
 }
 
@@ -128,7 +129,7 @@ impl FolderDownload {
             restarts: 0,
             moved_at: now,
             last_failure: None,
-            wait_reason: None,
+            waiting: WaitState::default(),
             due_at: now,
         }
     }
@@ -322,7 +323,8 @@ impl FolderDownload {
 
     /// A page has come: of a summary, or of the list.
     fn page_received(&mut self, id: u32, page: FolderPage, ctx: &mut Ctx<'_, '_>) {
-        (self.moved_at, self.wait_reason) = (ctx.io.now, None);
+        self.moved_at = ctx.io.now;
+        self.waiting.end();
         let Some(peer) = self.sources.get(id).map(Source::peer) else { return };
         let (after, name) = match &mut self.state {
             FolderState::Summaries { known, until } => {
