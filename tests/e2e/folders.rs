@@ -249,9 +249,7 @@ fn a_folder_ends_though_a_lost_file_of_it_is_requested_again() {
     let (page, open) = (page_of(&entries(&files)), gate.clone());
     let owner = Provider::new(&large, move |conn, request| {
         if request["method"] == "FOLDER" {
-            let mut page = page.clone();
-            page["id"] = request["id"].clone();
-            conn.send_line(&page);
+            send_page(conn, request, page.clone());
             return Handling::Done;
         }
         match (open.is_open(), request["root"] == root(&files["small.bin"])) {
@@ -349,22 +347,29 @@ fn page_of(entries: &[Value]) -> Value {
         "root": root(lines.as_bytes()), "files": entries, "cursor": null})
 }
 
+/// Answers a FOLDER by this page.
+fn send_page(conn: &mut Conn, request: &Value, mut page: Value) {
+    page["id"] = request["id"].clone();
+    conn.send_line(&page);
+}
+
+/// Answers a FETCH of one of these files. False for another root.
+fn send_file(conn: &mut Conn, request: &Value, files: &Files) -> bool {
+    let found = files.values().find(|bytes| request["root"] == root(bytes));
+    found.inspect(|bytes| conn.answer_as(&Content::new("any", bytes), request)).is_some()
+}
+
 /// A peer with these files that answers each FOLDER by `list`.
 fn scripted(files: Files, list: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Provider {
     Provider::new(&Content::new("unused", b"x"), move |conn, request| {
-        let id = &request["id"];
         match request["method"].as_str() {
             Some("FOLDER") => {
-                let mut page = list(request);
-                page["id"] = id.clone();
-                conn.send_line(&page);
+                send_page(conn, request, list(request));
                 Handling::Done
             }
             Some("FETCH") => {
-                let found = files.values().find(|bytes| request["root"] == root(bytes));
-                match found {
-                    Some(bytes) => conn.answer_as(&Content::new("any", bytes), request),
-                    None => conn.refuse(request, "not_found"),
+                if !send_file(conn, request, &files) {
+                    conn.refuse(request, "not_found");
                 }
                 Handling::Done
             }
@@ -383,13 +388,10 @@ fn failing_after(
     Provider::new(&Content::new("unused", b"x"), move |conn, request| {
         match request["method"].as_str() {
             Some("FOLDER") => {
-                let mut page = page.clone();
-                page["id"] = request["id"].clone();
-                conn.send_line(&page);
+                send_page(conn, request, page.clone());
             }
             Some("FETCH") if sent.fetch_add(1, Ordering::Relaxed) < right => {
-                let bytes = files.values().find(|bytes| request["root"] == root(bytes));
-                conn.answer_as(&Content::new("any", bytes.expect("a file of the list")), request);
+                assert!(send_file(conn, request, &files), "no file of the list: {request}");
             }
             Some("FETCH") => return fail(conn, request),
             _ => return Handling::Regular,
@@ -465,9 +467,7 @@ fn the_reason_of_a_wait_is_told_once() {
     let owner = Provider::new(&Content::new("unused", b"x"), move |conn, request| {
         match request["method"].as_str() {
             Some("FOLDER") => {
-                let mut page = page.clone();
-                page["id"] = request["id"].clone();
-                conn.send_line(&page);
+                send_page(conn, request, page.clone());
             }
             // The first connection is lost, then all files wait for a slot.
             Some("FETCH") if conn.nth == 0 => return Handling::Close,
@@ -478,9 +478,7 @@ fn the_reason_of_a_wait_is_told_once() {
                 let mut waiting = waiting.lock().expect("no panic while it was held");
                 waiting.push(request.clone());
                 for request in waiting.iter().filter(|_| waiting.len() == files.len()) {
-                    let bytes = files.values().find(|bytes| request["root"] == root(bytes));
-                    let file = Content::new("any", bytes.expect("a file of the list"));
-                    conn.answer_as(&file, request);
+                    assert!(send_file(conn, request, &files), "no file of the list: {request}");
                 }
             }
             _ => return Handling::Regular,
