@@ -1201,6 +1201,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("the drop folder: {}", "la carpeta de entrega: {}"),
     ("a poster is not kept: {}", "una imagen de portada no se guardó: {}"),
     ("no posters: {}", "sin imágenes de portada: {}"),
+    ("no earlier posters: {}", "sin imágenes de portada anteriores: {}"),
     (
         "a program of user {} may not use the control socket",
         "un programa del usuario {} no puede usar el socket de control",

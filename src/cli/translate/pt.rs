@@ -1180,6 +1180,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("the drop folder: {}", "a pasta de entrega: {}"),
     ("a poster is not kept: {}", "uma imagem de capa não foi guardada: {}"),
     ("no posters: {}", "sem imagens de capa: {}"),
+    ("no earlier posters: {}", "sem imagens de capa anteriores: {}"),
     (
         "a program of user {} may not use the control socket",
         "um programa do usuário {} não pode usar o socket de controle",
