@@ -448,7 +448,7 @@ fn drop_config(args: &PeerArgs) -> Result<Option<DropConfig>, Exit> {
         Folder::open(path, AllocateArg::Full.how()).map_err(|error| no_folder(path, error))?;
     Ok(Some(DropConfig {
         folder: Rc::new(folder.reserving(reserve)),
-        accept: args.http.drop.drop_accept.consent(),
+        asks: args.http.drop.drop_accept.asks(),
         largest: args.http.drop.drop_largest,
         total: args.http.drop.drop_total,
         most_files: usize::try_from(args.http.drop.drop_files).unwrap_or(usize::MAX),

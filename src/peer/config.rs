@@ -54,8 +54,8 @@ pub struct NetworkConfig {
 pub struct DropConfig {
     /// The folder.
     pub folder: Rc<dyn Filesystem>,
-    /// Whether the owner is asked.
-    pub accept: Accept,
+    /// The owner is asked.
+    pub asks: bool,
     /// The largest file, in bytes.
     pub largest: u64,
     /// The bytes of all files.

@@ -201,7 +201,11 @@ fn a_full_drop_folder_takes_nothing_more() {
     assert_eq!(code(&offer(peer.at, "four", 1)), (403, "refused"));
     // The owner makes room.
     std::fs::remove_file(drop.at("one")).expect("a file");
-    give(peer.at, "four", b"4");
+    let ticket_of_four = wait_until("the next listing of the folder", || {
+        let (status, value) = offer(peer.at, "four", 1);
+        (status == 200).then(|| value["ticket"].as_str().expect("a ticket").to_owned())
+    });
+    assert_eq!(put(peer.at, &ticket_of_four, 1, b"4").receive(false).status, 200);
     // Few offers of an address at a time.
     std::fs::remove_file(drop.at("two")).expect("a file");
     let another = Dir::new();

@@ -2,8 +2,6 @@
 
 use clap::{Args, ValueEnum};
 
-use cardume::peer::upload_queue::Accept;
-
 use crate::cli::args::disk_size;
 
 // A folder for the files of visitors.
@@ -39,10 +37,11 @@ pub enum DropAcceptArg {
 }
 
 impl DropAcceptArg {
-    pub fn consent(self) -> Accept {
+    /// True if the owner is asked.
+    pub fn asks(self) -> bool {
         match self {
-            DropAcceptArg::Always => Accept::Always,
-            DropAcceptArg::Ask => Accept::Ask,
+            DropAcceptArg::Always => false,
+            DropAcceptArg::Ask => true,
         }
     }
 }

@@ -18,7 +18,6 @@ use crate::io::traits::Sink;
 use crate::node::ConnId;
 use crate::peer::config::DropConfig;
 use crate::peer::piece_service::{PieceService, ServiceCtx};
-use crate::peer::upload_queue::Accept;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::response::Response;
 use crate::protocol::types::drop_offer::{DropRequest, DropResponse, DropTicket};
@@ -49,6 +48,8 @@ const SETTLE_TIME: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Names that are tried: `film.mp4`, `film (2).mp4` and so on.
 const MOST_NAMES: u32 = 1_000;
+/// The time between two listings of the folder.
+const LIST_EVERY: Duration = Duration::from_secs(1);
 /// The name of a file whose bytes are not complete: this, a ticket, and `.part`.
 const PART: &str = "drop-";
 /// Offers whose names begin like this are refused: such files are hidden.
@@ -149,6 +150,16 @@ pub(super) struct DropService {
     config: Option<DropConfig>,
     drops: Vec<DropFile>,
     trusted: Vec<(IpAddr, Instant)>,
+    /// The content of the folder at the last listing, and the files stored since.
+    held: Option<HeldFiles>,
+}
+
+/// The content of the drop folder, without files under way.
+#[derive(Clone, Copy)]
+struct HeldFiles {
+    files: usize,
+    bytes: u64,
+    listed_at: Instant,
 }
 
 impl DropService {
@@ -206,7 +217,8 @@ impl DropService {
     }
 
     /// Checks that a file has room.
-    fn check_room(&self, config: &DropConfig, size: u64) -> Result<(), ErrorReply> {
+    fn check_room(&mut self, size: u64, now: Instant) -> Result<(), ErrorReply> {
+        let config = self.config.as_ref().ok_or_else(no_folder)?;
         let full = |text: &str| ErrorReply::new(ErrorCode::Refused, text);
         if size > config.largest {
             return Err(ErrorReply::new(
@@ -214,14 +226,23 @@ impl DropService {
                 format!("a file has at most {} bytes here", config.largest),
             ));
         }
+        let is_fresh = |held: &HeldFiles| now < held.listed_at + LIST_EVERY;
+        let held = match self.held.filter(is_fresh) {
+            Some(held) => held,
+            None => HeldFiles::list(&*config.folder, config.most_files, now)
+                .map_err(|_| full("the drop folder can't be read"))?,
+        };
+        self.held = Some(held);
         let coming: u64 = self.drops.iter().map(|drop| drop.size).sum();
-        let (files, bytes) = held(&*config.folder, config.most_files)
-            .map_err(|_| full("the drop folder can't be read"))?;
-        if files + self.drops.len() >= config.most_files
-            || bytes.saturating_add(coming).saturating_add(size) > config.total
+        if held.files + self.drops.len() >= config.most_files
+            || held.bytes.saturating_add(coming).saturating_add(size) > config.total
         {
             return Err(full("the drop folder is full"));
         }
+        // The space of a file whose bytes come is allocated already.
+        let is_waiting =
+            |drop: &&DropFile| matches!(drop.stage, DropStage::Asking { .. } | DropStage::Accepted);
+        let coming: u64 = self.drops.iter().filter(is_waiting).map(|drop| drop.size).sum();
         let needed = coming.saturating_add(size).saturating_add(config.reserve);
         if config.folder.free_bytes().is_some_and(|free| free < needed) {
             return Err(full("the disk of the drop folder is full"));
@@ -230,25 +251,33 @@ impl DropService {
     }
 }
 
-/// Files of the folder and their bytes. Stops at the bound.
-fn held(folder: &dyn Filesystem, most: usize) -> io::Result<(usize, u64)> {
-    let (mut files, mut bytes) = (0, 0_u64);
-    let list = folder.list(false).map_err(|error| io::Error::other(error.to_string()))?;
-    for found in list {
-        match found {
-            Ok(found) if is_rest(&found.name) => {}
-            Ok(found) => {
-                files += 1;
-                bytes = bytes.saturating_add(found.stamp.size);
+impl HeldFiles {
+    /// Lists the folder, up to the bound.
+    fn list(folder: &dyn Filesystem, most: usize, now: Instant) -> io::Result<HeldFiles> {
+        let mut held = HeldFiles { files: 0, bytes: 0, listed_at: now };
+        let list = folder.list(false).map_err(|error| io::Error::other(error.to_string()))?;
+        for found in list {
+            match found {
+                Ok(found) if is_rest(&found.name) => {}
+                Ok(found) => held.add(found.stamp.size),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            if held.files >= most {
+                break;
+            }
         }
-        if files >= most {
-            break;
-        }
+        Ok(held)
     }
-    Ok((files, bytes))
+
+    fn add(&mut self, size: u64) {
+        self.files = self.files.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(size);
+    }
+}
+
+fn no_folder() -> ErrorReply {
+    ErrorReply::new(ErrorCode::NotFound, "this peer has no drop folder")
 }
 
 /// True for the name of a file whose bytes are not complete.
@@ -335,10 +364,7 @@ impl PieceService {
         let ip = from.ip().to_canonical();
         let drops = &mut self.page.drops;
         let is_trusted = drops.trusts(ip, now);
-        let config = drops
-            .config
-            .as_ref()
-            .ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "this peer has no drop folder"))?;
+        let asks = drops.config.as_ref().ok_or_else(no_folder)?.asks;
         if name.starts_with(HIDDEN) {
             return Err(ErrorReply::new(
                 ErrorCode::BadName,
@@ -349,11 +375,8 @@ impl PieceService {
         if own >= MOST_OF_ADDRESS || drops.drops.len() >= MOST_OFFERS {
             return Err(ErrorReply::new(ErrorCode::Busy, "too many files come at once"));
         }
-        drops.check_room(config, size)?;
-        let is_accepted = is_trusted || config.accept == Accept::Always;
-        if config.accept == Accept::Never {
-            return Err(ErrorReply::new(ErrorCode::Refused, "the owner takes no files now"));
-        }
+        drops.check_room(size, now)?;
+        let is_accepted = is_trusted || !asks;
         let ticket = DropTicket::parse(&ctx.io.nonce()).ok_or_else(ErrorReply::unsupported)?;
         let (stage, until) = if is_accepted {
             (DropStage::Accepted, now + BEGIN_TIME)
@@ -570,6 +593,9 @@ impl PieceService {
         match stored {
             Some(Ok(name)) => {
                 log::info!("{from} has dropped {name}");
+                if let Some(held) = &mut self.page.drops.held {
+                    held.add(size);
+                }
                 let ip = from.ip().to_canonical();
                 if self.page.drops.trusts(ip, ctx.io.now) {
                     self.page.drops.trust(ip, ctx.io.now);
@@ -615,8 +641,10 @@ impl PieceService {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::traits::SourceRef;
     use crate::protocol::types::byte_range::ByteRange;
-    use crate::storage::fs_trait::FileStat;
+    use crate::storage::Opened;
+    use crate::storage::fs_trait::{DirEntryKind, FileStat, Found, FsError, NoFolder};
 
     /// A file on a disk that has written up to here.
     #[derive(Default)]
@@ -671,6 +699,108 @@ mod tests {
         file.written.set(sink.have.get());
         sink.queue.poll(&*file);
         assert_eq!((sink.unwritten(), file.asked.get()), (0, sink.have.get()));
+    }
+
+    /// A disk with this much room, whose listings are counted.
+    struct CountedFolder {
+        free: u64,
+        files: Cell<usize>,
+        listings: Cell<u32>,
+    }
+
+    impl Filesystem for CountedFolder {
+        fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+            self.listings.set(self.listings.get() + 1);
+            let stamp = FileStat { device: 1, inode: 1, size: 10, modified_ns: 0, changed_ns: 0 };
+            let found = move |number| Found {
+                name: format!("{number}"),
+                stamp,
+                settled: true,
+                barred: None,
+            };
+            Ok(Box::new((0..self.files.get()).map(move |number| Ok(found(number)))))
+        }
+        fn free_bytes(&self) -> Option<u64> {
+            Some(self.free)
+        }
+        fn find(&self, name: &str) -> Option<Found> {
+            NoFolder.find(name)
+        }
+        fn open(&self, name: &str) -> io::Result<Opened> {
+            NoFolder.open(name)
+        }
+        fn open_part(&self, name: &str) -> io::Result<SourceRef> {
+            NoFolder.open_part(name)
+        }
+        fn look(&self, name: &str) -> io::Result<DirEntryKind> {
+            NoFolder.look(name)
+        }
+        fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
+            NoFolder.stamp_at(name)
+        }
+        fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
+            NoFolder.read_small(name, most)
+        }
+        fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
+            NoFolder.replace_small(name, content)
+        }
+        fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>> {
+            NoFolder.write(name, create)
+        }
+        fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
+            NoFolder.read(name)
+        }
+        fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+            NoFolder.rename_new(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            NoFolder.remove(name)
+        }
+        fn boot(&self) -> String {
+            NoFolder.boot()
+        }
+    }
+
+    #[test]
+    fn room_is_counted_without_a_listing_for_each_offer() {
+        let folder =
+            Rc::new(CountedFolder { free: 150, files: Cell::new(1), listings: Cell::new(0) });
+        let config = DropConfig {
+            folder: Rc::clone(&folder) as Rc<dyn Filesystem>,
+            asks: true,
+            largest: 1_000,
+            total: 1_000,
+            most_files: 3,
+            reserve: 50,
+        };
+        let mut drops = DropService { config: Some(config), ..DropService::default() };
+        let now = Instant::now();
+        assert!(drops.check_room(100, now).is_ok());
+        // More than the disk has.
+        assert!(drops.check_room(101, now).is_err());
+        let stage =
+            |sink| DropStage::Settling { conn: ConnId(0), id: None, sink, look_at: now };
+        let file = Rc::new(SlowFile::default());
+        drops.drops.push(DropFile {
+            ticket: DropTicket::parse(&"0".repeat(32)).unwrap(),
+            from: SocketAddr::from(([127, 0, 0, 1], 1)),
+            name: FileName::new("a").unwrap(),
+            size: 60,
+            until: now,
+            stage: DropStage::Accepted,
+        });
+        assert!(drops.check_room(40, now).is_ok() && drops.check_room(41, now).is_err());
+        // The disk has given the space of a file under way.
+        drops.drops[0].stage = stage(Rc::new(DropSink::new(file, 60)));
+        assert!(drops.check_room(100, now).is_ok());
+        // A stored file counts at once, and a file of the owner at the next listing.
+        drops.drops.clear();
+        drops.held.as_mut().unwrap().add(60);
+        folder.files.set(3);
+        assert!(drops.check_room(1, now + LIST_EVERY / 2).is_ok());
+        assert_eq!(folder.listings.get(), 1);
+        assert!(drops.check_room(1, now + LIST_EVERY).is_err());
+        assert_eq!(folder.listings.get(), 2);
     }
 
     #[test]
