@@ -778,8 +778,7 @@ mod tests {
         assert!(drops.check_room(100, now).is_ok());
         // More than the disk has.
         assert!(drops.check_room(101, now).is_err());
-        let stage =
-            |sink| DropStage::Settling { conn: ConnId(0), id: None, sink, look_at: now };
+        let stage = |sink| DropStage::Settling { conn: ConnId(0), id: None, sink, look_at: now };
         let file = Rc::new(SlowFile::default());
         drops.drops.push(DropFile {
             ticket: DropTicket::parse(&"0".repeat(32)).unwrap(),

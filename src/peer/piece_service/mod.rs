@@ -91,8 +91,8 @@ struct InboundPeer {
 /// The files that a connection has fetched.
 struct SentFiles {
     to: SocketAddr,
-    /// The name and the bytes of each upload that is sent, by ticket.
-    under_way: BTreeMap<u64, (RelativeName, u64)>,
+    /// The name, the bytes and the begin of each upload that is sent, by ticket.
+    under_way: BTreeMap<u64, (RelativeName, u64, Instant)>,
     /// The bytes by file.
     complete: BTreeMap<RelativeName, SentFile>,
 }
@@ -114,16 +114,23 @@ impl SentFiles {
 
     /// An upload begins.
     fn begin(&mut self, ticket: u64, name: RelativeName, bytes: u64, now: Instant) {
-        self.complete.entry(name.clone()).or_insert(SentFile { bytes: 0, since: now });
-        self.under_way.insert(ticket, (name, bytes));
+        self.under_way.insert(ticket, (name, bytes, now));
+    }
+
+    /// The begin of the first upload of a file that is not told yet.
+    fn since(&self, name: &RelativeName) -> Option<Instant> {
+        let under_way = self.under_way.values().filter(|(other, ..)| other == name);
+        let complete = self.complete.get(name).map(|file| file.since);
+        under_way.map(|(.., since)| *since).chain(complete).min()
     }
 
     /// These uploads are sent. Returns the files that are told now, since there are many.
-    fn count(&mut self, over: &[u64], now: Instant) -> BTreeMap<RelativeName, SentFile> {
+    fn count(&mut self, over: &[u64]) -> BTreeMap<RelativeName, SentFile> {
         for ticket in over {
-            if let Some((name, bytes)) = self.under_way.remove(ticket) {
-                let fresh = SentFile { bytes: 0, since: now };
-                self.complete.entry(name).or_insert(fresh).bytes += bytes;
+            if let Some((name, bytes, since)) = self.under_way.remove(ticket) {
+                let file = self.complete.entry(name).or_insert(SentFile { bytes: 0, since });
+                file.bytes += bytes;
+                file.since = file.since.min(since);
             }
         }
         if self.complete.len() > MOST_SENT {
@@ -861,7 +868,7 @@ impl PieceService {
             return Vec::new();
         };
         let over = peer.inbound.feed(&mut conn.send_queue);
-        let (told, to) = (peer.sent.count(&over, io.now), peer.sent.to);
+        let (told, to) = (peer.sent.count(&over), peer.sent.to);
         if !told.is_empty() {
             let user = peer.requester.as_ref().and_then(Requester::user).map(ToString::to_string);
             self.finish_uploads(told, to, user.as_deref());
@@ -876,7 +883,7 @@ impl PieceService {
         to: SocketAddr,
         user: Option<&str>,
     ) {
-        for (name, file) in files.into_iter().filter(|(_, file)| file.bytes > 0) {
+        for (name, file) in files {
             let user = user.map(str::to_owned);
             self.traffic.finish(FinishedUpload { name, to, size: file.bytes, user });
         }
@@ -1067,4 +1074,33 @@ fn not_allowed() -> ErrorReply {
 
 fn changed() -> ErrorReply {
     ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_once_an_upload_of_it_is_over() {
+        let mut sent = SentFiles::new(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let name = |text: &str| RelativeName::new(text).unwrap();
+        let begun = Instant::now();
+        let later = begun + Duration::from_secs(1);
+        sent.begin(1, name("empty"), 0, begun);
+        sent.begin(2, name("cut"), 7, begun);
+        sent.begin(3, name("film"), 5, begun);
+        sent.begin(4, name("film"), 6, later);
+        assert!(sent.complete.is_empty());
+        // A cancelled upload.
+        sent.under_way.remove(&2);
+        assert!(sent.count(&[1, 4]).is_empty());
+        assert_eq!(sent.since(&name("film")), Some(begun));
+        assert!(sent.count(&[3]).is_empty());
+        let told: Vec<_> =
+            sent.complete.iter().map(|(name, file)| (&**name, file.bytes, file.since)).collect();
+        assert_eq!(told, [("empty", 0, begun), ("film", 11, begun)]);
+        assert_eq!((sent.since(&name("film")), sent.since(&name("cut"))), (Some(begun), None));
+    }
 }

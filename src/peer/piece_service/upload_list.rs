@@ -9,6 +9,7 @@ use crate::peer::transfers::blocks::BlockSubject;
 use crate::protocol::control::{ControlAnswer, ControlRequest, TransferLine, TransferState};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::live_stats::TransferStage;
+use crate::protocol::types::relative_path::RelativeName;
 
 /// Uploads in a list: more than a person reads.
 const MOST_LINES: usize = 10_000;
@@ -20,7 +21,10 @@ impl PieceService {
         let mut lines = BTreeMap::new();
         let now = ctx.io.now;
         for (id, peer) in self.peers.iter() {
-            let Some(conn) = ctx.io.connection(id) else { continue };
+            let tickets = self.uploads.on(id);
+            if tickets.is_empty() && peer.sent.complete.is_empty() {
+                continue;
+            }
             let user = peer.requester.as_ref().and_then(Requester::user);
             let line = |name: &str, size| TransferLine {
                 id: None,
@@ -36,16 +40,13 @@ impl PieceService {
                 added: None,
                 why: None,
             };
-            let mut of_conn: BTreeMap<&str, TransferLine> = BTreeMap::new();
+            let mut of_conn: BTreeMap<&RelativeName, TransferLine> = BTreeMap::new();
             let size_of = |name| ctx.storage.entry(name).and_then(|entry| entry.size);
             for (name, file) in &peer.sent.complete {
-                let mut line = line(name, size_of(name));
-                let seconds = now.saturating_duration_since(file.since).as_secs().max(1);
-                line.held = file.bytes;
-                line.rate = file.bytes / seconds;
-                of_conn.insert(name, line);
+                of_conn
+                    .insert(name, TransferLine { held: file.bytes, ..line(name, size_of(name)) });
             }
-            for ticket in self.uploads.on(id) {
+            for ticket in tickets {
                 let Some((upload, stage)) = self.uploads.stage_of(*ticket) else { continue };
                 let line = of_conn
                     .entry(&upload.name)
@@ -62,17 +63,16 @@ impl PieceService {
                         line.why = Some("waits for consent".to_owned());
                     }
                 }
-                if let Some((done, _)) = peer.inbound.progress(*ticket, &conn.send_queue) {
-                    line.held = line.held.saturating_add(done);
-                    if let Some(file) = peer.sent.complete.get(&upload.name) {
-                        let seconds = now.saturating_duration_since(file.since).as_secs().max(1);
-                        line.rate = line.held / seconds;
-                    }
-                }
+                let queue = ctx.io.connection(id).map(|conn| &conn.send_queue);
+                let progress = queue.and_then(|queue| peer.inbound.progress(*ticket, queue));
+                line.held = line.held.saturating_add(progress.map_or(0, |(done, _)| done));
             }
-            for (name, line) in of_conn {
+            for (name, mut line) in of_conn {
                 if lines.len() < MOST_LINES {
-                    lines.insert((name.to_owned(), peer.sent.to, id), line);
+                    let since = peer.sent.since(name).unwrap_or(now);
+                    let seconds = now.saturating_duration_since(since).as_secs().max(1);
+                    line.rate = line.held / seconds;
+                    lines.insert((name.clone(), peer.sent.to, id), line);
                 }
             }
         }
