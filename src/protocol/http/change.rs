@@ -95,7 +95,52 @@ pub(super) fn comes_from_own_page(scheme: &str, parsed: &httparse::Request<'_, '
     is_own && is_said
 }
 
+/// The fields of a request with a body.
+#[derive(Default)]
+pub(super) struct BodyFields {
+    pub(super) asked: Conditions,
+    /// The largest number for a length that is wrong.
+    pub(super) length: Option<usize>,
+    pub(super) is_chunked: bool,
+    pub(super) is_json: bool,
+    /// The client waits for a line before it sends the body.
+    pub(super) expects: bool,
+    /// The status and the text of the first fault.
+    pub(super) fault: Option<(&'static str, &'static str)>,
+}
+
 impl Http {
+    /// The fields of a request with a body.
+    pub(super) fn body_fields(&self, parsed: &httparse::Request<'_, '_>) -> BodyFields {
+        let mut fields =
+            BodyFields { fault: self.check_host(parsed).err(), ..BodyFields::default() };
+        let asked = &mut fields.asked;
+        (asked.json, asked.close) = (true, parsed.version == Some(0));
+        for header in parsed.headers.iter() {
+            let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
+            match header.name.to_ascii_lowercase().as_str() {
+                "content-length" => {
+                    let number = content_length(value);
+                    if number.is_none() || fields.length.is_some() {
+                        fields.fault.get_or_insert(("400 Bad Request", "one length, in digits\n"));
+                    }
+                    fields.length = number.or(Some(usize::MAX));
+                }
+                "transfer-encoding" => fields.is_chunked = true,
+                "content-type" => {
+                    let kind = value.split(';').next().unwrap_or_default().trim();
+                    fields.is_json = kind.eq_ignore_ascii_case(JSON);
+                }
+                "connection" => asked.close |= closes(value),
+                "expect" => fields.expects = parsed.version == Some(1),
+                PASS_FIELD => asked.pass = PassText::parse(value).ok(),
+                "cookie" => asked.session = secret_of(value).filter(|_| self.site.is_some()),
+                _ => {}
+            }
+        }
+        fields
+    }
+
     /// Decode the header of a request that changes something.
     pub(super) fn change_head(
         &mut self,
@@ -105,32 +150,8 @@ impl Http {
         more: bool,
         out: &mut Vec<u8>,
     ) -> Result<Decoded<Option<Request>>, HttpError> {
-        let mut asked = Conditions { json: true, ..Conditions::default() };
-        asked.close = parsed.version == Some(0);
-        let (mut length, mut is_chunked, mut is_json, mut expects) = (None, false, false, false);
-        let mut fault = self.check_host(parsed).err();
-        for header in parsed.headers.iter() {
-            let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
-            match header.name.to_ascii_lowercase().as_str() {
-                "content-length" => {
-                    let number = content_length(value);
-                    if number.is_none() || length.is_some() {
-                        fault.get_or_insert(("400 Bad Request", "one length, in digits\n"));
-                    }
-                    length = number.or(Some(usize::MAX));
-                }
-                "transfer-encoding" => is_chunked = true,
-                "content-type" => {
-                    let kind = value.split(';').next().unwrap_or_default().trim();
-                    is_json = kind.eq_ignore_ascii_case(JSON);
-                }
-                "connection" => asked.close |= closes(value),
-                "expect" => expects = parsed.version == Some(1),
-                PASS_FIELD => asked.pass = PassText::parse(value).ok(),
-                "cookie" => asked.session = secret_of(value).filter(|_| self.site.is_some()),
-                _ => {}
-            }
-        }
+        let BodyFields { mut asked, length, is_chunked, is_json, expects, fault } =
+            self.body_fields(parsed);
         let scheme = if self.site.is_some() { "https" } else { "http" };
         let length = length.unwrap_or(0);
         let has_body = change != Change::End;

@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::error::ErrorReply;
 use crate::protocol::http::change::comes_from_own_page;
-use crate::protocol::http::{Conditions, Http, HttpError, PASS_FIELD, closes, content_length};
+use crate::protocol::http::{Conditions, Http, HttpError};
 use crate::protocol::request::Request;
 use crate::protocol::types::drop_offer::{DropRequest, DropResponse, DropTicket};
 use crate::protocol::types::file_name::FileName;
-use crate::protocol::types::pass::PassText;
 use crate::protocol::{Decoded, Role};
 
 /// The path of the bytes of a file, before the ticket.
@@ -62,44 +61,24 @@ impl Http {
         more: bool,
         out: &mut Vec<u8>,
     ) -> Result<Decoded<Option<Request>>, HttpError> {
-        let mut asked = Conditions { json: true, close: true, ..Conditions::default() };
-        let (mut length, mut expects) = (None, false);
-        let mut fault = self.check_host(parsed).err();
-        for header in parsed.headers.iter() {
-            let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
-            match header.name.to_ascii_lowercase().as_str() {
-                "content-length" => {
-                    let number = content_length(value);
-                    if number.is_none() || length.is_some() {
-                        fault.get_or_insert(("400 Bad Request", "one length, in digits\n"));
-                    }
-                    length = number;
-                }
-                "transfer-encoding" => {
-                    let text = "a body needs its Content-Length\n";
-                    fault.get_or_insert(("411 Length Required", text));
-                }
-                "connection" => asked.close |= closes(value),
-                "expect" => expects = parsed.version == Some(1),
-                PASS_FIELD => asked.pass = PassText::parse(value).ok(),
-                _ => {}
+        let fields = self.body_fields(parsed);
+        let no_length = ("411 Length Required", "a body needs its Content-Length\n");
+        let fault = fields.fault.or(match () {
+            () if fields.is_chunked => Some(no_length),
+            () if !comes_from_own_page("http", parsed) => {
+                Some(("403 Forbidden", "not from another page\n"))
             }
+            () if fields.length.is_none() => Some(no_length),
+            () => None,
+        });
+        if let Some((status, text)) = fault {
+            return Err(self.broken(status, "", text, false, out));
         }
-        if !comes_from_own_page("http", parsed) {
-            fault.get_or_insert(("403 Forbidden", "not from another page\n"));
-        }
-        let length = match (fault, length) {
-            (Some((status, text)), _) => return Err(self.broken(status, "", text, false, out)),
-            (None, Some(length)) => length as u64,
-            (None, None) => {
-                let text = "a body needs its Content-Length\n";
-                return Err(self.broken("411 Length Required", "", text, false, out));
-            }
-        };
-        if expects && !more && length > 0 {
+        let length = fields.length.unwrap_or(0) as u64;
+        if fields.expects && !more && length > 0 {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.asked = Some(asked);
+        self.asked = Some(Conditions { close: true, ..fields.asked });
         let request = Request::Drop(Box::new(DropRequest::Body { ticket, length }));
         Ok(Decoded::Whole { item: Some(request), used })
     }
