@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 use crate::node::ConnId;
-use crate::peer::piece_service::{PieceService, ServiceCtx};
+use crate::peer::piece_service::root_requests::{RootRequest, RootRequests};
+use crate::peer::piece_service::{PieceService, ServiceCtx, is_version};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::{FileAbout, Response};
@@ -29,13 +30,6 @@ const MOST_SUBTITLES: usize = 16;
 const DISK_PAUSE: Duration = Duration::from_millis(2);
 /// The patience with a disk: a visitor waits for the page of the file.
 const LONGEST_READING: Duration = Duration::from_secs(5);
-
-/// A request without a response.
-struct PendingAbout {
-    conn: ConnId,
-    id: Option<u64>,
-    root: ContentHash,
-}
 
 /// A file whose facts are being read.
 struct FactsReading {
@@ -63,28 +57,18 @@ enum FactsStep {
 /// Requests for facts, and the facts that are known.
 #[derive(Default)]
 pub(super) struct PendingFacts {
-    waiting: VecDeque<PendingAbout>,
+    pub(super) waiting: RootRequests,
     reading: Option<FactsReading>,
     /// Newest first.
     known: VecDeque<(ContentHash, Option<MediaFacts>)>,
 }
 
 impl PendingFacts {
-    /// True while a request of this connection waits.
-    pub(super) fn has(&self, conn: ConnId) -> bool {
-        self.waiting.iter().any(|pending| pending.conn == conn)
-    }
-
-    /// Drops the requests of a closed connection.
-    pub(super) fn forget(&mut self, conn: ConnId) {
-        self.waiting.retain(|pending| pending.conn != conn);
-    }
-
     /// The time of the next slice.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.reading {
             Some(reading) => Some(reading.next_at),
-            None => (!self.waiting.is_empty()).then_some(now),
+            None => self.waiting.front().map(|_| now),
         }
     }
 
@@ -124,7 +108,7 @@ impl FactsReading {
     }
 
     fn is_same(&self, ctx: &ServiceCtx<'_, '_>) -> bool {
-        self.file.stamp().is_ok_and(|stamp| ctx.storage.is_version(&self.name, stamp.tag()))
+        is_version(&*self.file, &self.name, ctx)
     }
 
     /// Reads a range, or as much of it as is in memory.
@@ -200,25 +184,25 @@ impl PieceService {
         let Some(file) = self.seen_file(id, &root, ctx) else {
             return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io);
         };
-        let facts = &mut self.page.facts;
+        let (facts, request) =
+            (&mut self.page.facts, RootRequest { conn: id, id: request_id, root });
         if has_facts(&file.name.extension()) && facts.known(&root).is_none() {
-            if facts.waiting.iter().filter(|other| other.conn == id).count() < limits::FETCHES {
-                facts.waiting.push_back(PendingAbout { conn: id, id: request_id, root });
+            if facts.waiting.count_of(id) < limits::FETCHES {
+                facts.waiting.push(request);
                 return;
             }
             let error = ErrorReply::new(ErrorCode::Busy, "too many files at once on a link");
             return self.refuse(id, request_id, &error, ctx.io);
         }
-        self.describe(PendingAbout { conn: id, id: request_id, root }, ctx);
+        self.describe(request, ctx);
     }
 
     /// Reads a range of a file, and answers the requests for a file that was read.
     pub(super) fn read_facts(&mut self, ctx: &mut ServiceCtx<'_, '_>) {
         let facts = &mut self.page.facts;
         if facts.reading.is_none() {
-            let Some(root) = facts.waiting.front().map(|pending| pending.root) else { return };
-            let conn = facts.waiting.front().map(|pending| pending.conn);
-            let entry = conn.and_then(|conn| self.seen_file(conn, &root, ctx));
+            let Some(RootRequest { conn, root, .. }) = facts.waiting.front() else { return };
+            let entry = self.seen_file(conn, &root, ctx);
             let reading = entry.and_then(|entry| FactsReading::begin(&entry, root, ctx));
             match reading {
                 Some(reading) => self.page.facts.reading = Some(reading),
@@ -242,22 +226,16 @@ impl PieceService {
     }
 
     fn describe_all(&mut self, root: ContentHash, ctx: &mut ServiceCtx<'_, '_>) {
-        let (now, later) = std::mem::take(&mut self.page.facts.waiting)
-            .into_iter()
-            .partition(|pending: &PendingAbout| pending.root == root);
-        self.page.facts.waiting = later;
-        let now: VecDeque<PendingAbout> = now;
-        for pending in now {
-            let conn = pending.conn;
+        for pending in self.page.facts.waiting.take(&root) {
             self.describe(pending, ctx);
-            if let Some(conn) = ctx.io.connection(conn) {
+            if let Some(conn) = ctx.io.connection(pending.conn) {
                 conn.reschedule = true;
             }
         }
     }
 
-    fn describe(&mut self, pending: PendingAbout, ctx: &mut ServiceCtx<'_, '_>) {
-        let PendingAbout { conn, id, root } = pending;
+    fn describe(&mut self, pending: RootRequest, ctx: &mut ServiceCtx<'_, '_>) {
+        let RootRequest { conn, id, root } = pending;
         let Some(file) = self.seen_file(conn, &root, ctx) else {
             return self.refuse(conn, id, &ErrorReply::no_such_file(), ctx.io);
         };

@@ -7,6 +7,7 @@ mod folders;
 mod hash_lists;
 mod piece_hash_on_demand;
 mod posters;
+mod root_requests;
 pub(super) mod transfer_stats;
 mod upload_list;
 
@@ -55,6 +56,7 @@ use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::link_ticket::LinkId;
 use crate::protocol::types::member::Groups;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::fs_trait::FsFile;
 use crate::storage::{Opened, Storage};
 use crate::ui::event::UiEvent;
 
@@ -444,8 +446,8 @@ impl PieceService {
             || self.on_demand.waiting_on(id) > 0
             || self.pending_lists.has(id)
             || self.pending_folders.has(id)
-            || self.page.facts.has(id)
-            || self.page.posters.has(id)
+            || self.page.facts.waiting.has(id)
+            || self.page.posters.waiting.has(id)
             || self.page.drops.has(id);
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
             return;
@@ -498,8 +500,8 @@ impl PieceService {
         self.have_subscribers.forget(id);
         self.pending_lists.forget(id);
         self.pending_folders.forget(id);
-        self.page.facts.forget(id);
-        self.page.posters.forget(id);
+        self.page.facts.waiting.forget(id);
+        self.page.posters.waiting.forget(id);
         self.forget_drops(id, ctx);
         self.traffic.activity.forget(id);
         let tickets = self.uploads.on(id).to_vec();
@@ -1070,6 +1072,11 @@ fn said_name<'a>(wanted: &'a Selector, shared: &'a RelativeName) -> &'a Relative
 
 fn not_allowed() -> ErrorReply {
     ErrorReply::new(ErrorCode::Refused, "this peer does not give it")
+}
+
+/// True while a file is in the version that is shared under a name.
+fn is_version(file: &dyn FsFile, name: &RelativeName, ctx: &ServiceCtx<'_, '_>) -> bool {
+    file.stamp().is_ok_and(|stamp| ctx.storage.is_version(name, stamp.tag()))
 }
 
 fn changed() -> ErrorReply {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 use crate::node::ConnId;
-use crate::peer::piece_service::{PieceService, ServiceCtx, not_allowed};
+use crate::peer::piece_service::root_requests::{RootRequest, RootRequests};
+use crate::peer::piece_service::{PieceService, ServiceCtx, is_version, not_allowed};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::FileEntry;
 use crate::protocol::response::Response;
@@ -23,12 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// The frame is at a tenth of the duration, but at most here: the begin is often black.
 const LATEST_FRAME_MS: u64 = 60_000;
 
-struct PendingPoster {
-    conn: ConnId,
-    id: Option<u64>,
-    root: ContentHash,
-}
-
 /// The poster that is being made.
 struct PosterInWork {
     root: ContentHash,
@@ -42,7 +37,7 @@ struct PosterInWork {
 #[derive(Default)]
 pub(super) struct PosterService {
     store: Option<Box<dyn PosterStore>>,
-    waiting: VecDeque<PendingPoster>,
+    pub(super) waiting: RootRequests,
     in_work: Option<PosterInWork>,
     /// Newest first.
     failed: VecDeque<ContentHash>,
@@ -54,21 +49,11 @@ impl PosterService {
         PosterService { store, ..PosterService::default() }
     }
 
-    /// True while a request of this connection waits.
-    pub(super) fn has(&self, conn: ConnId) -> bool {
-        self.waiting.iter().any(|pending| pending.conn == conn)
-    }
-
-    /// Drops the requests of a closed connection.
-    pub(super) fn forget(&mut self, conn: ConnId) {
-        self.waiting.retain(|pending| pending.conn != conn);
-    }
-
     /// When to look at the job.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.in_work {
             Some(work) => Some(work.look_at),
-            None => (!self.waiting.is_empty()).then_some(now),
+            None => self.waiting.front().map(|_| now),
         }
     }
 }
@@ -99,17 +84,17 @@ impl PieceService {
         if !file.is_some_and(|file| self.has_poster(&file)) {
             return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io);
         }
-        let pending = PendingPoster { conn: id, id: request_id, root };
+        let pending = RootRequest { conn: id, id: request_id, root };
         let posters = &mut self.page.posters;
         if let Some(bytes) = posters.store.as_ref().and_then(|store| store.get(&root)) {
             return self.send_poster(&pending, Ok(bytes.into()), ctx);
         }
-        let own = posters.waiting.iter().filter(|other| other.conn == id).count();
-        if own >= limits::FETCHES || posters.waiting.len() >= MOST_WAITING {
+        if posters.waiting.count_of(id) >= limits::FETCHES || posters.waiting.len() >= MOST_WAITING
+        {
             let error = ErrorReply::new(ErrorCode::Busy, "too many posters are being made");
             return self.refuse(id, request_id, &error, ctx.io);
         }
-        posters.waiting.push_back(pending);
+        posters.waiting.push(pending);
     }
 
     /// Begins a poster, or looks at the one in work.
@@ -133,7 +118,7 @@ impl PieceService {
             PosterState::Failed => None,
         };
         let Some(work) = posters.in_work.take() else { return };
-        let is_same = is_version(&work.file, &work.entry, ctx);
+        let is_same = is_version(&*work.file, &work.entry.name, ctx);
         if !is_same {
             // Another content has the name now: nothing is known about this one.
             return self.end_poster(work.root, None, ctx);
@@ -158,7 +143,7 @@ impl PieceService {
         let conn = posters.waiting.front()?.conn;
         let entry = self.seen_file(conn, &root, ctx)?;
         let file = ctx.storage.read(&entry.name).ok()?;
-        if !is_version(&file, &entry, ctx) {
+        if !is_version(&*file, &entry.name, ctx) {
             return None;
         }
         let duration = self.page.facts.duration_ms(&root).unwrap_or(0);
@@ -181,11 +166,7 @@ impl PieceService {
         ctx: &mut ServiceCtx<'_, '_>,
     ) {
         let made: Option<Rc<[u8]>> = made.map(Into::into);
-        let waiting = std::mem::take(&mut self.page.posters.waiting);
-        let (now, later): (VecDeque<_>, _) =
-            waiting.into_iter().partition(|pending| pending.root == root);
-        self.page.posters.waiting = later;
-        for pending in now {
+        for pending in self.page.posters.waiting.take(&root) {
             let is_seen = self.seen_file(pending.conn, &root, ctx).is_some();
             let picture = made.clone().filter(|_| is_seen).ok_or_else(ErrorReply::no_such_file);
             self.send_poster(&pending, picture, ctx);
@@ -197,7 +178,7 @@ impl PieceService {
 
     fn send_poster(
         &mut self,
-        to: &PendingPoster,
+        to: &RootRequest,
         picture: Result<Rc<[u8]>, ErrorReply>,
         ctx: &mut ServiceCtx<'_, '_>,
     ) {
@@ -210,9 +191,4 @@ impl PieceService {
             peer.inbound.respond(to.id, &Response::Poster(picture), &mut conn.send_queue);
         }
     }
-}
-
-/// True while a file is in the version that is shared.
-fn is_version(file: &Rc<dyn FsFile>, entry: &FileEntry, ctx: &ServiceCtx<'_, '_>) -> bool {
-    file.stamp().is_ok_and(|stamp| ctx.storage.is_version(&entry.name, stamp.tag()))
 }
