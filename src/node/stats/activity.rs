@@ -78,6 +78,12 @@ impl Activity {
         }
     }
 
+    /// Bytes of files since the start: sent, received.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.all.sent, self.all.received)
+    }
+
     /// Note the number of transfers under way.
     pub fn under_way(&mut self, uploads: u64, downloads: u64) {
         (self.all.uploads, self.downloads) = (uploads, downloads);

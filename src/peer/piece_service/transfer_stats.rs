@@ -26,8 +26,6 @@ pub(in crate::peer) struct TransferStats {
     has_changed: bool,
     /// Uploads that ended since the last [`TransferStats::take_finished`].
     finished: Vec<FinishedUpload>,
-    /// Bytes of files since the start: sent, received.
-    moved: (u64, u64),
 }
 
 /// An upload that is over: all that a connection has fetched of a file.
@@ -64,13 +62,11 @@ impl TransferStats {
 
     /// Bytes of files since the start: sent, received.
     pub(in crate::peer) fn moved(&self) -> (u64, u64) {
-        self.moved
+        self.activity.totals()
     }
 
     fn count(&mut self, sent: u64, received: u64) {
         if sent > 0 || received > 0 {
-            self.moved.0 = self.moved.0.saturating_add(sent);
-            self.moved.1 = self.moved.1.saturating_add(received);
             self.activity.moved(sent, received);
             self.unreported.sent = self.unreported.sent.saturating_add(sent);
             self.unreported.received = self.unreported.received.saturating_add(received);
