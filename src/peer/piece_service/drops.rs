@@ -185,10 +185,10 @@ impl DropService {
         self.drops.iter().any(|drop| of_sender(drop) == Some(conn))
     }
 
-    /// The end of the time for the bytes that come on this connection.
-    pub(super) fn receives_until(&self, conn: ConnId) -> Option<Instant> {
-        let is_it = |drop: &&DropFile| matches!(drop.stage, DropStage::Receiving { conn: at, .. } if at == conn);
-        self.drops.iter().find(is_it).map(|drop| drop.until)
+    /// True while the bytes of a file come on this connection.
+    pub(super) fn is_receiving(&self, conn: ConnId) -> bool {
+        let is_it = |drop: &DropFile| matches!(drop.stage, DropStage::Receiving { conn: at, .. } if at == conn);
+        self.drops.iter().any(is_it)
     }
 
     /// True while a question is before the owner.

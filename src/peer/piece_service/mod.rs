@@ -452,8 +452,9 @@ impl PieceService {
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
             return;
         };
-        if let Some(until) = self.page.drops.receives_until(id) {
-            conn.deadline = Some(until);
+        if self.page.drops.is_receiving(id) {
+            // The drop has a deadline of its own.
+            conn.deadline = None;
             conn.idle_timeout = Some(DROP_SILENCE);
             return;
         }

@@ -1,9 +1,10 @@
 //! Files that a visitor gives to a peer: an offer, the owner's answer, and then the bytes.
 
 use crate::protocol::types::file_name::FileName;
+use crate::protocol::types::ids::hex;
 
-/// Digits of a ticket.
-const TICKET_DIGITS: usize = 32;
+/// Bytes of a ticket.
+const TICKET_BYTES: usize = 16;
 
 /// The permission to send one offered file: 128 random bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,9 +14,7 @@ impl DropTicket {
     /// The ticket of these 32 hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<DropTicket> {
-        let is_ticket = text.len() == TICKET_DIGITS
-            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_ticket.then(|| DropTicket(text.to_owned()))
+        hex::<TICKET_BYTES>(text).map(|_| DropTicket(text.to_owned()))
     }
 
     /// The digits.
