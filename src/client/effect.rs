@@ -45,7 +45,8 @@ pub(crate) struct EndedDownload {
     pub(crate) saved: Option<RelativeName>,
     /// The name under which a part was announced and is no longer there.
     pub(crate) withdrawn: Option<RelativeName>,
-    /// `None` for a file of a folder, and for a download that the user has stopped.
+    /// `None` for a file that a folder alone wants, for a download that the user has stopped, and for
+    /// a folder of which the user chooses a content.
     pub(crate) end: Option<Box<EndSummary>>,
 }
 

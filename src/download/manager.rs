@@ -72,28 +72,56 @@ pub struct DownloadManager {
 #[derive(Default)]
 struct FolderSet {
     all: BTreeMap<u64, FolderDownload>,
-    /// Files of folders: each folder that waits for the file, and for an ordinary download the
-    /// number of the file there.
-    files: BTreeMap<u64, Vec<(u64, Option<u32>)>>,
-    /// Downloads of the user that a folder has joined.
-    joined: BTreeSet<u64>,
+    /// What waits for the end of a file: a download goes on while anything wants it.
+    wanters: BTreeMap<u64, Vec<Wanter>>,
     /// Files and folders that ended since the last [`DownloadManager::run_folders`].
     ended: VecDeque<Ended>,
 }
 
+/// What waits for the end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanter {
+    /// The user, by a command or by the queue.
+    User,
+    /// A folder, for its file of this number.
+    Folder(u64, u32),
+    /// A folder that has saved the file, which is not reported yet.
+    Saved,
+}
+
 impl FolderSet {
-    /// A folder is stopped: returns the downloads that nothing else wants.
-    fn leave(&mut self, folder: u64) -> Vec<u64> {
+    /// Notes that a file is wanted. False if that was known.
+    fn want(&mut self, file: u64, wanter: Wanter) -> bool {
+        let wanters = self.wanters.entry(file).or_default();
+        let is_new = !wanters.contains(&wanter);
+        if is_new {
+            wanters.push(wanter);
+        }
+        is_new
+    }
+
+    /// Removes wanters, and returns the downloads that nothing else wants.
+    fn leave(&mut self, leaves: impl Fn(u64, &Wanter) -> bool) -> Vec<u64> {
         let mut unwanted = Vec::new();
-        for (file, folders) in &mut self.files {
-            let before = folders.len();
-            folders.retain(|(of, number)| *of != folder || number.is_none());
-            if folders.is_empty() && before > 0 && !self.joined.contains(file) {
+        self.wanters.retain(|file, wanters| {
+            wanters.retain(|wanter| !leaves(*file, wanter));
+            if wanters.is_empty() {
                 unwanted.push(*file);
             }
-        }
-        self.files.retain(|_, folders| !folders.is_empty());
+            !wanters.is_empty()
+        });
         unwanted
+    }
+
+    /// True for a file that a folder wants.
+    fn wants(&self, file: u64) -> bool {
+        let wanters = self.wanters.get(&file);
+        wanters.is_some_and(|wanters| wanters.iter().any(|wanter| *wanter != Wanter::User))
+    }
+
+    /// True for a file that the user wants.
+    fn is_of_user(&self, file: u64) -> bool {
+        self.wanters.get(&file).is_some_and(|wanters| wanters.contains(&Wanter::User))
     }
 }
 
@@ -123,6 +151,32 @@ pub struct DownloadFacts {
     pub root: Option<ContentHash>,
     /// The download waits for lost sources.
     pub is_lost: bool,
+}
+
+impl From<&Download> for DownloadFacts {
+    fn from(download: &Download) -> DownloadFacts {
+        let file = download.file();
+        DownloadFacts {
+            held: file.map_or(0, PartialFile::held),
+            size: file.map(PartialFile::size),
+            root: download.root(),
+            is_lost: download.is_lost(),
+        }
+    }
+}
+
+impl From<&LegacyStream> for DownloadFacts {
+    fn from(stream: &LegacyStream) -> DownloadFacts {
+        let ((held, size), is_lost) = (stream.progress(), stream.is_lost());
+        DownloadFacts { held, size, root: None, is_lost }
+    }
+}
+
+impl From<&FolderDownload> for DownloadFacts {
+    fn from(folder: &FolderDownload) -> DownloadFacts {
+        let (held, size, is_lost) = folder.progress();
+        DownloadFacts { held, size, root: None, is_lost }
+    }
 }
 
 /// A finished download: the number, the name and the outcome.
@@ -167,26 +221,44 @@ impl DownloadManager {
         self.security.pass = Some(pass);
     }
 
-    /// Begins a download, or joins the running one of this name. A running one without sources is
-    /// replaced. Returns its number, and the end of a download that ended at once.
+    /// Begins a download of the user, or joins the running one of this name. A running one without
+    /// sources is replaced. Returns its number, and the end of a download that ended at once.
     pub fn begin(
         &mut self,
         mut request: DownloadRequest,
+        place: Option<OtherPlace>,
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> (u64, Option<Ended>) {
         request.sources.retain(|source| self.security.admits(source));
-        if let Some(id) = self.running(&request.name, io) {
-            let mut ctx = self.ctx(storage, io);
+        let (name, root) = (request.name.clone(), request.root);
+        let from = only_source(&request.sources, request.looks);
+        let (id, ended) = self.begin_file(request, place, storage, io);
+        self.note_begun(BegunDownload { id, name, root, from, is_folder: false });
+        (id, ended)
+    }
+
+    /// As [`DownloadManager::begin`], for the user or a folder.
+    fn begin_file(
+        &mut self,
+        request: DownloadRequest,
+        place: Option<OtherPlace>,
+        storage: &Storage,
+        io: &mut Io<'_>,
+    ) -> (u64, Option<Ended>) {
+        let running = self.running(&request.name, place.as_ref(), io);
+        let id = running.unwrap_or_else(|| self.take_id());
+        if running.is_none() {
+            self.places.extend(place.map(|place| (id, place)));
+        }
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
+        if running.is_some() {
             let download = self.downloads.get_mut(&id);
             let outcome = download.and_then(|download| download.add_request(request, &mut ctx));
             return (id, self.after_event(id, outcome, io));
         }
-        let id = self.take_id();
         let name = request.name.clone();
-        let only = request.sources.first().filter(|_| !request.looks).map(|source| source.peer);
-        self.note_begun(id, &name, request.root, only, false);
-        let mut ctx = self.ctx(storage, io);
         match Download::new(request, &mut ctx) {
             Err(failure) => (id, Some((id, name, Outcome::Failed(failure)))),
             Ok(mut download) => {
@@ -204,33 +276,24 @@ impl DownloadManager {
         name: RelativeName,
         sources: Vec<LegacySource>,
         retry_policy: RetryPolicy,
+        place: Option<OtherPlace>,
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> u64 {
-        if let Some(id) = self.running(&name, io) {
-            return id;
-        }
-        let id = self.begin_stream(
-            name.clone(),
-            StreamGoal::File,
-            sources.into(),
-            retry_policy,
-            storage,
-            io,
-        );
-        self.note_begun(id, &name, None, None, false);
+        let id = self.running(&name, place.as_ref(), io).unwrap_or_else(|| {
+            self.places.extend(place.map(|place| (self.next_id, place)));
+            let (name, goal) = (name.clone(), StreamGoal::File);
+            self.begin_stream(name, goal, sources.into(), retry_policy, storage, io)
+        });
+        self.note_begun(BegunDownload { id, name, root: None, from: None, is_folder: false });
         id
     }
 
-    fn note_begun(
-        &mut self,
-        id: u64,
-        name: &RelativeName,
-        root: Option<ContentHash>,
-        from: Option<SocketAddr>,
-        is_folder: bool,
-    ) {
-        self.begun.push(BegunDownload { id, name: name.clone(), root, from, is_folder });
+    /// The user wants a file from now on.
+    fn note_begun(&mut self, begun: BegunDownload) {
+        if self.folders.want(begun.id, Wanter::User) && !self.places.contains_key(&begun.id) {
+            self.begun.push(begun);
+        }
     }
 
     /// The downloads that have begun since the last call, without files of folders and those with a
@@ -242,28 +305,16 @@ impl DownloadManager {
     /// The present facts of a download that runs.
     #[must_use]
     pub fn facts(&self, id: u64) -> Option<DownloadFacts> {
-        if let Some(download) = self.downloads.get(&id) {
-            let file = download.file();
-            return Some(DownloadFacts {
-                held: file.map_or(0, PartialFile::held),
-                size: file.map(PartialFile::size),
-                root: download.root(),
-                is_lost: download.is_lost(),
-            });
-        }
-        let root = None;
-        if let Some(stream) = self.streams.get(&id) {
-            let ((held, size), is_lost) = (stream.progress(), stream.is_lost());
-            return Some(DownloadFacts { held, size, root, is_lost });
-        }
-        let (held, size, is_lost) = self.folders.all.get(&id)?.progress();
-        Some(DownloadFacts { held, size, root, is_lost })
+        let download = self.downloads.get(&id).map(DownloadFacts::from);
+        download
+            .or_else(|| self.streams.get(&id).map(DownloadFacts::from))
+            .or_else(|| self.folders.all.get(&id).map(DownloadFacts::from))
     }
 
-    /// The name of a download that runs; `None` for a list, and for a file of a folder.
+    /// The name of a download that runs; `None` for a list, and for a file that a folder alone wants.
     #[must_use]
     pub fn name_of(&self, id: u64) -> Option<&RelativeName> {
-        if self.is_folder_file(id) {
+        if self.is_folder_file(id) && !self.is_of_user(id) {
             return None;
         }
         let stream = self.streams.get(&id).filter(|stream| !stream.is_list());
@@ -274,8 +325,9 @@ impl DownloadManager {
             .or_else(|| self.folders.all.get(&id).map(|folder| &folder.name))
     }
 
-    /// Stops a download without an outcome; its bytes stay in the `.part`. Returns the name, and
-    /// true for a part that other peers may know of.
+    /// The user stops a download, without an outcome; its bytes stay in the `.part`. Returns the
+    /// name, and true for a part that other peers may know of; `None` for a download that goes on,
+    /// as a folder wants it.
     pub fn halt(
         &mut self,
         id: u64,
@@ -287,7 +339,8 @@ impl DownloadManager {
                 folder.flush(ctx);
                 None
             });
-            for file in self.folders.leave(id) {
+            let wanted = |_, wanter: &Wanter| matches!(wanter, Wanter::Folder(of, _) if *of == id);
+            for file in self.folders.leave(wanted) {
                 self.halt_file(file, io);
             }
             let folder = self.folders.all.remove(&id)?;
@@ -296,18 +349,16 @@ impl DownloadManager {
             self.places.remove(&id);
             return Some((folder.name, false));
         }
+        self.folders.leave(|file, wanter| file == id && *wanter == Wanter::User);
+        if self.is_folder_file(id) {
+            return None;
+        }
         self.halt_file(id, io)
     }
 
     fn halt_file(&mut self, id: u64, io: &mut Io<'_>) -> Option<(RelativeName, bool)> {
-        if let Some(download) = self.downloads.get(&id) {
-            download.drop_conns(io);
-        }
-        if let Some(stream) = self.streams.get(&id) {
-            stream.drop_conn(io);
-        }
         let is_shared = self.places.remove(&id).is_none();
-        Some((self.remove(id)?, is_shared))
+        Some((self.remove(id, io)?, is_shared))
     }
 
     /// Begins the download of a folder, or joins the running one of this name. Returns its number.
@@ -324,10 +375,10 @@ impl DownloadManager {
             return *id;
         }
         let id = self.take_id();
-        let mut only = request.sources.iter().filter(|_| !request.looks).map(|source| source.peer);
-        let only = only.next();
         if request.check.is_none() {
-            self.note_begun(id, &request.name, request.root, only, true);
+            let (name, root) = (request.name.clone(), request.root);
+            let from = only_source(&request.sources, request.looks);
+            self.begun.push(BegunDownload { id, name, root, from, is_folder: true });
         }
         self.places.extend(place.map(|place| (id, place)));
         self.folders.all.insert(id, FolderDownload::new(request, io.now));
@@ -351,7 +402,9 @@ impl DownloadManager {
             folder.flush(&mut ctx);
         }
         for SavedFile { name, size, from, root } in folder.take_saved() {
-            let number = self.folder_file(id, None);
+            let number = self.take_id();
+            self.places.extend(self.place_like(id).map(|place| (number, place)));
+            self.folders.want(number, Wanter::Saved);
             let list = HashList::new(size, vec![root.0]).map(Rc::new);
             let outcome = Outcome::Saved { size, from, root, list };
             self.folders.ended.push_back((number, name, outcome));
@@ -369,18 +422,9 @@ impl DownloadManager {
         }
     }
 
-    /// A number for a file of a folder.
-    fn folder_file(&mut self, folder: u64, number: Option<u32>) -> u64 {
-        let id = self.take_id();
-        self.note_folder_file(id, folder, number);
-        id
-    }
-
-    fn note_folder_file(&mut self, id: u64, folder: u64, number: Option<u32>) {
-        let place = self.places.get(&folder).map(OtherPlace::same);
-        self.set_place(id, place);
-        // A folder and a folder in it may share a download.
-        self.folders.files.entry(id).or_default().push((folder, number));
+    /// A place as that of this folder.
+    fn place_like(&self, folder: u64) -> Option<OtherPlace> {
+        self.places.get(&folder).map(OtherPlace::same)
     }
 
     /// Begins ordinary downloads of folders, and returns the next file or folder that has ended.
@@ -390,39 +434,40 @@ impl DownloadManager {
         }
         for id in self.folders.all.keys().copied().collect::<Vec<u64>>() {
             while let Some(folder) = self.folders.all.get_mut(&id)
-                && let Some((number, request)) = folder.next_request()
+                && let Some((number, mut request)) = folder.next_request()
             {
-                let own = self.own_storage(id);
-                let first_new = self.next_id;
-                let (file, ended) = self.begin(request, own.as_deref().unwrap_or(storage), io);
-                if file < first_new && !self.folders.files.contains_key(&file) {
-                    self.folders.joined.insert(file);
-                }
-                self.begun.retain(|begun| begun.id != file);
-                self.note_folder_file(file, id, Some(number));
+                request.sources.retain(|source| self.security.admits(source));
+                // A folder and a folder in it may share a download.
+                let (file, ended) = self.begin_file(request, self.place_like(id), storage, io);
+                self.folders.want(file, Wanter::Folder(id, number));
                 self.folders.ended.extend(ended);
             }
         }
         self.folders.ended.pop_front()
     }
 
-    /// True for a file that belongs to a folder.
+    /// True for a file that a folder wants.
     #[must_use]
     pub fn is_folder_file(&self, id: u64) -> bool {
-        self.folders.files.contains_key(&id)
+        self.folders.wants(id)
     }
 
-    /// A file of a folder has ended, with this failure, if any.
-    pub fn end_folder_file(
+    /// True for a file that the user wants, by a command or by the queue.
+    #[must_use]
+    pub fn is_of_user(&self, id: u64) -> bool {
+        self.folders.is_of_user(id)
+    }
+
+    /// A file has ended, with this failure, if any: tells the folders that want it.
+    pub fn tell_folders(
         &mut self,
         id: u64,
         failure: Option<&Failure>,
         storage: &Storage,
         io: &mut Io<'_>,
     ) {
-        self.folders.joined.remove(&id);
-        for (folder, number) in self.folders.files.remove(&id).unwrap_or_default() {
-            let (Some(number), now) = (number, io.now) else { continue };
+        for wanter in self.folders.wanters.remove(&id).unwrap_or_default() {
+            let (Wanter::Folder(folder, number), now) = (wanter, io.now) else { continue };
             self.with_folder(folder, storage, io, |folder, ctx| {
                 folder.large_ended(number, failure, now);
                 folder.advance(ctx)
@@ -448,7 +493,8 @@ impl DownloadManager {
         io: &mut Io<'_>,
     ) -> u64 {
         let id = self.take_id();
-        let mut ctx = self.ctx(storage, io);
+        let own = self.own_storage(id);
+        let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
         let stream = LegacyStream::new(name, goal, sources, retry_policy, &mut ctx);
         self.streams.insert(id, stream);
         self.note_changes(id);
@@ -461,36 +507,30 @@ impl DownloadManager {
         id
     }
 
-    /// The running download of this name. One that has lost its sources is removed instead, unless
-    /// a folder waits for its end.
-    fn running(&mut self, name: &RelativeName, io: &mut Io<'_>) -> Option<u64> {
-        let id = self.named(name).or_else(|| {
-            let mut streams = self.streams.iter();
-            let found = streams.find(|(_, stream)| stream.name == *name && !stream.is_list());
-            found.map(|(id, _)| *id)
+    /// The running download of this name and place: the name may be that of another file elsewhere.
+    /// A download that has lost its sources is removed instead, unless a folder waits for its end.
+    fn running(
+        &mut self,
+        name: &RelativeName,
+        place: Option<&OtherPlace>,
+        io: &mut Io<'_>,
+    ) -> Option<u64> {
+        let folder = place.map(|place| &place.folder);
+        let is_it = |id: u64, other: &RelativeName| {
+            other == name && self.places.get(&id).map(|place| &place.folder) == folder
+        };
+        let mut downloads = self.downloads.iter();
+        let found = downloads.find(|(id, download)| is_it(**id, &download.name)).map(|(id, _)| *id);
+        let id = found.or_else(|| {
+            let mut streams = self.streams.iter().filter(|(_, stream)| !stream.is_list());
+            streams.find(|(id, stream)| is_it(**id, &stream.name)).map(|(id, _)| *id)
         })?;
         if !self.is_lost(id) || self.is_folder_file(id) {
             return Some(id);
         }
-        if let Some(download) = self.downloads.get(&id) {
-            download.drop_conns(io);
-        }
-        if let Some(stream) = self.streams.get(&id) {
-            stream.drop_conn(io);
-        }
-        self.remove(id);
-        self.places.remove(&id);
+        self.folders.wanters.remove(&id);
+        self.halt_file(id, io);
         None
-    }
-
-    /// Notes that a download that has just begun is outside of the folder of all downloads.
-    pub fn set_place(&mut self, id: u64, place: Option<OtherPlace>) {
-        if let Some(place) = place {
-            self.begun.retain(|begun| begun.id != id);
-            self.by_root.retain(|(_, download)| *download != id);
-            self.unannounced.remove(&id);
-            self.places.insert(id, place);
-        }
     }
 
     /// Takes the place of a download that is over.
@@ -503,15 +543,19 @@ impl DownloadManager {
         self.places.get(&id).map(|place| Rc::clone(&place.storage))
     }
 
-    fn remove(&mut self, id: u64) -> Option<RelativeName> {
+    /// Takes out a file, and closes its connections.
+    fn remove(&mut self, id: u64, io: &mut Io<'_>) -> Option<RelativeName> {
         self.deadlines.set(id, None);
         self.by_root.retain(|(_, download)| *download != id);
         self.announced.remove(&id);
         self.unannounced.remove(&id);
         if let Some(stream) = self.streams.remove(&id) {
+            stream.drop_conn(io);
             return Some(stream.name);
         }
-        self.downloads.remove(&id).map(|download| download.name)
+        let download = self.downloads.remove(&id)?;
+        download.drop_conns(io);
+        Some(download.name)
     }
 
     fn ctx<'a, 'b>(&self, storage: &'a Storage, io: &'a mut Io<'b>) -> Ctx<'a, 'b> {
@@ -571,20 +615,12 @@ impl DownloadManager {
 
     /// All downloads: name, bytes held, size if known, and whether the download waits for sources.
     pub fn under_way(&self) -> impl Iterator<Item = (&RelativeName, u64, Option<u64>, bool)> {
-        let downloads = self.downloads.values().map(|download| {
-            let file = download.file();
-            let held = file.map_or(0, PartialFile::held);
-            (&download.name, held, file.map(PartialFile::size), download.is_lost())
-        });
-        let streams = self.streams.values().filter(|stream| !stream.is_list()).map(|stream| {
-            let (held, size) = stream.progress();
-            (&stream.name, held, size, stream.is_lost())
-        });
-        let folders = self.folders.all.values().map(|folder| {
-            let (held, size, is_lost) = folder.progress();
-            (&folder.name, held, size, is_lost)
-        });
-        downloads.chain(streams).chain(folders)
+        let downloads = self.downloads.values().map(|of| (&of.name, DownloadFacts::from(of)));
+        let streams = self.streams.values().filter(|stream| !stream.is_list());
+        let streams = streams.map(|of| (&of.name, DownloadFacts::from(of)));
+        let folders = self.folders.all.values().map(|of| (&of.name, DownloadFacts::from(of)));
+        let all = downloads.chain(streams).chain(folders);
+        all.map(|(name, facts)| (name, facts.held, facts.size, facts.is_lost))
     }
 
     /// True while this download runs.
@@ -751,13 +787,7 @@ impl DownloadManager {
             self.note_changes(id);
             return None;
         };
-        if let Some(download) = self.downloads.get(&id) {
-            download.drop_conns(io);
-        }
-        if let Some(stream) = self.streams.get(&id) {
-            stream.drop_conn(io);
-        }
-        let name = self.remove(id);
+        let name = self.remove(id, io);
         debug_assert!(name.is_some(), "a download ends once");
         Some((id, name?, outcome))
     }
@@ -867,8 +897,159 @@ impl DownloadManager {
     }
 }
 
+/// The only source of a download that looks for no others.
+fn only_source(sources: &[Candidate], looks: bool) -> Option<SocketAddr> {
+    sources.first().filter(|_| !looks).map(|source| source.peer)
+}
+
 impl Default for DownloadManager {
     fn default() -> DownloadManager {
         DownloadManager::new(TransferSecurity::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::download::types::PieceOrder;
+    use crate::node::fake_conns::FakeConns;
+    use crate::node::stats::histogram::Histogram;
+    use crate::storage::DownloadPlace;
+    use crate::storage::fs_trait::NoFolder;
+    use crate::storage::hash_cache::Remembered;
+
+    const NAME: &str = "Dark/1.mkv";
+
+    fn sources() -> Vec<Candidate> {
+        let (peer, name) = (SocketAddr::from(([10, 0, 0, 2], 1)), RelativeName::new(NAME).unwrap());
+        vec![Candidate { peer, name, size: None, root: None, whole: true, quic: None, key: None }]
+    }
+
+    fn storage() -> Storage {
+        let (fs, hashes) = (Rc::new(NoFolder), Rc::new(Remembered::default()));
+        Storage::new(fs, DownloadPlace::Folder, hashes, true)
+    }
+
+    struct Stage {
+        manager: DownloadManager,
+        storage: Storage,
+        conns: FakeConns,
+    }
+
+    impl Stage {
+        fn new() -> Stage {
+            let (manager, conns) = (DownloadManager::default(), FakeConns::default());
+            Stage { manager, storage: storage(), conns }
+        }
+
+        fn with<T>(
+            &mut self,
+            act: impl FnOnce(&mut DownloadManager, &Storage, &mut Io<'_>) -> T,
+        ) -> T {
+            let mut io = Io {
+                now: Instant::now(),
+                table: &mut self.conns,
+                actions: &mut Vec::new(),
+                random: &mut || [0; 16],
+                iteration_times: &Histogram::default(),
+                date: &String::new,
+            };
+            act(&mut self.manager, &self.storage, &mut io)
+        }
+
+        fn request() -> DownloadRequest {
+            DownloadRequest {
+                name: RelativeName::new(NAME).unwrap(),
+                root: None,
+                sources: sources(),
+                retry_policy: RetryPolicy::Endless,
+                verify: true,
+                looks: false,
+                order: PieceOrder::Any,
+            }
+        }
+
+        /// The user begins the file.
+        fn user(&mut self, place: Option<OtherPlace>) -> u64 {
+            let begin = |manager: &mut DownloadManager, storage: &Storage, io: &mut Io<'_>| {
+                manager.begin(Stage::request(), place, storage, io)
+            };
+            let (id, ended) = self.with(begin);
+            assert!(ended.is_none());
+            id
+        }
+
+        /// A folder begins the file, too.
+        fn folder(&mut self, place: Option<OtherPlace>) -> (u64, u64) {
+            self.with(|manager, storage, io| {
+                let request = FolderRequest {
+                    name: RelativeName::new("Dark").unwrap(),
+                    root: None,
+                    sources: sources(),
+                    retry_policy: RetryPolicy::Endless,
+                    jobs: 1,
+                    looks: false,
+                    check: None,
+                };
+                let folder = manager.begin_folder(request, place, storage, io);
+                let place = manager.place_like(folder);
+                let (file, _) = manager.begin_file(Stage::request(), place, storage, io);
+                manager.folders.want(file, Wanter::Folder(folder, 3));
+                (folder, file)
+            })
+        }
+
+        fn halt(&mut self, id: u64) -> bool {
+            self.with(|manager, storage, io| manager.halt(id, storage, io).is_some())
+        }
+
+        /// The numbers of the downloads that the user has begun.
+        fn begun(&mut self) -> Vec<u64> {
+            self.manager.take_begun().iter().map(|begun| begun.id).collect()
+        }
+    }
+
+    #[test]
+    fn a_download_goes_on_while_the_user_or_a_folder_wants_it() {
+        let mut stage = Stage::new();
+        let file = stage.user(None);
+        let (folder, joined) = stage.folder(None);
+        assert_eq!((joined, stage.begun()), (file, vec![file, folder]));
+        // The user leaves: the folder still waits for the file.
+        assert!(!stage.halt(file));
+        assert!(stage.manager.is_running(file) && stage.manager.is_folder_file(file));
+        assert!(!stage.manager.is_of_user(file) && stage.manager.name_of(file).is_none());
+        // The user comes back, and the folder is cancelled.
+        assert_eq!((stage.user(None), stage.begun()), (file, vec![file]));
+        assert!(stage.halt(folder));
+        assert!(stage.manager.is_running(file) && stage.manager.is_of_user(file));
+        assert!(stage.halt(file));
+        assert!(!stage.manager.is_running(file) && stage.manager.folders.wanters.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_a_folder_alone_wants_ends_with_the_folder() {
+        let mut stage = Stage::new();
+        let (folder, file) = stage.folder(None);
+        assert_eq!(stage.begun(), [folder]);
+        assert!(stage.halt(folder));
+        assert!(!stage.manager.is_running(file) && stage.manager.folders.wanters.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_another_place_is_another_download() {
+        let mut stage = Stage::new();
+        let place = |folder: &str| {
+            Some(OtherPlace { storage: Rc::new(storage()), folder: folder.to_owned() })
+        };
+        let file = stage.user(None);
+        let (folder, other) = stage.folder(place("there"));
+        assert_ne!(file, other);
+        assert_eq!(stage.user(place("there")), other);
+        let elsewhere = stage.user(place("elsewhere"));
+        assert!(![file, other].contains(&elsewhere));
+        assert!(stage.halt(elsewhere) && !stage.halt(other));
+        assert!(stage.halt(folder) && stage.manager.is_running(file));
+        assert!(stage.manager.places.is_empty());
     }
 }

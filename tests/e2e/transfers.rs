@@ -199,6 +199,69 @@ fn downloads_of_the_console_and_folders_are_in_the_queue() {
     let _ = &scene.source;
 }
 
+/// A server and a source of the folder `Dark`, with a large file and a small one.
+fn folder_scene(limit: &str) -> Scene {
+    let here = Dir::new();
+    std::fs::create_dir(here.at("Dark")).expect("a folder");
+    here.write("Dark/1.mkv", &noise(6, 8 << 20));
+    here.write("Dark/2.txt", b"two");
+    let server = server();
+    let source = peer_with(server.at, &here, &["-r", "--upload-limit", limit]);
+    Scene { server, source, here, there: Dir::new(), state: Dir::new() }
+}
+
+#[test]
+fn a_file_that_the_user_and_a_folder_want_ends_for_both() {
+    let scene = folder_scene("4MB");
+    let _peer = scene.peer(&["-r"]);
+    scene.list(&["add", "Dark/1.mkv"]);
+    scene.wait_for_bytes("Dark/1.mkv", 1 << 20);
+    scene.list(&["add", "Dark/"]);
+    wait_until("the small file", || scene.there.has("Dark/2.txt").then_some(()));
+    wait_until("an empty queue", || scene.states().is_empty().then_some(()));
+    assert_same_files(&scene.here.at("Dark/1.mkv"), &scene.there.at("Dark/1.mkv"));
+    let past = scene.list(&["history"]);
+    let mut ends: Vec<(&str, &str)> =
+        past.iter().map(|past| (text(&past["name"]), text(&past["end"]))).collect();
+    ends.sort_unstable();
+    assert_eq!(ends, [("Dark/", "saved"), ("Dark/1.mkv", "saved")]);
+}
+
+#[test]
+fn a_file_goes_on_for_the_folder_without_the_user_and_for_the_user_without_the_folder() {
+    let scene = folder_scene("3MB");
+    let _peer = scene.peer(&["-r"]);
+    scene.list(&["add", "Dark/1.mkv"]);
+    scene.wait_for_bytes("Dark/1.mkv", 1 << 20);
+    scene.list(&["add", "Dark/"]);
+    wait_until("the small file", || scene.there.has("Dark/2.txt").then_some(()));
+    scene.list(&["pause", "Dark/1.mkv"]);
+    scene.list(&["resume", "Dark/1.mkv"]);
+    scene.wait_for_state("Dark/1.mkv", "active");
+    scene.list(&["cancel", "Dark/"]);
+    scene.list(&["pause", "Dark/1.mkv"]);
+    assert!(!scene.there.has("Dark/1.mkv"));
+    scene.list(&["resume", "Dark/1.mkv"]);
+    scene.wait_for_state("Dark/1.mkv", "active");
+    scene.list(&["add", "Dark/"]);
+    scene.wait_for_state("Dark/", "active");
+    scene.list(&["cancel", "Dark/1.mkv"]);
+    wait_until("an empty queue", || scene.states().is_empty().then_some(()));
+    scene.wait_for_file("Dark/1.mkv");
+}
+
+#[test]
+fn a_folder_with_two_contents_does_not_stay_active() {
+    let scene = folder_scene("4MB");
+    let other = Dir::new();
+    std::fs::create_dir(other.at("Dark")).expect("a folder");
+    other.write("Dark/2.txt", b"another two");
+    let _other = peer_with(scene.server.at, &other, &["-r"]);
+    let mut peer = scene.peer(&[]);
+    peer.type_line("GET Dark/");
+    scene.wait_for_state("Dark/", "paused");
+}
+
 #[test]
 fn a_queue_file_that_is_cut_short_or_damaged_costs_its_end_alone() {
     let scene = Scene::new(Dir::with("a.mp4", b"aula"), "1MB");

@@ -135,9 +135,8 @@ impl Downloader {
             true => RetryPolicy::For(limits::GET_FILE_RETRY_FOR),
             false => self.config.retry_policy,
         };
-        let storage = place.as_ref().map_or(&self.storage, |place| &place.storage);
-        let id = self.downloads.begin_legacy(name.clone(), sources, policy, storage, io);
-        self.downloads.set_place(id, place);
+        let Downloader { downloads, storage, .. } = self;
+        let id = downloads.begin_legacy(name.clone(), sources, policy, place, storage, io);
         if answers {
             self.client.answer_with_download(id);
         }
@@ -246,9 +245,7 @@ impl Downloader {
         io: &mut Io<'_>,
     ) {
         let name = request.name.clone();
-        let storage = place.as_ref().map_or(&self.storage, |place| &place.storage);
-        let (id, ended) = self.downloads.begin(request, storage, io);
-        self.downloads.set_place(id, place);
+        let (id, ended) = self.downloads.begin(request, place, &self.storage, io);
         self.download_started(id, &name, io);
         if answers {
             self.client.answer_with_download(id);

@@ -22,6 +22,16 @@ pub(super) struct SoughtFolder {
     providers: Vec<Provider>,
 }
 
+/// The end of a folder.
+pub(super) enum FolderEnd {
+    /// Saved, or failed for this reason.
+    Over(Option<Failure>),
+    /// The user chooses a content, whose download is another one.
+    Choice,
+    /// A comparison has answered its command.
+    Answered,
+}
+
 impl Downloader {
     /// Downloads a folder from these providers; each entry is a file of the folder.
     pub(super) fn folder_found(
@@ -132,39 +142,38 @@ impl Downloader {
         }
     }
 
-    /// A folder is over. Returns why it has failed, if it has. `None` in place of a result: the
-    /// user chooses.
+    /// A folder is over.
     pub(super) fn folder_ended(
         &mut self,
         id: u64,
         name: &RelativeName,
         outcome: FolderOutcome,
         io: &mut Io<'_>,
-    ) -> Option<Option<Failure>> {
+    ) -> FolderEnd {
         let sought = self.sought.remove(&id);
         match outcome {
             FolderOutcome::Saved(summary) => {
                 let folder = self.config.folder.clone();
                 let event = FolderEvent::Saved { name: name.clone(), folder, summary };
                 io.tell(UiEvent::Folder(Box::new(event)));
-                Some(None)
+                FolderEnd::Over(None)
             }
             FolderOutcome::Checked(code) => {
                 self.client.finish(code, io);
-                None
+                FolderEnd::Answered
             }
             FolderOutcome::Choice(versions) => {
                 let Some(SoughtFolder { target, providers }) = sought else {
                     // No user waits for a folder of the queue.
-                    return Some(Some(Failure::Ambiguous(name.clone())));
+                    return FolderEnd::Over(Some(Failure::Ambiguous(name.clone())));
                 };
                 self.client.offer_choice(target, versions, providers, io);
-                None
+                FolderEnd::Choice
             }
             FolderOutcome::Failed(failure) => {
                 io.tell(UiEvent::Stopped(name.clone()));
                 io.tell(UiEvent::Failed(failure.clone()));
-                Some(Some(failure))
+                FolderEnd::Over(Some(failure))
             }
         }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::client::command::{Command, DownloadTarget};
 use crate::client::config::{ClientConfig, Task};
-use crate::client::downloader::folder::SoughtFolder;
+use crate::client::downloader::folder::{FolderEnd, SoughtFolder};
 use crate::client::downloader::list::DownloadList;
 use crate::client::downloader::player_server::{PLAYER_PORT, Player, PlayerServer};
 use crate::client::effect::{Effect, EndSummary, EndedDownload};
@@ -311,19 +311,23 @@ impl Downloader {
     fn download_ended(&mut self, (id, name, outcome): Ended, io: &mut Io<'_>) {
         let answers = self.client.take_answer(id);
         let is_in_folder = self.downloads.is_folder_file(id);
+        let is_of_user = self.downloads.is_of_user(id);
         if let Outcome::Folder(outcome) = outcome {
             self.downloads.take_place(id);
             let (size, root) = match &outcome {
                 FolderOutcome::Saved(summary) => (Some(summary.size), summary.root),
                 _ => (None, None),
             };
-            if let Some(failure) = self.folder_ended(id, &name, outcome, io) {
-                let end = EndSummary { name, size, from: None, root, is_folder: true };
-                let (saved, withdrawn) = (None, None);
-                let end = Some(Box::new(end));
-                let ended = EndedDownload { id, failure, saved, withdrawn, end };
-                self.client.effects.push_back(Effect::DownloadEnded(ended));
-            }
+            let (failure, end) = match self.folder_ended(id, &name, outcome, io) {
+                FolderEnd::Over(failure) => {
+                    (failure, Some(EndSummary { name, size, from: None, root, is_folder: true }))
+                }
+                FolderEnd::Choice => (None, None),
+                FolderEnd::Answered => return,
+            };
+            let (saved, withdrawn, end) = (None, None, end.map(Box::new));
+            let ended = EndedDownload { id, failure, saved, withdrawn, end };
+            self.client.effects.push_back(Effect::DownloadEnded(ended));
             return;
         }
         let place = self.downloads.take_place(id);
@@ -336,11 +340,10 @@ impl Downloader {
             }
             _ => (self.config.folder.clone(), name),
         };
-        let in_folder = is_in_folder
+        let in_folder = (is_in_folder && !is_of_user)
             .then(|| Downloader::file_event(name.clone(), folder.clone(), &outcome))
             .flatten();
         let (mut saved, mut withdrawn) = (None, None);
-        let is_list = matches!(outcome, Outcome::Listed { .. });
         let mut end =
             EndSummary { name: name.clone(), size: None, from: None, root: None, is_folder: false };
         let failure = match outcome {
@@ -394,11 +397,9 @@ impl Downloader {
             }
             Outcome::Folder(_) => None,
         };
-        if is_in_folder {
-            self.downloads.end_folder_file(id, failure.as_ref(), &self.storage, io);
-        }
+        self.downloads.tell_folders(id, failure.as_ref(), &self.storage, io);
         self.player.download_ended(id, &name, failure.is_none(), &self.storage);
-        let end = (!is_in_folder && !is_list).then(|| Box::new(end));
+        let end = is_of_user.then(|| Box::new(end));
         let ended = EndedDownload { id, failure, saved, withdrawn, end };
         self.client.effects.push_back(Effect::DownloadEnded(ended));
     }

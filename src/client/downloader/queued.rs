@@ -78,6 +78,11 @@ impl Downloader {
         purpose: PendingRequest,
         io: &mut Io<'_>,
     ) -> bool {
+        self.client.server.want(io);
+        // The queue comes back after each event while the server is away.
+        if !self.client.server.is_open() {
+            return false;
+        }
         let request = match folder_query(target, cursor.clone()) {
             Some(query) => Request::Find(Box::new(query)),
             None => {
@@ -86,8 +91,7 @@ impl Downloader {
                 Request::Search { wanted, cursor, speaks: None }
             }
         };
-        self.client.server.want(io);
-        self.client.ask_if_open(&request, purpose, io)
+        self.client.ask(&request, purpose, io)
     }
 
     /// Keeps the providers of a page that have the target.
@@ -129,7 +133,8 @@ impl Downloader {
                     let sources = legacy_sources(target, legacy);
                     let policy = self.config.retry_policy;
                     let name = target.called();
-                    let id = self.downloads.begin_legacy(name, sources, policy, &self.storage, io);
+                    let Downloader { downloads, storage, .. } = self;
+                    let id = downloads.begin_legacy(name, sources, policy, None, storage, io);
                     Beginning::Begun(id)
                 }
                 _ => Beginning::NoProvider,
@@ -165,7 +170,7 @@ impl Downloader {
     }
 
     fn begin_queued(&mut self, request: DownloadRequest, io: &mut Io<'_>) -> Beginning {
-        let (id, ended) = self.downloads.begin(request, &self.storage, io);
+        let (id, ended) = self.downloads.begin(request, None, &self.storage, io);
         if let Some(ended) = ended {
             self.download_ended(ended, io);
         }
@@ -188,14 +193,20 @@ impl Downloader {
         }
     }
 
-    /// Stops a download; its bytes stay in the `.part`. A command that waits for the download ends.
+    /// Stops a download for the user; its bytes stay in the `.part`, and it goes on where a folder
+    /// wants it. A command that waits for the download ends.
     pub(crate) fn halt(&mut self, id: u64, io: &mut Io<'_>) {
-        let Some((name, is_shared)) = self.downloads.halt(id, &self.storage, io) else { return };
-        io.tell(UiEvent::Stopped(name.clone()));
+        if !self.downloads.is_running(id) {
+            return;
+        }
+        let halted = self.downloads.halt(id, &self.storage, io);
         self.client.take_answer(id);
         self.sought.remove(&id);
-        let withdrawn = is_shared.then(|| self.storage.shared_as(&name));
-        self.player.download_ended(id, &name, false, &self.storage);
+        let withdrawn = halted.and_then(|(name, is_shared)| {
+            io.tell(UiEvent::Stopped(name.clone()));
+            self.player.download_ended(id, &name, false, &self.storage);
+            is_shared.then(|| self.storage.shared_as(&name))
+        });
         let ended = EndedDownload { id, failure: None, saved: None, withdrawn, end: None };
         self.client.effects.push_back(Effect::DownloadEnded(ended));
     }
