@@ -621,7 +621,7 @@ impl Peer {
             shares.then(|| self.share.deadline(storage, now)).flatten(),
             shares.then(|| service.pending_lists_deadline(now)).flatten(),
             service.traffic.deadline(service.sending(), client, now),
-            self.transfers.deadline(),
+            self.transfers.deadline(&self.downloader),
         ];
         timers.into_iter().flatten().min()
     }

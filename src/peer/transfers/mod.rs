@@ -152,6 +152,7 @@ impl TransferControl {
                 let now = (self.seconds)();
                 let id = self.queue.add(begun.target, begun.from, now, EntryState::Paused);
                 if let Some(id) = id {
+                    downloader.client.forget_pending(&PendingRequest::Providers(id));
                     self.queue.set_state(id, state);
                 }
             }
@@ -177,11 +178,10 @@ impl TransferControl {
             && let Some(id) = self.queue.next(io.now)
         {
             let Some(entry) = self.queue.get(id) else { return };
-            let (target, from) = (entry.target.clone(), entry.from);
-            if let Some(from) = from {
-                let beginning = downloader.begin_from(&target, from, io);
+            if let Some(from) = entry.from {
+                let beginning = downloader.begin_from(&entry.target, from, io);
                 self.begun(id, beginning, io);
-            } else if downloader.seek(&target, None, PendingRequest::Providers(id), io) {
+            } else if downloader.seek(&entry.target, None, PendingRequest::Providers(id), io) {
                 self.queue.set_state(id, EntryState::Seeking(Vec::new()));
             } else {
                 // No server answers now: the next event of the server comes back here.
@@ -192,32 +192,38 @@ impl TransferControl {
 
     /// A download of the queue has begun, or can't begin.
     fn begun(&mut self, id: u32, beginning: Beginning, io: &mut Io<'_>) {
-        let rests = match self.queue.get(id).map(|entry| &entry.state) {
-            Some(EntryState::Queued { rests, .. }) => *rests,
-            _ => 0,
-        };
         match beginning {
-            Beginning::Begun(download) => self.queue.set_state(id, EntryState::Running(download)),
-            Beginning::NoProvider => self.queue.rest(id, rests, io.now),
+            Beginning::Begun(download) => match self.queue.of_download(download) {
+                // An entry with another name of this content has begun the download.
+                Some(other) if other != id => drop(self.queue.remove(id)),
+                _ => self.queue.set_state(id, EntryState::Running(download)),
+            },
+            Beginning::NoProvider => self.queue.rest(id, io.now),
             Beginning::Failed(failure) => self.failed(id, &failure),
         }
     }
 
+    /// The download of an entry can't begin.
     fn failed(&mut self, id: u32, failure: &Failure) {
         let why = text::failed(failure, Lang::En);
-        let name = self.queue.get(id).map(|entry| queue::shown(&entry.target)).unwrap_or_default();
-        log::info!("download failed: {name}: {why}");
+        let past = self.past_of(id, TransferEnd::Failed);
         self.queue.set_state(id, EntryState::Failed(why.clone()));
-        self.note_past(PastTransfer {
+        self.note_past(past.map(|past| PastTransfer { why: Some(why), ..past }));
+    }
+
+    /// The past transfer of an entry, as the queue knows it.
+    fn past_of(&self, id: u32, end: TransferEnd) -> Option<PastTransfer> {
+        let QueueEntry { target, from, size, .. } = self.queue.get(id)?;
+        Some(PastTransfer {
             at: (self.seconds)(),
-            end: TransferEnd::Failed,
-            name,
-            size: None,
-            peer: None,
+            end,
+            name: queue::shown(target),
+            size: *size,
+            peer: *from,
             user: None,
-            root: None,
-            why: Some(why),
-        });
+            root: target.root.map(|root| root.to_string()),
+            why: None,
+        })
     }
 
     /// The server has named providers of an entry, or has refused.
@@ -254,7 +260,7 @@ impl TransferControl {
     /// The session is over: no answer comes.
     pub(crate) fn session_lost(&mut self) {
         for id in self.queue.seeking() {
-            self.queue.set_state(id, EntryState::Queued { rests: 0, until: None });
+            self.queue.refresh(id);
         }
     }
 
@@ -281,30 +287,32 @@ impl TransferControl {
         if let (Some(entry), Some(meter)) = (entry.and_then(|id| self.queue.get_mut(id)), meter) {
             entry.held = entry.held.max(meter.held);
         }
-        let Some(end) = &ended.end else { return };
-        match (entry, &ended.failure) {
-            (Some(id), Some(failure)) => return self.failed(id, failure),
+        let Some(summary) = &ended.end else {
+            // The user chooses a content: the choice begins another download of this entry.
+            return entry.into_iter().for_each(|id| self.queue.set_state(id, EntryState::Paused));
+        };
+        let why = ended.failure.as_ref().map(|failure| text::failed(failure, Lang::En));
+        let end = if why.is_some() { TransferEnd::Failed } else { TransferEnd::Saved };
+        let known = entry.and_then(|id| self.past_of(id, end));
+        match (entry, &why) {
+            (Some(id), Some(why)) => self.queue.set_state(id, EntryState::Failed(why.clone())),
             (Some(id), None) => drop(self.queue.remove(id)),
             (None, _) => {}
         }
-        let EndSummary { name, size, from, root, is_folder } = &**end;
+        let EndSummary { name, size, from, root, is_folder } = &**summary;
         let slash = if *is_folder { "/" } else { "" };
-        let why = ended.failure.as_ref().map(|failure| text::failed(failure, Lang::En));
-        let past = PastTransfer {
-            at: (self.seconds)(),
-            end: if why.is_some() { TransferEnd::Failed } else { TransferEnd::Saved },
-            name: format!("{name}{slash}"),
-            size: *size,
-            peer: *from,
+        let (root, name) = (root.map(|root| root.to_string()), format!("{name}{slash}"));
+        let (at, known) = ((self.seconds)(), known.as_ref());
+        self.note_past(Some(PastTransfer {
+            at,
+            end,
+            name,
+            size: size.or(known.and_then(|known| known.size)),
+            peer: from.or(known.and_then(|known| known.peer)),
             user: None,
-            root: root.map(|root| root.to_string()),
+            root: root.or(known.and_then(|known| known.root.clone())),
             why,
-        };
-        match &past.why {
-            None => log::info!("download saved: {}, {} bytes", past.name, size.unwrap_or(0)),
-            Some(why) => log::info!("download failed: {}: {why}", past.name),
-        }
-        self.note_past(past);
+        }));
     }
 
     /// An upload is over.
@@ -315,8 +323,7 @@ impl TransferControl {
         size: u64,
         user: Option<String>,
     ) {
-        log::info!("upload over: {name}, {size} bytes to {to}");
-        self.note_past(PastTransfer {
+        self.note_past(Some(PastTransfer {
             at: (self.seconds)(),
             end: TransferEnd::Sent,
             name: name.to_string(),
@@ -325,16 +332,30 @@ impl TransferControl {
             user,
             root: None,
             why: None,
-        });
+        }));
     }
 
-    fn note_past(&mut self, past: PastTransfer) {
+    fn note_past(&mut self, past: Option<PastTransfer>) {
+        let Some(past) = past else { return };
+        let (name, size) = (&past.name, past.size.unwrap_or(0));
+        match past.end {
+            TransferEnd::Saved => log::info!("download saved: {name}, {size} bytes"),
+            TransferEnd::Failed => {
+                log::info!("download failed: {name}: {}", past.why.as_deref().unwrap_or_default());
+            }
+            TransferEnd::Cancelled => log::info!("download cancelled: {name}"),
+            TransferEnd::Sent => {
+                let to = past.peer.map(|to| to.to_string()).unwrap_or_default();
+                log::info!("upload over: {name}, {size} bytes to {to}");
+            }
+        }
         self.history.add(past);
     }
 
     /// The next time to call [`TransferControl::run`].
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.queue.deadline().filter(|_| self.queue.active() < self.jobs)
+    pub(crate) fn deadline(&self, downloader: &Downloader) -> Option<Instant> {
+        let may_begin = self.queue.active() < self.jobs && !downloader.begins_no_more();
+        self.queue.deadline().filter(|_| may_begin)
     }
 
     /// Carry out a request about downloads or limits. `None`: the request is not about these.
@@ -409,7 +430,7 @@ impl TransferControl {
         for target in targets {
             let state = match paused {
                 true => EntryState::Paused,
-                false => EntryState::Queued { rests: 0, until: None },
+                false => EntryState::FRESH,
             };
             let Some(id) = self.queue.add(target, from, (self.seconds)(), state) else {
                 let text = format!("the queue is full: {MOST_ENTRIES} downloads");
@@ -417,7 +438,10 @@ impl TransferControl {
             };
             // A download that has failed is tried again.
             if matches!(self.queue.get(id).map(|entry| &entry.state), Some(EntryState::Failed(_))) {
-                self.resume(id);
+                match paused {
+                    true => self.queue.set_state(id, EntryState::Paused),
+                    false => self.resume(id),
+                }
             }
             ids.push(id);
         }
@@ -427,15 +451,22 @@ impl TransferControl {
     /// Stop the download of an entry; its bytes stay in the `.part`.
     fn halt(&mut self, id: u32, downloader: &mut Downloader, io: &mut Io<'_>) {
         let Some(entry) = self.queue.get_mut(id) else { return };
-        if let EntryState::Running(download) = entry.state {
-            if let Some(facts) = downloader.facts(download) {
-                (entry.held, entry.size) = (facts.held, facts.size.or(entry.size));
-                entry.target.root = entry.target.root.or(facts.root);
+        match entry.state {
+            EntryState::Running(download) => {
+                if let Some(facts) = downloader.facts(download) {
+                    (entry.held, entry.size) = (facts.held, facts.size.or(entry.size));
+                    entry.target.root = entry.target.root.or(facts.root);
+                }
+                self.meters.remove(&download);
+                // The entry leaves the download first, whose end is then no failure.
+                self.queue.set_state(id, EntryState::Paused);
+                downloader.halt(download, io);
             }
-            self.meters.remove(&download);
-            // The entry leaves the download first, whose end is then no failure.
-            self.queue.set_state(id, EntryState::Paused);
-            downloader.halt(download, io);
+            // The answer may be about another target by then.
+            EntryState::Seeking(_) => {
+                downloader.client.forget_pending(&PendingRequest::Providers(id));
+            }
+            EntryState::Queued { .. } | EntryState::Paused | EntryState::Failed(_) => {}
         }
     }
 
@@ -448,7 +479,7 @@ impl TransferControl {
         let Some(entry) = self.queue.get(id) else { return };
         match entry.state {
             EntryState::Paused | EntryState::Failed(_) | EntryState::Queued { .. } => {
-                self.queue.set_state(id, EntryState::Queued { rests: 0, until: None });
+                self.queue.refresh(id);
             }
             EntryState::Seeking(_) | EntryState::Running(_) => {}
         }
@@ -464,19 +495,9 @@ impl TransferControl {
         ids.iter().for_each(|id| self.halt(*id, downloader, io));
         let lines = self.lines_of(&ids);
         for id in ids {
-            let Some(entry) = self.queue.remove(id) else { continue };
-            let name = queue::shown(&entry.target);
-            log::info!("download cancelled: {name}");
-            self.note_past(PastTransfer {
-                at: (self.seconds)(),
-                end: TransferEnd::Cancelled,
-                name,
-                size: entry.size,
-                peer: entry.from,
-                user: None,
-                root: entry.target.root.map(|root| root.to_string()),
-                why: None,
-            });
+            let past = self.past_of(id, TransferEnd::Cancelled);
+            self.queue.remove(id);
+            self.note_past(past);
         }
         Ok(ControlAnswer::Changed(lines))
     }
@@ -559,7 +580,7 @@ impl TransferControl {
 
 fn line_of(id: u32, entry: &QueueEntry) -> TransferLine {
     let (state, why) = match &entry.state {
-        EntryState::Queued { rests: 0, .. } => (TransferState::Queued, None),
+        EntryState::Queued { .. } if entry.rests == 0 => (TransferState::Queued, None),
         EntryState::Queued { .. } => (TransferState::Queued, Some("no provider".to_owned())),
         EntryState::Seeking(_) | EntryState::Running(_) => (TransferState::Active, None),
         EntryState::Paused => (TransferState::Paused, None),
@@ -578,5 +599,262 @@ fn line_of(id: u32, entry: &QueueEntry) -> TransferLine {
         root: entry.target.root.map(|root| root.to_string()),
         added: Some(entry.added),
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::command::Command;
+    use crate::client::config::Task;
+    use crate::node::fake_conns::{FakeConns, Heap};
+    use crate::node::reconnect::ServiceTarget;
+    use crate::node::stats::histogram::Histogram;
+    use crate::node::{ConnId, Event, Node as _};
+    use crate::peer::Peer;
+    use crate::peer::config::PeerConfig;
+    use crate::storage::fs_trait::NoFolder;
+    use std::rc::Rc;
+
+    /// A peer without sockets and without a folder, and its server, which answers as the test says.
+    struct Stage {
+        peer: Peer,
+        conns: FakeConns,
+        now: Instant,
+        server: Option<ConnId>,
+    }
+
+    impl Stage {
+        fn new() -> Stage {
+            let open = Box::new(|_: &str| Ok(Rc::new(NoFolder) as _));
+            let mut config = PeerConfig::new(Task::Menu, "folder".into(), open);
+            let addresses = vec![SocketAddr::from(([10, 0, 0, 1], 1))];
+            config.client.server = ServiceTarget { addresses, key: None, next: None };
+            let peer = Peer::new(config).expect("a folder");
+            let (conns, now) = (FakeConns::default(), Instant::now());
+            let mut stage = Stage { peer, conns, now, server: None };
+            stage.tell(Event::Start);
+            stage
+        }
+
+        /// A peer whose server has opened.
+        fn open() -> Stage {
+            let mut stage = Stage::new();
+            stage.with_io(|peer, io| peer.downloader.client.server.want(io));
+            let server = stage.conns.opened.pop().expect("a connection").0;
+            stage.server = Some(server);
+            stage.tell(Event::Connected(server));
+            stage.say(
+                "{\"cardume\":1,\"role\":\"server\",\"you\":\"10.0.0.9:1\",\"heartbeat_ms\":20000}",
+            );
+            assert!(stage.peer.downloader.client.server.is_open());
+            stage.asked();
+            stage
+        }
+
+        fn with_io<T>(&mut self, act: impl FnOnce(&mut Peer, &mut Io<'_>) -> T) -> T {
+            let mut io = Io {
+                now: self.now,
+                table: &mut self.conns,
+                actions: &mut Vec::new(),
+                random: &mut || [0; 16],
+                iteration_times: &Histogram::default(),
+                date: &String::new,
+            };
+            act(&mut self.peer, &mut io)
+        }
+
+        fn tell(&mut self, event: Event) {
+            self.with_io(|peer, io| peer.handle(event, io));
+        }
+
+        /// The server sends a line.
+        fn say(&mut self, line: &str) {
+            let server = self.server.expect("a server");
+            let conn = self.conns.get(server).expect("a connection");
+            conn.recv_buffer.take(format!("{line}\n").as_bytes()).expect("room");
+            self.tell(Event::Received(server));
+        }
+
+        /// The numbers of the searches that the server was sent since the last call.
+        fn asked(&mut self) -> Vec<u64> {
+            let conn = self.conns.get(self.server.expect("a server")).expect("a connection");
+            let mut read = Heap::default();
+            let _ = conn.send_queue.write_to(&mut read, usize::MAX, false, self.now);
+            let lines = read.0.split(|byte| *byte == b'\n').filter_map(|line| {
+                let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+                (line["method"] == "SEARCH").then(|| line["id"].as_u64()).flatten()
+            });
+            lines.collect()
+        }
+
+        /// The server names a provider of a file, or none.
+        fn answer(&mut self, id: u64, name: Option<&str>) {
+            let holder = name.map_or(String::new(), |name| {
+                format!(
+                    "{{\"peer\":\"10.0.0.2:1\",\"name\":\"{name}\",\"size\":9,\"root\":\"{}\"}}",
+                    root().trim_start_matches("b3:")
+                )
+            });
+            self.say(&format!(
+                "{{\"id\":{id},\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}"
+            ));
+        }
+
+        /// The user asks, and the loop goes on.
+        fn ask(&mut self, request: &ControlRequest) -> Vec<TransferLine> {
+            let answer = self.with_io(|peer, io| peer.carry_out(request, io));
+            self.tell(Event::Deadline);
+            match answer {
+                Ok(ControlAnswer::Changed(lines)) => lines,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn add(&mut self, text: &str, from: Option<u16>, paused: bool) -> u32 {
+            let from = from.map(self::from);
+            let wanted = WantedName::from(&DownloadTarget::read(text).expect("a target"));
+            let lines = self.ask(&ControlRequest::Add { wanted: vec![wanted], from, paused });
+            lines[0].id.expect("a number")
+        }
+
+        /// Name and state of each entry of the queue.
+        fn states(&self) -> Vec<(String, &'static str)> {
+            let state = |entry: &QueueEntry| match entry.state {
+                EntryState::Queued { until: None } => "queued",
+                EntryState::Queued { .. } => "rests",
+                EntryState::Seeking(_) => "seeks",
+                EntryState::Running(_) => "runs",
+                EntryState::Paused => "paused",
+                EntryState::Failed(_) => "failed",
+            };
+            let queue = &self.peer.transfers.queue;
+            queue.iter().map(|(_, entry)| (queue::shown(&entry.target), state(entry))).collect()
+        }
+
+        fn is(&self, states: &[(&str, &'static str)]) {
+            let states = states.iter().map(|(name, state)| ((*name).to_owned(), *state));
+            assert_eq!(self.states(), states.collect::<Vec<_>>());
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            self.tell(Event::Deadline);
+        }
+
+        fn deadline(&self) -> Option<Duration> {
+            let at = self.peer.transfers.deadline(&self.peer.downloader);
+            at.map(|at| at.saturating_duration_since(self.now))
+        }
+    }
+
+    fn from(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 3], port))
+    }
+
+    fn root() -> String {
+        format!("b3:{}", "61".repeat(32))
+    }
+
+    fn words(word: &str) -> Selection {
+        Selection::Words(vec![word.to_owned()])
+    }
+
+    #[test]
+    fn an_answer_about_a_cancelled_entry_begins_no_other_one() {
+        let mut stage = Stage::open();
+        stage.add("a.mp4", None, false);
+        let about_a = stage.asked();
+        stage.ask(&ControlRequest::Cancel { of: words("a.mp4") });
+        stage.add("b.mp4", None, false);
+        let about_b = stage.asked();
+        assert_eq!((about_a.len(), about_b.len()), (1, 1));
+        stage.answer(about_a[0], Some("a.mp4"));
+        stage.is(&[("b.mp4", "seeks")]);
+        stage.answer(about_b[0], Some("b.mp4"));
+        stage.is(&[("b.mp4", "runs")]);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_pause_is_no_answer_to_the_next_search() {
+        let mut stage = Stage::open();
+        stage.add("a.mp4", None, false);
+        let first = stage.asked();
+        stage.ask(&ControlRequest::Pause { of: Selection::All });
+        stage.ask(&ControlRequest::Resume { of: Selection::All });
+        let second = stage.asked();
+        stage.answer(first[0], Some("a.mp4"));
+        stage.is(&[("a.mp4", "seeks")]);
+        stage.answer(second[0], Some("a.mp4"));
+        stage.is(&[("a.mp4", "runs")]);
+    }
+
+    #[test]
+    fn rests_grow_from_search_to_search_until_the_session_is_lost() {
+        let mut stage = Stage::open();
+        stage.add("a.mp4", None, false);
+        for seconds in [15, 30, 60] {
+            let asked = stage.asked();
+            stage.answer(asked[0], None);
+            let rest = Duration::from_secs(seconds);
+            assert_eq!(stage.deadline(), Some(rest));
+            stage.pass(rest);
+        }
+        stage.is(&[("a.mp4", "seeks")]);
+        stage.peer.transfers.session_lost();
+        stage.tell(Event::Deadline);
+        let asked = stage.asked();
+        stage.answer(asked[1], None);
+        assert_eq!(stage.deadline(), Some(Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn a_peer_that_quits_has_no_time_for_its_queue() {
+        let mut stage = Stage::open();
+        stage.add("a.mp4", None, false);
+        let asked = stage.asked();
+        stage.answer(asked[0], None);
+        assert!(stage.deadline().is_some());
+        stage.with_io(|peer, io| peer.downloader.client.run(Command::Quit, io));
+        assert!(stage.peer.downloader.begins_no_more());
+        assert_eq!(stage.deadline(), None);
+    }
+
+    #[test]
+    fn two_entries_of_one_content_are_one_download() {
+        let mut stage = Stage::open();
+        stage.add("a.mp4", None, false);
+        let about_name = stage.asked();
+        stage.answer(about_name[0], Some("a.mp4"));
+        stage.add(&root(), None, false);
+        // The download asks for sources of its own.
+        let about_root = stage.asked();
+        about_root.iter().for_each(|id| stage.answer(*id, Some("a.mp4")));
+        stage.is(&[("a.mp4", "runs")]);
+        assert_eq!(stage.peer.transfers.queue.active(), 1);
+    }
+
+    #[test]
+    fn a_failed_entry_that_is_added_again_waits_if_the_user_says_so() {
+        let mut stage = Stage::open();
+        // No peer shares hidden files.
+        stage.add(".dark/", Some(1), false);
+        stage.is(&[(".dark/", "failed")]);
+        stage.add(".dark/", Some(1), true);
+        stage.is(&[(".dark/", "paused")]);
+        // The history has what the queue knows.
+        let past = stage.peer.transfers.history.last(1);
+        assert_eq!((past[0].end, past[0].peer), (TransferEnd::Failed, Some(from(1))));
+    }
+
+    #[test]
+    fn a_folder_of_which_the_user_chooses_a_content_does_not_run() {
+        let mut stage = Stage::open();
+        stage.add("Dark/", Some(1), false);
+        stage.is(&[("Dark/", "runs")]);
+        let id = *stage.peer.downloader.running().first().expect("a download");
+        let (failure, saved, withdrawn, end) = (None, None, None, None);
+        stage.peer.transfers.ended(&EndedDownload { id, failure, saved, withdrawn, end });
+        stage.is(&[("Dark/", "paused")]);
     }
 }

@@ -30,7 +30,7 @@ const LONGEST_REST: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub(super) enum EntryState {
     /// Waits for its turn; after rests, not before a time.
-    Queued { rests: u32, until: Option<Instant> },
+    Queued { until: Option<Instant> },
     /// The server is asked for providers; those named so far.
     Seeking(Vec<Provider>),
     /// The download of this number runs.
@@ -42,7 +42,7 @@ pub(super) enum EntryState {
 }
 
 impl EntryState {
-    const FRESH: EntryState = EntryState::Queued { rests: 0, until: None };
+    pub(super) const FRESH: EntryState = EntryState::Queued { until: None };
 }
 
 /// A download of the queue.
@@ -57,6 +57,8 @@ pub(super) struct QueueEntry {
     /// Bytes that were here when the download ran last.
     pub(super) held: u64,
     pub(super) size: Option<u64>,
+    /// Rests since the user or the server gave a reason to look at once.
+    pub(super) rests: u32,
     rank: i64,
 }
 
@@ -108,6 +110,8 @@ pub(super) struct TransferQueue {
     resting: BTreeSet<(Instant, u32)>,
     seeking: BTreeSet<u32>,
     changes: Vec<QueueRecord>,
+    /// The last number given: no entry has the number of an earlier one.
+    last_id: u32,
 }
 
 /// Check a target that came as text.
@@ -137,13 +141,15 @@ impl TransferQueue {
     /// The queue of the records of a file. Entries that ran are queued again.
     pub(super) fn restore(records: Vec<QueueRecord>) -> TransferQueue {
         let mut saved: BTreeMap<u32, SavedEntry> = BTreeMap::new();
+        let mut queue = TransferQueue::default();
         for record in records {
+            let (QueueRecord::Put(SavedEntry { id, .. }) | QueueRecord::Gone(id)) = &record;
+            queue.last_id = queue.last_id.max(*id);
             match record {
                 QueueRecord::Put(entry) => drop(saved.insert(entry.id, entry)),
                 QueueRecord::Gone(id) => drop(saved.remove(&id)),
             }
         }
-        let mut queue = TransferQueue::default();
         let mut refused = 0;
         for (id, entry) in saved {
             let is_fresh = |queue: &TransferQueue, target: &DownloadTarget| {
@@ -159,7 +165,8 @@ impl TransferQueue {
                         SavedState::Failed(why) => EntryState::Failed(why),
                     };
                     let SavedEntry { from, added, rank, held, size, .. } = entry;
-                    let entry = QueueEntry { target, from, added, state, held, size, rank };
+                    let rests = 0;
+                    let entry = QueueEntry { target, from, added, state, held, size, rests, rank };
                     queue.insert(id, entry);
                 }
                 _ => refused += 1,
@@ -171,9 +178,11 @@ impl TransferQueue {
         queue
     }
 
-    /// The records of all entries.
+    /// The records of all entries, and of the last number where its entry is over.
     pub(super) fn records(&self) -> Vec<QueueRecord> {
-        self.by_rank.values().filter_map(|id| self.record(*id)).collect()
+        let is_over = self.last_id > 0 && !self.entries.contains_key(&self.last_id);
+        let last = is_over.then_some(QueueRecord::Gone(self.last_id));
+        self.by_rank.values().filter_map(|id| self.record(*id)).chain(last).collect()
     }
 
     /// The records that have changed since the last call.
@@ -218,8 +227,8 @@ impl TransferQueue {
     fn index(&mut self, id: u32) {
         let Some(entry) = self.entries.get(&id) else { return };
         match entry.state {
-            EntryState::Queued { until: Some(at), .. } => drop(self.resting.insert((at, id))),
-            EntryState::Queued { until: None, .. } => drop(self.ready.insert((entry.rank, id))),
+            EntryState::Queued { until: Some(at) } => drop(self.resting.insert((at, id))),
+            EntryState::Queued { until: None } => drop(self.ready.insert((entry.rank, id))),
             EntryState::Seeking(_) => drop(self.seeking.insert(id)),
             EntryState::Running(download) => drop(self.by_download.insert(download, id)),
             EntryState::Paused | EntryState::Failed(_) => {}
@@ -229,8 +238,8 @@ impl TransferQueue {
     fn unindex(&mut self, id: u32) {
         let Some(entry) = self.entries.get(&id) else { return };
         match entry.state {
-            EntryState::Queued { until: Some(at), .. } => drop(self.resting.remove(&(at, id))),
-            EntryState::Queued { until: None, .. } => drop(self.ready.remove(&(entry.rank, id))),
+            EntryState::Queued { until: Some(at) } => drop(self.resting.remove(&(at, id))),
+            EntryState::Queued { until: None } => drop(self.ready.remove(&(entry.rank, id))),
             EntryState::Seeking(_) => drop(self.seeking.remove(&id)),
             EntryState::Running(download) => drop(self.by_download.remove(&download)),
             EntryState::Paused | EntryState::Failed(_) => {}
@@ -272,9 +281,11 @@ impl TransferQueue {
         if self.entries.len() >= MOST_ENTRIES {
             return None;
         }
-        let id = self.entries.last_key_value().map_or(0, |(id, _)| *id).checked_add(1)?;
+        let id = self.last_id.checked_add(1)?;
         let rank = self.by_rank.last_key_value().map_or(0, |(rank, _)| *rank).checked_add(1)?;
-        let entry = QueueEntry { target, from, added, state, held: 0, size: None, rank };
+        self.last_id = id;
+        let (held, size, rests) = (0, None, 0);
+        let entry = QueueEntry { target, from, added, state, held, size, rests, rank };
         self.insert(id, entry);
         self.note(id);
         Some(id)
@@ -305,11 +316,20 @@ impl TransferQueue {
         self.note(id);
     }
 
-    /// Let an entry rest that has no provider.
-    pub(super) fn rest(&mut self, id: u32, rests: u32, now: Instant) {
-        let rest = FIRST_REST.saturating_mul(1 << rests.min(8)).min(LONGEST_REST);
-        let state = EntryState::Queued { rests: rests.saturating_add(1), until: Some(now + rest) };
-        self.set_state(id, state);
+    /// Let an entry rest that has no provider: each time longer.
+    pub(super) fn rest(&mut self, id: u32, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let rest = FIRST_REST.saturating_mul(1 << entry.rests.min(8)).min(LONGEST_REST);
+        entry.rests = entry.rests.saturating_add(1);
+        self.set_state(id, EntryState::Queued { until: Some(now + rest) });
+    }
+
+    /// Queue an entry as if it had never rested.
+    pub(super) fn refresh(&mut self, id: u32) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.rests = 0;
+        }
+        self.set_state(id, EntryState::FRESH);
     }
 
     /// The next entry that may begin.
@@ -317,7 +337,7 @@ impl TransferQueue {
         while let Some((at, id)) = self.resting.first().copied().filter(|(at, _)| *at <= now) {
             self.resting.remove(&(at, id));
             if let Some(entry) = self.entries.get_mut(&id)
-                && let EntryState::Queued { until, .. } = &mut entry.state
+                && let EntryState::Queued { until } = &mut entry.state
             {
                 *until = None;
             }
@@ -447,7 +467,21 @@ mod tests {
         );
         // The first of the queue begins first, and a new one gets a number of its own.
         assert_eq!(again.next(Instant::now()), Some(3));
-        assert_eq!(add(&mut again, "e.mp4"), 5);
+        assert_eq!(add(&mut again, "e.mp4"), 6);
+    }
+
+    #[test]
+    fn no_entry_gets_the_number_of_an_earlier_one() {
+        let (mut queue, mut file) = (TransferQueue::default(), Vec::new());
+        add(&mut queue, "a");
+        let last = add(&mut queue, "b");
+        queue.remove(last);
+        assert_eq!(add(&mut queue, "c"), last + 1);
+        queue.remove(last + 1);
+        // Records of changes, and a replaced file.
+        assert_eq!(add(&mut restarted(&mut file, &mut queue), "d"), last + 2);
+        let mut again = TransferQueue::restore(queue.records());
+        assert_eq!((names(&again), add(&mut again, "d")), (vec!["a".to_owned()], last + 2));
     }
 
     #[test]
@@ -457,18 +491,18 @@ mod tests {
         assert_eq!(queue.next(now), Some(a));
         queue.set_state(a, EntryState::Seeking(Vec::new()));
         assert_eq!((queue.next(now), queue.active()), (Some(b), 1));
-        queue.rest(a, 0, now);
+        queue.rest(a, now);
         assert_eq!(
             (queue.next(now), queue.active(), queue.deadline()),
             (Some(b), 0, Some(now + FIRST_REST))
         );
         assert_eq!(queue.next(now + FIRST_REST), Some(a));
-        let EntryState::Queued { rests, .. } = queue.get(a).unwrap().state else {
-            panic!("queued")
-        };
-        queue.rest(a, rests, now);
+        // The search between two rests does not end the series.
+        queue.set_state(a, EntryState::Seeking(Vec::new()));
+        queue.rest(a, now);
         assert_eq!(queue.deadline(), Some(now + FIRST_REST * 2));
-        queue.rest(a, u32::MAX, now);
+        queue.entries.get_mut(&a).unwrap().rests = u32::MAX;
+        queue.rest(a, now);
         assert_eq!(queue.deadline(), Some(now + LONGEST_REST));
         queue.move_to_front(b);
         assert_eq!(queue.next(now + LONGEST_REST), Some(b));
