@@ -1,5 +1,6 @@
 //! Downloads of the queue of a peer: no command waits for them, and no person is asked.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::client::command::DownloadTarget;
@@ -103,9 +104,11 @@ impl Downloader {
     ) {
         page.retain(|provider| !self.client.is_own_address(provider.peer));
         if target.is_folder {
+            // A provider is named for each file of the folder.
+            let mut known: BTreeSet<SocketAddr> = found.iter().map(|known| known.peer).collect();
             page.retain(|provider| {
-                let is_known = || found.iter().any(|known| known.peer == provider.peer);
-                provider.speaks.is_none() && target.holds(&provider.file.name) && !is_known()
+                let is_one = provider.speaks.is_none() && target.holds(&provider.file.name);
+                is_one && known.insert(provider.peer)
             });
         }
         found.append(&mut page);
@@ -119,9 +122,7 @@ impl Downloader {
         io: &mut Io<'_>,
     ) -> Beginning {
         if target.is_folder {
-            let mut seen = std::collections::BTreeSet::new();
-            let sources = providers.into_iter().filter(|provider| seen.insert(provider.peer));
-            let sources: Vec<Candidate> = sources.map(candidate).collect();
+            let sources: Vec<Candidate> = providers.into_iter().map(candidate).collect();
             return self.begin_queued_folder(target, sources, true, io);
         }
         let (providers, legacy): (Vec<Provider>, Vec<Provider>) =

@@ -110,6 +110,11 @@ impl RecordFile {
         (RecordFile { file, name, appended: bytes.len(), replaced: 0, is_torn }, records)
     }
 
+    /// True when the file has bytes that are not good; the next write replaces it.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
     /// Append records. `all`: the records in force, for a replacement.
     pub(super) fn write<T: Serialize>(&mut self, records: &[T], all: impl FnOnce() -> Vec<T>) {
         let mut bytes = Vec::new();

@@ -119,9 +119,8 @@ impl TransferControl {
     pub(crate) fn open(config: TransferConfig) -> (TransferControl, Blocks) {
         let TransferConfig { queue, history, blocks, jobs, rates, seconds, has_socket } = config;
         let (mut journal, records) = RecordFile::open(queue, "queue");
-        let had_records = !records.is_empty();
         let queue = TransferQueue::restore(records);
-        if had_records {
+        if journal.is_torn() {
             journal.replace(&queue.records());
         }
         let transfers = TransferControl {
@@ -150,7 +149,7 @@ impl TransferControl {
             let is_new = self.queue.of_download(begun.id).is_none();
             if is_new && downloader.facts(begun.id).is_some() {
                 let now = (self.seconds)();
-                let id = self.queue.add(begun.target, begun.from, now, EntryState::Paused);
+                let id = self.queue.add(begun.target, begun.from, now, EntryState::FRESH);
                 if let Some(id) = id {
                     downloader.client.forget_pending(&PendingRequest::Providers(id));
                     self.queue.set_state(id, state);
@@ -613,6 +612,7 @@ mod tests {
     use crate::node::{ConnId, Event, Node as _};
     use crate::peer::Peer;
     use crate::peer::config::PeerConfig;
+    use crate::peer::transfers::fake_state_file::FakeStateFile;
     use crate::storage::fs_trait::NoFolder;
     use std::rc::Rc;
 
@@ -758,6 +758,31 @@ mod tests {
 
     fn words(word: &str) -> Selection {
         Selection::Words(vec![word.to_owned()])
+    }
+
+    #[test]
+    fn a_good_queue_file_is_not_written_at_the_start() {
+        let file = FakeStateFile::default();
+        let open = || {
+            let queue = Box::new(file.clone());
+            TransferControl::open(TransferConfig { queue, ..TransferConfig::default() }).0
+        };
+        let mut transfers = open();
+        let target = DownloadTarget::read("a.mp4").expect("a target");
+        let id = transfers.queue.add(target, None, 0, EntryState::FRESH).expect("room");
+        transfers.save();
+        transfers.queue.set_state(id, EntryState::Paused);
+        transfers.save();
+        let whole = file.bytes.borrow().clone();
+        let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(lines(&whole), 2);
+        open().save();
+        assert_eq!(*file.bytes.borrow(), whole);
+        // Damage is repaired at once.
+        file.bytes.borrow_mut().push(b'x');
+        drop(open());
+        assert_eq!(lines(&file.bytes.borrow()), 1);
+        assert!(file.bytes.borrow().ends_with(b"\n"));
     }
 
     #[test]

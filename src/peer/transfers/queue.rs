@@ -90,10 +90,23 @@ pub(super) struct SavedEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum SavedState {
+    /// Also an entry that seeks or runs: it begins again after a restart.
+    #[serde(alias = "active")]
     Queued,
-    Active,
     Paused,
     Failed(String),
+}
+
+impl From<&EntryState> for SavedState {
+    fn from(state: &EntryState) -> SavedState {
+        match state {
+            EntryState::Queued { .. } | EntryState::Seeking(_) | EntryState::Running(_) => {
+                SavedState::Queued
+            }
+            EntryState::Paused => SavedState::Paused,
+            EntryState::Failed(why) => SavedState::Failed(why.clone()),
+        }
+    }
 }
 
 /// All downloads of a peer.
@@ -138,7 +151,8 @@ pub(super) fn shown(target: &DownloadTarget) -> String {
 }
 
 impl TransferQueue {
-    /// The queue of the records of a file. Entries that ran are queued again.
+    /// The queue of the records of a file. Entries that ran are queued again; those that are not
+    /// valid are changes.
     pub(super) fn restore(records: Vec<QueueRecord>) -> TransferQueue {
         let mut saved: BTreeMap<u32, SavedEntry> = BTreeMap::new();
         let mut queue = TransferQueue::default();
@@ -150,7 +164,6 @@ impl TransferQueue {
                 QueueRecord::Gone(id) => drop(saved.remove(&id)),
             }
         }
-        let mut refused = 0;
         for (id, entry) in saved {
             let is_fresh = |queue: &TransferQueue, target: &DownloadTarget| {
                 !queue.by_rank.contains_key(&entry.rank)
@@ -160,7 +173,7 @@ impl TransferQueue {
             match checked(&entry.wanted) {
                 Ok(target) if is_fresh(&queue, &target) => {
                     let state = match entry.state {
-                        SavedState::Queued | SavedState::Active => EntryState::FRESH,
+                        SavedState::Queued => EntryState::FRESH,
                         SavedState::Paused => EntryState::Paused,
                         SavedState::Failed(why) => EntryState::Failed(why),
                     };
@@ -169,9 +182,10 @@ impl TransferQueue {
                     let entry = QueueEntry { target, from, added, state, held, size, rests, rank };
                     queue.insert(id, entry);
                 }
-                _ => refused += 1,
+                _ => queue.changes.push(QueueRecord::Gone(id)),
             }
         }
+        let refused = queue.changes.len();
         if refused > 0 {
             log::warn!("{refused} entries of the queue are not valid and were dropped");
         }
@@ -192,20 +206,14 @@ impl TransferQueue {
 
     fn record(&self, id: u32) -> Option<QueueRecord> {
         let entry = self.entries.get(&id)?;
-        let state = match &entry.state {
-            EntryState::Queued { .. } => SavedState::Queued,
-            EntryState::Seeking(_) | EntryState::Running(_) => SavedState::Active,
-            EntryState::Paused => SavedState::Paused,
-            EntryState::Failed(why) => SavedState::Failed(why.clone()),
-        };
-        let QueueEntry { target, from, added, held, size, rank, .. } = entry;
+        let QueueEntry { target, from, added, state, held, size, rank, .. } = entry;
         Some(QueueRecord::Put(SavedEntry {
             id,
             wanted: WantedName::from(target),
             from: *from,
             added: *added,
             rank: *rank,
-            state,
+            state: SavedState::from(state),
             held: *held,
             size: *size,
         }))
@@ -248,13 +256,12 @@ impl TransferQueue {
 
     /// Change the state, and the record where a reader of the file would see a difference.
     pub(super) fn set_state(&mut self, id: u32, state: EntryState) {
-        let before = self.record(id);
         self.unindex(id);
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.state = state;
-        }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let is_saved = SavedState::from(&entry.state) != SavedState::from(&state);
+        entry.state = state;
         self.index(id);
-        if self.record(id) != before {
+        if is_saved {
             self.note(id);
         }
     }
@@ -384,34 +391,29 @@ impl TransferQueue {
         let Selection::Words(words) = of else {
             return Ok(self.by_rank.values().copied().collect());
         };
-        let mut found = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
         for word in words {
-            let by_number = word.parse::<u32>().ok().filter(|id| self.entries.contains_key(id));
-            let before = found.len();
-            match by_number {
-                Some(id) => found.push(id),
-                None => found.extend(
-                    self.iter()
-                        .filter(|(_, entry)| is_named(&entry.target, word))
-                        .map(|(id, _)| id),
-                ),
-            }
-            if found.len() == before {
+            let named = self.named(word);
+            if named.is_empty() {
                 return Err(word);
             }
+            found.extend(named.into_iter().filter(|id| seen.insert(*id)));
         }
-        let mut seen = BTreeSet::new();
-        found.retain(|id| seen.insert(*id));
         Ok(found)
     }
-}
 
-/// True for the name in lists, the name of the target, or its content.
-fn is_named(target: &DownloadTarget, word: &str) -> bool {
-    let by_root = word.strip_prefix(ROOT_PREFIX).and_then(ContentHash::parse);
-    shown(target) == word
-        || target.name.as_ref().is_some_and(|name| name.as_str() == word)
-        || by_root.is_some() && by_root == target.root
+    /// The entries of a number, a name with or without the `/` of a folder, or a content.
+    fn named(&self, word: &str) -> Vec<u32> {
+        if let Some(id) = word.parse().ok().filter(|id| self.entries.contains_key(id)) {
+            return vec![id];
+        }
+        if let Some(root) = word.strip_prefix(ROOT_PREFIX).and_then(ContentHash::parse) {
+            let found = self.iter().filter(|(_, entry)| entry.target.root == Some(root));
+            return found.map(|(id, _)| id).collect();
+        }
+        let folder = format!("{word}/");
+        [word, &folder].into_iter().filter_map(|name| self.by_name.get(name).copied()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -512,16 +514,47 @@ mod tests {
     fn a_selection_names_numbers_names_and_contents() {
         let mut queue = TransferQueue::default();
         let root = "61".repeat(32);
-        for name in ["a.mp4", "2", "Dark/", &format!("x b3:{root}")] {
+        for name in ["a.mp4", "2", "Dark/", &format!("x b3:{root}"), &format!("y b3:{root}")] {
             add(&mut queue, name);
         }
         assert_eq!(queue.select(&words(&["Dark/", "a.mp4", "1"])), Ok(vec![3, 1]));
         // A number is a number before it is a name.
         assert_eq!(queue.select(&words(&["2"])), Ok(vec![2]));
-        assert_eq!(queue.select(&words(&[&format!("b3:{root}")])), Ok(vec![4]));
+        assert_eq!(queue.select(&words(&[&format!("b3:{root}")])), Ok(vec![4, 5]));
         assert_eq!(queue.select(&words(&["1", "9"])), Err("9"));
-        assert_eq!(queue.select(&Selection::All), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(queue.select(&Selection::All), Ok(vec![1, 2, 3, 4, 5]));
+        // The mark of a folder may be left out; each is named once.
+        assert_eq!(queue.select(&words(&["Dark", "3", "Dark/"])), Ok(vec![3]));
+        add(&mut queue, "Dark");
+        assert_eq!(queue.select(&words(&["Dark"])), Ok(vec![6, 3]));
+        assert_eq!(queue.select(&words(&["Dark/"])), Ok(vec![3]));
         assert_eq!(queue.select(&words(&[])), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_search_and_a_run_change_no_record() {
+        let mut queue = TransferQueue::default();
+        let id = add(&mut queue, "a");
+        assert_eq!(queue.take_changes().len(), 1);
+        for state in [EntryState::Seeking(Vec::new()), EntryState::Running(1), EntryState::FRESH] {
+            queue.set_state(id, state);
+            assert_eq!(queue.take_changes(), []);
+        }
+        queue.rest(id, Instant::now());
+        assert_eq!(queue.take_changes(), []);
+        queue.set_state(id, EntryState::Paused);
+        assert_eq!(queue.take_changes().len(), 1);
+    }
+
+    #[test]
+    fn a_record_of_an_active_entry_is_that_of_a_queued_one() {
+        let mut queue = TransferQueue::default();
+        add(&mut queue, "a");
+        let text = serde_json::to_string(&queue.records()).expect("a text");
+        let text = text.replace("\"queued\"", "\"active\"");
+        assert!(text.contains("active"));
+        let records = serde_json::from_str(&text).expect("records");
+        assert_eq!(TransferQueue::restore(records).records(), queue.records());
     }
 
     #[test]
@@ -561,8 +594,10 @@ mod tests {
             other.rank = 7;
             QueueRecord::Put(other)
         });
-        let queue = TransferQueue::restore(records);
+        let mut queue = TransferQueue::restore(records);
         assert_eq!(super::tests::names(&queue), ["good"]);
+        let gone = [1, 2, 3, 4, 5, 6, 8, 20].map(QueueRecord::Gone);
+        assert_eq!(queue.take_changes(), gone);
     }
 
     #[test]
