@@ -76,6 +76,7 @@ use crate::cli::args::{
 use crate::cli::get_list;
 use crate::cli::known_servers;
 use crate::cli::questions;
+use crate::cli::shown_path;
 
 /// The default share of the machine's memory for an index, as a divisor. The rest serves
 /// connections and other programs.
@@ -467,7 +468,7 @@ fn posters(args: &PeerArgs) -> Option<Box<dyn PosterStore>> {
 /// Opens the state folder of a peer.
 pub fn state_folder(folder: Option<&Path>) -> Result<Option<StateFolder>, Exit> {
     let Some(folder) = folder else { return Ok(None) };
-    let shown = printable(&folder.to_string_lossy());
+    let shown = shown_path(folder);
     StateFolder::open(folder).map(Some).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => {
             Exit::new(exit::LOCAL, format!("--state {shown}: another peer uses this folder"))

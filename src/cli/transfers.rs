@@ -7,7 +7,7 @@ use cardume::os::control::{self, RunningPeer};
 use cardume::protocol::control::{
     ANSWER_BYTES, BATCH, ControlAnswer, ControlRequest, Selection, WantedName,
 };
-use cardume::protocol::error::{CODES, ErrorCode, ErrorReply};
+use cardume::protocol::error::{ErrorCode, ErrorReply};
 use cardume::ui::event::{Failure, UiEvent, exit};
 use cardume::ui::lang::Lang;
 use cardume::ui::text::{self, Output};
@@ -15,7 +15,7 @@ use cardume::ui::text::{self, Output};
 use crate::cli::args::transfers::{
     AddArgs, BlockArgs, HistoryArgs, LimitArgs, RunningPeerArgs, SelectArgs, TransfersArgs,
 };
-use crate::cli::{Exit, Outputs, get_list, json_output};
+use crate::cli::{Exit, Outputs, get_list, json_output, shown_path};
 
 /// How long a peer may take: one that copies a file is late.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -99,15 +99,12 @@ fn find(args: &RunningPeerArgs) -> Result<RunningPeer, Exit> {
         Exit::Failure(Failure::Disk(format!("the control socket of the peer: {error}")))
     };
     if let Some(folder) = &args.state {
-        let shown = folder.display();
+        let shown = shown_path(folder);
         return control::in_state_folder(folder).map_err(failed)?.ok_or_else(|| {
             Exit::new(exit::NOT_FOUND, format!("no peer runs with the state folder {shown}"))
         });
     }
-    let mut running = control::running().map_err(failed)?;
-    if let Some(process) = args.process {
-        running.retain(|peer| peer.process == Some(process));
-    }
+    let mut running = control::running(args.process).map_err(failed)?;
     if running.len() > 1 {
         let numbers: Vec<String> =
             running.iter().filter_map(|peer| peer.process).map(|n| n.to_string()).collect();
@@ -143,8 +140,7 @@ fn ask(
     let answer =
         ControlAnswer::decode(&line).map_err(|why| Exit::Failure(Failure::Protocol(why)))?;
     let ControlAnswer::Failed { code, text } = answer else { return Ok(answer) };
-    let code = CODES.iter().find(|(_, word)| *word == code).map(|(code, _)| *code);
-    Err(match code.unwrap_or(ErrorCode::Internal) {
+    Err(match ErrorCode::parse(&code) {
         ErrorCode::BadRequest | ErrorCode::BadName => Exit::new(exit::USAGE, text),
         ErrorCode::TooLarge => Exit::new(exit::REFUSED, text),
         ErrorCode::NotFound => Exit::new(exit::NOT_FOUND, text),
@@ -179,4 +175,17 @@ fn tell(
         outputs.err.put(format!("{note}\n").as_bytes());
     }
     Ok(exit::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_of_a_path_reaches_the_terminal() {
+        let state = Some("/nowhere/\u{1b}[31m".into());
+        let found = find(&RunningPeerArgs { state, process: None, json: false });
+        let Err(Exit::Other(code, text)) = found else { panic!("no peer runs there") };
+        assert!(code == exit::NOT_FOUND && !text.contains(char::is_control), "{text:?}");
+    }
 }

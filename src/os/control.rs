@@ -106,17 +106,23 @@ pub fn in_state_folder(folder: &Path) -> io::Result<Option<RunningPeer>> {
     connect(&at(&opened, NAME), None)
 }
 
-/// All running peers of this user, by number.
+/// All running peers of this user, by number; with a process that one alone.
 ///
 /// # Errors
 /// When the folder can't be used.
-pub fn running() -> io::Result<Vec<RunningPeer>> {
-    let run = RunFolder::open()?;
+pub fn running(only: Option<u32>) -> io::Result<Vec<RunningPeer>> {
+    running_in(&RunFolder::open()?, only)
+}
+
+fn running_in(run: &RunFolder, only: Option<u32>) -> io::Result<Vec<RunningPeer>> {
     let mut found = Vec::new();
     for name in run.names()? {
         let Some(process) = name.strip_prefix(ENTRY).and_then(|number| number.parse().ok()) else {
             continue;
         };
+        if only.is_some_and(|only| only != process) {
+            continue;
+        }
         match connect(&run.at(&name), Some(process)) {
             Ok(Some(peer)) => found.push(peer),
             // The process was killed.
@@ -200,6 +206,26 @@ mod tests {
         drop(listener);
         assert!(!socket.exists());
         assert!(in_state_folder(&place.path().join("none")).expect("no folder").is_none());
+    }
+
+    #[test]
+    fn a_command_for_one_peer_connects_to_no_other() {
+        let place = tempfile::tempdir().expect("a folder");
+        let run = RunFolder::below(place.path()).expect("a folder");
+        let listeners = [1, 2].map(|process: u32| {
+            let listener = bind(&run.at(&format!("{ENTRY}{process}"))).expect("a socket");
+            listener.set_nonblocking(true).expect("a socket");
+            listener
+        });
+        let found = |only| {
+            let peers = running_in(&run, only).expect("a folder");
+            let asked = listeners.iter().map(|listener| listener.accept().is_ok()).collect();
+            let processes: Vec<Option<u32>> = peers.iter().map(|peer| peer.process).collect();
+            (processes, asked)
+        };
+        assert_eq!(found(None), (vec![Some(1), Some(2)], vec![true, true]));
+        assert_eq!(found(Some(2)), (vec![Some(2)], vec![false, true]));
+        assert_eq!(found(Some(3)), (vec![], vec![false, false]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -34,7 +34,11 @@ pub(in crate::os) struct RunFolder {
 
 impl RunFolder {
     pub(in crate::os) fn open() -> io::Result<RunFolder> {
-        let states = system::state_folder().ok_or(io::ErrorKind::NotFound)?;
+        RunFolder::below(&system::state_folder().ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    /// The folder below this state folder.
+    pub(in crate::os) fn below(states: &Path) -> io::Result<RunFolder> {
         let folder = states.join(FOLDER);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(RunFolder { opened: open_own(&folder)? })
