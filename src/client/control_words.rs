@@ -1,9 +1,8 @@
 //! Words of the console about the transfers of this peer, as the commands of the program have them.
 
-use bytesize::ByteSize;
-
 use crate::client::command::DownloadTarget;
 use crate::client::words::unquoted;
+use crate::io::schedule::read_rate;
 use crate::protocol::control::{ControlRequest, Selection, WantedName};
 use crate::ui::event::Failure;
 
@@ -75,10 +74,7 @@ fn limit(rest: &str) -> Result<ControlRequest, Failure> {
         let [way, text] = pair else { return Err(wrong()) };
         let rate = match text.to_ascii_uppercase().as_str() {
             "NONE" => 0,
-            _ => {
-                let rate = text.trim_end_matches("/s").parse::<ByteSize>().map_err(|_| wrong())?;
-                Some(rate.as_u64()).filter(|rate| *rate > 0).ok_or_else(wrong)?
-            }
+            _ => read_rate(text).map_err(|_| wrong())?,
         };
         match way.to_ascii_uppercase().as_str() {
             "UP" => up = Some(rate),

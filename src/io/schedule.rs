@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
+
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
 /// The longest time until the next look at the clock: the local time may jump.
@@ -14,6 +16,19 @@ pub struct TransferRates {
     pub upload: Option<u64>,
     /// Bytes of files received per second.
     pub download: Option<u64>,
+}
+
+/// A rate in bytes a second, such as `100MB` or `1.5MiB/s`.
+///
+/// # Errors
+/// The reason, for a text that is no rate of at least a byte.
+pub fn read_rate(text: &str) -> Result<u64, &'static str> {
+    let text = text.trim().trim_end_matches("/s");
+    let rate: ByteSize = text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second")?;
+    match rate.as_u64() {
+        0 => Err("a rate is at least 1 byte a second"),
+        rate => Ok(rate),
+    }
 }
 
 /// Limits for a part of each day.

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use cardume::client::command::PeerTarget;
 use cardume::client::console::ConsoleProfile;
-use cardume::io::schedule::{Schedule, ScheduleWindow, TransferRates};
+use cardume::io::schedule::{Schedule, ScheduleWindow, TransferRates, read_rate};
 use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
 use cardume::os::system;
@@ -1156,14 +1156,7 @@ impl GetArgs {
 
 /// Bytes a second, such as `100MB`, `1.5GiB` or `500k`.
 pub fn rate(text: &str) -> Result<u64, String> {
-    let text = text.trim().trim_end_matches("/s");
-    let size: bytesize::ByteSize =
-        text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second".to_owned())?;
-    if size.as_u64() == 0 {
-        Err("a rate is at least 1 byte a second".into())
-    } else {
-        Ok(size.as_u64())
-    }
+    read_rate(text).map_err(str::to_owned)
 }
 
 /// `IP:PORT` or `PROFILE@IP:PORT`.
