@@ -164,6 +164,13 @@ impl Service {
         }
     }
 
+    /// A hook may have ended.
+    pub fn child_ended(&mut self, now: Instant) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.runner.child_ended(now);
+        }
+    }
+
     /// Work in the background. Returns when to call again, at the latest.
     pub fn work(&mut self, now: Instant) -> Option<Instant> {
         if let Some(manager) = &self.manager {

@@ -79,6 +79,11 @@ impl HookRunner {
         self.waiting.push_back(call);
     }
 
+    /// A child of this process may have ended: the next [`HookRunner::work`] looks.
+    pub fn child_ended(&mut self, now: Instant) {
+        self.look_at = self.look_at.map(|at| at.min(now));
+    }
+
     /// Start, read and end programs. Returns when to call again, at the latest.
     pub fn work(&mut self, now: Instant) -> Option<Instant> {
         if self.look_at.is_some_and(|at| at <= now) {
@@ -173,5 +178,29 @@ impl RunningHook {
             Some(status) => log::warn!("the hook {program} failed with {status}: {said}"),
             None => log::warn!("the hook {program} is lost: {said}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time that a test waits for its programs.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn calls_go_on_at_the_end_of_a_child() {
+        let (mut runner, now) = (HookRunner::new(PATIENCE), Instant::now());
+        for _ in 0..10 * AT_ONCE {
+            let (json, variables) = (String::new(), Vec::new());
+            runner.call(HookCall { program: "true".into(), json, variables });
+        }
+        // The time of the loop does not pass.
+        while runner.work(now).is_some() {
+            assert!(now.elapsed() < PATIENCE, "{} calls wait", runner.waiting.len());
+            std::thread::yield_now();
+            runner.child_ended(now);
+        }
+        assert!(runner.running.is_empty() && runner.waiting.is_empty());
     }
 }

@@ -265,7 +265,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 }
                 Ready::Console => self.console.record_input(),
                 Ready::Stop(interrupted) => self.dispatch(Event::Stop(interrupted)),
-                Ready::Child => self.dispatch(Event::Child),
+                Ready::Child => {
+                    self.console.io.child_ended(self.now);
+                    self.dispatch(Event::Child);
+                }
                 Ready::Reload => self.reload(),
                 Ready::Folder => self.dispatch(Event::FolderChanged),
             }

@@ -249,6 +249,11 @@ pub trait ConsoleIo {
         None
     }
 
+    /// A child of this process may have ended.
+    fn child_ended(&mut self, now: Instant) {
+        let _ = now;
+    }
+
     /// Work in the background, without blocking. Returns when to call again, at the latest.
     fn work(&mut self, now: Instant) -> Option<Instant> {
         let _ = now;

@@ -444,6 +444,12 @@ impl traits::ConsoleIo for Console {
         Some(outcome.reloaded)
     }
 
+    fn child_ended(&mut self, now: Instant) {
+        if let Some(service) = &mut self.service {
+            service.child_ended(now);
+        }
+    }
+
     fn work(&mut self, now: Instant) -> Option<Instant> {
         let late = self.time.check(now);
         let service = self.service.as_mut().and_then(|service| service.work(now));
