@@ -503,6 +503,25 @@ try {
     await own.view({ width: 340, height: 780, mobile: true });
     must(await own.run('document.documentElement.scrollWidth <= innerWidth'), 'too wide for a phone');
   });
+  await check('the user of a peer steers its queue by buttons, and others have none', async () => {
+    const cardumeOf = (...words) => { const done = spawnSync(cardume, [...words, '--process', String(first.program.pid)], { env }); must(done.status === 0, `${words}: ${done.stderr}`); return String(done.stdout); };
+    cardumeOf('add', '--paused', 'queued one.bin', 'queued two.bin');
+    const names = 'JSON.stringify([...document.querySelectorAll("#transfers .name")].map(e => e.textContent).filter(name => name.startsWith("queued")))';
+    await own.until(`${names} === '["queued one.bin","queued two.bin"]'`, 8000);
+    const press = label => own.run(`document.querySelector('#transfers button[aria-label="${label}"]').click()`);
+    await press('First: queued two.bin');
+    await own.until(`${names} === '["queued two.bin","queued one.bin"]'`, 8000);
+    await press('Resume: queued two.bin');
+    await own.until(`document.querySelector('#transfers button[aria-label="Pause: queued two.bin"]')`, 8000);
+    await own.run('document.getElementById("movingTitle").scrollIntoView()');
+    await shot(own, 'peer-queue');
+    if (script) await faults(own, 'peer with a queue');
+    must(await own.run('document.documentElement.scrollWidth <= innerWidth'), 'too wide for a phone');
+    await press('Cancel: queued two.bin');
+    await press('Cancel: queued one.bin');
+    await own.until(`${names} === '[]'`, 8000);
+    must(!cardumeOf('transfers', '--downloads').includes('queued'), 'not cancelled');
+  });
   if (script) await check('axe-core finds nothing on the page of a peer', () => faults(own, 'peer'));
   await check('a peer lists its files in order, with their number, and keeps the focus when they change', async () => {
     const shown = await own.run('[...document.querySelectorAll("#files h3")].map(e => e.textContent)');

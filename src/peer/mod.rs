@@ -31,6 +31,7 @@ use crate::client::effect::{Effect, EndedDownload};
 use crate::client::server_connection::Joining;
 use crate::client::server_requests::PendingRequest;
 use crate::connection::inbound::HandshakeParams;
+use crate::limits;
 use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::settings::LiveSetting;
@@ -515,7 +516,7 @@ impl Peer {
         }
         if let ControlRequest::Transfers = request {
             let rates = self.transfers.rates();
-            let mut lines = self.transfers.lines(&self.downloader, io.now);
+            let mut lines = self.transfers.lines(&self.downloader, usize::MAX, io.now);
             let (service, mut ctx) = self.service(io);
             lines.extend(service.upload_lines(&mut ctx));
             let (sent, received) = service.traffic.moved();
@@ -524,6 +525,20 @@ impl Peer {
             return Ok(ControlAnswer::Transfers { lines, totals });
         }
         self.service.carry_out(request, io)
+    }
+
+    /// Carries out what the user of this peer asks on the page.
+    fn serve_owner(&mut self, io: &mut Io<'_>) {
+        while let Some(request) = self.service.take_owner_request() {
+            let changed = match &request.change {
+                Some(change) => self.carry_out(change, io).map(|_| ()),
+                None => Ok(()),
+            };
+            let most = limits::SHOWN_TRANSFERS;
+            let answer = changed.map(|()| self.transfers.lines(&self.downloader, most, io.now));
+            let (service, mut ctx) = self.service(io);
+            service.answer_owner(&request, answer, &mut ctx);
+        }
     }
 
     fn on_deadline(&mut self, io: &mut Io<'_>) {
@@ -615,7 +630,7 @@ impl Peer {
         let Downloader { client, storage, .. } = &self.downloader;
         let (shares, service) = (self.shares(), &self.service);
         let timers = [
-            self.registration.is_scanning.then_some(now),
+            (self.registration.is_scanning || service.has_owner_request()).then_some(now),
             self.downloader.next_deadline(now),
             service.deadline(now),
             shares.then(|| self.share.deadline(storage, now)).flatten(),
@@ -688,6 +703,8 @@ impl Node for Peer {
         self.downloader.feed_players(io);
         self.drain_effects(io);
         self.downloader.client.run_postponed(self.service.asks_consent(), io);
+        self.drain_effects(io);
+        self.serve_owner(io);
         self.drain_effects(io);
         self.transfers.run(&mut self.downloader, io);
         self.drain_effects(io);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::limits;
+use crate::protocol::control::TransferLine;
 use crate::protocol::types::relative_path::RelativeName;
 
 /// A peer's report to its server: transfers in progress, and bytes moved since the last report.
@@ -102,6 +103,9 @@ pub struct Transfers {
     pub downloads: u64,
     /// Each transfer, uploads first; `None` unless the viewer is the owner of the peer.
     pub shown: Option<Vec<Transfer>>,
+    /// The downloads of the queue in order, then those outside; `None` unless the viewer is the
+    /// user of the peer.
+    pub queue: Option<Vec<TransferLine>>,
 }
 
 #[cfg(test)]

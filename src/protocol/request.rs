@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::protocol::control::ControlRequest;
 use crate::protocol::link::LinkRequest;
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::member::MemberRequest;
@@ -232,6 +233,8 @@ pub enum Request {
     Transfers {
         /// The request comes from this machine, from no other site's page and through no proxy.
         local: bool,
+        /// A change of the queue of downloads, for the user of this process.
+        change: Option<Box<ControlRequest>>,
     },
     /// Describe a shared file with this content, for the page of a peer.
     About(ContentHash),

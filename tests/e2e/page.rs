@@ -383,7 +383,7 @@ fn each_api_path_has_its_json() {
     );
     assert_eq!(
         json(one.at, "/api/transfers"),
-        serde_json::json!({"uploads": 0, "downloads": 0, "transfers": []})
+        serde_json::json!({"uploads": 0, "downloads": 0, "transfers": [], "queue": []})
     );
     let kept = web::get(one.at, "/files/Aula%20%C3%A7%201.mp4?download");
     assert_eq!(

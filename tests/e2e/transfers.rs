@@ -1,6 +1,7 @@
 //! The queue of a peer, its control socket, blocked requesters and the history, by real processes.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -10,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Dir, Done, Node, Process, assert_same_files, cardume, noise, peer_on, peer_with, run, server,
-    unreachable, wait_until,
+    server_with, unreachable, wait_until,
 };
+use crate::web::Web;
 
 /// A server, a source of a file, and the state folder of a peer that downloads.
 struct Scene {
@@ -24,7 +26,10 @@ struct Scene {
 
 impl Scene {
     fn new(here: Dir, limit: &str) -> Scene {
-        let server = server();
+        Scene::at(server(), here, limit)
+    }
+
+    fn at(server: Node, here: Dir, limit: &str) -> Scene {
         let source = peer_with(server.at, &here, &["--upload-limit", limit]);
         Scene { server, source, here, there: Dir::new(), state: Dir::new() }
     }
@@ -248,6 +253,144 @@ fn a_file_goes_on_for_the_folder_without_the_user_and_for_the_user_without_the_f
     scene.list(&["cancel", "Dark/1.mkv"]);
     wait_until("an empty queue", || scene.states().is_empty().then_some(()));
     scene.wait_for_file("Dark/1.mkv");
+}
+
+/// The status and the JSON of a request about the downloads of a peer.
+fn on_page(peer: SocketAddr, lines: &[&str], body: &str) -> (u16, Value) {
+    let mut page = Web::open(peer);
+    let (host, own) = (format!("Host: {peer}"), format!("Origin: http://{peer}"));
+    let length = format!("Content-Length: {}", body.len());
+    let mut head = match body {
+        "" => vec!["GET /api/transfers HTTP/1.1"],
+        _ => vec!["POST /api/transfers HTTP/1.1", &length, "Content-Type: application/json"],
+    };
+    if !lines.iter().any(|line| line.starts_with("Host")) {
+        head.push(&host);
+    }
+    if !lines.iter().any(|line| line.starts_with("Origin")) && !body.is_empty() {
+        head.push(&own);
+    }
+    head.extend(lines.iter().filter(|line| !line.ends_with(": ")));
+    page.send(&head);
+    page.send_bytes(body.as_bytes());
+    let answer = page.receive(false);
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+/// A server whose peers serve strangers too.
+fn open_server() -> Node {
+    server_with(&["--open", "--listen", "127.0.0.1:0"])
+}
+
+fn queue_on_page(answer: &Value) -> Vec<(&str, &str)> {
+    let queue = answer["queue"].as_array().expect("a queue");
+    queue.iter().map(|line| (text(&line["name"]), text(&line["state"]))).collect()
+}
+
+#[test]
+fn the_user_of_a_peer_steers_its_downloads_on_the_page() {
+    let here = Dir::with("a.mp4", &noise(1, 6 << 20));
+    here.write("b.mp4", &noise(2, 1 << 20));
+    let scene = Scene::new(here, "4MB");
+    let peer = scene.peer(&["--jobs", "1"]);
+    scene.list(&["add", "--paused", "a.mp4", "b.mp4"]);
+    let (status, list) = on_page(peer.at, &[], "");
+    assert_eq!(
+        (status, queue_on_page(&list)),
+        (200, vec![("a.mp4", "paused"), ("b.mp4", "paused")])
+    );
+    let change = |act: &str, word: &str| {
+        let body = json!({"do": act, "of": {"words": [word]}}).to_string();
+        on_page(peer.at, &[], &body)
+    };
+    let (status, list) = change("top", "2");
+    assert_eq!((status, queue_on_page(&list)[0]), (200, ("b.mp4", "paused")));
+    // The change is that of the commands.
+    assert_eq!(scene.states()[0].0, "b.mp4");
+    let (_, list) = change("cancel", "b.mp4");
+    assert_eq!(queue_on_page(&list), [("a.mp4", "paused")]);
+    change("resume", "1");
+    scene.wait_for_bytes("a.mp4", 1 << 20);
+    let (_, list) = change("pause", "1");
+    assert_eq!(queue_on_page(&list), [("a.mp4", "paused")]);
+    change("resume", "a.mp4");
+    scene.wait_for_file("a.mp4");
+    let (status, error) = change("pause", "7");
+    assert_eq!((status, &error["error"]), (404, &json!("not_found")));
+    for body in [
+        json!({"do": "pause", "of": "all"}),
+        json!({"do": "limit", "up": 1, "down": null}),
+        json!({"do": "block", "subject": "127.0.0.1"}),
+        json!({"do": "transfers"}),
+        json!([]),
+    ] {
+        assert_eq!(on_page(peer.at, &[], &body.to_string()).0, 400, "{body}");
+    }
+}
+
+#[test]
+fn no_other_page_and_no_visitor_steers_a_peer() {
+    let scene = Scene::at(open_server(), Dir::new(), "4MB");
+    let peer = scene.peer(&[]);
+    scene.list(&["add", "--paused", "a.mp4"]);
+    let cancel = json!({"do": "cancel", "of": {"words": ["1"]}}).to_string();
+    for lines in [
+        &["Origin: http://evil.example"][..],
+        &["Origin: "],
+        &["Origin: null"],
+        &["Sec-Fetch-Site: cross-site"],
+        &["Host: evil.example", "Origin: http://evil.example"],
+        &["X-Forwarded-For: 192.0.2.1"],
+        &["Via: 1.1 x"],
+    ] {
+        assert_eq!(on_page(peer.at, lines, &cancel).0, 403, "{lines:?}");
+    }
+    for lines in [&["X-Forwarded-For: 192.0.2.1"][..], &["Origin: http://evil.example"]] {
+        let (status, list) = on_page(peer.at, lines, "");
+        assert_eq!((status, list.get("queue")), (200, None), "{lines:?}");
+    }
+    assert_eq!(scene.states(), [("a.mp4".to_owned(), "paused".to_owned())]);
+    drop(peer);
+    let peer = scene.peer(&["--no-local"]);
+    let (status, list) = on_page(peer.at, &[], "");
+    assert_eq!((status, list.get("queue"), &list["transfers"]), (200, None, &json!([])));
+    assert_eq!(on_page(peer.at, &[], &cancel).0, 403);
+    assert_eq!(scene.states(), [("a.mp4".to_owned(), "paused".to_owned())]);
+}
+
+#[test]
+fn no_other_user_of_the_machine_steers_a_peer() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root may start a process of another user");
+        return;
+    }
+    let scene = Scene::at(open_server(), Dir::new(), "4MB");
+    let peer = scene.peer(&[]);
+    scene.list(&["add", "--paused", "a.mp4"]);
+    let url = format!("http://{}/api/transfers", peer.at);
+    let origin = format!("Origin: http://{}", peer.at);
+    let ask = |user: u32, act: Option<&str>| {
+        let mut command = std::process::Command::new("curl");
+        std::os::unix::process::CommandExt::uid(&mut command, user);
+        command.args(["-s", &url]).current_dir("/");
+        if let Some(act) = act {
+            let body = json!({"do": act, "of": {"words": ["1"]}}).to_string();
+            command.args(["-H", &origin, "--json", &body]);
+        }
+        let output = command.output().ok()?;
+        Some(serde_json::from_slice(&output.stdout).expect("JSON"))
+    };
+    let Some(own): Option<Value> = ask(0, None) else {
+        println!("skipped: there is no curl");
+        return;
+    };
+    assert_eq!(queue_on_page(&own), [("a.mp4", "paused")]);
+    // The connection of another user is local, too.
+    let other = ask(65_534, None).expect("curl");
+    assert_eq!((other.get("queue"), &other["transfers"]), (None, &json!([])));
+    let refused = ask(65_534, Some("cancel")).expect("curl");
+    assert_eq!(refused["error"], "forbidden");
+    assert_eq!(queue_on_page(&ask(0, Some("top")).expect("curl")), [("a.mp4", "paused")]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod hash_lists;
 mod piece_hash_on_demand;
 mod posters;
 mod root_requests;
+mod steering;
 pub(super) mod transfer_stats;
 mod upload_list;
 
@@ -36,11 +37,13 @@ use crate::peer::piece_service::drops::{DROP_SILENCE, DropService};
 use crate::peer::piece_service::folders::{PendingFolder, PendingFolders};
 use crate::peer::piece_service::piece_hash_on_demand::OnDemandHashes;
 use crate::peer::piece_service::posters::PosterService;
+use crate::peer::piece_service::steering::{OwnerRequest, OwnerRequests};
 use crate::peer::piece_service::transfer_stats::FinishedUpload;
 use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
 use crate::peer::transfers::blocks::Blocks;
 use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
+use crate::protocol::control::{ControlRequest, TransferLine};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::link::LinkRequest;
@@ -167,6 +170,7 @@ struct PageService {
     facts: PendingFacts,
     posters: PosterService,
     drops: DropService,
+    steering: OwnerRequests,
 }
 
 /// Serves requesters.
@@ -448,7 +452,8 @@ impl PieceService {
             || self.pending_folders.has(id)
             || self.page.facts.waiting.has(id)
             || self.page.posters.waiting.has(id)
-            || self.page.drops.has(id);
+            || self.page.drops.has(id)
+            || self.page.steering.has(id);
         let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) else {
             return;
         };
@@ -539,7 +544,9 @@ impl PieceService {
             Request::Status { local } => self.status(id, local, ctx),
             Request::Ping | Request::Moved(_) => Ok(Response::Pong),
             Request::Live => self.listen_live(id, ctx),
-            Request::Transfers { local } => Ok(self.transfers(id, local, ctx)),
+            Request::Transfers { local, change } => {
+                return self.transfers(id, request_id, local, change, ctx);
+            }
             Request::About(root) => return self.about(id, request_id, root, ctx),
             Request::Poster(root) => return self.poster(id, request_id, root, ctx),
             Request::Drop(request) => {
@@ -1010,16 +1017,46 @@ impl PieceService {
         }
     }
 
-    /// TRANSFERS: a list for the user of this host, counts for all others.
-    fn transfers(&self, id: ConnId, local: bool, ctx: &mut ServiceCtx<'_, '_>) -> Response {
-        let is_own = local
-            && ctx
-                .io
-                .connection(id)
-                .is_some_and(|conn| conn.from.ip().to_canonical().is_loopback());
-        let shown = is_own.then(|| self.list_transfers(ctx));
+    /// TRANSFERS: a list for a local viewer, also the queue for the user of this peer, and counts
+    /// for all others.
+    fn transfers(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        local: bool,
+        change: Option<Box<ControlRequest>>,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let conn = ctx.io.connection(id).filter(|_| local);
+        let (is_near, is_user) = conn.map_or((false, false), |conn| {
+            (conn.from.ip().to_canonical().is_loopback(), conn.security.same_user)
+        });
+        if is_user {
+            return self.page.steering.note(OwnerRequest { conn: id, id: request_id, change });
+        }
+        if change.is_some() {
+            let text = "only the user of this peer may change its downloads, at this machine";
+            let error = ErrorReply::new(ErrorCode::Forbidden, text);
+            return self.refuse(id, request_id, &error, ctx.io);
+        }
+        self.tell_transfers(id, request_id, is_near, None, ctx);
+    }
+
+    fn tell_transfers(
+        &mut self,
+        id: ConnId,
+        request_id: Option<u64>,
+        is_near: bool,
+        queue: Option<Vec<TransferLine>>,
+        ctx: &mut ServiceCtx<'_, '_>,
+    ) {
+        let shown = is_near.then(|| self.list_transfers(ctx));
         let (uploads, downloads) = (self.uploads.sending() as u64, ctx.downloads.count() as u64);
-        Response::Transfers(Transfers { uploads, downloads, shown })
+        let response = Response::Transfers(Transfers { uploads, downloads, shown, queue });
+        if let (Some(peer), Some(conn)) = (self.peers.get_mut(&id), ctx.io.connection(id)) {
+            peer.inbound.respond(request_id, &response, &mut conn.send_queue);
+            conn.reschedule = true;
+        }
     }
 
     fn list_transfers(&self, ctx: &mut ServiceCtx<'_, '_>) -> Vec<Transfer> {

@@ -523,8 +523,13 @@ impl TransferControl {
         ids.iter().filter_map(line).collect()
     }
 
-    /// All downloads in the order of the queue, then those outside of the queue.
-    pub(crate) fn lines(&mut self, downloader: &Downloader, now: Instant) -> Vec<TransferLine> {
+    /// Downloads in the order of the queue, then those outside of the queue: at most `most`.
+    pub(crate) fn lines(
+        &mut self,
+        downloader: &Downloader,
+        most: usize,
+        now: Instant,
+    ) -> Vec<TransferLine> {
         let mut lines = Vec::new();
         let running: Vec<u64> = downloader.running();
         for download in &running {
@@ -533,7 +538,7 @@ impl TransferControl {
                 self.measure(*download, downloader, now);
             }
         }
-        for (id, entry) in self.queue.iter() {
+        for (id, entry) in self.queue.iter().take(most) {
             let mut line = line_of(id, entry);
             if let EntryState::Running(download) = entry.state {
                 self.fill_in(&mut line, download, downloader);
@@ -541,7 +546,8 @@ impl TransferControl {
             lines.push(line);
         }
         for download in running {
-            if self.queue.of_download(download).is_none()
+            if lines.len() < most
+                && self.queue.of_download(download).is_none()
                 && let Some(name) = downloader.name_of(download)
             {
                 let mut line = TransferLine {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::limits;
 use crate::protocol::Role;
+use crate::protocol::control::{ControlRequest, Selection, TransferLine};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::admin;
 use crate::protocol::http::drop;
@@ -85,7 +86,7 @@ pub fn request(
                 .map_err(|_| ErrorReply::bad_request("peer is not IP:PORT"))?;
             Request::Ls { peer: Some(peer), cursor }
         }
-        "transfers" => Request::Transfers { local },
+        "transfers" => Request::Transfers { local, change: None },
         "session" => Request::Session(SessionRequest::Show),
         _ => Request::Live,
     }))
@@ -329,6 +330,8 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
         uploads: u64,
         downloads: u64,
         transfers: Option<Vec<TransferOut<'a>>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        queue: Option<&'a [TransferLine]>,
     }
     match reply {
         Response::Found { holders, away, cursor, incomplete } => {
@@ -370,9 +373,24 @@ pub fn reply(role: Role, reply: &Response, links: PeerLinks) -> Option<String> {
                 uploads: small(all.uploads),
                 downloads: small(all.downloads),
                 transfers,
+                queue: all.queue.as_deref(),
             })
         }
         _ => None,
+    }
+}
+
+/// The change of the queue in a body.
+pub(super) fn steering(body: &[u8], local: bool) -> Result<Request, ErrorReply> {
+    let change = ControlRequest::decode(body)?;
+    match &change {
+        ControlRequest::Pause { of: Selection::Words(_) }
+        | ControlRequest::Resume { of: Selection::Words(_) }
+        | ControlRequest::Cancel { of: Selection::Words(_) }
+        | ControlRequest::Top { of: Selection::Words(_) } => {
+            Ok(Request::Transfers { local, change: Some(Box::new(change)) })
+        }
+        _ => Err(ErrorReply::bad_request("a page pauses, resumes, cancels or moves downloads")),
     }
 }
 
@@ -495,7 +513,7 @@ mod tests {
         assert!(matches!(asked(Role::Peer, "files", ""), Ok(Some(Request::Ls { peer: None, .. }))));
         assert_eq!(
             asked(Role::Peer, "transfers", ""),
-            Ok(Some(Request::Transfers { local: false }))
+            Ok(Some(Request::Transfers { local: false, change: None }))
         );
     }
 

@@ -1,5 +1,5 @@
 //! Requests that change something: POST and DELETE below `/api/` of a server, and POST of an offer
-//! to a peer.
+//! or of a change of the queue to a peer.
 //!
 //! Any page can make a browser send such a request, and the browser adds the cookie of this origin.
 //! So a request must say by `Origin` or `Sec-Fetch-Site` that the own page has sent it.
@@ -35,6 +35,8 @@ pub enum Change {
     Admin(&'static str),
     /// Offer a file to a peer.
     Offer,
+    /// Change the queue of downloads of a peer.
+    Steer,
 }
 
 /// A request whose body is incomplete.
@@ -56,7 +58,11 @@ impl Change {
 pub fn change(role: Role, method: Option<&str>, path: &str) -> Option<Change> {
     let path = path.strip_prefix("/api/")?;
     if role == Role::Peer {
-        return (method? == "POST" && path == "drop").then_some(Change::Offer);
+        return match (method?, path) {
+            ("POST", "drop") => Some(Change::Offer),
+            ("POST", "transfers") => Some(Change::Steer),
+            _ => None,
+        };
     }
     match (method?, path.strip_prefix(admin::PATH)) {
         ("POST", Some(name)) => admin::change(name).map(Change::Admin),
@@ -190,6 +196,7 @@ impl Http {
             return Decoded::Partial;
         };
         let PendingChange { length, change, asked } = *pending;
+        let is_local = asked.local;
         self.asked = Some(asked);
         let body = &buffer[..length];
         let request = match change {
@@ -198,6 +205,7 @@ impl Http {
             }
             Change::End => Ok(Request::Session(SessionRequest::End)),
             Change::Offer => drop::offer(body),
+            Change::Steer => api::steering(body, is_local),
             Change::Admin(method) => admin::posted(method, body),
         };
         let item = match request {

@@ -7,7 +7,7 @@ const OWN = {
     files: 'Files', folders: 'Folders', folderGet: 'Download folder', folderGetName: 'Download folder {name}', folderBusy: '{name}/: file {i} of {n}…', folderDone: '{name}/: {n} files are in your folder.',
     folderFailed: '{name}/: {failed} of {n} files did not come. Try again: only these are fetched.', folderTaken: 'another file has that name', folderCommand: 'This browser cannot write a folder. In a terminal: {command}',
     filterLabel: 'Filter by words', folderOpen: 'Open', folderOpenName: 'Open the folder {name}', folderTop: 'All files', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits',
-    others: 'Only who sits at that computer sees which.',
+    others: 'Only who sits at that computer sees which.', pause: 'Pause', resume: 'Resume', cancel: 'Cancel', top: 'First', queued: 'queued', paused: 'paused',
   },
   pt: {
     dropTitle: 'Dar um arquivo', dropText: 'Escolha arquivos para o dono deste peer, cada um com no máximo {size}', dropAsks: 'O dono é perguntado…', dropSends: 'A caminho…', dropDone: 'O dono o tem, como {name}.',
@@ -15,7 +15,7 @@ const OWN = {
     files: 'Arquivos', folders: 'Pastas', folderGet: 'Baixar pasta', folderGetName: 'Baixar pasta {name}', folderBusy: '{name}/: arquivo {i} de {n}…', folderDone: '{name}/: {n} arquivos estão na sua pasta.',
     folderFailed: '{name}/: {failed} de {n} arquivos não vieram. Tente de novo: só esses são pedidos.', folderTaken: 'outro arquivo tem este nome', folderCommand: 'Este navegador não grava uma pasta. Num terminal: {command}',
     filterLabel: 'Filtrar por palavras', folderOpen: 'Abrir', folderOpenName: 'Abrir a pasta {name}', folderTop: 'Todos os arquivos', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera',
-    others: 'Só quem está naquele computador vê quais.',
+    others: 'Só quem está naquele computador vê quais.', pause: 'Pausar', resume: 'Retomar', cancel: 'Cancelar', top: 'Primeiro', queued: 'na fila', paused: 'pausado',
   },
   es: {
     dropTitle: 'Dar un archivo', dropText: 'Elige archivos para el dueño de este peer, cada uno de {size} como máximo', dropAsks: 'Se pregunta al dueño…', dropSends: 'En camino…', dropDone: 'El dueño lo tiene, como {name}.',
@@ -24,6 +24,7 @@ const OWN = {
     folderDone: '{name}/: {n} archivos están en tu carpeta.', folderFailed: '{name}/: {failed} de {n} archivos no llegaron. Inténtalo de nuevo: solo se piden esos.', folderTaken: 'otro archivo tiene ese nombre',
     folderCommand: 'Este navegador no escribe una carpeta. En un terminal: {command}', filterLabel: 'Filtrar por palabras', folderOpen: 'Abrir', folderOpenName: 'Abrir la carpeta {name}', folderTop: 'Todos los archivos', up: 'para {peer}',
     down: 'descarga', consent: 'espera tu sí', waitingSlot: 'espera', others: 'Solo quien está en ese ordenador ve cuáles.',
+    pause: 'Pausar', resume: 'Reanudar', cancel: 'Cancelar', top: 'Primero', queued: 'en cola', paused: 'en pausa',
   },
 };
 for (const code of Object.keys(OWN)) Object.assign(WORDS[code], OWN[code]);
@@ -147,26 +148,33 @@ async function keepFolder(name) {
   } catch (error) { tell('failed', { why: error.message }); } finally { keeping = false; }
 }
 
-// Transfers: one by one for the owner, as numbers for others
+// Transfers: one by one for the owner, as numbers for others. Only the user of the peer gets its queue, and changes it.
 let moving = null;
 
-function transferLine(transfer) {
-  const states = { consent: t('consent'), waiting: t('waitingSlot'), moving: '' };
-  const far = transfer.size ? bytes(transfer.done) + ' / ' + bytes(transfer.size) : '';
-  const line = el('li', { 'data-id': transfer.name + '|' + (transfer.to || '') }, el('p', { class: 'name' }, el('bdi', { text: safe(transfer.name) })),
-    el('p', { class: 'facts' }, ...[transfer.to ? t('up', { peer: transfer.to.replace(/:0$/, '') }) : t('down'), states[transfer.stage], far].filter(Boolean).map(text => el('span', { text }))));
-  if (transfer.size) {
-    const bar = el('progress', { max: 1000, 'aria-label': safe(transfer.name) });
-    bar.value = Math.floor(1000 * transfer.done / transfer.size);
+function steer(act, id) {
+  ask('api/transfers', undefined, 'POST', { do: act, of: { words: [String(id)] } }).then(answer => { moving = answer; showTransfers(); }).catch(error => tell('failed', { why: error.message }));
+}
+
+function transferLine({ id, name, to, stage, done, size, rate, why }) {
+  const states = { consent: t('consent'), waiting: t('waitingSlot'), stalled: t('waitingSlot'), queued: t('queued'), paused: t('paused'), failed: t('failed', { why: safe(why) }) };
+  const far = size ? bytes(done) + ' / ' + bytes(size) : '';
+  const facts = [to ? t('up', { peer: to.replace(/:0$/, '') }) : t('down'), states[stage], far, rate && bytes(rate) + '/s'].filter(Boolean).map(text => el('span', { text }));
+  const what = el('div', { class: 'what' }, el('p', { class: 'name' }, el('bdi', { text: safe(name) })), el('p', { class: 'facts' }, ...facts));
+  const acts = id ? [/paused|failed/.test(stage) ? 'resume' : 'pause', 'top', 'cancel'] : [];
+  const line = el('li', { 'data-id': (id || '') + name + '|' + (to || '') }, el('div', { class: 'row' }, what, el('div', { class: 'acts' }, ...acts.map(act => el('button', { type: 'button', class: 'quiet', text: t(act), 'aria-label': t(act) + ': ' + safe(name), on: { click: () => steer(act, id) } })))));
+  if (size) {
+    const bar = el('progress', { max: 1000, 'aria-label': safe(name) });
+    bar.value = Math.floor(1000 * done / size);
     line.append(bar);
   }
   return line;
 }
 
 function showTransfers() {
-  const busy = moving && moving.uploads + moving.downloads > 0 || moving && moving.transfers && moving.transfers.length;
-  $('moving').hidden = !busy;
-  if (busy) fill($('transfers'), moving.transfers ? moving.transfers.map(transferLine) : [el('li', { class: 'none', text: t('others') })]);
+  const { uploads = 0, downloads = 0, transfers, queue } = moving || {};
+  const shown = queue ? [...transfers.filter(one => one.to), ...queue.map(one => ({ ...one, stage: one.state, done: one.held }))] : transfers;
+  $('moving').hidden = !(shown ? shown.length : uploads + downloads);
+  fill($('transfers'), shown ? shown.map(transferLine) : [el('li', { class: 'none', text: t('others') })]);
 }
 
 // Live
