@@ -513,6 +513,10 @@ try {
     await own.until(`${names} === '["queued two.bin","queued one.bin"]'`, 8000);
     await press('Resume: queued two.bin');
     await own.until(`document.querySelector('#transfers button[aria-label="Pause: queued two.bin"]')`, 8000);
+    for (const lang of ['es', 'pt', 'en']) {
+      await own.run(`document.querySelector("[data-lang=${lang}]").click()`);
+      must(await own.run('[...document.querySelectorAll("#transfers button")].every(b => b.getBoundingClientRect().right < b.closest("li").getBoundingClientRect().right)'), `a button leaves its line: ${lang}`);
+    }
     await own.run('document.getElementById("movingTitle").scrollIntoView()');
     await shot(own, 'peer-queue');
     if (script) await faults(own, 'peer with a queue');
