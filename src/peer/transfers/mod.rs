@@ -144,7 +144,14 @@ impl TransferControl {
 
     /// Begin what may begin, and write what has changed. Called after each event.
     pub(crate) fn run(&mut self, downloader: &mut Downloader, io: &mut Io<'_>) {
-        for begun in downloader.take_begun() {
+        let begun = downloader.take_begun();
+        if !begun.is_empty() {
+            // A new download replaces one of the same name that has lost its sources.
+            for id in self.queue.running_where(|download| downloader.facts(download).is_none()) {
+                self.queue.rest(id, io.now);
+            }
+        }
+        for begun in begun {
             let state = EntryState::Running(begun.id);
             let is_new = self.queue.of_download(begun.id).is_none();
             if is_new && downloader.facts(begun.id).is_some() {
@@ -615,7 +622,7 @@ mod tests {
     use crate::node::fake_conns::{FakeConns, Heap};
     use crate::node::reconnect::ServiceTarget;
     use crate::node::stats::histogram::Histogram;
-    use crate::node::{ConnId, Event, Node as _};
+    use crate::node::{CloseReason, ConnId, Event, Node as _};
     use crate::peer::Peer;
     use crate::peer::config::PeerConfig;
     use crate::peer::transfers::fake_state_file::FakeStateFile;
@@ -863,6 +870,23 @@ mod tests {
         about_root.iter().for_each(|id| stage.answer(*id, Some("a.mp4")));
         stage.is(&[("a.mp4", "runs")]);
         assert_eq!(stage.peer.transfers.queue.active(), 1);
+    }
+
+    #[test]
+    fn an_entry_whose_download_was_replaced_does_not_run() {
+        let mut stage = Stage::open();
+        stage.add(&root(), None, false);
+        let about_root = stage.asked();
+        stage.answer(about_root[0], Some("a.mp4"));
+        let lost = *stage.peer.downloader.running().first().expect("a download");
+        let is_lost = |stage: &Stage| stage.peer.downloader.facts(lost).is_some_and(|f| f.is_lost);
+        while !is_lost(&stage) {
+            let (source, _) = stage.conns.opened.pop().expect("a connection to a source");
+            stage.tell(Event::Closed(source, CloseReason::Remote));
+        }
+        stage.add("a.mp4", Some(1), false);
+        stage.tell(Event::Deadline);
+        stage.is(&[(&root(), "rests"), ("a.mp4", "runs")]);
     }
 
     #[test]

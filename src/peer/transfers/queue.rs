@@ -381,6 +381,12 @@ impl TransferQueue {
         self.by_download.get(&download).copied()
     }
 
+    /// The entries with such downloads.
+    pub(super) fn running_where(&self, is_it: impl Fn(u64) -> bool) -> Vec<u32> {
+        let found = self.by_download.iter().filter(|(download, _)| is_it(**download));
+        found.map(|(_, id)| *id).collect()
+    }
+
     /// All entries in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &QueueEntry)> {
         self.by_rank.values().filter_map(|id| Some((*id, self.entries.get(id)?)))
