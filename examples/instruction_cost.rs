@@ -11,11 +11,13 @@ mod peer_stage;
 #[path = "../tests/support/server_stage.rs"]
 mod server_stage;
 
-use std::io;
+use std::io::{self, IoSliceMut, Read};
 use std::rc::Rc;
 use std::time::Instant;
 
 use cardume::io::recv_buffer::RecvBuffer;
+use cardume::io::traits::RawRead;
+use cardume::io::transfer;
 use cardume::limits;
 use cardume::loadgen::dataset::Dataset;
 use cardume::node::ConnId;
@@ -110,13 +112,28 @@ fn piece_out() -> io::Result<u64> {
     Ok(PIECES_OUT)
 }
 
+/// A stream of zeros, which the memory has already: the copy by the kernel is not counted.
+struct Zeros;
+
+impl Read for Zeros {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(into.len())
+    }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(parts.iter().map(|part| part.len()).sum())
+    }
+}
+
+impl RawRead for Zeros {}
+
 fn piece_in() -> io::Result<u64> {
     let wrong = |error: &dyn ToString| io::Error::other(error.to_string());
     let place = tempfile::tempdir()?;
     let path = place.path().to_str().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = Folder::open(path, Allocate::Full).map_err(|error| wrong(&error))?;
     let fs: Rc<dyn Filesystem> = Rc::new(folder);
-    let bytes: Vec<u8> = (0..limits::PIECE_BYTES).map(|at| (at * 7 % 251) as u8).collect();
+    let bytes = vec![0; limits::SLICE_BYTES];
     let size = PIECES_IN * limits::PIECE_BYTES;
     let hashes = (0..PIECES_IN).map(|piece| piece_tree::piece_hash(size, piece, &bytes)).collect();
     let list = Rc::new(HashList::new(size, hashes).ok_or(io::ErrorKind::InvalidInput)?);
@@ -127,17 +144,19 @@ fn piece_in() -> io::Result<u64> {
     let Ok(PartialOpening::Part(part)) = opening else { return Err(wrong(&"no part")) };
     let now = Instant::now();
     let source = part.picker().add_source(true, now);
-    let mut inbox = RecvBuffer::default();
+    let (mut inbox, mut scratch) = (RecvBuffer::default(), vec![0; limits::SCRATCH_BYTES]);
     let mut failure = None;
     press(|| {
         let mut spare = Vec::new();
         while let Some(piece) = { part.picker().next(source, now) } {
             let memory = std::mem::take(&mut spare);
             let buffer = Rc::new(PieceBuffer::new(size, piece, Some(part.clone()), true, memory));
-            let arrived = inbox.expect(buffer.clone(), buffer.start(), limits::PIECE_BYTES);
-            let taken = arrived.and_then(|()| {
-                bytes.chunks(limits::SCRATCH_BYTES).try_for_each(|slice| inbox.take(slice))
-            });
+            let mut taken = inbox.expect(buffer.clone(), buffer.start(), limits::PIECE_BYTES);
+            while taken.is_ok() && inbox.is_receiving() {
+                let most = (limits::SCRATCH_BYTES, 0);
+                let read = transfer::fill(&mut Zeros, &mut inbox, &mut scratch, most, false);
+                taken = read.map(|_| ()).map_err(|_| io::ErrorKind::Other.into());
+            }
             if let Err(error) = taken {
                 failure = Some(error);
                 return;

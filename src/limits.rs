@@ -122,10 +122,13 @@ pub const CURSOR_BYTES: usize = 64;
 /// One write from a mapped file: below 256 KiB system calls dominate, above 1 MiB other connections
 /// wait without gain.
 pub const SLICE_BYTES: usize = 1 << 20;
-/// One read from a socket: the shared buffer stays in the second-level cache.
+/// One read from a socket by way of the shared buffer, which stays in the second-level cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
 /// Bytes moved per iteration over all connections: about 2 ms with hashing and writing.
 pub const ITERATION_BYTES: usize = 2 << 20;
+/// Connections are served so long in an iteration: a few bytes can complete a piece, which is hashed
+/// and written at once, and a disk can be slow. The others are the first in the next iteration.
+pub const ITERATION_TIME: Duration = Duration::from_millis(4);
 /// Requests of a connection handled per service.
 pub const SERVICE_REQUESTS: usize = 32;
 /// Bytes of responses to a connection per service: a page of a list takes a fifth of a millisecond.

@@ -264,6 +264,7 @@ impl Source {
         self.activity.last_received = now;
         let Some(conn) = io.connection(self.conn) else { return };
         conn.max_header = limits::HEADER_BYTES + limits::SCRATCH_BYTES;
+        conn.recv_buffer.read_in_steps();
         let outbound = Outbound::new(Some(Role::Peer), hello, &nonce, &mut conn.send_queue, now);
         conn.deadline = outbound.deadline();
         self.outbound = Some(Box::new(outbound));

@@ -1,11 +1,16 @@
 //! Received bytes of a connection: a header until it is parsed, or a body on its way to a sink.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 
 use crate::io::traits::SinkRef;
 
 /// Capacity to keep: freeing less would cost more than it gains.
 const ROOM: usize = 4 << 10;
+/// Bytes read behind the end of a body: the next header, so that it costs no read of its own. Of
+/// the next body little may follow, as these bytes are copied.
+const BEHIND_BYTES: usize = 1 << 10;
+/// Bytes read at once while a header is expected that a body follows. A longer header doubles them.
+const STEP_BYTES: usize = 4 << 10;
 
 /// The incoming side of a connection.
 #[derive(Default)]
@@ -15,6 +20,8 @@ pub struct RecvBuffer {
     body: Option<Body>,
     /// Bytes of bodies that have come since that was last asked.
     came: u64,
+    /// Headers come with bodies behind them.
+    precedes_bodies: bool,
 }
 
 /// A body that is arriving.
@@ -86,8 +93,60 @@ impl RecvBuffer {
                 room if room as u64 >= body.remaining => usize::MAX,
                 room => room,
             },
-            None => most.saturating_sub(self.header.len() - self.used),
+            None => {
+                let room = most.saturating_sub(self.unread());
+                if self.precedes_bodies { room.min(STEP_BYTES.max(self.unread())) } else { room }
+            }
         }
+    }
+
+    /// Read few bytes at once while no body is expected: most that follow a header are of its body,
+    /// and go to the sink without a copy once the header is parsed.
+    pub fn read_in_steps(&mut self) {
+        self.precedes_bodies = true;
+    }
+
+    /// True when the header is to be parsed before more bytes are read.
+    #[must_use]
+    pub fn is_step(&self) -> bool {
+        self.precedes_bodies && self.body.is_none()
+    }
+
+    /// Let `read` put up to `most` bytes of a body straight into the memory of its sink. Bytes
+    /// behind the body go through `scratch`. `None` when no body arrives, or its sink lends no
+    /// memory: pass the bytes to [`take`](RecvBuffer::take) then.
+    pub fn receive(
+        &mut self,
+        most: usize,
+        scratch: &mut [u8],
+        read: &mut dyn FnMut(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> Option<io::Result<usize>> {
+        let body = self.body.as_mut()?;
+        let of_body = usize::try_from(body.remaining).unwrap_or(usize::MAX).min(most);
+        let behind = (most - of_body).min(BEHIND_BYTES).min(scratch.len());
+        let (mut result, mut stored) = (Ok(0), 0);
+        let is_lent = body.sink.lend(body.at, &mut |memory| {
+            let length = memory.len().min(of_body);
+            // Where the memory ends before the body, no byte behind the body may be read.
+            let behind = if length as u64 == body.remaining { behind } else { 0 };
+            let (memory, behind) = (&mut memory[..length], &mut scratch[..behind]);
+            result = read(&mut [IoSliceMut::new(memory), IoSliceMut::new(behind)]);
+            stored = result.as_ref().map_or(0, |count| (*count).min(length));
+            stored
+        });
+        if !is_lent {
+            return None;
+        }
+        body.at += stored as u64;
+        body.remaining -= stored as u64;
+        self.came += stored as u64;
+        if body.remaining == 0 {
+            self.body = None;
+        }
+        if let Ok(count) = &result {
+            self.header.extend_from_slice(&scratch[..count - stored]);
+        }
+        Some(result)
     }
 
     /// Append bytes from a socket.

@@ -8,6 +8,9 @@ use crate::io::traits::{RawWrite, SourceRef};
 use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 
+/// Longer memory before a file holds other answers as well.
+const FILE_HEADER_BYTES: usize = 8 << 10;
+
 /// The outgoing side of a connection.
 pub struct SendQueue {
     chunks: VecDeque<QueueChunk>,
@@ -139,6 +142,17 @@ impl SendQueue {
     #[must_use]
     pub fn file_waiting(&self) -> u64 {
         self.file
+    }
+
+    /// Bytes of the header that waits in front of the next bytes of a file.
+    #[must_use]
+    pub fn header_waiting(&self) -> usize {
+        match (self.chunks.front(), self.chunks.get(1)) {
+            (Some(QueueChunk::Memory { bytes, sent }), Some(QueueChunk::File { .. })) => {
+                (bytes.len() - sent).min(FILE_HEADER_BYTES)
+            }
+            _ => 0,
+        }
     }
 
     /// How many bytes of files have gone out since this was last asked.

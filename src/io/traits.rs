@@ -1,7 +1,7 @@
 //! Sources and sinks of bytes: traits of a socket, a mapped file, a `.part`, and their simulated
 //! counterparts.
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::rc::Rc;
 
 use crate::protocol::types::byte_range::ByteRange;
@@ -112,6 +112,28 @@ pub trait Sink {
     /// # Errors
     /// When the disk fails; the body and its connection are lost then.
     fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Let `receive` put bytes straight into the memory for offset `at` and on, without a copy:
+    /// it returns their number. False where the sink has no such memory, and takes bytes by
+    /// [`put`](Sink::put) alone.
+    fn lend(&self, at: u64, receive: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let _ = (at, receive);
+        false
+    }
+}
+
+/// Copies bytes into `parts`, from position `at` of all parts together on. Returns how many fit.
+pub fn scatter(bytes: &[u8], parts: &mut [IoSliceMut<'_>], mut at: usize) -> usize {
+    let mut done = 0;
+    for part in parts {
+        let count = part.len().saturating_sub(at).min(bytes.len() - done);
+        if count > 0 {
+            part[at..at + count].copy_from_slice(&bytes[done..done + count]);
+            done += count;
+        }
+        at = at.saturating_sub(part.len());
+    }
+    done
 }
 
 /// A shared source: several connections may send one opened file.

@@ -300,6 +300,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             if moved > 0 {
                 self.trim.moved = self.trim.moved.saturating_add(moved);
                 self.trim.at = self.now + QUIET;
+                let spent = self.net.now().saturating_duration_since(self.now);
+                if spent >= limits::ITERATION_TIME {
+                    return;
+                }
             }
             budget = budget.saturating_sub(moved);
         }

@@ -118,8 +118,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         else {
             return 0;
         };
-        // One read a visit: its bytes are hashed and written at once, while others wait.
-        let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
+        // At most a piece a visit: its bytes are hashed and written at once, while others wait.
+        let most_bytes = if receiving { limits::SLICE_BYTES } else { limits::SCRATCH_BYTES };
+        let budget = budget.min(most_bytes).min(allowance);
         let result = {
             let mut stream = self.net.io(stream);
             let result = transfer::fill(
@@ -215,7 +216,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         let from_file = slot.handle.send_queue.file_waiting() > 0 && !slot.handle.is_own;
         let allowance = if from_file { self.rates.upload.share(self.now) } else { usize::MAX };
-        let budget = budget.min(limits::SLICE_BYTES).min(allowance);
+        // A header counts not, so that no short rest of its piece waits for the next iteration.
+        let header = slot.handle.send_queue.header_waiting();
+        let slice = limits::SLICE_BYTES + header;
+        let budget = if budget > limits::SLICE_BYTES / 2 { slice } else { budget }.min(allowance);
         if budget == 0 {
             if allowance == 0 {
                 slot.output.since = self.now;

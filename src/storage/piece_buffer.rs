@@ -2,7 +2,7 @@
 //!
 //! Unverified bytes never reach the disk, where they could overwrite the piece of an honest source.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::io;
 use std::time::Instant;
 
@@ -26,7 +26,9 @@ pub struct PieceBuffer {
     /// Hash announced by the source.
     claimed: Option<PieceHash>,
     hash: Cell<Option<PieceHash>>,
-    bytes: RefCell<Vec<u8>>,
+    /// Memory of the whole piece, of which the first `have` bytes are received. Empty before the
+    /// first byte.
+    memory: RefCell<Vec<u8>>,
     have: Cell<u64>,
 }
 
@@ -39,10 +41,9 @@ impl PieceBuffer {
         piece: u64,
         part: Option<PartialFile>,
         hashed: bool,
-        mut spare: Vec<u8>,
+        spare: Vec<u8>,
     ) -> PieceBuffer {
         let (start, length) = piece_tree::bounds(size, piece);
-        spare.clear();
         PieceBuffer {
             piece,
             size,
@@ -52,7 +53,7 @@ impl PieceBuffer {
             hashed,
             claimed: None,
             hash: Cell::new(None),
-            bytes: RefCell::new(spare),
+            memory: RefCell::new(spare),
             have: Cell::new(0),
         }
     }
@@ -104,11 +105,7 @@ impl PieceBuffer {
     #[must_use]
     pub fn hash(&self) -> Option<PieceHash> {
         if self.hash.get().is_none() && self.hashed {
-            self.hash.set(Some(piece_tree::piece_hash(
-                self.size,
-                self.piece,
-                &self.bytes.borrow(),
-            )));
+            self.hash.set(Some(piece_tree::piece_hash(self.size, self.piece, &self.bytes())));
         }
         self.hash.get()
     }
@@ -126,19 +123,37 @@ impl PieceBuffer {
         // A duplicate needs no hash.
         let is_held = part.picker().held().has(self.piece);
         let hash = if is_held { None } else { self.hash() };
-        part.store(source, self.piece, hash, &self.bytes.borrow(), now)
+        part.store(source, self.piece, hash, &self.bytes(), now)
     }
 
     /// The bytes so far.
     #[must_use]
-    pub fn bytes(&self) -> Ref<'_, Vec<u8>> {
-        self.bytes.borrow()
+    pub fn bytes(&self) -> Ref<'_, [u8]> {
+        let have = usize::try_from(self.have.get()).unwrap_or(0);
+        Ref::map(self.memory.borrow(), |memory| memory.get(..have).unwrap_or_default())
     }
 
     /// Take the memory, to reuse.
     #[must_use]
     pub fn take_memory(&self) -> Vec<u8> {
-        self.bytes.take()
+        self.have.set(0);
+        self.memory.take()
+    }
+
+    /// The memory for the bytes that are not received.
+    fn rest(&self) -> RefMut<'_, [u8]> {
+        let have = usize::try_from(self.have.get()).unwrap_or(usize::MAX);
+        let length = usize::try_from(self.length).unwrap_or(0).min(limits::SLICE_BYTES);
+        RefMut::map(self.memory.borrow_mut(), |memory| {
+            if memory.len() != length {
+                // Pages of new memory are used with the first byte that arrives there.
+                if memory.capacity() < length {
+                    *memory = vec![0; length];
+                }
+                memory.resize(length, 0);
+            }
+            memory.get_mut(have..).unwrap_or_default()
+        })
     }
 }
 
@@ -152,14 +167,23 @@ impl Sink for PieceBuffer {
         if at != self.start + self.have.get() || after > self.length {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes that nobody asked for"));
         }
-        let mut memory = self.bytes.borrow_mut();
-        if memory.capacity() == 0 {
-            memory
-                .reserve_exact(usize::try_from(self.length).unwrap_or(0).min(limits::SLICE_BYTES));
-        }
-        memory.extend_from_slice(bytes);
+        let mut rest = self.rest();
+        let Some(rest) = rest.get_mut(..bytes.len()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        rest.copy_from_slice(bytes);
         self.have.set(after);
         Ok(())
+    }
+
+    fn lend(&self, at: u64, receive: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        if at != self.start + self.have.get() || self.is_whole() {
+            return false;
+        }
+        let mut rest = self.rest();
+        let count = receive(&mut rest).min(rest.len());
+        self.have.set(self.have.get() + count as u64);
+        true
     }
 }
 
@@ -213,6 +237,39 @@ mod tests {
         assert!(buffer.is_whole() && buffer.put(limits::PIECE_BYTES + 5, b"!").is_err());
         assert_eq!(buffer.hash(), Some(piece_tree::piece_hash(size, 1, b"hello")));
         assert_eq!(buffer.take_memory(), b"hello");
+    }
+
+    #[test]
+    fn a_piece_lends_the_memory_of_the_bytes_that_it_lacks() {
+        let size = limits::PIECE_BYTES + 5;
+        let spare = vec![9; 1 << 20];
+        let buffer = PieceBuffer::new(size, 1, None, true, spare);
+        assert!(buffer.bytes().is_empty());
+        let start = limits::PIECE_BYTES;
+        assert!(!buffer.lend(start + 1, &mut |_| panic!("bytes out of order")));
+        buffer.put(start, b"h").unwrap();
+        assert!(buffer.lend(start + 1, &mut |memory| {
+            assert_eq!(memory.len(), 4);
+            memory[..2].copy_from_slice(b"el");
+            2
+        }));
+        assert!(buffer.lend(start + 3, &mut |_| 0));
+        assert_eq!((buffer.held(), &*buffer.bytes()), (3, &b"hel"[..]));
+        // A stream that claims more bytes than there is memory stores no more.
+        assert!(buffer.lend(start + 3, &mut |memory| {
+            memory.copy_from_slice(b"lo");
+            1_000
+        }));
+        assert!(buffer.is_whole() && !buffer.lend(start + 5, &mut |_| 1));
+        assert_eq!(buffer.hash(), Some(piece_tree::piece_hash(size, 1, b"hello")));
+        // The memory serves a longer piece next, without the old bytes.
+        let next = PieceBuffer::new(size, 0, None, true, buffer.take_memory());
+        assert!(next.lend(0, &mut |memory| {
+            assert_eq!(memory.len(), 1 << 20);
+            memory[0] = 1;
+            1
+        }));
+        assert_eq!(&*next.bytes(), [1]);
     }
 
     #[test]

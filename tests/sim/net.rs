@@ -8,13 +8,13 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cardume::io::budget::Block;
-use cardume::io::traits::{RawRead, RawWrite, ReadAt};
+use cardume::io::traits::{RawRead, RawWrite, ReadAt, scatter};
 use cardume::limits;
 use cardume::node::io::{Security, Transport};
 use cardume::os::net::tcp_connection::{Socket, TcpConnection, TcpEnds};
@@ -748,6 +748,12 @@ impl Read for SimStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.wire.hold().read(self.conn, self.side, into)
     }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut into = vec![0; parts.iter().map(|part| part.len()).sum()];
+        let count = self.read(&mut into)?;
+        Ok(scatter(&into[..count], parts, 0))
+    }
 }
 
 impl RawWrite for SimStream {
@@ -802,6 +808,19 @@ impl Read for SimEnds<'_> {
         let result = self.ends.read(into);
         if let (true, Ok(count)) = (self.is_closed, &result) {
             self.wire.was_read(self.conn, self.side, &into[..*count]);
+        }
+        result
+    }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let result = self.ends.read_vectored(parts);
+        if let (true, Ok(count)) = (self.is_closed, &result) {
+            let mut rest = *count;
+            for part in parts {
+                let here = part.len().min(rest);
+                self.wire.was_read(self.conn, self.side, &part[..here]);
+                rest -= here;
+            }
         }
         result
     }

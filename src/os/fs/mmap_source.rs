@@ -51,6 +51,8 @@ pub struct MmapSource {
     /// The kernel was asked to read ahead up to this offset.
     asked_to: Cell<u64>,
     asked_at: Cell<Option<Instant>>,
+    /// The file system does not tell which pages are in memory.
+    never_tells: Cell<bool>,
 }
 
 impl MmapSource {
@@ -88,6 +90,7 @@ impl MmapSource {
             was_cold,
             asked_to: Cell::new(0),
             asked_at: Cell::new(None),
+            never_tells: Cell::new(false),
         })
     }
 
@@ -149,10 +152,17 @@ impl MmapSource {
 
     /// True when the page with this byte is in memory, or the kernel does not tell.
     fn is_resident(&self, at: u64) -> bool {
+        if self.never_tells.get() {
+            return true;
+        }
         let mut byte = [0];
         let mut buffers = [IoSliceMut::new(&mut byte)];
         match preadv2(self.file.as_fd(), &mut buffers, at, ReadWriteFlags::NOWAIT) {
             Err(Errno::AGAIN) => false,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.never_tells.set(true);
+                true
+            }
             Ok(_) | Err(_) => true,
         }
     }

@@ -31,7 +31,7 @@ const PAGE: u64 = 4_096;
 const STEP: u64 = 1 << 20;
 
 /// Bytes allocated at once. In memory a MiB takes a third of a millisecond, as each page is zeroed.
-const ALLOCATION_STEP: u64 = 8 << 20;
+const ALLOCATION_STEP: u64 = 4 << 20;
 
 /// How disk space is allocated for a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

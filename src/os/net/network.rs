@@ -1,7 +1,7 @@
 //! The real network: TCP, and QUIC if compiled in, in one poll.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -449,6 +449,17 @@ impl Read for Ends<'_> {
             #[cfg(feature = "quic")]
             Ends::Quic(stream) => stream.read(into),
             Ends::Control(stream) => stream.read(into),
+        }
+    }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match self {
+            Ends::Tcp(tcp) => tcp.read_vectored(parts),
+            Ends::Datagrams(stream) => stream.read_vectored(parts),
+            Ends::DatagramClient(client) => client.read_vectored(parts),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.read_vectored(parts),
+            Ends::Control(stream) => stream.read_vectored(parts),
         }
     }
 }

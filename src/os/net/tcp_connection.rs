@@ -1,7 +1,7 @@
 //! A TCP connection of the loop: plain, or by TLS. The first byte of an accepted connection decides.
 //! The socket is a parameter, so that the simulator runs this code on its own.
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 
 use crate::io::budget::Block;
 use crate::io::traits::{RawRead, RawWrite, ReadAt};
@@ -196,16 +196,29 @@ impl<S: Socket> TcpEnds<'_, S> {
 
 impl<S: Socket> Read for TcpEnds<'_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &self.conn.layer {
+            Layer::Undetected if self.tls.is_some() => self.detect(into),
+            Layer::Undetected | Layer::Plain => self.conn.socket.read(into),
+            Layer::Tls(_) => self.read_vectored(&mut [IoSliceMut::new(into)]),
+        }
+    }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match (&mut self.conn.layer, self.tls.as_deref_mut()) {
             (Layer::Tls(session), Some(tls)) => {
-                let result = session.read(&mut self.conn.socket, tls, into);
+                let result = session.read(&mut self.conn.socket, tls, parts);
                 if self.conn.is_counted && session.is_open() {
                     self.conn.release(tls);
                 }
                 result
             }
-            (Layer::Undetected, Some(_)) => self.detect(into),
-            _ => self.conn.socket.read(into),
+            // A process without a key never speaks TLS.
+            (Layer::Tls(_), None) => Err(io::ErrorKind::Unsupported.into()),
+            (Layer::Undetected, Some(_)) => {
+                let first = parts.iter_mut().find(|part| !part.is_empty());
+                first.map_or(Ok(0), |part| self.detect(part))
+            }
+            (Layer::Undetected | Layer::Plain, _) => self.conn.socket.read_vectored(parts),
         }
     }
 }

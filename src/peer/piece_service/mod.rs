@@ -734,7 +734,8 @@ impl PieceService {
         let kept = self.peers.get_mut(&id).and_then(|peer| peer.opened.as_mut());
         if let Some(kept) = kept
             && (&kept.name, &kept.wanted) == (name, &fetch.wanted)
-            && kept.opened.source.is_same()
+            // Of several requests in one iteration, the first looks at the file.
+            && (kept.last_use == ctx.io.now || kept.opened.source.is_same())
         {
             kept.last_use = ctx.io.now;
             return Ok(kept.opened.clone());

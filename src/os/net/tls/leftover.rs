@@ -1,8 +1,8 @@
 //! Bytes that wait for room: their memory is given back once all are taken.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 
-use crate::io::traits::RawWrite;
+use crate::io::traits::{RawWrite, scatter};
 
 #[derive(Default)]
 pub(super) struct Leftover {
@@ -24,11 +24,9 @@ impl Leftover {
         &mut self.bytes
     }
 
-    /// Moves bytes to `into`, as many as fit.
-    pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
-        let waiting = &self.bytes[self.taken..];
-        let count = waiting.len().min(into.len());
-        into[..count].copy_from_slice(&waiting[..count]);
+    /// Moves bytes to `parts`, as many as fit.
+    pub(super) fn take(&mut self, parts: &mut [IoSliceMut<'_>]) -> usize {
+        let count = scatter(&self.bytes[self.taken..], parts, 0);
         self.taken(count);
         count
     }

@@ -1,6 +1,6 @@
 //! One TLS session: ciphertext of a socket in, plain bytes out, and back.
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use rustls::unbuffered::{
 };
 use rustls::{CertificateError, ClientConfig, CommonState, Error, OtherError, ServerConfig};
 
-use crate::io::traits::{RawWrite, ReadAt};
+use crate::io::traits::{RawWrite, ReadAt, scatter};
 use crate::limits;
 use crate::node::WrongKey;
 use crate::node::io::Security;
@@ -33,6 +33,13 @@ const RECORD_BYTES: usize = (16 << 10) + 256 + 5;
 const ALERT_TYPE: u8 = 0x15;
 /// A sealed alert: a header, two bytes, the type, and the tag.
 const SEALED_ALERT_BYTES: usize = 5 + 2 + 1 + 16;
+/// Plain bytes of a full record (RFC 8446, section 5.1).
+const FULL_RECORD_BYTES: usize = 16 << 10;
+/// Bytes of a record beside the plain ones: header, type and tag.
+const RECORD_EXTRA_BYTES: usize = 5 + 1 + 16;
+/// The ciphertext of as many plain bytes as are read at once.
+const RECEIVE_BYTES: usize =
+    limits::SCRATCH_BYTES + (limits::SCRATCH_BYTES / FULL_RECORD_BYTES + 1) * RECORD_EXTRA_BYTES;
 /// The fewest bytes to receive at once.
 const LEAST_BYTES: usize = 4 << 10;
 /// Plain bytes encrypted at once. A socket may take none of them: that much waits in memory.
@@ -216,7 +223,7 @@ impl Session {
         &mut self,
         socket: &mut (impl Read + RawWrite),
         tls: &mut Tls,
-        into: &mut [u8],
+        into: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
         if !self.plain.is_empty() {
             return Ok(self.plain.take(into));
@@ -237,7 +244,7 @@ impl Session {
         &mut self,
         socket: &mut (impl Read + RawWrite),
         tls: &mut Tls,
-        into: &mut [u8],
+        into: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
         match &self.state {
             State::Failed(why) => {
@@ -261,7 +268,7 @@ impl Session {
             State::Hello(_) | State::Server(_) | State::Client(_) => {}
         }
         let mut received = std::mem::take(&mut tls.scratch.received);
-        received.resize(limits::SCRATCH_BYTES + RECORD_BYTES, 0);
+        received.resize(RECEIVE_BYTES + RECORD_BYTES, 0);
         let result = self.receive_into(socket, tls, &mut received, into);
         tls.scratch.received = received;
         result
@@ -272,11 +279,14 @@ impl Session {
         socket: &mut impl Read,
         tls: &mut Tls,
         received: &mut [u8],
-        into: &mut [u8],
+        into: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
         let kept = self.incoming.len();
         debug_assert!(kept <= HELLO_BYTES.max(RECORD_BYTES), "less than a record is kept");
-        let room = into.len().clamp(LEAST_BYTES, limits::SCRATCH_BYTES);
+        let plain: usize = into.iter().map(|part| part.len()).sum();
+        // With full records exactly the ciphertext of these plain bytes: one call reads them all.
+        let extra = (plain / FULL_RECORD_BYTES + 1) * RECORD_EXTRA_BYTES;
+        let room = (plain + extra).saturating_sub(kept).clamp(LEAST_BYTES, RECEIVE_BYTES);
         let count = socket.read(&mut received[kept..kept + room])?;
         self.is_dry = count < room;
         if count == 0 {
@@ -324,7 +334,7 @@ impl Session {
     }
 
     /// Decrypts the records in `received`, and keeps a part of a record.
-    fn process_and_keep(&mut self, received: &mut [u8], into: &mut [u8]) -> usize {
+    fn process_and_keep(&mut self, received: &mut [u8], into: &mut [IoSliceMut<'_>]) -> usize {
         let (used, count) = self.process(received, into);
         self.incoming.clear();
         self.incoming.extend_from_slice(&received[used..]);
@@ -336,12 +346,11 @@ impl Session {
 
     /// Decrypts the records in `received`. Returns the ciphertext that was used, and the plain
     /// bytes in `into`.
-    fn process(&mut self, received: &mut [u8], into: &mut [u8]) -> (usize, usize) {
+    fn process(&mut self, received: &mut [u8], into: &mut [IoSliceMut<'_>]) -> (usize, usize) {
         let mut count = 0;
         let (plain, held) = (&mut self.plain, self.held.end());
         let mut take = |bytes: &[u8]| {
-            let fits = bytes.len().min(into.len() - count);
-            into[count..count + fits].copy_from_slice(&bytes[..fits]);
+            let fits = scatter(bytes, into, count);
             plain.push(&bytes[fits..]);
             count += fits;
         };
@@ -739,7 +748,9 @@ mod tests {
                     return;
                 }
                 let (server, socket, tls) = &mut self.server;
-                let error = server.read(socket, tls, &mut [0; 10]).map_err(|error| error.kind());
+                let error = server
+                    .read(socket, tls, &mut [IoSliceMut::new(&mut [0; 10])])
+                    .map_err(|error| error.kind());
                 assert_eq!(error, Err(io::ErrorKind::WouldBlock));
                 let _ = server.flush_held(socket).expect("room");
             }
@@ -780,7 +791,7 @@ mod tests {
                 let (server, socket, tls) = &mut pair.server;
                 let mut into = vec![0; most];
                 loop {
-                    match server.read(socket, tls, &mut into) {
+                    match server.read(socket, tls, &mut [IoSliceMut::new(&mut into)]) {
                         Ok(count) => received.extend(&into[..count]),
                         Err(error) => {
                             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -840,7 +851,9 @@ mod tests {
                     Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
                 }
                 let (client, socket, tls) = &mut pair.client;
-                while let Ok(count @ 1..) = client.read(socket, tls, &mut into) {
+                while let Ok(count @ 1..) =
+                    client.read(socket, tls, &mut [IoSliceMut::new(&mut into)])
+                {
                     received.extend(&into[..count]);
                 }
             }
@@ -851,7 +864,7 @@ mod tests {
             let sealed = |content: usize| 5 + content + 1 + 16;
             assert_eq!(socket.to.0.borrow().len(), sealed(5) + sealed(6), "room {room}");
             let (server, socket, tls) = &mut pair.server;
-            let count = server.read(socket, tls, &mut into).expect("bytes");
+            let count = server.read(socket, tls, &mut [IoSliceMut::new(&mut into)]).expect("bytes");
             assert_eq!(&into[..count], b"thanks");
         }
     }
@@ -863,9 +876,15 @@ mod tests {
         let (server, far, far_tls) = &mut pair.server;
         client.end_writing(near);
         let mut into = [0; 10];
-        assert_eq!(server.read(far, far_tls, &mut into).expect("the end"), 0);
+        assert_eq!(
+            server.read(far, far_tls, &mut [IoSliceMut::new(&mut into)]).expect("the end"),
+            0
+        );
         assert_eq!(server.write(far, far_tls.scratch(), b"late").expect("room"), 4);
-        assert_eq!(client.read(near, near_tls, &mut into).expect("bytes"), 4);
+        assert_eq!(
+            client.read(near, near_tls, &mut [IoSliceMut::new(&mut into)]).expect("bytes"),
+            4
+        );
         assert_eq!(&into[..4], b"late");
     }
 
@@ -876,12 +895,13 @@ mod tests {
         let (server, far, far_tls) = &mut pair.server;
         let (client, near, near_tls) = &mut pair.client;
         assert!(!client.establish(near, near_tls).expect("sent"));
-        let _ = server.read(far, far_tls, &mut [0; 10]);
+        let _ = server.read(far, far_tls, &mut [IoSliceMut::new(&mut [0; 10])]);
         let _ = server.flush_held(far).expect("room");
         let error = client.establish(near, near_tls).expect_err("another key");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         // The alert ends the other side as well.
-        let error = server.read(far, far_tls, &mut [0; 10]).expect_err("an alert");
+        let error =
+            server.read(far, far_tls, &mut [IoSliceMut::new(&mut [0; 10])]).expect_err("an alert");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(!server.is_open() && agreed(server).is_none());
     }
@@ -893,7 +913,9 @@ mod tests {
         // A record that is never complete.
         let bytes = [&[0x16, 3, 1, 0xff, 0xff][..], &[1; 20_000]].concat();
         assert_eq!(near.write_bytes(&bytes).expect("room"), bytes.len());
-        let error = session.read(&mut far, &mut tls, &mut [0; 70_000]).expect_err("too long");
+        let error = session
+            .read(&mut far, &mut tls, &mut [IoSliceMut::new(&mut [0; 70_000])])
+            .expect_err("too long");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 
         let mut pair = Pair::new(100_000);
@@ -902,9 +924,9 @@ mod tests {
         let (server, socket, tls) = &mut pair.server;
         tls.handshakes_left = 0;
         let blocked = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        assert!(server.read(socket, tls, &mut [0; 10]).is_err_and(blocked));
+        assert!(server.read(socket, tls, &mut [IoSliceMut::new(&mut [0; 10])]).is_err_and(blocked));
         assert!(!server.holds_output() && tls.take_deferred() == [0]);
-        assert!(server.read(socket, tls, &mut [0; 10]).is_err_and(blocked));
+        assert!(server.read(socket, tls, &mut [IoSliceMut::new(&mut [0; 10])]).is_err_and(blocked));
         assert!(server.holds_output());
     }
 
@@ -917,7 +939,9 @@ mod tests {
             *last ^= 1;
         }
         let (server, far, far_tls) = &mut pair.server;
-        let error = server.read(far, far_tls, &mut [0; 10]).expect_err("a changed byte");
+        let error = server
+            .read(far, far_tls, &mut [IoSliceMut::new(&mut [0; 10])])
+            .expect_err("a changed byte");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
@@ -971,7 +995,7 @@ mod tests {
                 let (server, far, far_tls) = &mut pair.server;
                 let mut into = [0; 4_096];
                 for _ in 0..20 {
-                    match server.read(far, far_tls, &mut into) {
+                    match server.read(far, far_tls, &mut [IoSliceMut::new(&mut into)]) {
                         Ok(1..) => assert!(into[..1] == [7], "only sent bytes arrive"),
                         Ok(0) => break,
                         Err(error) => {
