@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 from base import Base, judged, row
@@ -23,6 +24,10 @@ TARGETS = {
     "the worst words, longest step": (2, "below"),
     "sorted by size, longest step": (2, "below"),
 }
+# Targets that depend on the number of names, all upper bounds.
+SIZED = {(1_000_000, "like p50"): 50, (5_000_000, "like p50"): 250}
+# An exact look-up at the largest of these sizes, against the smallest.
+GROWTH = (100_000, 10_000_000)
 
 
 class Index(Base):
@@ -31,14 +36,21 @@ class Index(Base):
         example = os.path.join(os.path.dirname(self.cardume), "examples", "index_size")
         if not os.path.exists(example):
             raise Trouble(f"{example} is not there: cargo build --release --example index_size")
+        looks = {}
         sizes = ["1000000"] if self.quick else ["1000000", "5000000"]
         with subprocess.Popen([example, "--json", *sizes], stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
                 figure = json.loads(line)
                 what, value = figure["what"], figure["value"]
-                target, kind = TARGETS.get(what, (None, None))
+                if what == "growth: exact p50":
+                    looks[figure["names"]] = value
+                sized = SIZED.get((figure["names"], re.sub(r" \(\d+ hits\)", "", what)))
+                target, kind = (sized, "below") if sized else TARGETS.get(what, (None, None))
                 good = "" if target is None else judged(value <= target if kind == "below" else value >= target)
                 wanted = "-" if target is None else f"{'<=' if kind == 'below' else '>='} {target:,}"
                 row(f"s. {figure['names']:,}: {what}", f"{value:,.2f} {figure['unit']}", target=wanted, good=good)
         if process.returncode != 0:
             raise Trouble("index_size failed")
+        small, large = (looks[names] for names in GROWTH)
+        row(f"s. exact look-up, {GROWTH[1]:,} names, {GROWTH[0]:,} names", f"{large:.2f} us", f"{small:.2f} us", f"{large / small:.1f}", "<= 2",
+            judged(large <= 2 * small))

@@ -35,6 +35,8 @@ pub enum ScanStep {
 /// A scan in progress.
 pub struct CandidateScan<'a> {
     pattern: &'a Pattern,
+    /// Texts of a higher rank are passed.
+    worst: u32,
     grams: &'a Trigrams,
     indexed: Indexed<'a>,
     marked: Peekable<btree_map::Range<'a, u32, Vec<Box<str>>>>,
@@ -79,21 +81,23 @@ enum Next {
 }
 
 impl<'a> CandidateScan<'a> {
-    /// A scan of the texts from number `from` on.
+    /// A scan of the texts from number `from` on, up to the rank `worst`.
     pub fn new(
         grams: &'a Trigrams,
         pattern: &'a Pattern,
         from: u32,
+        worst: u32,
         effort: &mut usize,
     ) -> CandidateScan<'a> {
         let block = from / BLOCK;
         let indexed = match pattern {
             Pattern::All => Indexed::All(block..grams.blocks()),
             Pattern::Words(words) => cut(grams, words, block, effort),
-            Pattern::Like(like) => Indexed::Near(FuzzyScan::new(grams, like, block)),
+            Pattern::Like(like) => Indexed::Near(FuzzyScan::new(grams, like, block, worst)),
         };
         CandidateScan {
             pattern,
+            worst,
             grams,
             indexed,
             marked: grams.marked(block).peekable(),
@@ -105,10 +109,26 @@ impl<'a> CandidateScan<'a> {
         }
     }
 
+    /// From now on, pass texts of a higher rank than this.
+    pub fn limit(&mut self, worst: u32) {
+        self.worst = worst;
+    }
+
     /// Advance to the next match within `effort`, in bytes of text. Every scan makes progress.
     pub fn step<'t, T: Text + ?Sized + 't>(
         &mut self,
         effort: &mut usize,
+        texts: impl Fn(u32) -> Option<&'t T>,
+    ) -> ScanStep {
+        self.step_raw(effort, |_| None, texts)
+    }
+
+    /// As [`CandidateScan::step`]; where `raw` has the bytes of a text, most texts are rejected
+    /// without folding.
+    pub fn step_raw<'t, T: Text + ?Sized + 't>(
+        &mut self,
+        effort: &mut usize,
+        raw: impl Fn(u32) -> Option<&'t [u8]>,
         texts: impl Fn(u32) -> Option<&'t T>,
     ) -> ScanStep {
         loop {
@@ -132,14 +152,17 @@ impl<'a> CandidateScan<'a> {
             }
             self.moved = true;
             self.left &= self.left - 1;
-            let Some(text) = texts(id) else { continue };
-            let mut cost = 0;
-            if self.pattern.reads() {
-                cost = fold_text(text, &mut self.folded);
-                cost += self.pattern.cost(cost);
+            if let Some(text) = raw(id)
+                && self.pattern.excludes(text, self.worst)
+            {
+                spend(effort, text.len());
+                continue;
             }
-            spend(effort, cost);
-            if let Some(rank) = self.pattern.rank(&self.folded) {
+            let Some(text) = texts(id) else { continue };
+            let folding = if self.pattern.reads() { fold_text(text, &mut self.folded) } else { 0 };
+            let (rank, comparing) = self.pattern.rank_within(&self.folded, self.worst);
+            spend(effort, folding + comparing);
+            if let Some(rank) = rank {
                 return ScanStep::Match(id, rank);
             }
         }
@@ -232,8 +255,14 @@ impl Indexed<'_> {
 }
 
 impl<'a> FuzzyScan<'a> {
-    fn new(grams: &'a Trigrams, like: &FuzzyPattern, from: u32) -> FuzzyScan<'a> {
-        let (runs, need) = like.runs();
+    fn new(grams: &'a Trigrams, like: &FuzzyPattern, from: u32, worst: u32) -> FuzzyScan<'a> {
+        let (all, plain, needed) = like.runs(worst);
+        // The better a text must be, the more trigrams of the words it has.
+        let (runs, need) = if needed.plain >= needed.all {
+            (&all[..plain], needed.plain)
+        } else {
+            (all, needed.all)
+        };
         let mut numbers = Vec::new();
         for run in runs {
             grams.runs(run, &mut numbers);

@@ -152,12 +152,17 @@ impl Index {
         };
         let SearchCursor::Foreign(first, from) = search.place else { return true };
         let ext = &search.query.filters.ext;
-        let mut scan = CandidateScan::new(&self.words.grams, &search.pattern, names.at, effort);
+        let mut scan =
+            CandidateScan::new(&self.words.grams, &search.pattern, names.at, u32::MAX, effort);
         loop {
             if order.is_none() && names.ready.len() >= most {
                 return true;
             }
-            let (number, rank) = match scan.step(effort, |id| self.names.get(id)) {
+            let (number, rank) = match scan.step_raw(
+                effort,
+                |id| self.names.bytes_of(id),
+                |id| self.names.get(id),
+            ) {
                 ScanStep::End => {
                     names.is_scanned = true;
                     return true;

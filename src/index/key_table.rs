@@ -202,6 +202,12 @@ impl<K: KeyStore> KeyTable<K> {
         Some(self.keys.kept(&entry.kept))
     }
 
+    /// The bytes of a key.
+    pub fn bytes_of(&self, number: u32) -> Option<&[u8]> {
+        let entry = self.entries.get(number as usize).filter(|entry| entry.second != VACANT)?;
+        Some(self.keys.kept_bytes(&entry.kept))
+    }
+
     /// Add a posting of `key`.
     pub fn add(&mut self, key: &K::Key, posting: Posting) -> KeyId {
         let whole = hash(self.seed, K::bytes(key));

@@ -3,7 +3,7 @@
 
 use memchr::memmem::Finder;
 
-use crate::index::text_folding::{fold, is_of_word};
+use crate::index::text_folding::{LATIN_LEAD, fold, is_of_word, latin_byte};
 
 /// Longest word in which typing errors are corrected, in letters; a longer word must match exactly.
 const LETTERS: usize = 64;
@@ -20,6 +20,12 @@ const MANY_RUNS: usize = 96;
 const SWAPPED: std::ops::RangeInclusive<usize> = 3..=7;
 /// Factor of errors over length in a rank.
 const LENGTHS: u32 = 1 << 11;
+/// Places of the table of trigrams for each trigram.
+const SPARSE: usize = 2;
+/// Spreads the bits of a trigram.
+const SPREAD: u32 = 0x9e37_79b1;
+/// Words of the filter before that table: 4,096 bits for some hundred trigrams.
+const FILTER: usize = 64;
 
 pub trait Text {
     /// Parts of the text; no word crosses from one into the next.
@@ -54,12 +60,35 @@ pub struct Words {
 /// together must be within a third of their letters, and within [`MISTAKES`], of words of the text.
 pub struct FuzzyPattern {
     words: Vec<Word>,
-    /// All trigrams, in order, with swapped variants of short words.
+    /// All trigrams: those of the words, then those of swapped variants of short words.
     runs: Vec<[u8; 3]>,
+    /// Number of trigrams of the words.
+    plain: usize,
+    table: RunTable,
     /// Trigrams that a text must have.
     need: usize,
+    /// Trigrams of the words that one error changes at most.
+    lost: usize,
     /// Number of letters.
     letters: usize,
+}
+
+/// Trigrams that a candidate has at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunNeed {
+    /// Of all trigrams.
+    pub all: usize,
+    /// Of those of the words.
+    pub plain: usize,
+}
+
+/// Places of trigrams by their bytes.
+struct RunTable {
+    /// A bit for each trigram by its hash: nearly all trigrams of texts are rejected by these.
+    filter: Box<[u64; FILTER]>,
+    /// A trigram plus one, and its number; zero is an empty place.
+    slots: Vec<(u32, u32)>,
+    shift: u32,
 }
 
 struct Word {
@@ -138,77 +167,206 @@ impl FuzzyPattern {
     pub fn new(text: &str) -> Option<FuzzyPattern> {
         let mut folded = String::new();
         fold(text, &mut folded);
-        let mut like = FuzzyPattern { words: Vec::new(), runs: Vec::new(), need: 0, letters: 0 };
+        let mut like = FuzzyPattern {
+            words: Vec::new(),
+            runs: Vec::new(),
+            plain: 0,
+            table: RunTable::new(&[]),
+            need: 0,
+            lost: 0,
+            letters: 0,
+        };
         for word in alphanumeric(&folded) {
             like.runs.extend(runs(word.as_bytes()));
             let letters: Vec<char> = word.chars().collect();
             like.letters += letters.len();
+            like.lost = like.lost.max(lost(&letters));
             like.words.push(Word { letters, finder: Finder::new(word).into_owned() });
         }
-        like.sort_runs();
-        like.need = like.runs.len().div_ceil(3).max(like.runs.len().saturating_sub(LACKING));
+        like.runs.sort_unstable();
+        like.runs.dedup();
+        like.plain = like.runs.len();
+        like.need = like.plain.div_ceil(3).max(like.plain.saturating_sub(LACKING));
         let is_long = like.runs.len() > MANY_RUNS;
+        let mut others = Vec::new();
         for word in
             like.words.iter().filter(|word| !is_long && SWAPPED.contains(&word.letters.len()))
         {
             for at in 1..word.letters.len() {
                 let mut swapped = word.letters.clone();
                 swapped.swap(at - 1, at);
-                like.runs.extend(runs(String::from_iter(swapped).as_bytes()));
+                others.extend(runs(String::from_iter(swapped).as_bytes()));
             }
         }
-        like.sort_runs();
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|run| like.runs.binary_search(run).is_err());
+        like.runs.extend(others);
+        like.table = RunTable::new(&like.runs);
         (like.need > 0).then_some(like)
     }
 
-    fn sort_runs(&mut self) {
-        self.runs.sort_unstable();
-        self.runs.dedup();
+    /// Trigrams, the number of those of the words among them, which come first, and the numbers
+    /// that a text of at most this rank needs.
+    pub fn runs(&self, worst: u32) -> (&[[u8; 3]], usize, RunNeed) {
+        (&self.runs, self.plain, self.needed(self.mistakes(worst)))
     }
 
-    /// Trigrams, and the number that a match needs.
-    pub fn runs(&self) -> (&[[u8; 3]], usize) {
-        (&self.runs, self.need)
-    }
-
-    /// Rank of a folded text: fewer errors first, then shorter texts.
-    pub fn rank(&self, folded: &str) -> Option<u32> {
-        if !self.has_runs(folded.as_bytes()) {
-            return None;
-        }
+    /// Most errors of a text of at most this rank.
+    fn mistakes(&self, worst: u32) -> usize {
         let most = (self.letters / 3).min(MISTAKES);
+        usize::try_from(worst / LENGTHS).map_or(most, |mistakes| mistakes.min(most))
+    }
+
+    fn needed(&self, mistakes: usize) -> RunNeed {
+        RunNeed { all: self.need, plain: self.plain.saturating_sub(self.lost * mistakes) }
+    }
+
+    /// Rank of a folded text, if it is at most `worst`: fewer errors first, then shorter texts.
+    /// Also the cost of the comparison, in bytes of text.
+    fn rank(&self, folded: &str, worst: u32) -> (Option<u32>, usize) {
+        let length = u32::try_from(folded.len()).unwrap_or(LENGTHS).min(LENGTHS - 1);
+        let mut most = self.mistakes(worst);
+        if most * LENGTHS as usize + length as usize > worst as usize {
+            match most.checked_sub(1) {
+                Some(fewer) => most = fewer,
+                None => return (None, 0),
+            }
+        }
+        if !self.has_runs(folded.as_bytes(), self.needed(most)) {
+            return (None, folded.len());
+        }
+        let cost = folded.len() + folded.len() * self.letters / 8;
         let mut left = most;
         for word in &self.words {
-            left = left.checked_sub(word.mistakes(folded, left))?;
+            match left.checked_sub(word.mistakes(folded, left)) {
+                Some(fewer) => left = fewer,
+                None => return (None, cost),
+            }
         }
         let mistakes = u32::try_from(most - left).unwrap_or(u32::MAX / LENGTHS);
-        let length = u32::try_from(folded.len()).unwrap_or(LENGTHS).min(LENGTHS - 1);
-        Some(mistakes * LENGTHS + length)
+        (Some(mistakes * LENGTHS + length), cost)
     }
 
-    fn has_runs(&self, folded: &[u8]) -> bool {
-        if folded.len() < self.need {
+    /// False if a text has too few trigrams for this rank; `None` if only the folded text can tell.
+    /// Folds the usual letters on the way, for nearly all candidates are rejected here.
+    fn may_match(&self, text: &[u8], worst: u32) -> Option<bool> {
+        let need = self.needed(self.mistakes(worst));
+        let mut seen = [0_u64; 16];
+        if self.runs.len() > 64 * seen.len() {
+            return None;
+        }
+        let (mut all, mut plain) = (0, 0);
+        // Before two letters, the trigram has zeros, which no trigram of a word has.
+        let mut run = 0_u32;
+        let mut bytes = text.iter();
+        while let Some(byte) = bytes.next() {
+            let letter = match byte {
+                0..=0x7f => byte.to_ascii_lowercase(),
+                &LATIN_LEAD => latin_byte(*bytes.next()?)?,
+                _ => return None,
+            };
+            run = (run << 8 | u32::from(letter)) & 0x00ff_ffff;
+            let Some(at) = self.table.find(run) else { continue };
+            let word = seen.get_mut(at / 64)?;
+            if *word & 1 << (at % 64) == 0 {
+                *word |= 1 << (at % 64);
+                all += 1;
+                plain += usize::from(at < self.plain);
+                if all >= need.all && plain >= need.plain {
+                    return Some(true);
+                }
+            }
+        }
+        Some(false)
+    }
+
+    fn has_runs(&self, folded: &[u8], need: RunNeed) -> bool {
+        // A text with fewer bytes than this has fewer trigrams.
+        if folded.len() < need.all.max(need.plain) {
             return false;
         }
         // A bitmap counts each trigram once; beyond the size of the bitmap, a linear search does.
-        let (mut seen, mut count) = ([0_u64; 16], 0);
-        for run in folded.windows(3) {
-            let Ok(at) = self.runs.binary_search_by(|known| known.as_slice().cmp(run)) else {
+        let mut seen = [0_u64; 16];
+        let (mut all, mut plain) = (0, 0);
+        let [mut run, mut next] = [0_u32, 0];
+        for byte in folded {
+            run = (run << 8 | u32::from(*byte)) & 0x00ff_ffff;
+            next += 1;
+            if next < 3 {
                 continue;
-            };
+            }
+            let Some(at) = self.table.find(run) else { continue };
             let Some(word) = seen.get_mut(at / 64) else { continue };
             if *word & 1 << (at % 64) == 0 {
                 *word |= 1 << (at % 64);
-                count += 1;
-                if count >= self.need {
+                all += 1;
+                plain += usize::from(at < self.plain);
+                if all >= need.all && plain >= need.plain {
                     return true;
                 }
             }
         }
-        let beyond = self.runs.iter().skip(64 * seen.len());
-        count + beyond.filter(|run| folded.windows(3).any(|here| here == run.as_slice())).count()
-            >= self.need
+        for (at, run) in self.runs.iter().enumerate().skip(64 * seen.len()) {
+            if folded.windows(3).any(|here| here == run.as_slice()) {
+                all += 1;
+                plain += usize::from(at < self.plain);
+            }
+        }
+        all >= need.all && plain >= need.plain
     }
+}
+
+impl RunTable {
+    fn new(runs: &[[u8; 3]]) -> RunTable {
+        let bits = (runs.len() * SPARSE).max(2).next_power_of_two().trailing_zeros();
+        let mut table = RunTable {
+            filter: Box::new([0; FILTER]),
+            slots: vec![(0, 0); 1 << bits],
+            shift: u32::BITS - bits,
+        };
+        for (number, [a, b, c]) in (0..).zip(runs) {
+            let run = u32::from_be_bytes([0, *a, *b, *c]);
+            let (word, bit) = filter_place(run);
+            table.filter[word] |= bit;
+            let key = run + 1;
+            let mut at = table.place(key);
+            while table.slots[at].0 != 0 {
+                at = (at + 1) % table.slots.len();
+            }
+            table.slots[at] = (key, number);
+        }
+        table
+    }
+
+    fn place(&self, key: u32) -> usize {
+        (key.wrapping_mul(SPREAD) >> self.shift) as usize
+    }
+
+    /// The number of a trigram, three bytes in one number.
+    #[inline]
+    fn find(&self, run: u32) -> Option<usize> {
+        let (word, bit) = filter_place(run);
+        if self.filter[word] & bit == 0 { None } else { self.find_slot(run) }
+    }
+
+    fn find_slot(&self, run: u32) -> Option<usize> {
+        let key = run + 1;
+        let mut at = self.place(key);
+        loop {
+            match self.slots[at] {
+                (0, _) => return None,
+                (known, number) if known == key => return usize::try_from(number).ok(),
+                _ => at = (at + 1) & (self.slots.len() - 1),
+            }
+        }
+    }
+}
+
+/// Word of the filter, and the bit there.
+fn filter_place(run: u32) -> (usize, u64) {
+    let hash = run.wrapping_mul(SPREAD) >> 20;
+    ((hash >> 6) as usize % FILTER, 1 << (hash % 64))
 }
 
 impl Word {
@@ -246,51 +404,64 @@ impl Pattern {
         !matches!(self, Pattern::All)
     }
 
-    /// Rank of a folded text that matches; 0 for unranked patterns.
-    pub fn rank(&self, folded: &str) -> Option<u32> {
+    /// True if a text, not folded, surely has no rank up to `worst`.
+    pub fn excludes(&self, text: &[u8], worst: u32) -> bool {
         match self {
-            Pattern::All => Some(0),
-            Pattern::Words(words) => words.matches(folded).then_some(0),
-            Pattern::Like(like) => like.rank(folded),
+            Pattern::All | Pattern::Words(_) => false,
+            Pattern::Like(like) => like.may_match(text, worst) == Some(false),
         }
     }
 
-    /// Cost of a comparison with so many bytes, without a read.
-    pub fn cost(&self, bytes: usize) -> usize {
+    /// Rank of a folded text that matches; 0 for unranked patterns.
+    pub fn rank(&self, folded: &str) -> Option<u32> {
+        self.rank_within(folded, u32::MAX).0
+    }
+
+    /// Rank of a folded text that matches, if it is at most `worst`, and the cost of the
+    /// comparison, in bytes of text.
+    pub fn rank_within(&self, folded: &str, worst: u32) -> (Option<u32>, usize) {
         match self {
-            Pattern::All => 0,
-            Pattern::Words(words) => bytes * (words.wanted.len() + words.unwanted.len()) / 8,
-            // Too short to have the trigrams: not compared.
-            Pattern::Like(like) if bytes < like.need => 0,
-            Pattern::Like(like) => bytes + bytes * like.letters / 8,
+            Pattern::All => (Some(0), 0),
+            Pattern::Words(words) => {
+                let count = words.wanted.len() + words.unwanted.len();
+                (words.matches(folded).then_some(0), folded.len() * count / 8)
+            }
+            Pattern::Like(like) => like.rank(folded, worst),
         }
     }
 }
 
+/// Trigrams that one error in a word changes at most: all that have a byte of the letter, or of
+/// both swapped letters.
+fn lost(letters: &[char]) -> usize {
+    let bytes = |letters: &[char]| letters.iter().map(|letter| letter.len_utf8()).sum::<usize>();
+    letters.windows(2).map(bytes).max().unwrap_or_else(|| bytes(letters)) + 2
+}
+
 /// Letters to change, add, remove or swap with a neighbour, up to `most`.
 fn distance(a: &[char], b: &[char], most: usize) -> usize {
-    let (mut before, mut last, mut row) =
-        ([0_usize; LETTERS + 1], [0; LETTERS + 1], [0; LETTERS + 1]);
-    for (at, cell) in last.iter_mut().enumerate() {
+    // Bytes, for the rows are copied; a distance is at most the longer of both lengths.
+    let (mut before, mut last, mut row) = ([0_u8; LETTERS + 1], [0; LETTERS + 1], [0; LETTERS + 1]);
+    for (at, cell) in (0..).zip(&mut last[..=b.len()]) {
         *cell = at;
     }
     for (i, x) in a.iter().enumerate() {
-        row[0] = i + 1;
+        row[0] = last[0] + 1;
         let mut least = row[0];
         for (j, y) in b.iter().enumerate() {
-            let mut cost = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
+            let mut cost = (last[j] + u8::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
                 cost = cost.min(before[j - 1] + 1);
             }
             row[j + 1] = cost;
             least = least.min(cost);
         }
-        if least >= most {
+        if usize::from(least) >= most {
             return most;
         }
         (before, last) = (last, row);
     }
-    last[b.len()].min(most)
+    usize::from(last[b.len()]).min(most)
 }
 
 fn runs(bytes: &[u8]) -> impl Iterator<Item = [u8; 3]> {
@@ -315,11 +486,13 @@ pub fn fold_text<T: Text + ?Sized>(text: &T, folded: &mut String) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn rank(query: &str, text: &str) -> Option<u32> {
         let mut folded = String::new();
         fold(text, &mut folded);
-        FuzzyPattern::new(query).unwrap().rank(&folded)
+        FuzzyPattern::new(query).unwrap().rank(&folded, u32::MAX).0
     }
 
     #[test]
@@ -382,5 +555,129 @@ mod tests {
         assert!(rank(&long, &long).is_some());
         assert_eq!(rank(&long, "abc"), None);
         assert!(rank("matrix", &"x".repeat(1_000)).is_none());
+    }
+
+    /// Rank by the definition alone: no table, no filter, no early end.
+    fn naive_rank(query: &str, text: &str) -> Option<u32> {
+        let folded = |text: &str| {
+            let mut folded = String::new();
+            fold(text, &mut folded);
+            folded
+        };
+        let (query, text) = (folded(query), folded(text));
+        let of_word = |text: &str| -> Vec<Vec<char>> {
+            let words = text.split(|letter| !is_of_word(letter)).filter(|word| !word.is_empty());
+            words.map(|word| word.chars().collect()).collect()
+        };
+        let words = of_word(&query);
+        let trigrams = |letters: &[char]| -> BTreeSet<[u8; 3]> {
+            runs(String::from_iter(letters).as_bytes()).collect()
+        };
+        let mut wanted: BTreeSet<[u8; 3]> =
+            words.iter().flat_map(|letters| trigrams(letters)).collect();
+        let need = wanted.len().div_ceil(3).max(wanted.len().saturating_sub(LACKING));
+        if wanted.len() <= MANY_RUNS {
+            for word in words.iter().filter(|word| SWAPPED.contains(&word.len())) {
+                for at in 1..word.len() {
+                    let mut swapped = word.clone();
+                    swapped.swap(at - 1, at);
+                    wanted.extend(trigrams(&swapped));
+                }
+            }
+        }
+        let here: BTreeSet<[u8; 3]> = runs(text.as_bytes()).collect();
+        if need == 0 || wanted.intersection(&here).count() < need {
+            return None;
+        }
+        let texts = of_word(&text);
+        let mistakes: usize = words
+            .iter()
+            .map(|word| {
+                if text.contains(&String::from_iter(word)) {
+                    return 0;
+                }
+                texts
+                    .iter()
+                    .map(|other| naive_distance(word, other))
+                    .min()
+                    .unwrap_or(usize::MAX)
+                    .min(word.len())
+            })
+            .sum();
+        let letters: usize = words.iter().map(Vec::len).sum();
+        let most = (letters / 3).min(MISTAKES);
+        let length = u32::try_from(text.len()).unwrap().min(LENGTHS - 1);
+        (mistakes <= most).then(|| u32::try_from(mistakes).unwrap() * LENGTHS + length)
+    }
+
+    fn naive_distance(a: &[char], b: &[char]) -> usize {
+        let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+        for i in 0..=a.len() {
+            for j in 0..=b.len() {
+                rows[i][j] = if i == 0 || j == 0 {
+                    i + j
+                } else {
+                    let other = usize::from(a[i - 1] != b[j - 1]);
+                    let mut cost = (rows[i - 1][j - 1] + other)
+                        .min(rows[i - 1][j] + 1)
+                        .min(rows[i][j - 1] + 1);
+                    if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                        cost = cost.min(rows[i - 2][j - 2] + 1);
+                    }
+                    cost
+                };
+            }
+        }
+        rows[a.len()][b.len()]
+    }
+
+    /// A query with these errors, as places and letters.
+    fn mistaken(text: &str, errors: &[(usize, char, u8)]) -> String {
+        let mut letters: Vec<char> = text.chars().collect();
+        for (place, letter, kind) in errors {
+            if letters.len() < 2 {
+                break;
+            }
+            let at = place % (letters.len() - 1);
+            match kind % 4 {
+                0 => letters[at] = *letter,
+                1 => letters.insert(at, *letter),
+                2 => drop(letters.remove(at)),
+                _ => letters.swap(at, at + 1),
+            }
+        }
+        letters.into_iter().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+        /// A rank is that of the definition at any limit, and no text is excluded that has one.
+        #[test]
+        fn ranks_are_those_of_the_definition_up_to_any_limit(
+            text in "[abcdeÉñø東京𝒳م1-3 ._]{1,30}",
+            errors in proptest::collection::vec((any::<usize>(), "[abé東 2]".prop_map(|letter| letter.chars().next().unwrap()), any::<u8>()), 0..7),
+            other in "[abcdeé東1 ]{3,12}",
+            limits in proptest::collection::vec(0..20_000_u32, 3),
+        ) {
+            for query in [mistaken(&text, &errors), other] {
+                let rank = naive_rank(&query, &text);
+                let Some(like) = FuzzyPattern::new(&query) else {
+                    prop_assert_eq!(rank, None, "{} in {}", query, text);
+                    continue;
+                };
+                let like = Pattern::Like(like);
+                let mut folded = String::new();
+                fold_text(text.as_str(), &mut folded);
+                // The end of a part counts as a letter of the length.
+                let rank = rank.map(|rank| rank + 1);
+                let near = rank.map_or(vec![], |rank| vec![rank - 1, rank, rank + 1]);
+                for worst in limits.iter().copied().chain(near).chain([u32::MAX]) {
+                    let known = rank.filter(|rank| *rank <= worst);
+                    prop_assert_eq!(like.rank_within(&folded, worst).0, known, "{} in {}", query, text);
+                    prop_assert!(known.is_none() || !like.excludes(text.as_bytes(), worst), "{} in {}", query, text);
+                }
+            }
+        }
     }
 }

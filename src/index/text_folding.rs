@@ -70,6 +70,15 @@ const DASHES: &str = "‐‑‒–—―⁃−⸺⸻➖˗";
 /// The letters from U+00C0 to U+00FF without accents; a dot for letters in the table above.
 const LATIN: &[u8; 64] = b"aaaaaa.ceeeeiiii.nooooo.ouuuuy..aaaaaa.ceeeeiiii.nooooo.ouuuuy.y";
 
+/// First byte of the letters from U+00C0 to U+00FF.
+pub const LATIN_LEAD: u8 = 0xc3;
+
+/// The folded letter of [`LATIN_LEAD`] and this byte, if it is one letter.
+pub fn latin_byte(second: u8) -> Option<u8> {
+    let plain = *LATIN.get(usize::from(second.checked_sub(0x80)?))?;
+    (plain != b'.').then_some(plain)
+}
+
 /// Fast path of the usual accented letters: decomposition takes ten times as long.
 fn latin(letter: char) -> Option<char> {
     let at = u32::from(letter).checked_sub(0xc0)?;

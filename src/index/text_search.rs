@@ -169,6 +169,14 @@ impl TopK {
             && self.last().is_some_and(|last| self.compare(key, last).is_gt())
     }
 
+    /// The worst rank that may still have a place on the page or tell that files are left.
+    fn worst(&self) -> u32 {
+        if self.order != ResultOrder::Rank || !self.more || self.keys.len() < self.most {
+            return u32::MAX;
+        }
+        self.last().and_then(|last| u32::try_from(last.number).ok()).unwrap_or(u32::MAX)
+    }
+
     /// Note that files are left for the next page.
     pub(super) fn note_more(&mut self) {
         self.more = true;
@@ -410,9 +418,14 @@ impl Index {
             SearchCursor::Description(id, slot) => (id, slot),
             SearchCursor::Foreign(..) => return None,
             SearchCursor::Name(from, first) => {
-                let mut scan = CandidateScan::new(&self.words.grams, pattern, from, effort);
+                let mut scan =
+                    CandidateScan::new(&self.words.grams, pattern, from, results.worst(), effort);
                 loop {
-                    match scan.step(effort, |id| self.names.get(id)) {
+                    match scan.step_raw(
+                        effort,
+                        |id| self.names.bytes_of(id),
+                        |id| self.names.get(id),
+                    ) {
                         ScanStep::End => break,
                         ScanStep::Pause(id) => {
                             return Some(SearchCursor::Name(
@@ -431,13 +444,15 @@ impl Index {
                             ) {
                                 return Some(SearchCursor::Name(id, slot));
                             }
+                            scan.limit(results.worst());
                         }
                     }
                 }
                 (0, 0)
             }
         };
-        let mut scan = CandidateScan::new(self.descriptions.words(), pattern, from, effort);
+        let mut scan =
+            CandidateScan::new(self.descriptions.words(), pattern, from, results.worst(), effort);
         loop {
             match scan.step(effort, |id| self.descriptions.description(id)) {
                 ScanStep::End => return None,
@@ -458,6 +473,7 @@ impl Index {
                     ) {
                         return Some(SearchCursor::Description(id, slot));
                     }
+                    scan.limit(results.worst());
                 }
             }
         }
@@ -572,6 +588,14 @@ struct ResultCollector<'a> {
 }
 
 impl ResultCollector<'_> {
+    /// The worst rank of a file that changes the results.
+    fn worst(&self) -> u32 {
+        match &*self.found {
+            SearchHits::Page(_) => u32::MAX,
+            SearchHits::Top(best) => best.worst(),
+        }
+    }
+
     /// Take a file; false without room.
     fn file(&mut self, name_key: KeyId, rank: u32, posting: Posting) -> bool {
         let index = self.index;
@@ -1048,6 +1072,55 @@ mod tests {
                 }
                 assert!(!at_rest || met == stays, "seed {seed}");
             }
+        }
+    }
+
+    /// Names that are worse than a full page are passed, and no page changes by that.
+    #[test]
+    fn pages_of_a_fuzzy_search_hold_the_best_of_all_names() {
+        let mut index = Index::new(1);
+        let words = ["matrix", "matriz", "mtrix", "Mátrix", "matricx", "tarmix", "reloaded"];
+        let names: Vec<String> = (0..600)
+            .map(|number| {
+                let (first, second) = (words[number % 7], words[number / 7 % 7]);
+                format!("{first} {second}{}{number}.mkv", " ".repeat(number % 5))
+            })
+            .collect();
+        joined(&mut index, 1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        for built in [false, true] {
+            for text in ["matrix reloaded", "matrx", "matirx relaoded", "martix 17"] {
+                let like = Pattern::Like(FuzzyPattern::new(text).unwrap());
+                let rank = |name: &String| {
+                    let mut folded = String::new();
+                    fold_text(name.as_str(), &mut folded);
+                    like.rank(&folded)
+                };
+                let ranked = names.iter().map(rank).collect::<Vec<_>>();
+                let mut known: Vec<(u32, usize)> =
+                    (0..).zip(ranked).filter_map(|(number, rank)| Some((rank?, number))).collect();
+                known.sort_unstable();
+                let known: Vec<String> =
+                    known.into_iter().map(|(_, number)| names[number].clone()).collect();
+                assert!(known.len() > 20, "{text}: {}", known.len());
+                let (mut found, mut cursor) = (Vec::new(), None);
+                loop {
+                    let query =
+                        Query { limit: 7, cursor, ..Query::new(QueryTerm::Like(text.into())) };
+                    let mut search = index.start(&query, &HERE).unwrap();
+                    let page = loop {
+                        if let Some(page) = index.step(&mut search, &mut 3_000) {
+                            break page;
+                        }
+                    };
+                    found.extend(page.entries.iter().map(|entry| entry.file.name.to_string()));
+                    cursor = page.cursor;
+                    if cursor.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, known, "{text}, {built}");
+            }
+            while index.build(usize::MAX) {}
         }
     }
 }

@@ -338,8 +338,10 @@ mod tests {
         fn all(&self, query: &Pattern, slice: usize) -> Vec<u32> {
             let (mut found, mut from) = (Vec::new(), 0);
             loop {
-                let (mut effort, mut walk) =
-                    (slice, CandidateScan::new(&self.grams, query, from, &mut slice.clone()));
+                let (mut effort, mut walk) = (
+                    slice,
+                    CandidateScan::new(&self.grams, query, from, u32::MAX, &mut slice.clone()),
+                );
                 loop {
                     match walk.step(&mut effort, |id| self.texts.get(id as usize)?.as_ref()) {
                         ScanStep::Match(id, _) => found.push(id),
@@ -510,7 +512,7 @@ mod tests {
         assert_eq!(world.find("many", 1), (0..500).collect::<Vec<_>>());
         // A rare word is found without a look at the other texts.
         let (query, mut effort) = (words("499").unwrap(), 10_000);
-        let step = CandidateScan::new(&world.grams, &query, 0, &mut 0)
+        let step = CandidateScan::new(&world.grams, &query, 0, u32::MAX, &mut 0)
             .step(&mut effort, |id| world.texts[id as usize].as_ref());
         assert_eq!(step, ScanStep::Match(499, 0));
         assert!(effort > 8_000);
@@ -535,7 +537,7 @@ mod tests {
         let cost = |query: &str| {
             let pattern = Pattern::Like(FuzzyPattern::new(query).unwrap());
             let mut effort = usize::MAX;
-            let mut walk = CandidateScan::new(&world.grams, &pattern, 0, &mut effort);
+            let mut walk = CandidateScan::new(&world.grams, &pattern, 0, u32::MAX, &mut effort);
             while let ScanStep::Match(..) =
                 walk.step(&mut effort, |id| world.texts[id as usize].as_ref())
             {}
@@ -590,7 +592,7 @@ mod tests {
                     let all: Vec<u32> = (0..).zip(&world.texts).filter(|(_, text)| text.as_ref().is_some_and(|text| {
                         let mut folded = String::new();
                         fold_text(text, &mut folded);
-                        like.rank(&folded).is_some()
+                        Pattern::Like(FuzzyPattern::new(&query).unwrap()).rank(&folded).is_some()
                     })).map(|(id, _)| id).collect();
                     prop_assert_eq!(world.all(&Pattern::Like(like), slice), all, "like {}", query);
                 }
