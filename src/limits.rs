@@ -63,6 +63,16 @@ pub const JOIN_PART_BYTES: usize = 48 << 10;
 pub const INGEST_FILES: usize = 1_000;
 /// Of these, files per peer before the next peer's turn.
 pub const INGEST_SLICE: usize = 500;
+/// Longer lines with files are decoded in slices of this many bytes: one takes a third of a
+/// millisecond.
+pub const SLICED_BYTES: usize = 64 << 10;
+/// Bytes of long lines that all connections together decode per iteration.
+pub const DECODED_BYTES: usize = SLICED_BYTES;
+/// A longer line waits for its turn of that.
+pub const LONG_LINE: usize = 4 << 10;
+/// Lists that wait for the index, above which no long line is decoded: a decoded list takes
+/// several times the memory of its line.
+pub const DECODED_LISTS: usize = 16;
 /// New entries enter the trigram index at the latest after this delay; before, searches scan new
 /// entries.
 pub const BUILD_LAG: Duration = Duration::from_secs(3);

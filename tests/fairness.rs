@@ -569,6 +569,54 @@ fn the_client_on_the_last_descriptor_receives_busy() {
     );
 }
 
+/// A line of a mebibyte is decoded over many iterations. Searches are answered meanwhile, and the
+/// requests behind the line after it; further long lines wait for their turn.
+#[test]
+fn a_long_join_is_decoded_in_slices_in_the_order_of_arrival() {
+    let mut world = World::new(1_000);
+    let conns = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|from| {
+        let conn = world.connect(from);
+        world.request(conn, HELLO);
+        world.take(conn, 1 << 20);
+        conn
+    });
+    let [first, second, asker] = conns;
+    let line = join(4_000, 4_300);
+    assert!((900 << 10..limits::JOIN_BYTES).contains(&line.len()), "{}", line.len());
+    world.send(first, line.as_bytes());
+    world.send(first, b"{\"id\":7,\"method\":\"PING\"}\n");
+    world.send(second, join(4_001, 100).as_bytes());
+    let has = |world: &mut World, conn: usize, text: &str| {
+        String::from_utf8_lossy(&world.host.net().conns[conn].from_server).contains(text)
+    };
+    let mut joined = [0, 0];
+    for iteration in 1..200 {
+        if iteration % 3 == 0 {
+            world.send(asker, b"{\"id\":3,\"method\":\"SEARCH\",\"name\":\"a\"}\n");
+            world.iterate(3);
+            assert!(has(&mut world, asker, "\"holders\""), "iteration {iteration}");
+            world.host.net().conns[asker].from_server.clear();
+        } else {
+            world.iterate(1);
+        }
+        for (conn, joined) in [first, second].into_iter().zip(&mut joined) {
+            if *joined == 0 && has(&mut world, conn, "JOIN_OK") {
+                *joined = iteration;
+            }
+        }
+        assert!(joined[0] != 0 || !has(&mut world, first, "\"id\":7"), "PING comes behind JOIN");
+    }
+    assert!(joined[0] > 8, "{joined:?}: a line was decoded at once");
+    assert!(joined[1] > 0 && has(&mut world, first, "\"id\":7"), "{joined:?}");
+    // A client that leaves in the middle of its line leaves nothing behind.
+    world.send(second, join(4_001, 4_300).as_bytes());
+    world.iterate(14);
+    world.reset(second);
+    world.iterate(20);
+    assert!(world.is_closed(second));
+    assert!(world.request(asker, &join(4_002, 100)).contains("JOIN_OK"));
+}
+
 #[test]
 fn listings_of_a_large_peer_are_sent_in_small_slices() {
     let mut world = World::new(1_000);

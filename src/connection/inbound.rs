@@ -244,12 +244,30 @@ impl Inbound {
         &self.nonce
     }
 
+    /// True while a long line is decoded in slices.
+    #[must_use]
+    pub fn is_slicing(&self) -> bool {
+        matches!(&self.state, InboundState::Open { dialect, .. } if dialect.is_slicing())
+    }
+
     /// Read the next request, and refuse an invalid request.
     pub fn step(
         &mut self,
         inbox: &mut RecvBuffer,
         outbox: &mut SendQueue,
         now: Instant,
+    ) -> InboundStep {
+        self.step_within(inbox, outbox, now, &mut usize::MAX.clone())
+    }
+
+    /// As [`Inbound::step`], within `work` in bytes of long lines. Also `Wait` while
+    /// [`Inbound::is_slicing`].
+    pub fn step_within(
+        &mut self,
+        inbox: &mut RecvBuffer,
+        outbox: &mut SendQueue,
+        now: Instant,
+        work: &mut usize,
     ) -> InboundStep {
         self.is_held_back = outbox.is_full();
         if self.is_held_back {
@@ -272,7 +290,11 @@ impl Inbound {
                     return InboundStep::Asked(None, request);
                 }
                 let mut said = Vec::new();
-                let read = dialect.read(inbox.header(), &mut said);
+                let read = match dialect.read_within(inbox.header(), &mut said, work) {
+                    Ok(None) => return InboundStep::Wait,
+                    Ok(Some(decoded)) => Ok(decoded),
+                    Err(error) => Err(error),
+                };
                 if read.is_ok() && !said.is_empty() {
                     outbox.memory().with(|out| out.extend_from_slice(&said));
                 }

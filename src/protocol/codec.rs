@@ -17,6 +17,7 @@ use crate::protocol::member::Member;
 use crate::protocol::native::decode_request;
 use crate::protocol::native::encode;
 use crate::protocol::native::fast_path;
+use crate::protocol::native::sliced_files::{SliceStep, SlicedFiles};
 use crate::protocol::native::{self, Hello, Welcome};
 use crate::protocol::request::Request;
 use crate::protocol::response::{Have, ProviderRef, Response, WaitingReason};
@@ -53,6 +54,8 @@ pub enum Codec {
 pub struct Native {
     opened: bool,
     role: Role,
+    /// The long line at the front of the buffer, whose files are decoded in slices.
+    sliced: Option<Box<SlicedFiles>>,
 }
 
 /// A decoded item.
@@ -92,7 +95,7 @@ impl Codec {
     /// The native codec of a process with this role.
     #[must_use]
     pub fn native(role: Role) -> Codec {
-        Codec::Native(Native { opened: false, role })
+        Codec::Native(Native { opened: false, role, sliced: None })
     }
 
     /// The HTTP codec of a process with this role that is reachable under these host names, and
@@ -118,6 +121,31 @@ impl Codec {
     #[must_use]
     pub fn greeting(out: &mut Vec<u8>) -> Codec {
         Codec::Napster(Box::new(Napster::greeting(out)))
+    }
+
+    /// As [`Codec::read`], within `work` in bytes of long lines; every call makes progress. `None`
+    /// while a line is incomplete: the next call continues, with the same bytes at the front.
+    ///
+    /// # Errors
+    /// When the connection must close.
+    pub fn read_within(
+        &mut self,
+        buffer: &[u8],
+        out: &mut Vec<u8>,
+        work: &mut usize,
+    ) -> Result<Option<Decoded<Incoming>>, ProtocolError> {
+        if let Codec::Native(native) = self
+            && let Some(decoded) = native.read_slice(buffer, work)
+        {
+            return Ok(decoded);
+        }
+        self.read(buffer, out).map(Some)
+    }
+
+    /// True while a long line is decoded in slices.
+    #[must_use]
+    pub fn is_slicing(&self) -> bool {
+        matches!(self, Codec::Native(Native { sliced: Some(_), .. }))
     }
 
     /// Decode the next item from the front of `buffer`. Errors, and responses of the codec itself,
@@ -366,6 +394,33 @@ impl Codec {
 }
 
 impl Native {
+    /// Decode a slice of a long line; `None` leaves the buffer to [`Native::read`].
+    fn read_slice(&mut self, buffer: &[u8], work: &mut usize) -> Option<Option<Decoded<Incoming>>> {
+        if !self.opened || self.role != Role::Server || buffer.len() <= limits::SLICED_BYTES {
+            return None;
+        }
+        let line = native::line(buffer, limits::JOIN_BYTES);
+        let Ok(Decoded::Whole { item: line, used }) = line else { return None };
+        if line.len() <= limits::SLICED_BYTES {
+            return None;
+        }
+        if self.sliced.is_none() {
+            self.sliced = SlicedFiles::begin(line).map(Box::new);
+        }
+        match self.sliced.as_mut()?.step(line, work, self.role) {
+            SliceStep::More => Some(None),
+            SliceStep::Done(native::NumberedRequest { id, request }) => {
+                self.sliced = None;
+                Some(Some(Decoded::Whole { item: Incoming::Request { id, request }, used }))
+            }
+            SliceStep::Unusual => {
+                self.sliced = None;
+                *work = 0;
+                None
+            }
+        }
+    }
+
     fn read(&mut self, buffer: &[u8]) -> Result<Decoded<Incoming>, native::NativeError> {
         let limit = if self.opened && self.role == Role::Server {
             limits::JOIN_BYTES

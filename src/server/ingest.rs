@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 use std::vec::IntoIter;
 
+use crate::connection::inbound::InboundStep;
 use crate::index::memory;
 use crate::index::{Index, PeerId};
 use crate::io::budget::Block;
@@ -31,10 +32,32 @@ pub(super) struct IngestQueue {
     bytes: usize,
     /// Files that this iteration may still add.
     budget: usize,
+    /// The long lines that wait to be decoded.
+    pub decoding: DecodeQueue,
     /// The last iteration has added files.
     pub was_busy: bool,
     /// Since when files wait to be built into the text index.
     pub backlog_since: Option<Instant>,
+}
+
+/// The connections whose long lines wait to be decoded, in the order of their turns.
+pub(super) struct DecodeQueue {
+    waiting: VecDeque<ConnId>,
+    /// Bytes that this iteration may still decode.
+    budget: usize,
+}
+
+impl Default for DecodeQueue {
+    fn default() -> DecodeQueue {
+        DecodeQueue { waiting: VecDeque::new(), budget: limits::DECODED_BYTES }
+    }
+}
+
+impl DecodeQueue {
+    /// Forget a closed connection.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        self.waiting.retain(|waiting| *waiting != id);
+    }
 }
 
 struct PendingIngest {
@@ -44,6 +67,16 @@ struct PendingIngest {
     job: IngestJob,
     /// The memory that the files take at most.
     bytes: usize,
+}
+
+/// The turn of a connection to decode a long line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DecodeTurn {
+    None,
+    /// The connection is in the queue.
+    Waiting,
+    /// The next line may be decoded.
+    Granted,
 }
 
 /// The rest of a list.
@@ -73,6 +106,7 @@ impl Default for IngestQueue {
             lists: PeerLists::default(),
             bytes: 0,
             budget: limits::INGEST_FILES,
+            decoding: DecodeQueue::default(),
             was_busy: false,
             backlog_since: None,
         }
@@ -82,6 +116,17 @@ impl Default for IngestQueue {
 impl IngestQueue {
     pub(super) fn is_busy(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// True if a long line may be decoded now, or a budget is to be given.
+    pub(super) fn is_decoding(&self) -> bool {
+        let DecodeQueue { waiting, budget } = &self.decoding;
+        *budget < limits::DECODED_BYTES || !waiting.is_empty() && self.takes_lists()
+    }
+
+    /// True if the index takes more lists.
+    fn takes_lists(&self) -> bool {
+        self.pending.len() < limits::DECODED_LISTS
     }
 
     /// Drop the lists of a closed connection.
@@ -183,6 +228,65 @@ impl Server {
         // Earlier lists come first.
         if is_first {
             self.ingest_some(io);
+        }
+    }
+
+    /// Read a long line if it is its turn, or a slice of it. `None` while the line waits.
+    pub(super) fn step_in_turn(&mut self, id: ConnId, io: &mut Io<'_>) -> Option<InboundStep> {
+        let now = io.now;
+        let (client, conn) = (self.clients.get_mut(&id)?, io.connection(id)?);
+        let queue = &mut self.ingest;
+        let length = long_line(conn.recv_buffer.header()).unwrap_or(0);
+        let is_next = match client.turn {
+            DecodeTurn::Granted => true,
+            DecodeTurn::Waiting => false,
+            DecodeTurn::None => {
+                queue.decoding.waiting.is_empty()
+                    && queue.decoding.budget > 0
+                    && queue.takes_lists()
+            }
+        };
+        if !is_next {
+            if client.turn == DecodeTurn::None {
+                client.turn = DecodeTurn::Waiting;
+                queue.decoding.waiting.push_back(id);
+            }
+            // The client is not late: its line is here.
+            conn.deadline = None;
+            return None;
+        }
+        client.turn = DecodeTurn::None;
+        let before = queue.decoding.budget;
+        let mut left = before;
+        let step =
+            client.inbound.step_within(&mut conn.recv_buffer, &mut conn.send_queue, now, &mut left);
+        let is_sliced = left < before;
+        if !is_sliced {
+            left = before.saturating_sub(length);
+        }
+        queue.decoding.budget = left;
+        // The line goes on in the next iteration, before others begin: few decoded lists are in
+        // memory at once. Without a slice, the client has to read its answers first.
+        if is_sliced && client.inbound.is_slicing() {
+            client.turn = DecodeTurn::Waiting;
+            queue.decoding.waiting.push_front(id);
+            conn.deadline = None;
+            return None;
+        }
+        Some(step)
+    }
+
+    /// Decode the long lines whose turn it is, within the budget of an iteration.
+    pub(super) fn continue_decoding(&mut self, io: &mut Io<'_>) {
+        self.ingest.decoding.budget = limits::DECODED_BYTES;
+        while self.ingest.decoding.budget > 0
+            && self.ingest.takes_lists()
+            && let Some(id) = self.ingest.decoding.waiting.pop_front()
+        {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.turn = DecodeTurn::Granted;
+                self.received(id, io);
+            }
         }
     }
 
@@ -308,6 +412,14 @@ impl Server {
             _ => Err(not_joined()),
         }
     }
+}
+
+/// The length of the first line, if it is whole and long.
+pub(super) fn long_line(header: &[u8]) -> Option<usize> {
+    if header.len() <= limits::LONG_LINE {
+        return None;
+    }
+    memchr::memchr(b'\n', header).filter(|length| *length > limits::LONG_LINE)
 }
 
 /// Add a file of a legacy peer, and note the name of a new file.

@@ -63,7 +63,7 @@ use crate::server::access::Access;
 use crate::server::accounts::OperationQueue;
 use crate::server::address_budget::ServerBudgets;
 use crate::server::cluster::ServerCluster;
-use crate::server::ingest::IngestQueue;
+use crate::server::ingest::{DecodeTurn, IngestQueue, long_line};
 use crate::server::members::{AccessOptions, MemberService};
 use crate::server::op_log::{LogTarget, OperationLog};
 use crate::server::search::SearchQueue;
@@ -184,6 +184,7 @@ struct ClientConnection {
     /// The uploads and downloads that the client reports as under way.
     under_way: (u64, u64),
     subscriptions: Vec<Subscription>,
+    turn: DecodeTurn,
 }
 
 enum Membership {
@@ -273,12 +274,24 @@ impl Server {
                 conn.deadline = None;
                 return;
             }
-            match client.inbound.step(&mut conn.recv_buffer, &mut conn.send_queue, now) {
+            let step = if client.turn == DecodeTurn::None
+                && long_line(conn.recv_buffer.header()).is_none()
+            {
+                client.inbound.step(&mut conn.recv_buffer, &mut conn.send_queue, now)
+            } else {
+                match self.step_in_turn(id, io) {
+                    Some(step) => step,
+                    None => return,
+                }
+            };
+            match step {
                 InboundStep::Wait => return self.await_more(id, io),
                 InboundStep::Again => {}
                 InboundStep::Foreign(system) => {
-                    let from = conn.from;
-                    self.note_foreign(system, from);
+                    if let Some(client) = self.clients.get(&id) {
+                        let from = client.inbound.from();
+                        self.note_foreign(system, from);
+                    }
                 }
                 InboundStep::Asked(request_id, request) => {
                     self.requests.note(&request);
@@ -563,12 +576,16 @@ impl Server {
             || self.index.has_events()
             || self.operations.loading.is_under_way()
             || !self.index.is_built()
+            || self.ingest.is_decoding()
     }
 
     /// Release all that a closed connection has used; its number may be reused.
     fn closed(&mut self, id: ConnId) {
         let Some(client) = self.clients.remove(&id) else { return };
         self.accounts.link_gone(id.0);
+        if client.turn == DecodeTurn::Waiting {
+            self.ingest.decoding.remove(id);
+        }
         if client.unanswered > 0 {
             self.drop_operations(id);
             self.members.forget(id);
@@ -677,6 +694,7 @@ impl Node for Server {
                         ended: false,
                         under_way: (0, 0),
                         subscriptions: Vec::new(),
+                        turn: DecodeTurn::None,
                     },
                 );
             }
@@ -759,6 +777,7 @@ impl Node for Server {
                     }
                     self.index.purge(self.purge_files());
                 }
+                self.continue_decoding(io);
                 self.load_slice(io);
                 self.build_slice(io);
                 self.op_log.due(io);

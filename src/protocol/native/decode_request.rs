@@ -326,7 +326,7 @@ impl MovedShape {
 /// A file of a JOIN or UPDATE.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileIn<'a> {
+pub(super) struct FileIn<'a> {
     #[serde(borrow)]
     name: Option<TextShape<'a>>,
     size: Option<u64>,
@@ -338,7 +338,7 @@ struct FileIn<'a> {
 }
 
 impl FileIn<'_> {
-    fn entry(self) -> Result<FileEntry, ErrorReply> {
+    pub(super) fn entry(self) -> Result<FileEntry, ErrorReply> {
         let FileIn { name, size, root, partial, groups } = self;
         let TextShape(name) = name.ok_or_else(|| missing("name"))?;
         let size = size.ok_or_else(|| missing("size"))?;

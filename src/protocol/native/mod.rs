@@ -17,6 +17,7 @@ pub mod loadgen;
 mod member;
 mod metrics;
 mod quic_address;
+pub mod sliced_files;
 mod strict_json;
 
 use std::borrow::Cow;
