@@ -44,8 +44,10 @@ sim: ## the simulated network; make sim SEEDS=1000
 load-test: ## dozens of peers that download from each other; make load-test PEERS=64 SIZE=32M
 	scripts/load-test.sh $(PEERS) $(SIZE)
 
-bench: ## side by side with nginx, curl, aria2c, b3sum and Redis; see scripts/bench/run.sh --help
-	scripts/bench/run.sh
+bench: ## side by side with nginx, curl, aria2c, b3sum, Redis and others; writes docs/bench.json, docs/bench.svg, docs/BENCHMARKS.md
+	scripts/bench/run.sh --json docs/bench.json
+	scripts/bench/graph.py docs/bench.json docs/bench.svg a b
+	scripts/bench/report.py docs/bench.json docs/BENCHMARKS.md
 
 # Built as for the tests: a build of the optimised program would take minutes.
 bench-check: ## instruction counts of the hot paths against scripts/bench/instructions.json

@@ -14,7 +14,7 @@ import sys
 import time
 
 from accounts import Accounts
-from base import CROWD, ROWS, Base, Memory, crowd, emptied, judged, row, show, timed
+from base import CROWD, ROWS, Base, Memory, crowd, judged, row, show, timed
 from engine import Engine
 from far import Far
 from folder import Folder
@@ -25,13 +25,14 @@ from quic import Quic
 from rekey import Rekey
 from share import Share
 from storm import Storm
+from takers import Takers
 from throttle import SlowDisk, forget
 from tls import Tls
 from tools import MIB, Client, Place, Trouble, parse_size, quantile, random_file
 from trust import Trust
 from wires import Wires
 
-NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
+NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "g": "sources", "h": "swarm", "i": "restart",
          "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
          "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video", "y": "tls", "z": "storm", "A": "rekey", "B": "wires",
          "C": "engine", "D": "folder", "E": "trips", "F": "share"}
@@ -80,30 +81,6 @@ class Plain(Base):
         row("b. slowest / fastest finisher", f"{middle[0]:.2f}", f"{middle[1]:.2f}", "-", "<= 1.5", judged(middle[0] <= 1.5))
         self.end("b", "provider", peer)
 
-    def c(self):
-        source = self.file("big.bin", self.big)
-        peer = self.hashed_peer()
-        target = self.place.folder("downloads")
-        file = os.path.join(target, "big.bin")
-        ours = [self.cardume, "get", "big.bin", "--from", peer.address, "--folder", target]
-        theirs = ["curl", "-sS", "-o", file, self.theirs("big.bin")]
-        show(ours)
-        show(theirs)
-        show(["sync", file])
-        plain, synced = [], []
-        for _ in range(self.runs):
-            emptied(target)
-            took = self.fetch(ours, "c")
-            self.same(file, source)
-            emptied(target)
-            curl = timed(theirs)
-            plain.append((took, curl))
-            synced.append((took, curl + timed(["sync", file])))
-        emptied(target)
-        self.compare(f"c. {self.big // MIB} MiB to disk, curl", plain, self.big, 1.5)
-        self.compare("c. the same, curl and then sync", synced, self.big, None)
-        self.end("c", "provider", peer)
-
     def d(self):
         name = "d. PING, p99, slow disk"
         folder = self.place.folder("cold")
@@ -141,7 +118,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Folder, Share, Wires):
+class Bench(Plain, Takers, Trust, Accounts, Play, Quic, Tls, Storm, Rekey, Page, Index, Engine, Far, Folder, Share, Wires):
     pass
 
 
@@ -156,10 +133,9 @@ def machine(cardume, place):
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     kind = first_line(["stat", "-f", "-c", "%T", place.path])
-    told = {"machine": f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, files on {kind}",
-            "load_before": round(os.getloadavg()[0], 2)}
+    told = {"machine": f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, files on {kind}"}
     print(f"machine: {told['machine']}")
-    print(f"load before: {told['load_before']:.2f}")
+    print(f"load before: {os.getloadavg()[0]:.2f}")
     commands = ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"], ["aria2c", "--version"], ["b3sum", "--version"],
                 ["openssl", "version"])
     told["versions"] = {os.path.basename(command[0]): first_line(command) for command in commands}
@@ -167,6 +143,38 @@ def machine(cardume, place):
         print(f"{program}: {version}")
     print("nginx: one worker, sendfile on, access_log off; all else as it comes")
     return told
+
+
+def fell_short(rows):
+    """Prints the rows that missed their target. A row without a name of its own belongs to the one before."""
+    short, section = [], ""
+    for one in rows:
+        section = one["name"] if not one["name"].startswith(" ") else section
+        if one["verdict"] not in ("PASS", "-"):
+            name = one["name"] if one["name"] == section else f"{section}: {one['name'].strip()}"
+            cells = (one.get(key, {}).get("text", "-") for key in ("cardume", "other", "ratio", "target"))
+            short.append("  {}: {} beside {}, ratio {}, target {}: {}".format(name, *cells, one["verdict"]))
+    print(f"\nfell short: {len(short)} of {len(rows)} rows", *short, sep="\n", flush=True)
+
+
+def told_of(ran, told, words, runs):
+    """The sections that ran, each with all that one needs to judge its rows."""
+    command = shlex.join(["scripts/bench/run.sh", *words])
+    commit = first_line(["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty", "--abbrev=8"])
+    return {letter: {"name": NAMES[letter], "command": command, "commit": commit, "runs": runs, **told, **one} for letter, one in ran.items()}
+
+
+def write(target, sections):
+    """Replaces these sections in the file; the others stay."""
+    known = {}
+    if os.path.exists(target):
+        with open(target) as file:
+            known = json.load(file)["sections"]
+    known.update(sections)
+    order = sorted(known, key=lambda letter: (letter.isupper(), letter))
+    with open(target, "w") as file:
+        json.dump({"sections": {letter: known[letter] for letter in order}}, file, indent=1, ensure_ascii=False)
+        file.write("\n")
 
 
 def options(words):
@@ -209,19 +217,20 @@ def main():
             told = machine(cardume, place)
             print(f"medians of {bench.runs} alternating runs\n", flush=True)
             row("what", "cardume", "other", "ratio", "target", "")
+            ran = {}
             for letter in sorted(sections, key=lambda letter: (letter.isupper(), letter)):
+                first, load = len(ROWS), os.getloadavg()[0]
                 try:
                     getattr(bench, letter)()
                 except Trouble as error:
                     failed = True
                     row(f"{letter}. {NAMES[letter]}", "-", good=f"came to nothing: {error}")
                 place.end_but(bench.server, bench.nginx)
+                ran[letter] = {"load_before": round(load, 2), "rows": ROWS[first:]}
+            fell_short(ROWS)
             if target:
                 words = [word for word in sys.argv[2:] if word not in ("--json", target)]
-                command = shlex.join(["scripts/bench/run.sh", *words])
-                with open(target, "w") as file:
-                    json.dump({"command": command, "runs": bench.runs, **told, "rows": ROWS}, file, indent=1, ensure_ascii=False)
-                    file.write("\n")
+                write(target, told_of(ran, told, words, bench.runs))
             return 1 if failed else 0
     except Trouble as error:
         print(f"the benchmark can't go on: {error}", file=sys.stderr)

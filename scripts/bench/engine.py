@@ -10,8 +10,8 @@ import time
 import urllib.request
 
 from base import judged, medians, row
-from swarm import HOLDERS, VALKEY, Swarm, quiet, used
-from tools import Client, Trouble, quantile, status
+from swarm import HOLDERS, VALKEY, Swarm, quiet
+from tools import Client, Trouble, quantile, status, used
 
 NAMES = 200_000
 FOREIGN = 100_000

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the rows of a benchmark run with a comparison program, as SVG.
 
-Usage: graph.py RUN.json GRAPH.svg [SECTION...]       RUN.json is what `scripts/bench/run.sh --json RUN.json` wrote
+Usage: graph.py RUN.json GRAPH.svg SECTION...       RUN.json is what `scripts/bench/run.sh --json RUN.json` wrote
 
 A row is drawn when both sides have a rate of the same unit, so a longer bar is always the better one. The longest bar of the
 whole graph has the full width; nothing is drawn that the file does not hold.
@@ -12,7 +12,7 @@ import sys
 import textwrap
 from html import escape
 
-OTHERS = {"a": "nginx", "b": "nginx", "c": "nginx and curl", "q": "TCP", "t": "Redis"}  # the comparison program, by section
+OTHERS = {"a": "nginx", "b": "nginx", "q": "TCP"}  # the comparison program, by section; other rows name theirs
 RATES = ("MiB/s", "MB/s", "GiB/s", "/s")
 WIDTH, LEFT, RIGHT, BAR, GAP = 860, 290, 150, 18, 14
 STYLE = """
@@ -28,29 +28,28 @@ STYLE = """
 
 def drawable(run, sections):
     rows = []
-    for row in run["rows"]:
+    for row in (row for section in sections for row in run["sections"][section]["rows"]):
         ours, other = row.get("cardume", {}), row.get("other", {})
         if "value" not in ours or "value" not in other or ours["unit"] != other["unit"] or ours["unit"] not in RATES:
             continue
-        if not sections or row["name"].split(".")[0] in sections:
-            rows.append(row)
+        rows.append(row)
     units = {row["cardume"]["unit"] for row in rows}
     if len(units) != 1:
-        sys.exit(f"the rows must have one unit, and have {sorted(units) or 'none'}; name sections")
+        sys.exit(f"the rows must have one unit, and have {sorted(units) or 'none'}")
     return rows
 
 
-def graph(run, rows):
+def graph(section, rows):
     longest = max(side["value"] for row in rows for side in (row["cardume"], row["other"]))
     scale = (WIDTH - LEFT - RIGHT) / longest
     parts, y = [], 56
     for row in rows:
-        section, _, name = row["name"].partition(". ")
+        letter, _, name = row["name"].partition(". ")
         lines = textwrap.wrap(name, 40)
         for number, line in enumerate(lines):
             at = y + BAR + 4 + (number - (len(lines) - 1) / 2) * 16
             parts.append(f'<text x="{LEFT - 14}" y="{at:g}" text-anchor="end">{escape(line)}</text>')
-        other = OTHERS.get(section, "other")
+        other = OTHERS.get(letter, "other")
         for side, label in (("cardume", "cardume"), ("other", other)):
             figure = row[side]
             wide = max(1, figure["value"] * scale)
@@ -58,8 +57,8 @@ def graph(run, rows):
             parts.append(f'<text class="small" x="{LEFT + wide + 7:.1f}" y="{y + 13}">{escape(figure["text"])} {escape(label)}</text>')
             y += BAR + 2
         y += GAP
-    versions = ", ".join(version.split(" (x86")[0] for version in run["versions"].values())
-    for line in textwrap.wrap(f"{run['command']}, medians of {run['runs']} alternating runs, loopback. {run['machine']}. {versions}.", 125):
+    versions = ", ".join(version.split(" (x86")[0] for version in section["versions"].values())
+    for line in textwrap.wrap(f"{section['command']} at {section['commit']}, medians of {section['runs']} alternating runs, loopback. {section['machine']}. {versions}.", 125):
         parts.append(f'<text class="small" x="20" y="{y + 8}">{escape(line)}</text>')
         y += 16
     height = y + 12
@@ -71,12 +70,12 @@ def graph(run, rows):
 
 
 def main():
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 4:
         sys.exit(__doc__)
     with open(sys.argv[1]) as file:
         run = json.load(file)
     with open(sys.argv[2], "w") as file:
-        file.write(graph(run, drawable(run, sys.argv[3:])))
+        file.write(graph(run["sections"][sys.argv[3]], drawable(run, sys.argv[3:])))
 
 
 if __name__ == "__main__":

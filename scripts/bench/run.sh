@@ -2,11 +2,11 @@
 # Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each metric.
 # Usage: scripts/bench/run.sh [--quick] [--only] [--json FILE] [--size SIZE] [SECTION...]   a section is a letter or a name; default: all
 #   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
-#   b crowd     64 such downloads at once                  h swarm     16 peers download a file of one owner at once
-#   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % held: time to the first new byte
-#   d slow      answers while uploads wait for a disk      j hashing   answers while the owner hashes 10 GiB
-#   e verified  the cost of verification                   k turns     times of loop iterations; alone: in e, g and h
-#   f tools     verified, against curl or aria2c, b3sum     l lasting   durable PUBLISH and REGISTER of 64 connections against one
+#   b crowd     64 such downloads at once                  h swarm     8 and 16 takers at once, beside libtorrent and rqbit
+#   c disk      verified to tmpfs and to a disk, beside    i restart   100 GiB of holes, 90 % held: time to the first new byte
+#               curl and aria2c with sync or b3sum         j hashing   answers while the owner hashes 10 GiB
+#   d slow      answers while uploads wait for a disk      k turns     times of loop iterations; alone: in e, g and h
+#   e verified  the cost of verification                   l lasting   durable PUBLISH and REGISTER of 64 links against one
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
 #   o play      `cardume play`: first byte, and seeks       p stalls    a film at 25 Mbit/s beside 64 downloads
 #   q quic      one file by QUIC against the same by TCP    r page      bytes of the page, and typing to result
@@ -20,7 +20,7 @@
 #   D folder    10,000 small files as one folder, beside an rsync daemon
 #   E trips     round trips of a search, and to the first bytes of a download, over 50 ms
 #   F share     memory of a peer with 100,000 and with 1,000,000 small files
-# --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
+# --json FILE: replaces the sections in that file, with the machine, versions and command; graph.py and report.py read it.
 # --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
 # Measured servers keep their accounts apart from those of the user.
@@ -29,7 +29,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,25s/^# //p' "$0"
+    sed -n '2,26s/^# //p' "$0"
     exit
 fi
 

