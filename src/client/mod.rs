@@ -155,9 +155,17 @@ impl Client {
             || matches!(self.server.joining, Joining::Joined(me) if me == peer)
     }
 
+    /// The address under which the index lists this peer.
+    pub(crate) fn joined_as(&self) -> Option<SocketAddr> {
+        match self.server.joining {
+            Joining::Joined(me) => Some(me),
+            _ => None,
+        }
+    }
+
     /// True while the index lists this peer.
     pub(crate) fn has_joined(&self) -> bool {
-        matches!(self.server.joining, Joining::Joined(_))
+        self.joined_as().is_some()
     }
 
     /// Ends the process with this code, after LEAVE.

@@ -289,11 +289,17 @@ impl Download {
         self.discovery.schedule_next(io);
     }
 
-    pub(super) fn add(
+    pub(super) fn add_found(
         &mut self,
         candidates: Vec<Candidate>,
+        own: Option<SocketAddr>,
         ctx: &mut Ctx<'_, '_>,
     ) -> Option<Outcome> {
+        self.discovery.note_own(own);
+        self.add(candidates, ctx)
+    }
+
+    fn add(&mut self, candidates: Vec<Candidate>, ctx: &mut Ctx<'_, '_>) -> Option<Outcome> {
         for candidate in candidates {
             self.sources.add(candidate);
         }

@@ -722,18 +722,20 @@ impl DownloadManager {
         self.after_event(id, outcome, io)
     }
 
-    /// Adds sources to a running download.
+    /// Adds sources to a running download. `joined_as`: the address under which the index names this
+    /// peer.
     pub fn add(
         &mut self,
         id: u64,
         mut candidates: Vec<Candidate>,
+        joined_as: Option<SocketAddr>,
         storage: &Storage,
         io: &mut Io<'_>,
     ) -> Option<Ended> {
         candidates.retain(|source| self.security.admits(source));
         let own = self.own_storage(id);
         let mut ctx = self.ctx(own.as_deref().unwrap_or(storage), io);
-        let outcome = self.downloads.get_mut(&id)?.add(candidates, &mut ctx);
+        let outcome = self.downloads.get_mut(&id)?.add_found(candidates, joined_as, &mut ctx);
         self.after_event(id, outcome, io)
     }
 

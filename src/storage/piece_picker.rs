@@ -8,14 +8,16 @@
 //! ```
 //!
 //! Sources receive requests one by one as they deliver, so fast sources deliver more. Where several
-//! peers download from each other, the picker requests the rarest piece first. The
-//! picker knows no connections and no bytes, only numbers and times.
+//! peers download from each other, the picker requests the rarest piece first. Of the pieces that
+//! no taker has, each taker prefers a share of its own, so that the owner sends few pieces twice:
+//! `tests/swarm_model` counts. The picker knows no connections and no bytes, only numbers and times.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::limits;
 use crate::protocol::response::PieceRange;
+use crate::protocol::types::ids::mix;
 use crate::storage::bitfield::Bitfield;
 use crate::storage::piece_tree;
 use crate::storage::priorities::Priorities;
@@ -71,12 +73,16 @@ pub struct PiecePicker {
     in_flight: u64,
     /// Pieces that a reader needs first.
     priorities: Option<Priorities>,
+    /// The taker itself, as other takers number it; `None`: others know no number.
+    own: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
 struct PieceSource {
     /// Pieces of the source; `None`: all.
     has: Option<Bitfield>,
+    /// The number of another taker, for the shares.
+    taker: Option<u64>,
     asked: VecDeque<u64>,
     rate: f64,
     /// Start of the rate measurement, and bytes since.
@@ -111,7 +117,13 @@ impl PiecePicker {
             front: 0,
             in_flight: 0,
             priorities: None,
+            own: None,
         }
+    }
+
+    /// Sets the number of this taker. All takers of a swarm number each other alike.
+    pub fn set_own(&mut self, own: u64) {
+        self.own = Some(own);
     }
 
     /// Request pieces in order, at most `window` ahead of the first missing piece.
@@ -160,9 +172,23 @@ impl PiecePicker {
         let has = (!whole).then(|| Bitfield::none(self.held.end()));
         self.sources.insert(
             id,
-            PieceSource { has, asked: VecDeque::new(), rate: 0.0, since: now, bytes: 0 },
+            PieceSource {
+                has,
+                taker: None,
+                asked: VecDeque::new(),
+                rate: 0.0,
+                since: now,
+                bytes: 0,
+            },
         );
         id
+    }
+
+    /// Notes that a source takes pieces as well, under this number.
+    pub fn note_taker(&mut self, id: SourceId, taker: u64) {
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.taker = Some(taker);
+        }
     }
 
     /// Add pieces of a partial source; `whole`: with all pieces now.
@@ -359,6 +385,13 @@ impl PiecePicker {
             None => self.cursor,
         };
         let in_order = self.priorities.as_ref().is_some_and(|wants| wants.in_order);
+        // A source with all pieces gives each taker others first.
+        let shares = source.has.is_none() && self.is_swarm();
+        let rivals: Vec<u64> = match (self.own, shares) {
+            (Some(_), true) => self.takers().collect(),
+            _ => Vec::new(),
+        };
+        let mine = source.eta(source.asked.len(), now);
         let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
             let Some(piece) = source
@@ -379,11 +412,15 @@ impl PiecePicker {
             if !source.offers(piece) {
                 continue;
             }
-            let rarity = rarity(piece);
-            if best.is_none_or(|(least, _)| rarity < least) {
-                best = Some((rarity, piece));
+            let rank = match rarity(piece) {
+                0 => (0, self.place(&rivals, piece)),
+                _ if shares && self.is_clearly_later(id, mine, piece, now) => continue,
+                rarity => (rarity, 0),
+            };
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, piece));
             }
-            if rarity == 0 || in_order {
+            if rank == (0, 0) || in_order {
                 break;
             }
         }
@@ -395,6 +432,22 @@ impl PiecePicker {
         let (_, piece) = best?;
         self.cursor = (piece + 1) % self.held.end();
         Some(piece)
+    }
+
+    /// The numbers of the other takers.
+    fn takers(&self) -> impl Iterator<Item = u64> {
+        self.sources
+            .values()
+            .filter(|source| source.has.is_some())
+            .filter_map(|source| source.taker)
+    }
+
+    /// The number of other takers that ask sooner for a piece that no taker has: each draws a lot
+    /// for each piece, from its number, and all know all lots.
+    fn place(&self, rivals: &[u64], piece: u64) -> usize {
+        let Some(own) = self.own else { return 0 };
+        let mine = lot(own, piece);
+        rivals.iter().filter(|other| lot(**other, piece) > mine).count()
     }
 
     /// True if some sources download the same file.
@@ -565,6 +618,11 @@ impl PieceSource {
     }
 }
 
+/// The lot of a taker for a piece.
+fn lot(taker: u64, piece: u64) -> u64 {
+    mix(taker ^ mix(piece))
+}
+
 fn count(spread: &mut [u16], piece: u64, more: bool) {
     if let Some(count) = usize::try_from(piece).ok().and_then(|at| spread.get_mut(at)) {
         *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
@@ -599,6 +657,43 @@ mod tests {
         picker.arrived(two, 1, now);
         assert!(picker.is_whole());
         assert_eq!(picker.held_bytes(), 4 * MIB);
+    }
+
+    #[test]
+    fn takers_begin_with_different_pieces_of_the_owner() {
+        let mut asked = Vec::new();
+        for own in 0..4 {
+            let (mut picker, now) = picker(64);
+            picker.set_own(own);
+            let owner = picker.add_source(true, now);
+            for other in (0..4).filter(|other| *other != own) {
+                let id = picker.add_source(false, now);
+                picker.note_taker(id, other);
+            }
+            for _ in 0..8 {
+                let piece = picker.pick_rarest(owner, now).unwrap();
+                picker.ask(owner, piece, now);
+                asked.push(piece);
+            }
+        }
+        let count = asked.len();
+        asked.sort_unstable();
+        asked.dedup();
+        assert_eq!((count, asked.len()), (32, 32));
+    }
+
+    #[test]
+    fn a_piece_of_another_taker_is_left_to_the_owner_only_if_the_taker_is_slow() {
+        let (mut picker, now) = picker(4);
+        let (owner, taker) = (picker.add_source(true, now), picker.add_source(false, now));
+        picker.add_have(taker, &[PieceRange { first: 0, count: 4 }], false);
+        let rate =
+            |picker: &mut PiecePicker, id, rate| picker.sources.get_mut(&id).unwrap().rate = rate;
+        rate(&mut picker, owner, 1e6);
+        rate(&mut picker, taker, 100e6);
+        assert_eq!(picker.pick_rarest(owner, now), None);
+        rate(&mut picker, taker, 1e6);
+        assert!(picker.pick_rarest(owner, now).is_some());
     }
 
     #[test]

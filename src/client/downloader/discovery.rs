@@ -312,7 +312,8 @@ impl Downloader {
                 && provider.speaks.is_none()
         };
         let found = providers.into_iter().filter(is_source).map(candidate).collect();
-        if let Some(ended) = self.downloads.add(id, found, &self.storage, io) {
+        let own = self.client.joined_as();
+        if let Some(ended) = self.downloads.add(id, found, own, &self.storage, io) {
             self.download_ended(ended, io);
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::download::discovery::taker_number;
 use crate::download::download::state::{Root, State};
 use crate::download::download::{Download, RESTARTS};
 use crate::download::source::{PendingFetch, Source, SourceEvent};
@@ -210,6 +211,7 @@ impl Download {
         if source.picker_id.is_none() {
             let mut picker = part.file.picker();
             let picker_id = picker.add_source(source.candidate.whole, io.now);
+            picker.note_taker(picker_id, taker_number(source.candidate.peer));
             source.picker_id = Some(picker_id);
             for piece in source.requested_pieces() {
                 picker.ask(picker_id, piece, io.now);
@@ -218,6 +220,9 @@ impl Download {
             if let (false, Some(root)) = (source.candidate.whole, self.root.hash()) {
                 source.request_have(root, io);
             }
+        }
+        if let Some(own) = self.discovery.own_number() {
+            part.file.picker().set_own(own);
         }
         source.picker_id
     }
