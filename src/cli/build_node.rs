@@ -430,6 +430,7 @@ pub fn peer(
             key: Some(tls_identity.key()),
             accept,
             slots: upload_slots(args),
+            quota: args.transfer.upload_quota,
             posters: posters(args),
             drop: drop_config(args)?,
             metrics_open: args.http.metrics == Metrics::Open,

@@ -239,6 +239,7 @@ fn peer(
         "metrics" => LiveSetting::MetricsOpen(args.http.metrics == Metrics::Open),
         "host-name" => LiveSetting::HostNames(args.http.hosts.names()),
         "uploads" => LiveSetting::UploadSlots(build_node::upload_slots(args)),
+        "upload-quota" => LiveSetting::UploadQuota(args.transfer.upload_quota),
         "accept" => LiveSetting::Consent(args.accept.consent()),
         "exclude" => LiveSetting::Excludes(build_node::share_excludes(args)?),
         _ => return log(&args.service.log, flag, journal),

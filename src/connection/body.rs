@@ -127,11 +127,19 @@ impl OutgoingBody {
 
     /// The bytes sent so far, and the length.
     pub fn progress(&self, outbox: &SendQueue) -> (u64, u64) {
-        let (length, left) = match &self.shape {
-            BodyKind::Pieces(pieces) => (pieces.length, pieces.left.length()),
-            BodyKind::Stream(length) => (*length, 0),
+        let length = match &self.shape {
+            BodyKind::Pieces(pieces) => pieces.length,
+            BodyKind::Stream(length) => *length,
         };
-        (length.saturating_sub(left).saturating_sub(outbox.file_waiting()), length)
+        (length.saturating_sub(self.left()).saturating_sub(outbox.file_waiting()), length)
+    }
+
+    /// The bytes that the send queue has not taken yet.
+    pub fn left(&self) -> u64 {
+        match &self.shape {
+            BodyKind::Pieces(pieces) => pieces.left.length(),
+            BodyKind::Stream(_) => 0,
+        }
     }
 
     /// True when a piece is left to send.

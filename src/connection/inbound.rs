@@ -704,6 +704,13 @@ impl Inbound {
             .map(|sending| sending.progress(outbox))
     }
 
+    /// The bytes of an upload that the send queue has not taken yet.
+    #[must_use]
+    pub fn left(&self, ticket: u64) -> u64 {
+        let sending = self.sends.iter().find(|sending| sending.ticket() == ticket);
+        sending.map_or(0, OutgoingBody::left)
+    }
+
     /// The number of uploads under way.
     #[must_use]
     pub fn sends(&self) -> usize {

@@ -21,6 +21,8 @@ pub enum LiveSetting {
     AccountsRequired(bool),
     /// Uploads at once; `None`: no limit.
     UploadSlots(Option<usize>),
+    /// Bytes that a requester may ask for in a day; `None`: no limit.
+    UploadQuota(Option<u64>),
     /// Whether requesters may download.
     Consent(Accept),
     /// The patterns of files that are not shared.

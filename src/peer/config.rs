@@ -76,6 +76,8 @@ pub struct UploadConfig {
     pub accept: Accept,
     /// Uploads at once; `None`: no limit.
     pub slots: Option<usize>,
+    /// Bytes that a requester may ask for in a day; `None`: no limit.
+    pub quota: Option<u64>,
     /// Posters of videos; `None`: no posters.
     pub posters: Option<Box<dyn PosterStore>>,
     /// The folder for files of visitors; `None`: none.
@@ -108,6 +110,7 @@ impl PeerConfig {
                 key: None,
                 accept: Accept::Always,
                 slots: None,
+                quota: None,
                 posters: None,
                 drop: None,
                 metrics_open: false,

@@ -20,6 +20,7 @@ mod share_sync;
 pub mod transfers;
 mod update_queue;
 pub mod upload_queue;
+mod upload_quota;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -16,6 +16,7 @@ use std::time::Instant;
 use crate::limits;
 use crate::node::ConnId;
 use crate::node::conn_map::{ConnIndex, ConnMap};
+use crate::peer::upload_quota::UploadQuota;
 use crate::protocol::live_stats;
 use crate::protocol::request::Fetch;
 use crate::protocol::types::link_ticket::LinkId;
@@ -141,6 +142,8 @@ pub struct UploadQueue {
     queue: SlotQueue,
     sending: Sending,
     questions: Questions,
+    /// The bytes that each requester may ask for.
+    pub(super) quota: UploadQuota,
     next: u64,
 }
 
@@ -221,6 +224,7 @@ impl UploadQueue {
             queue: SlotQueue::default(),
             sending: Sending::default(),
             questions: Questions::default(),
+            quota: UploadQuota::default(),
             next: 1,
         }
     }

@@ -4,7 +4,9 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Dir, finish, get_from, lone_peer, noise, peer_with, server, start_get_from};
+use crate::harness::{
+    Dir, finish, get_from, lone_peer, noise, peer_with, server, start_get_from, wait_until,
+};
 use crate::native::Native;
 use crate::web;
 
@@ -149,6 +151,29 @@ fn a_queued_download_reports_waiting_and_completes() {
     finish(first).succeeded();
     finish(second).succeeded();
     assert!(one.read("a.mp4") == here.read("a.mp4") && two.read("a.mp4") == here.read("a.mp4"));
+}
+
+#[test]
+fn a_requester_has_a_quota_of_bytes_a_day() {
+    let here = Dir::new();
+    here.sparse("a.mp4", 64 << 20);
+    let source = lone_peer(&here, &["--upload-quota", "70MiB"]);
+    let ask = || {
+        let mut requester = Native::open(source.at);
+        requester.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+        let header = requester.receive();
+        (requester, header)
+    };
+    let (first, header) = ask();
+    assert_eq!(header["status"], "FETCH_OK", "{header}");
+    let (second, header) = ask();
+    assert_eq!(header["status"], "FETCH_OK", "{header}");
+    let (_third, header) = ask();
+    assert_eq!(header["error"]["code"], "busy", "{header}");
+    assert!(header.to_string().contains("your quota of uploads is used"), "{header}");
+    // The bytes that were not sent do not count.
+    drop((first, second));
+    wait_until("the bytes that were not sent", || (ask().1["status"] == "FETCH_OK").then_some(()));
 }
 
 /// A peer without a server keeps waiting for its JOIN; the consent answer must not queue behind

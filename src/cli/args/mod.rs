@@ -910,6 +910,10 @@ pub struct TransferArgs {
     /// Parallel uploads; further requesters wait in a queue, and receive their position
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub uploads: Option<u32>,
+
+    /// Bytes that one requester may ask of this peer in a day, such as 50GiB
+    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
+    pub upload_quota: Option<u64>,
 }
 
 // Access of requesters, to metrics, and by HTTP.

@@ -495,6 +495,10 @@ const HELP: &[(&str, &str)] = &[
         "Subidas a la vez; las demás esperan, y saben su puesto en la cola",
     ),
     (
+        "Bytes that one requester may ask of this peer in a day, such as 50GiB",
+        "Bytes que cada uno puede pedir a este peer en un día, como 50GiB",
+    ),
+    (
         "Which hosts may read the metrics, by `cardume status` and at /metrics",
         "Quién puede ver las cifras del proceso, por `cardume status` y en /metrics",
     ),

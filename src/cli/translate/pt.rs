@@ -492,6 +492,10 @@ const HELP: &[(&str, &str)] = &[
         "Uploads ao mesmo tempo; os demais esperam, e sabem o seu lugar na fila",
     ),
     (
+        "Bytes that one requester may ask of this peer in a day, such as 50GiB",
+        "Bytes que cada um pode pedir a este peer em um dia, como 50GiB",
+    ),
+    (
         "Which hosts may read the metrics, by `cardume status` and at /metrics",
         "Quem pode ver os números do processo, por `cardume status` e em /metrics",
     ),

@@ -43,6 +43,7 @@ use crate::peer::piece_service::transfer_stats::TransferStats;
 use crate::peer::requester_check::{HOLD, RequesterCheck, RequesterVerdict};
 use crate::peer::transfers::blocks::Blocks;
 use crate::peer::upload_queue::{Admission, UploadQueue, UploadRequest};
+use crate::peer::upload_quota::{QuotaSubject, UploadQuota};
 use crate::protocol::control::{ControlRequest, TransferLine};
 use crate::protocol::detect::ListenerProtocol;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -202,10 +203,12 @@ impl PieceService {
     ) -> PieceService {
         let mut passes = PassCheck::new(config.is_open);
         passes.blocks = blocks;
+        let mut uploads = UploadQueue::new(config.accept, config.slots);
+        uploads.quota = UploadQuota::new(config.quota);
         PieceService {
             params,
             key,
-            uploads: UploadQueue::new(config.accept, config.slots),
+            uploads,
             passes,
             page: PageService {
                 posters: PosterService::new(config.posters.take()),
@@ -231,6 +234,7 @@ impl PieceService {
             LiveSetting::MetricsOpen(open) => self.config.metrics_open = open,
             LiveSetting::HostNames(hosts) => self.params.hosts = hosts,
             LiveSetting::Consent(accept) => self.uploads.set_accept(accept),
+            LiveSetting::UploadQuota(limit) => self.uploads.quota.set_limit(limit),
             LiveSetting::UploadSlots(slots) => {
                 for ticket in self.uploads.set_slots(slots) {
                     self.send(ticket, ctx);
@@ -392,6 +396,13 @@ impl PieceService {
         if is_shown { Ok(()) } else { Err(ErrorReply::no_such_file()) }
     }
 
+    /// The requester, as the quota counts it.
+    fn quota_subject(&self, id: ConnId) -> Option<QuotaSubject> {
+        let peer = self.peers.get(&id)?;
+        let key = peer.requester.as_ref().and_then(Requester::key);
+        Some(QuotaSubject::new(key, peer.sent.to.ip()))
+    }
+
     fn requester(&self, id: ConnId) -> Requester {
         let Some(peer) = self.peers.get(&id) else { return Requester::default() };
         let is_legacy = peer.inbound.is_legacy();
@@ -495,6 +506,7 @@ impl PieceService {
 
     /// The connection is closed.
     pub(super) fn closed(&mut self, id: ConnId, ctx: &mut ServiceCtx<'_, '_>) {
+        self.refund(id);
         let Some(mut peer) = self.peers.remove(&id) else {
             debug_assert!(false, "an inbound connection has a requester");
             return;
@@ -657,6 +669,11 @@ impl PieceService {
         let Some(name) = shared_name(&fetch.wanted, ctx) else {
             return self.refuse(id, request_id, &ErrorReply::no_such_file(), ctx.io);
         };
+        if let Some(subject) = self.quota_subject(id)
+            && let Err(error) = self.uploads.quota.check(subject, ctx.io.now)
+        {
+            return self.refuse(id, request_id, &error, ctx.io);
+        }
         let requester = peer.inbound.asker();
         let has_time_limit = !peer.inbound.can_wait();
         let opened = match self.open(id, &name, &fetch, ctx) {
@@ -816,6 +833,15 @@ impl PieceService {
         }
     }
 
+    /// A connection is closed: gives back the quota for the bytes that its send queue never took.
+    fn refund(&mut self, id: ConnId) {
+        let (Some(subject), Some(peer)) = (self.quota_subject(id), self.peers.get(&id)) else {
+            return;
+        };
+        let unsent = peer.sent.under_way.keys().map(|ticket| peer.inbound.left(*ticket)).sum();
+        self.uploads.quota.refund(subject, unsent);
+    }
+
     /// Sends an upload.
     fn send(&mut self, ticket: u64, ctx: &mut ServiceCtx<'_, '_>) {
         let over = self.begin_to_send(ticket, ctx);
@@ -850,6 +876,9 @@ impl PieceService {
         };
         if let Some(link) = upload.link.filter(|_| !upload.is_free) {
             self.links.count_fetch(link);
+        }
+        if let Some(subject) = self.quota_subject(upload.conn).filter(|_| !upload.is_free) {
+            self.uploads.quota.charge(subject, range.length(), ctx.io.now);
         }
         let most = self.uploads.on(upload.conn).len();
         let now = ctx.io.now;
