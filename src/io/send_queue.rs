@@ -180,6 +180,7 @@ impl SendQueue {
         let mut written = 0;
         loop {
             let left = budget - written;
+            let has_file_next = matches!(self.chunks.get(1), Some(QueueChunk::File { .. }));
             let Some(chunk) = self.chunks.front_mut() else {
                 return Ok((written, WriteOutcome::Empty));
             };
@@ -203,7 +204,14 @@ impl SendQueue {
                 }
                 QueueChunk::Memory { bytes, sent } => {
                     let end = bytes.len().min(sent.saturating_add(left));
-                    to.write_bytes(&bytes[*sent..end]).inspect(|count| *sent += count)
+                    // A longer part holds other answers, which wait for no file.
+                    let is_header = has_file_next
+                        && end == bytes.len()
+                        && end - *sent < left
+                        && end - *sent <= FILE_HEADER_BYTES;
+                    let part = &bytes[*sent..end];
+                    if is_header { to.write_header(part) } else { to.write_bytes(part) }
+                        .inspect(|count| *sent += count)
                 }
                 QueueChunk::File { source, left: range } => {
                     let mut rest = *range;
@@ -345,6 +353,50 @@ mod tests {
         assert_eq!(to.got, b"head 23456 tail!");
         assert_eq!((outbox.take_gone(), outbox.take_gone()), (5, 0));
         assert!(outbox.is_empty());
+    }
+
+    /// A stream that takes all, and notes each write.
+    struct Noting(Vec<String>);
+
+    impl RawWrite for Noting {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(String::from_utf8_lossy(bytes).into());
+            Ok(bytes.len())
+        }
+        fn write_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(format!("header {}", String::from_utf8_lossy(bytes)));
+            Ok(bytes.len())
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn only_memory_right_before_a_file_may_wait_for_the_file() {
+        let mut outbox = SendQueue::default();
+        let file = || (Rc::new(Text(b"0123", true)), ByteRange::new(0, 4).unwrap());
+        let wrote = |outbox: &mut SendQueue, budget| {
+            let mut to = Noting(Vec::new());
+            outbox.write_to(&mut to, budget, false, Instant::now()).unwrap();
+            to.0
+        };
+        say(&mut outbox, "a");
+        outbox.push_file(file().0, file().1);
+        say(&mut outbox, "b");
+        assert_eq!(wrote(&mut outbox, 100), ["header a", "0123", "b"]);
+        // The budget ends with the memory, so no byte of the file follows.
+        say(&mut outbox, "c");
+        outbox.push_file(file().0, file().1);
+        assert_eq!(wrote(&mut outbox, 1), ["c"]);
+        assert_eq!(wrote(&mut outbox, 100), ["0123"]);
+        say(&mut outbox, "d");
+        outbox.push_pause(Duration::ZERO);
+        outbox.push_file(file().0, file().1);
+        assert_eq!(wrote(&mut outbox, 100), ["d", "0123"]);
+        say(&mut outbox, &"e".repeat(FILE_HEADER_BYTES + 1));
+        outbox.push_file(file().0, file().1);
+        assert!(wrote(&mut outbox, usize::MAX >> 1)[0].starts_with('e'));
     }
 
     /// A stream that takes all that is offered, up to `room` bytes at a time.

@@ -29,6 +29,15 @@ pub trait RawWrite {
     /// As `write(2)`.
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Write from memory as [`write_bytes`](RawWrite::write_bytes) does, right before bytes of a
+    /// file: the stream may keep the header until the file follows, for a common packet.
+    ///
+    /// # Errors
+    /// As `write(2)`.
+    fn write_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_bytes(bytes)
+    }
+
     /// Write `length` bytes from `start`, which only the kernel reads: the memory maps a file that
     /// other programs may truncate, so no `&[u8]` over it can exist. Truncated bytes give an error,
     /// no signal.
@@ -59,6 +68,10 @@ pub type ReadAt<'a> = dyn FnMut(usize, &mut [u8]) -> io::Result<()> + 'a;
 impl<W: RawWrite> RawWrite for &mut W {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (**self).write_bytes(bytes)
+    }
+
+    fn write_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_header(bytes)
     }
 
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {

@@ -482,6 +482,13 @@ impl RawWrite for Ends<'_> {
         }
     }
 
+    fn write_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Ends::Tcp(tcp) => tcp.write_header(bytes),
+            other => other.write_bytes(bytes),
+        }
+    }
+
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
         match self {
             Ends::Tcp(tcp) => tcp.write_mapped(start, length),

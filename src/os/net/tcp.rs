@@ -390,6 +390,16 @@ impl RawWrite for Tcp {
         self.0.write(bytes)
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Without further bytes the kernel sends the header after 200 ms.
+        let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL;
+        // SAFETY: the kernel reads these bytes, which outlive the call.
+        let sent =
+            unsafe { libc::send(self.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
         // SAFETY: only the kernel reads these bytes. For an unmapped page it returns EFAULT, so
         // this process never touches the memory.

@@ -242,6 +242,13 @@ impl<S: Socket> RawWrite for TcpEnds<'_, S> {
         }
     }
 
+    fn write_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.conn.layer {
+            Layer::Tls(_) => self.write_bytes(bytes),
+            _ => self.conn.socket.write_header(bytes),
+        }
+    }
+
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
         if self.takes_mapped() {
             self.conn.socket.write_mapped(start, length)
