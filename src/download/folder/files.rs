@@ -21,6 +21,9 @@ use crate::ui::event::{Failure, FolderEvent, FolderProgress, UiEvent, exit};
 /// Files compared in an iteration: each costs some system calls.
 const COMPARED_FILES: usize = 64;
 
+/// Files requested at once: a common write at this peer, and a common read at the source.
+const FEED_FILES: usize = 4;
+
 /// The files of a folder.
 pub(super) struct FolderFiles {
     folder: RelativeName,
@@ -247,6 +250,9 @@ impl FolderFiles {
     /// Requests files from a source, as many as it takes ahead.
     pub fn feed(&mut self, source: &mut Source, io: &mut Io<'_>) {
         let mut ahead = source.requested_files().len();
+        if ahead + FEED_FILES > limits::FETCHES {
+            return;
+        }
         while ahead < limits::FETCHES
             && let Some(number) = self.small.pop_front()
         {

@@ -74,12 +74,27 @@ pub fn descend<'a, 'n>(top: &'a OwnedFd, name: &'n str) -> io::Result<(DirPlace<
     Ok((place, rest))
 }
 
-/// Walks to the folder of a download with this name; `create`: make missing folders. The name is a
-/// valid `RelativeName`, or its `.part` or resume file.
+/// What a walk does about missing folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingFolders {
+    /// The walk fails.
+    Refuse,
+    /// The walk makes each folder, and syncs the parent.
+    Make,
+    /// The walk makes each folder; the next barrier of the file system makes the folder durable.
+    MakeForBarrier,
+}
+
+/// Walks to the folder of a download with this name. The name is a valid `RelativeName`, or its
+/// `.part` or resume file.
 ///
 /// # Errors
 /// `NOENT` when a folder is missing, `LOOP` or `NOTDIR` when a part is a link or no folder.
-pub fn descend_to_write(top: OwnedFd, name: &str, create: bool) -> Result<(OwnedFd, &str), Errno> {
+pub fn descend_to_write(
+    top: OwnedFd,
+    name: &str,
+    missing: MissingFolders,
+) -> Result<(OwnedFd, &str), Errno> {
     let mut place = top;
     let mut rest = name;
     while let Some((part, below)) = rest.split_once('/') {
@@ -87,13 +102,15 @@ pub fn descend_to_write(top: OwnedFd, name: &str, create: bool) -> Result<(Owned
             return Err(Errno::NOTDIR);
         }
         let next = match openat(&place, part, READ, Mode::empty()) {
-            Err(Errno::NOENT) if create => {
+            Err(Errno::NOENT) if missing != MissingFolders::Refuse => {
                 match mkdirat(&place, part, Mode::from_raw_mode(0o777)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error),
                 }
                 // A file is only as durable as its folder. Some file systems cannot sync folders.
-                let _ = fsync(&place);
+                if missing == MissingFolders::Make {
+                    let _ = fsync(&place);
+                }
                 openat(&place, part, READ, Mode::empty())?
             }
             other => other?,
@@ -152,7 +169,7 @@ pub fn bars(
 }
 
 /// Why a folder on the way to `name` is not shared.
-fn bars_ancestor(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Barred> {
+pub fn bars_ancestor(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Barred> {
     let barred = name.match_indices('/').find_map(|(at, _)| {
         let (folder, _) = descend(top, &name[..=at]).ok()?;
         guard.bars_folder(folder.as_fd(), &name[..at])
@@ -474,6 +491,35 @@ mod tests {
                 "{name}"
             );
             assert!(folder.read(name).is_err() && folder.find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_opened_again_is_the_one_at_the_path() {
+        let (place, folder) = folder();
+        let at = |name: &str| place.path().join(name);
+        fs::create_dir_all(at("S/T")).unwrap();
+        fs::write(at("S/T/a"), "x").unwrap();
+        fs::write(at("S/T/b"), "x").unwrap();
+        assert!(folder.open("S/T/a").is_ok() && folder.open("S/T/b").is_ok());
+        // Moved away: a link in the place, and then another folder.
+        fs::rename(at("S/T"), at("S/away")).unwrap();
+        assert!(folder.open("S/T/b").is_err());
+        assert!(folder.open("S/away/b").is_ok());
+        symlink("away", at("S/T")).unwrap();
+        assert!(folder.open("S/T/b").is_err());
+        fs::remove_file(at("S/T")).unwrap();
+        fs::create_dir(at("S/T")).unwrap();
+        fs::write(at("S/T/a"), "another").unwrap();
+        assert_eq!(folder.open("S/T/a").unwrap().size, 7);
+        assert!(folder.open("S/T/b").is_err());
+        // The folder becomes that of a hash cache, and is no longer shared soon after.
+        fs::create_dir(at("S/T/lists")).unwrap();
+        fs::write(at("S/T/roots"), "").unwrap();
+        let since = std::time::Instant::now();
+        while folder.open("S/T/a").is_ok() {
+            assert!(since.elapsed().as_secs() < 20, "the cache is shared");
+            std::thread::yield_now();
         }
     }
 

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat,
@@ -19,7 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::io::traits::{Descriptor, SourceRef};
-use crate::os::fs::dir_walk::{self, DirListing};
+use crate::os::fs::dir_walk::{self, DirListing, DirPlace, MissingFolders};
 use crate::os::fs::guard::Guard;
 use crate::os::fs::inotify::FolderWatch;
 use crate::os::fs::mapped_window::WindowPool;
@@ -55,6 +55,25 @@ pub struct Folder {
     windows: Rc<WindowPool>,
     watched: RefCell<Option<Watched>>,
     staging: RefCell<Option<StagingPlace>>,
+    walked: RefCell<Option<SharedWalk>>,
+}
+
+/// The last walk to a shared file: every folder on the way was shared. Many small files of one
+/// folder are opened at once.
+struct SharedWalk {
+    /// The path of the folder below the top.
+    path: String,
+    at: Instant,
+}
+
+/// The folders on the way to a shared file are checked again after this long.
+const WALK_HOLDS: Duration = Duration::from_millis(200);
+
+impl SharedWalk {
+    /// True when the folder at this path needs no check now.
+    fn covers(&self, path: &str) -> bool {
+        !path.is_empty() && self.path == path && self.at.elapsed() < WALK_HOLDS
+    }
 }
 
 /// The folder of the last staged file, open for the next one.
@@ -109,6 +128,7 @@ impl Folder {
             windows: Rc::default(),
             watched: RefCell::default(),
             staging: RefCell::default(),
+            walked: RefCell::default(),
         }
     }
 
@@ -150,12 +170,12 @@ impl Folder {
         Folder::new(Top::Open(dir), allocate)
     }
 
-    /// The folder for the file of this name. With `create`, missing folders are made, and the
-    /// descriptor can be synced.
-    fn place<'n>(&self, name: &'n str, create: bool) -> io::Result<(OwnedFd, &'n str)> {
+    /// The folder for the file of this name. Where missing folders are made, the descriptor can be
+    /// synced.
+    fn place<'n>(&self, name: &'n str, missing: MissingFolders) -> io::Result<(OwnedFd, &'n str)> {
         let top = self.top_of(name);
-        let top = if create { top.read()? } else { top.step()? };
-        Ok(dir_walk::descend_to_write(top, name, create)?)
+        let top = if missing == MissingFolders::Refuse { top.step()? } else { top.read()? };
+        Ok(dir_walk::descend_to_write(top, name, missing)?)
     }
 
     /// The folder for a staged file, open as long as consecutive files are in the same one.
@@ -165,13 +185,34 @@ impl Folder {
         if let Some(place) = staging.as_ref().filter(|place| place.path == path) {
             return Ok(Rc::clone(&place.dir));
         }
-        let dir = Rc::new(self.place(name, true)?.0);
+        let dir = Rc::new(self.place(name, MissingFolders::MakeForBarrier)?.0);
         // The barrier syncs the file system of the top, and a folder may be another one's mount point.
         if fstat(&*dir)?.st_dev != fstat(self.top.step()?)?.st_dev {
             return Err(io::ErrorKind::Unsupported.into());
         }
         *staging = Some(StagingPlace { path: path.to_owned(), dir: Rc::clone(&dir) });
         Ok(dir)
+    }
+
+    /// The folder of a shared file. Every folder on the way is shared.
+    fn shared_place<'n>(&self, name: &'n str) -> io::Result<(OwnedFd, &'n str)> {
+        let (path, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let mut walked = self.walked.borrow_mut();
+        let is_known = walked.as_ref().is_some_and(|walked| walked.covers(path));
+        if is_known && let Some(opened) = self.top.step_below(path) {
+            return Ok((opened.map_err(dir_walk::no_file)?, last));
+        }
+        *walked = None;
+        let top = self.top.step()?;
+        if dir_walk::bars_ancestor(&top, name, &self.guard).is_some() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let place = match dir_walk::descend(&top, name)?.0 {
+            DirPlace::Below(place) => Some(place),
+            DirPlace::Top(_) => None,
+        };
+        *walked = Some(SharedWalk { path: path.to_owned(), at: Instant::now() });
+        Ok((place.unwrap_or(top), last))
     }
 
     /// Opens a shared file for reading.
@@ -288,21 +329,20 @@ impl Filesystem for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
-        let file = self.open_shared(name)?;
-        let (top, stat) = (self.top.step()?, fstat(&file)?);
-        let (place, last) = dir_walk::descend(&top, name)?;
-        let barred = dir_walk::bars(&top, place.as_fd(), last, name, &stat, &self.guard);
-        // Another file may have the name by now, so the open file is checked as well.
-        if barred.is_some() || self.guard.bars_open(&file, name, &stat) {
+        let (place, last) = self.shared_place(name)?;
+        let file = openat(&place, last, OFlags::RDONLY | SAFELY, Mode::empty())
+            .map_err(dir_walk::no_file)?;
+        let stat = fstat(&file)?;
+        if !dir_walk::is_file(&stat) || self.guard.bars_open(place.as_fd(), &file, name, &stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let mapped = MmapSource::new(file, Rc::clone(&self.windows))?;
+        let mapped = MmapSource::new(file, &stat, Rc::clone(&self.windows));
         let (size, tag) = (mapped.size(), mapped.tag());
         Ok(Opened { source: Rc::new(mapped) as SourceRef, size, tag })
     }
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
-        let (place, last) = self.place(name, false)?;
+        let (place, last) = self.place(name, MissingFolders::Refuse)?;
         let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
         // A file with a second name is not a download: those never have one.
         if !dir_walk::is_file(&stat) || stat.st_nlink != 1 {
@@ -312,8 +352,11 @@ impl Filesystem for Folder {
     }
 
     fn look(&self, name: &str) -> io::Result<DirEntryKind> {
-        let (place, last) = match dir_walk::descend_to_write(self.top_of(name).step()?, name, false)
-        {
+        let (place, last) = match dir_walk::descend_to_write(
+            self.top_of(name).step()?,
+            name,
+            MissingFolders::Refuse,
+        ) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(DirEntryKind::Nothing),
             // A link or a file is in the place of a folder.
@@ -331,8 +374,11 @@ impl Filesystem for Folder {
     }
 
     fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
-        let (place, last) = match dir_walk::descend_to_write(self.top_of(name).step()?, name, false)
-        {
+        let (place, last) = match dir_walk::descend_to_write(
+            self.top_of(name).step()?,
+            name,
+            MissingFolders::Refuse,
+        ) {
             Ok(found) => found,
             Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -345,7 +391,7 @@ impl Filesystem for Folder {
     }
 
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
-        let (place, last) = self.place(name, false)?;
+        let (place, last) = self.place(name, MissingFolders::Refuse)?;
         let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
         if !dir_walk::is_file(&stat) {
             return Err(io::ErrorKind::NotFound.into());
@@ -358,7 +404,7 @@ impl Filesystem for Folder {
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
         // The new file is created, not opened, so that no link is followed; then it replaces the
         // old file as a whole.
-        let (place, last) = self.place(name, true)?;
+        let (place, last) = self.place(name, MissingFolders::Make)?;
         let fresh = format!(".{last}");
         let _ = unlinkat(&place, &fresh, AtFlags::empty());
         let (file, _) = open_at(&place, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
@@ -376,8 +422,11 @@ impl Filesystem for Folder {
     }
 
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>> {
-        let how = if create { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
-        let (place, last) = self.place(name, create)?;
+        let (how, missing) = match create {
+            true => (OFlags::CREATE | OFlags::EXCL, MissingFolders::Make),
+            false => (OFlags::empty(), MissingFolders::Refuse),
+        };
+        let (place, last) = self.place(name, missing)?;
         let (file, stat) = open_at(&place, last, OFlags::RDWR | how)?;
         if !dir_walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -409,9 +458,11 @@ impl Filesystem for Folder {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        let (dir, from) = dir_walk::descend_to_write(self.top_of(from).read()?, from, false)?;
+        let (dir, from) =
+            dir_walk::descend_to_write(self.top_of(from).read()?, from, MissingFolders::Refuse)?;
         if self.parts.is_some() {
-            let (there, to) = dir_walk::descend_to_write(self.top.read()?, to, true)?;
+            let (there, to) =
+                dir_walk::descend_to_write(self.top.read()?, to, MissingFolders::Make)?;
             rename_new(&Calls { dir: &dir, from, there: &there, to })?;
             synced(File::from(dir).sync_all())?;
             return synced(File::from(there).sync_all());
@@ -431,8 +482,11 @@ impl Filesystem for Folder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let (place, last) = match dir_walk::descend_to_write(self.top_of(name).step()?, name, false)
-        {
+        let (place, last) = match dir_walk::descend_to_write(
+            self.top_of(name).step()?,
+            name,
+            MissingFolders::Refuse,
+        ) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -458,6 +512,8 @@ impl Filesystem for Folder {
             Ok(file) => File::from(file),
             // A kernel without such files takes the flag for that of a folder.
             Err(error) if is_missing(error) || error == Errno::ISDIR => {
+                // No barrier follows, and ordinary downloads do not sync the made folder again.
+                let _ = self.sync_staged();
                 return Err(io::ErrorKind::Unsupported.into());
             }
             Err(error) => return Err(error.into()),

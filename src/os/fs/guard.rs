@@ -135,8 +135,7 @@ impl Guard {
         }
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
         let wanted = secret::telling(name.as_bytes(), bytes);
-        let known = self.innocent.borrow().get(&(stat.st_dev, stat.st_ino)) == Some(&version(stat));
-        if wanted == 0 || known {
+        if wanted == 0 || self.is_innocent(stat) {
             let denied = accessat(dir, last, Access::READ_OK, AtFlags::EACCESS);
             return matches!(denied, Err(Errno::ACCESS | Errno::PERM))
                 .then_some(Barred::Unreadable);
@@ -150,33 +149,49 @@ impl Guard {
                 Some(SecretKind::Secret) => Some(Barred::Secret),
                 Some(SecretKind::State) => Some(Barred::Ours),
                 None => {
-                    // A second change within one tick of the clock would not show.
-                    if !has_rested(stat) {
-                        return None;
-                    }
-                    let mut innocent = self.innocent.borrow_mut();
-                    if innocent.len() >= INNOCENT {
-                        innocent.clear();
-                    }
-                    innocent.insert((stat.st_dev, stat.st_ino), version(stat));
+                    self.note_innocent(stat);
                     None
                 }
             },
         }
     }
 
-    /// True when the open file must not be shared: another file may have replaced the one that was
-    /// checked.
-    pub fn bars_open(&self, file: &OwnedFd, name: &str, stat: &Stat) -> bool {
+    /// True when the open file must not be shared. Its path is `name`, its folder is `dir`, which is
+    /// shared. The content is that of the open file, as another file may have the name by now.
+    pub fn bars_open(&self, dir: BorrowedFd<'_>, file: &OwnedFd, name: &str, stat: &Stat) -> bool {
+        if self.excludes.borrow().bars_file(name) || is_beside_database(dir, name) {
+            return true;
+        }
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
-        let mut content = vec![0; secret::telling(name.as_bytes(), bytes)];
-        let excluded = self.excludes.borrow().bars_file(name);
-        let known = self.innocent.borrow().get(&(stat.st_dev, stat.st_ino)) == Some(&version(stat));
-        excluded
-            || (!known
-                && fill(file, &mut content).is_ok_and(|count| {
-                    secret::judge(&content[..count], count as u64 >= bytes).is_some()
-                }))
+        let wanted = secret::telling(name.as_bytes(), bytes);
+        if wanted == 0 || self.is_innocent(stat) {
+            return false;
+        }
+        let mut content = vec![0; wanted];
+        let Ok(count) = fill(file, &mut content) else { return false };
+        if secret::judge(&content[..count], count as u64 >= bytes).is_some() {
+            return true;
+        }
+        self.note_innocent(stat);
+        false
+    }
+
+    /// True for a file that was read before, and has no secret.
+    fn is_innocent(&self, stat: &Stat) -> bool {
+        self.innocent.borrow().get(&(stat.st_dev, stat.st_ino)) == Some(&version(stat))
+    }
+
+    /// Notes a file without a secret.
+    fn note_innocent(&self, stat: &Stat) {
+        // A second change within one tick of the clock would not show.
+        if !has_rested(stat) {
+            return;
+        }
+        let mut innocent = self.innocent.borrow_mut();
+        if innocent.len() >= INNOCENT {
+            innocent.clear();
+        }
+        innocent.insert((stat.st_dev, stat.st_ino), version(stat));
     }
 }
 

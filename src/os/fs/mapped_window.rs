@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::os::fs::small_copy::SmallCopy;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::storage::fs_trait::FileStat;
 
@@ -60,9 +61,16 @@ impl MappedWindow {
 #[derive(Default)]
 pub struct WindowPool {
     in_use: RefCell<BTreeMap<(FileStat, u64), Weak<MappedWindow>>>,
+    small_copy: RefCell<SmallCopy>,
 }
 
 impl WindowPool {
+    /// The copy of the small file that is sent next.
+    #[must_use]
+    pub fn small_copy(&self) -> &RefCell<SmallCopy> {
+        &self.small_copy
+    }
+
     /// The window around offset `at` of a file with this stat.
     ///
     /// # Errors

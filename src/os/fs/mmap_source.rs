@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rustix::fs::{Advice, fadvise, fstat};
+use rustix::fs::{Advice, Stat, fadvise, fstat};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::io::traits::{ByteSource, RawWrite};
@@ -23,6 +23,7 @@ use crate::os::fs::mapped_window::{MappedWindow, WindowPool};
 use crate::os::fs::part_file::READAHEAD_BYTES;
 use crate::os::fs::part_file::READAHEAD_RETRY;
 use crate::os::fs::part_file::stamp;
+use crate::os::fs::small_copy::{SMALL_BYTES, SmallCopy};
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::storage::fs_trait::FileStat;
@@ -56,12 +57,10 @@ pub struct MmapSource {
 }
 
 impl MmapSource {
-    /// Opens a regular file for sending.
-    ///
-    /// # Errors
-    /// When the system fails.
-    pub fn new(file: OwnedFd, pool: Rc<WindowPool>) -> io::Result<MmapSource> {
-        MmapSource::begin(file, Some(pool))
+    /// Takes an open regular file with this stat, to be sent.
+    #[must_use]
+    pub fn new(file: OwnedFd, stat: &Stat, pool: Rc<WindowPool>) -> MmapSource {
+        MmapSource::begin(file, stat, Some(pool))
     }
 
     /// Opens a file that is still being written, whose bytes the receiver verifies.
@@ -69,18 +68,18 @@ impl MmapSource {
     /// # Errors
     /// When the system fails.
     pub fn growing(file: OwnedFd) -> io::Result<MmapSource> {
-        MmapSource::begin(file, None)
+        let stat = fstat(&file)?;
+        Ok(MmapSource::begin(file, &stat, None))
     }
 
-    fn begin(file: OwnedFd, pool: Option<Rc<WindowPool>>) -> io::Result<MmapSource> {
+    fn begin(file: OwnedFd, stat: &Stat, pool: Option<Rc<WindowPool>>) -> MmapSource {
         let file = File::from(file);
-        let stat = fstat(&file)?;
-        let now = stamp(&stat);
+        let now = stamp(stat);
         let size = now.size;
         let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         let modified = Some(stat.st_mtime).filter(|seconds| pool.is_some() && *seconds <= clock);
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
-        Ok(MmapSource {
+        MmapSource {
             file,
             size,
             stamp: now,
@@ -91,7 +90,7 @@ impl MmapSource {
             asked_to: Cell::new(0),
             asked_at: Cell::new(None),
             never_tells: Cell::new(false),
-        })
+        }
     }
 
     /// The size in bytes.
@@ -167,6 +166,13 @@ impl MmapSource {
         }
     }
 
+    /// The place of the copy, if the file is small and `range` leads to the end of the file.
+    fn small_copy(&self, range: ByteRange) -> Option<&RefCell<SmallCopy>> {
+        let pool = self.pool.as_ref()?;
+        (self.size <= SMALL_BYTES && range.end() == self.size && !self.never_tells.get())
+            .then(|| pool.small_copy())
+    }
+
     /// The bytes at the start of `range` that are in memory. For files that this user may not
     /// write, the kernel reports all pages as resident, so both ends are checked as well.
     fn resident_front(&self, range: ByteRange) -> u64 {
@@ -208,6 +214,17 @@ impl ByteSource for MmapSource {
             self.file.read_exact_at(&mut bytes, range.start()).map_err(|_| changed())?;
             return to.write_bytes(&bytes);
         }
+        if let Some(copy) = self.small_copy(range)
+            && let Some(bytes) = copy.borrow_mut().take(&self.stamp, range)
+        {
+            if to.takes_mapped() {
+                return to.write_bytes(bytes);
+            }
+            return to.write_read(bytes.len(), &mut |at, into| {
+                into.copy_from_slice(&bytes[at..at + into.len()]);
+                Ok(())
+            });
+        }
         if !to.takes_mapped() {
             // A file that was truncated meanwhile is shorter than the range.
             return to.write_read(
@@ -230,6 +247,11 @@ impl ByteSource for MmapSource {
     fn warm_front(&self, range: ByteRange) -> u64 {
         if range.is_empty() {
             return 0;
+        }
+        if let Some(copy) = self.small_copy(range)
+            && copy.borrow_mut().read(&self.file, &self.stamp, range)
+        {
+            return range.length();
         }
         let ends = self.is_resident(range.start()) && self.is_resident(range.end() - 1);
         if range.end() > self.size {

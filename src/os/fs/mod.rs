@@ -24,6 +24,7 @@ pub mod secret;
 pub mod secret_file;
 pub mod server_keys;
 pub mod settings_file;
+pub mod small_copy;
 pub mod state_folder;
 pub mod top;
 pub mod watch_set;

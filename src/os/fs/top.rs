@@ -63,6 +63,21 @@ impl Top {
         self.open(STEP)
     }
 
+    /// Opens a folder below by its path, with a single call that follows no link. `None` where the
+    /// system lacks the call, or the top has no path: the caller walks.
+    pub fn step_below(&self, below: &str) -> Option<Result<OwnedFd, Errno>> {
+        let Top::Path(path) = self else { return None };
+        // A path that is no `RelativeName` could lead up or aside.
+        if below.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Some(Err(Errno::NOENT));
+        }
+        let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match openat2(CWD, path.join(below), STEP, Mode::empty(), links) {
+            Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => None,
+            opened => Some(opened),
+        }
+    }
+
     /// Opens the folder for listing or syncing.
     ///
     /// # Errors
