@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import os
 import shutil
 import socket
@@ -10,11 +11,13 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import urllib.request
 
-from tools import MIB, used
+from tools import MIB, Trouble, used
 
 PIECE = MIB  # as large as a piece of cardume
 PATIENCE = 240.0
+LOOK = 0.01
 AGAIN = 1  # seconds between two questions of a peer to the tracker: all peers come within one
 
 
@@ -131,6 +134,52 @@ class Rqbit:
         if program is None:
             print("  rqbit is left out: it is not at hand (cargo install rqbit)", flush=True)
         return Rqbit(place, program) if program else None
+
+    def swarm(self, torrent, source, folders, rate, compare):
+        """An owner, and one taker for each folder. Returns the time of the last, and the processor time of all."""
+        owner = self.peer(torrent, source, "--ratelimit-upload", str(rate))
+        self.until_whole([owner])
+        before, began = used(owner.pid), time.monotonic()
+        takers = [self.peer(torrent, folder) for folder in folders]
+        try:
+            self.until_whole(takers)
+            took, cost = time.monotonic() - began, sum(used(one.pid) for one in (owner, *takers)) - before
+            compare()
+        finally:
+            for program in (owner, *takers):
+                program.end()
+        return took, cost
+
+    def peer(self, torrent, folder, *options):
+        api, port = f"127.0.0.1:{free_port()}", str(free_port())
+        # Without --announce-port, a download announces the port of a server.
+        program = self.place.start([self.program, "-v", "error", "--disable-dht", "--disable-upnp-port-forward", "--listen-ip", "127.0.0.1",
+                                    "--listen-port", port, "--announce-port", port, "--tracker-refresh-interval", f"{AGAIN}s",
+                                    "--http-api-listen-addr", api, *options, "download", "--overwrite", "--output-folder", folder, torrent])
+        program.api = f"http://{api}/torrents/0/stats/v1"
+        return program
+
+    @staticmethod
+    def until_whole(peers):
+        until, waiting = time.monotonic() + PATIENCE, list(peers)
+        while waiting:
+            peer = waiting[-1]
+            try:
+                with urllib.request.urlopen(peer.api) as answer:
+                    if json.load(answer).get("finished"):
+                        waiting.pop()
+                        continue
+            except OSError:
+                pass  # it has only begun
+            if peer.process.poll() is not None or time.monotonic() > until:
+                raise Trouble(f"rqbit did not finish: {peer.lines[-4:]}")
+            time.sleep(LOOK)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def output(*command):
