@@ -230,18 +230,18 @@ class Base:
         """A new peer, so that its iteration times belong to one section."""
         return self.place.peer(self.cardume, self.server.address, folder or self.files, *options, info=True, **how)
 
-    def holders(self, name):
+    def holders(self, name, server=None):
         """The output of `cardume search`."""
-        done = subprocess.run([self.cardume, "search", name, "--server", self.server.address, "--json"],
+        done = subprocess.run([self.cardume, "search", name, "--server", (server or self.server).address, "--json"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
         return [line for line in lines if "peer" in line]
 
-    def settled(self, name, count=1, patience=120.0):
+    def settled(self, name, count=1, patience=120.0, server=None):
         """Waits until exactly `count` providers of a file are listed, all with a root."""
         until = time.monotonic() + patience
         while True:
-            found = self.holders(name)
+            found = self.holders(name, server)
             if len(found) == count and (not self.hashes or all(one.get("root") for one in found)):
                 return found
             if time.monotonic() > until:

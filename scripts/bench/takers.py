@@ -1,5 +1,6 @@
 """Files that are saved: by one taker, beside curl and aria2c, and by many at once, beside programs of BitTorrent."""
 
+import functools
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from torrents import LibTorrent, Rqbit, Tracker, write_torrent
 from trust import RATE, b3sum
 
 SWARMED = 256 * MIB
+PLAIN, ENCRYPTED = "plain", "encrypted"
 CROWDS = {8: 1.3, 16: 1.5}  # takers at once, and the bound: the time of one taker, times this
 
 
@@ -19,18 +21,29 @@ class Takers(Base):
         """One file to memory and to a disk: each program with its proof and its sync, in rotating order."""
         source = self.file("big.bin", self.big)
         url = self.theirs("big.bin")
-        peer = self.hashed_peer()
+        servers = {name: self.unencrypted() if name == PLAIN else self.server for name in (PLAIN, ENCRYPTED)}
+        peers = [self.place.peer(self.cardume, server.address, self.files, *(["--open"] if name == PLAIN else []), info=True)
+                 for name, server in servers.items()]
+        for name, server in servers.items():
+            self.settled("big.bin", server=server)
         for name, parent in (("tmpfs", MEMORY), ("disk", self.place.path)):
             with tempfile.TemporaryDirectory(prefix="cardume-", dir=parent) as folder:
-                self.saved(name, os.path.join(folder, "to"), source, url)
-        self.end("c", "provider", peer)
+                self.saved(name, os.path.join(folder, "to"), source, url, servers)
+        self.end("c", "provider", *peers)
 
-    def saved(self, where, target, source, url):
+    def unencrypted(self):
+        """A server that is open: its peers meet without encryption, as the other programs do here."""
+        program = self.place.start([self.cardume, "server", "--open", "--listen", "127.0.0.1:0"])
+        program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
+        return program
+
+    def saved(self, where, target, source, url, servers):
         file = os.path.join(target, "big.bin")
-        get = self.get("big.bin", target)
+        get = lambda server: [self.cardume, "get", "big.bin", "--server", server.address, "--folder", target]
         curl, aria = ["curl", "-sS", "-o", file, url], ["aria2c", "-x1", "-q", "-d", target, "-o", "big.bin", url]
         proof, sync = ["b3sum", file], ["sync", file]
-        programs = {"cardume": (get,), "curl": (curl, sync), "curl && b3sum": (curl, proof), "aria2c && b3sum": (aria, proof)}
+        programs = {name: (get(server),) for name, server in servers.items()}
+        programs.update({"curl": (curl, sync), "curl && b3sum": (curl, proof), "aria2c && b3sum": (aria, proof)})
         for commands in programs.values():
             show(*commands)
         times = {name: [] for name in programs}
@@ -40,51 +53,55 @@ class Takers(Base):
                 emptied(target)
                 warmed(self.big)
                 first, *rest = programs[name]
-                took = [self.fetch(first, "c") if name == "cardume" else timed(first), *map(timed, rest)]
-                if name == "cardume":
+                took = [self.fetch(first, "c") if name in servers else timed(first), *map(timed, rest)]
+                if name in servers:
                     self.same(file, source)
                 times[name].append((took[0], sum(took)))
         size = f"{self.big // MIB} MiB to {where}"
-        pairs = lambda name, column: [(ours[0], theirs[column]) for ours, theirs in zip(times["cardume"], times[name])]
-        self.compare(f"c. {size}, curl without sync", pairs("curl", 0), self.big, None)
+        pairs = lambda ours, theirs, column=1: [(one[0], other[column]) for one, other in zip(times[ours], times[theirs])]
+        self.compare(f"c. {size}, curl without sync", pairs(PLAIN, "curl", 0), self.big, None)
         for name, title, least in (("curl", "curl && sync", 1.2), ("curl && b3sum",) * 2 + (1.3,), ("aria2c && b3sum",) * 2 + (2.0,)):
-            self.compare(f"c. {size}, {title}", pairs(name, 1), self.big, least)
+            self.compare(f"c. {size}, {title}", pairs(PLAIN, name), self.big, least)
+        self.compare(f"c. {size} encrypted, curl && b3sum", pairs(ENCRYPTED, "curl && b3sum"), self.big, None)
 
     def h(self):
         """One owner of 100 MB/s, and many takers at once, all in memory."""
-        size = SWARMED
         with tempfile.TemporaryDirectory(prefix="cardume-", dir=MEMORY) as root:
             folder = os.path.join(root, "owner")
             os.makedirs(folder)
-            source = self.file("swarm.bin", size, folder)
-            programs = {"cardume": self.swarm, **self.torrent_swarms(root, source)}
+            source = self.file("swarm.bin", SWARMED, folder)
+            programs = {name: functools.partial(self.swarm, server, name == PLAIN)
+                        for name, server in ((PLAIN, self.unencrypted()), (ENCRYPTED, self.server))}
+            programs.update(self.torrent_swarms(root))
             times = {name: {count: [] for count in (1, *CROWDS)} for name in programs}
             for turn in range(self.runs):
                 names = list(programs)
                 for name in names[turn % len(names):] + names[:turn % len(names)]:
                     for count in times[name]:
-                        warmed(size * (count + 1))
+                        warmed(SWARMED * (count + 1))
                         times[name][count].append(programs[name](count, root, source))
-            ours = {count: medians(runs) for count, runs in times["cardume"].items()}
+            figures = {name: {count: medians(runs) for count, runs in of.items()} for name, of in times.items()}
             for count, bound in CROWDS.items():
-                alone, crowd = ours[1][0], ours[count][0]
-                title = f"h. {size // MIB} MiB to {count}"
-                row(f"{title} / to one", f"{crowd:.2f} s", f"{alone:.2f} s", f"{crowd / alone:.2f}", f"<= {bound}", judged(crowd <= bound * alone))
-                for name, runs in times.items():
-                    if name == "cardume":
-                        continue
-                    their_time, their_cost = medians(runs[count])
-                    row(f"{title}, {name}", f"{crowd:.2f} s", f"{their_time:.2f} s", f"{crowd / their_time:.2f}",
-                        "<= 1", judged(crowd <= their_time))
-                    cost = ours[count][1]
-                    row("   processor time of all", f"{cost:.2f} s", f"{their_cost:.2f} s", f"{cost / their_cost:.2f}", "<= 1", judged(cost <= their_cost))
+                title = f"h. {SWARMED // MIB} MiB to {count}"
+                for name in (PLAIN, ENCRYPTED):
+                    alone, crowd = figures[name][1][0], figures[name][count][0]
+                    kind, target, good = ("", f"<= {bound}", judged(crowd <= bound * alone)) if name == PLAIN else (f" {name}", "-", "-")
+                    row(f"{title}{kind} / to one", f"{crowd:.2f} s", f"{alone:.2f} s", f"{crowd / alone:.2f}", target, good)
+                time_of_ours, cost_of_ours = figures[PLAIN][count]
+                for name in list(programs)[2:]:
+                    their_time, their_cost = figures[name][count]
+                    row(f"{title}, {name}", f"{time_of_ours:.2f} s", f"{their_time:.2f} s", f"{time_of_ours / their_time:.2f}",
+                        "<= 1", judged(time_of_ours <= their_time))
+                    row("   processor time of all", f"{cost_of_ours:.2f} s", f"{their_cost:.2f} s", f"{cost_of_ours / their_cost:.2f}",
+                        "<= 1", judged(cost_of_ours <= their_cost))
 
-    def swarm(self, count, root, source):
+    def swarm(self, server, is_open, count, root, source):
         """New peers of cardume. Returns the time of the last, and the processor time of all."""
-        owner = self.place.peer(self.cardume, self.server.address, os.path.dirname(source), "--upload-limit", f"{RATE}", info=True)
-        self.settled("swarm.bin")
+        options = ["--open"] if is_open else []
+        owner = self.place.peer(self.cardume, server.address, os.path.dirname(source), "--upload-limit", f"{RATE}", *options, info=True)
+        self.settled("swarm.bin", server=server)
         folders = self.new_folders(root, count)
-        peers = [self.peer(folder, typed=True, cache=f"{folder}-cache") for folder in folders]
+        peers = [self.place.peer(self.cardume, server.address, folder, *options, info=True, typed=True, cache=f"{folder}-cache") for folder in folders]
         try:
             programs = (owner, *peers)
             before, began = sum(used(one.pid) for one in programs), time.monotonic()
@@ -114,22 +131,19 @@ class Takers(Base):
         if hashes != {b3sum(source)}:
             raise Trouble("a taker has another file than the owner")
 
-    def torrent_swarms(self, root, source):
+    def torrent_swarms(self, root):
         """The swarms of the programs at hand, by their versions."""
         torrent = os.path.join(root, "swarm.torrent")
-        found = {}
-        for program in (LibTorrent.at_hand(self.place), Rqbit.at_hand(self.place)):
-            if program is None:
-                continue
-            def swarm(count, root, source, program=program):
-                tracker = Tracker()
-                write_torrent(torrent, source, tracker)
-                folders = self.new_folders(root, count)
-                try:
-                    return program.swarm(torrent, os.path.dirname(source), folders, RATE, lambda: self.compared(folders, source))
-                finally:
-                    tracker.end()
-                    for folder in folders:
-                        shutil.rmtree(folder, ignore_errors=True)
-            found[program.version] = swarm
-        return found
+
+        def swarm(program, count, root, source):
+            tracker, folders = Tracker(), self.new_folders(root, count)
+            write_torrent(torrent, source, tracker)
+            try:
+                return program.swarm(torrent, os.path.dirname(source), folders, RATE, lambda: self.compared(folders, source))
+            finally:
+                tracker.end()
+                for folder in folders:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+        programs = (LibTorrent.at_hand(self.place), Rqbit.at_hand(self.place))
+        return {program.version: functools.partial(swarm, program) for program in programs if program}
