@@ -103,7 +103,6 @@ class Far(Base):
             command = [*line.inside(1), self.cardume, "play", "video.bin", "--server", server.address, "--folder", self.place.folder("watched"),
                        "--player", "none", "--transport", "quic"]
             show(command)
-            began = time.monotonic()
             play = self.place.start(command)
             url = urllib.parse.urlsplit(play.wait_for("http://"))
             reader = self.place.start([*line.inside(1), "python3", __file__, str(url.port), url.path, str(size)])
