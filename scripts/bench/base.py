@@ -1,7 +1,6 @@
 """Common parts of the benchmark sections: programs, files and the table."""
 
 import json
-import mmap
 import os
 import re
 import shlex
@@ -82,15 +81,14 @@ def medians(runs):
     return [statistics.median(column) for column in zip(*runs)]
 
 
-def warmed(size):
-    """Takes memory from the host and frees it, so that the next program need not wait for the host."""
-    page, pid = mmap.PAGESIZE, os.fork()
-    if pid == 0:
-        memory = mmap.mmap(-1, size)
-        for at in range(0, size, page):
-            memory[at] = 1
-        os._exit(0)
-    os.waitpid(pid, 0)
+def warmed(folder, size):
+    """Writes a file of this size and removes it: the next program there finds memory that the host has given already."""
+    path, block = os.path.join(folder, "warm"), bytes(8 * MIB)
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(size // len(block)):
+            file.write(block)
+    os.remove(path)
+    os.sync()
 
 
 def emptied(folder):

@@ -12,7 +12,7 @@ COLUMNS = ("cardume", "other", "ratio", "target")
 
 
 def cells(row):
-    verdict = {"PASS": "met", "short": "**missed**", "-": ""}.get(row["verdict"], row["verdict"])
+    verdict = {"PASS": "met", "short": "**missed**", "-": "", "": ""}.get(row["verdict"], row["verdict"])
     texts = (row.get(column, {}).get("text", "") for column in COLUMNS)
     name = row["name"].strip().partition(". ")
     return " | ".join((name[2] if len(name[0]) == 1 else row["name"].strip(), *texts, verdict))
@@ -26,8 +26,8 @@ def versions(section):
 def page(run):
     parts, sections = [], run["sections"]
     for letter, section in sections.items():
-        short = sum(row["verdict"] not in ("PASS", "-") for row in section["rows"])
-        judged = sum(row["verdict"] != "-" for row in section["rows"])
+        short = sum(row["verdict"] not in ("PASS", "-", "") for row in section["rows"])
+        judged = sum(row["verdict"] not in ("-", "") for row in section["rows"])
         told = f"{judged - short} of {judged} targets met" if judged else "no target"
         parts += [f"### {letter}. {section['name']}", "",
                   f"`{section['command']}` at {section['commit']}, medians of {section['runs']} runs, load {section['load_before']} before: {told}.", "",

@@ -51,7 +51,7 @@ class Takers(Base):
             names = list(programs)
             for name in names[turn % len(names):] + names[:turn % len(names)]:
                 emptied(target)
-                warmed(self.big)
+                warmed(target, self.big)
                 first, *rest = programs[name]
                 took = [self.fetch(first, "c") if name in servers else timed(first), *map(timed, rest)]
                 if name in servers:
@@ -78,7 +78,7 @@ class Takers(Base):
                 names = list(programs)
                 for name in names[turn % len(names):] + names[:turn % len(names)]:
                     for count in times[name]:
-                        warmed(SWARMED * (count + 1))
+                        warmed(root, SWARMED * (count + 1))
                         times[name][count].append(programs[name](count, root, source))
             figures = {name: {count: medians(runs) for count, runs in of.items()} for name, of in times.items()}
             for count, bound in CROWDS.items():

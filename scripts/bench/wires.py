@@ -88,7 +88,7 @@ class Wires(Base):
             pairs = [(take(at(wire), wire, "giant.mp4"), take(at("http"), "http", "giant.mp4")) for _ in range(self.runs)]
             self.compare(f"B. 1.2 GB given by {wire}, HTTP", pairs, SIZE, TARGET)
         self.taken(at, wires)
-        self.saved(at, wires)
+        self.saved_by_wires(at, wires)
         self.songs(at("music-udp"))
         self.end("B", "provider", peer)
 
@@ -103,7 +103,7 @@ class Wires(Base):
             pairs = [(timed(ours), timed(http)) for _ in range(self.runs + 1)][1:]
             self.compare(f"B. 1.2 GB taken by {wire}, curl", pairs, SIZE, TARGET)
 
-    def saved(self, at, wires):
+    def saved_by_wires(self, at, wires):
         """The same bytes as a file in memory, by `cardume get` and by curl, in turns."""
         with tempfile.TemporaryDirectory(prefix="cardume-", dir=MEMORY) as root:
             target = os.path.join(root, "to")
@@ -118,7 +118,7 @@ class Wires(Base):
                     took = {}
                     for command in (ours, http)[:: 1 if turn % 2 else -1]:
                         emptied(target)
-                        warmed(SIZE)
+                        warmed(target, SIZE)
                         took[command[0]] = timed(command)
                         self.same(file, source)
                     pairs.append((took[self.cardume], took["curl"]))
