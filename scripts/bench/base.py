@@ -166,6 +166,12 @@ class Base:
             raise Trouble(f"there is no {program}: cargo build --release --example {name}")
         return program
 
+    def unencrypted(self):
+        """A server that is open: its peers meet without encryption, as the other programs do here."""
+        program = self.place.start([self.cardume, "server", "--open", "--listen", "127.0.0.1:0"])
+        program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
+        return program
+
     def url_of(self, address, data):
         """The address of a server with its key: connections to that go by TLS."""
         command = [self.cardume, "server", "url", address, "--data", data]

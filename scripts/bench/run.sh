@@ -9,7 +9,7 @@
 #   e verified  the cost of verification                   l lasting   durable PUBLISH and REGISTER of 64 links against one
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
 #   o play      `cardume play`: first byte, and seeks       p stalls    a film at 25 Mbit/s beside 64 downloads
-#   q quic      one file by QUIC against the same by TCP    r page      bytes of the page, and typing to result
+#   q quic      one file by QUIC, by TLS and by plain TCP   r page      bytes of the page, and typing to result
 #   s search    an index of five million names              t asking    SEARCH by exact name beside Redis and Valkey
 #   u joining   JOINs of a thousand files each              v idle      ten thousand quiet peers: memory, answers
 #   w far       a long lossy link, by QUIC                  x video     a video played over one

@@ -31,12 +31,6 @@ class Takers(Base):
                 self.saved(name, os.path.join(folder, "to"), source, url, servers)
         self.end("c", "provider", *peers)
 
-    def unencrypted(self):
-        """A server that is open: its peers meet without encryption, as the other programs do here."""
-        program = self.place.start([self.cardume, "server", "--open", "--listen", "127.0.0.1:0"])
-        program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
-        return program
-
     def saved(self, where, target, source, url, servers):
         file = os.path.join(target, "big.bin")
         get = lambda server: [self.cardume, "get", "big.bin", "--server", server.address, "--folder", target]
