@@ -168,9 +168,7 @@ class Base:
 
     def unencrypted(self):
         """A server that is open: its peers meet without encryption, as the other programs do here."""
-        program = self.place.start([self.cardume, "server", "--open", "--listen", "127.0.0.1:0"])
-        program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
-        return program
+        return self.place.server(self.cardume, "--open")
 
     def url_of(self, address, data):
         """The address of a server with its key: connections to that go by TLS."""

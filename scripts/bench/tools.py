@@ -144,8 +144,8 @@ class Place:
         self.programs.append(program)
         return program
 
-    def server(self, cardume, **how):
-        program = self.start([cardume, "server", "--listen", "127.0.0.1:0"], **how)
+    def server(self, cardume, *options, **how):
+        program = self.start([cardume, "server", "--listen", "127.0.0.1:0", *options], **how)
         program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
         return program
 

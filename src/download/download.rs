@@ -296,6 +296,9 @@ impl Download {
         ctx: &mut Ctx<'_, '_>,
     ) -> Option<Outcome> {
         self.discovery.note_own(own);
+        if let Some(part) = &self.part {
+            part.file.picker().set_own(self.discovery.own_number());
+        }
         self.add(candidates, ctx)
     }
 

@@ -59,6 +59,11 @@ impl UploadQuota {
         self.limit = limit;
     }
 
+    /// True where requests are counted.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// Refuses a request of a requester that has used its quota.
     pub(super) fn check(&self, subject: QuotaSubject, now: Instant) -> Result<(), ErrorReply> {
         let Some(limit) = self.limit else { return Ok(()) };
@@ -77,9 +82,6 @@ impl UploadQuota {
 
     /// Counts the bytes of a request that begins.
     pub(super) fn charge(&mut self, subject: QuotaSubject, bytes: u64, now: Instant) {
-        if self.limit.is_none() {
-            return;
-        }
         if self.used.len() >= MOST_SUBJECTS && !self.used.contains_key(&subject) {
             self.used.retain(|_, day| day.until > now);
         }

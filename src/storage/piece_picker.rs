@@ -121,9 +121,10 @@ impl PiecePicker {
         }
     }
 
-    /// Sets the number of this taker. All takers of a swarm number each other alike.
-    pub fn set_own(&mut self, own: u64) {
-        self.own = Some(own);
+    /// Sets the number of this taker; `None`: unknown. All takers of a swarm number each other
+    /// alike.
+    pub fn set_own(&mut self, own: Option<u64>) {
+        self.own = own;
     }
 
     /// Request pieces in order, at most `window` ahead of the first missing piece.
@@ -379,18 +380,16 @@ impl PiecePicker {
                 .unwrap_or(0)
         };
         // In a swarm, sequential requests would soon make all peers hold the same pieces.
+        let is_swarm = self.is_swarm();
         let start = match &self.priorities {
             Some(wants) => wants.from.min(self.held.end() - 1),
-            None if self.is_swarm() => self.rng % self.held.end(),
+            None if is_swarm => self.rng % self.held.end(),
             None => self.cursor,
         };
         let in_order = self.priorities.as_ref().is_some_and(|wants| wants.in_order);
         // A source with all pieces gives each taker others first.
-        let shares = source.has.is_none() && self.is_swarm();
-        let rivals: Vec<u64> = match (self.own, shares) {
-            (Some(_), true) => self.takers().collect(),
-            _ => Vec::new(),
-        };
+        let shares = is_swarm && source.has.is_none();
+        let rivals: Vec<u64> = if shares { self.takers().collect() } else { Vec::new() };
         let mine = source.eta(source.asked.len(), now);
         let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
@@ -664,7 +663,7 @@ mod tests {
         let mut asked = Vec::new();
         for own in 0..4 {
             let (mut picker, now) = picker(64);
-            picker.set_own(own);
+            picker.set_own(Some(own));
             let owner = picker.add_source(true, now);
             for other in (0..4).filter(|other| *other != own) {
                 let id = picker.add_source(false, now);

@@ -107,7 +107,7 @@ impl Swarm {
                         Bitfield::none(pieces),
                         number as u64 * 7919 + 13,
                     );
-                    picker.set_own(number as u64);
+                    picker.set_own(Some(number as u64));
                     let owner = picker.add_source(true, start);
                     let mut sources = vec![None; takers + 1];
                     sources[0] = Some(owner);

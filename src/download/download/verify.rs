@@ -212,6 +212,7 @@ impl Download {
             let mut picker = part.file.picker();
             let picker_id = picker.add_source(source.candidate.whole, io.now);
             picker.note_taker(picker_id, taker_number(source.candidate.peer));
+            picker.set_own(self.discovery.own_number());
             source.picker_id = Some(picker_id);
             for piece in source.requested_pieces() {
                 picker.ask(picker_id, piece, io.now);
@@ -220,9 +221,6 @@ impl Download {
             if let (false, Some(root)) = (source.candidate.whole, self.root.hash()) {
                 source.request_have(root, io);
             }
-        }
-        if let Some(own) = self.discovery.own_number() {
-            part.file.picker().set_own(own);
         }
         source.picker_id
     }

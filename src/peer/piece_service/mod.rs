@@ -396,9 +396,9 @@ impl PieceService {
         if is_shown { Ok(()) } else { Err(ErrorReply::no_such_file()) }
     }
 
-    /// The requester, as the quota counts it.
+    /// The requester, as the quota counts it; `None` without a quota.
     fn quota_subject(&self, id: ConnId) -> Option<QuotaSubject> {
-        let peer = self.peers.get(&id)?;
+        let peer = self.peers.get(&id).filter(|_| self.uploads.quota.is_limited())?;
         let key = peer.requester.as_ref().and_then(Requester::key);
         Some(QuotaSubject::new(key, peer.sent.to.ip()))
     }
